@@ -1,0 +1,181 @@
+"""What can watch a training run: any callable that takes a `Step`; it returns True to stop the stage."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress as RichProgress, TaskID, TextColumn, TimeElapsedColumn
+
+
+@dataclass(frozen=True)
+class Step:
+    """One iteration of a solver within a stage of training.
+
+    Attributes
+    ----------
+    stage : str
+        ``layer 0``, ``layer 1``, ... in pre-training; then ``head``, and ``finetune`` for the whole network.
+    iteration : int
+        Steps taken in this stage.
+    max_iter : int
+        The most there can be.
+    value : float
+        The objective.
+    parts : dict of str to float
+        The terms that add up to ``value``.
+    mean_activation, target_activation : float or None
+        Activation averaged over all units and rows, and what the sparsity asks for.
+    max_gradient : float
+        Largest entry of the gradient by size.
+    n_evaluations : int
+        Evaluations of the objective so far in this stage.
+    seconds : float
+        Since the stage began.
+    status : str or None
+        None while the stage goes on. Each stage ends with one more call for its last iteration, and this says why it
+        ended.
+    """
+
+    stage: str
+    iteration: int
+    max_iter: int
+    value: float
+    parts: dict[str, float]
+    mean_activation: float | None
+    target_activation: float | None
+    max_gradient: float
+    n_evaluations: int
+    seconds: float
+    status: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the attributes as a dict that JSON can hold."""
+        return dataclasses.asdict(self)
+
+    def describe(self) -> str:
+        """Return the cost, its parts and the mean activation in one line."""
+        text = f"cost {self.value:.5g} = " + " + ".join(f"{name} {part:.4g}" for name, part in self.parts.items())
+        if self.target_activation is not None:
+            text += f", mean activation {self.mean_activation:.3f} (target {self.target_activation:g})"
+        return text
+
+
+Callback = Callable[[Step], bool | None]
+
+
+def call_all(callbacks: Sequence[Callback] | None) -> Callback:
+    """Return one callback that calls all, and asks to stop when any of them does."""
+
+    def call(step: Step) -> bool:
+        return any([callback(step) for callback in callbacks or ()])
+
+    return call
+
+
+class _Watcher:
+    """A callback that clones of an estimator share, so that the one a user holds sees everything."""
+
+    def __deepcopy__(self, memo: dict) -> _Watcher:
+        return self
+
+
+class History(_Watcher):
+    """Keeps every step.
+
+    Attributes
+    ----------
+    steps : list of Step
+
+    Examples
+    --------
+    >>> from layerwise import Autoencoder, LBFGS
+    >>> from layerwise.data import load_mnist_small
+    >>> history = History()
+    >>> autoencoder = Autoencoder(5, solver=LBFGS(max_iter=2), callbacks=[history])
+    >>> _ = autoencoder.fit(load_mnist_small().X_train[:100])
+    >>> [(step.iteration, step.status) for step in history.steps]
+    [(1, None), (2, None), (2, 'stopped: max_iter iterations were made')]
+    """
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+
+    def __call__(self, step: Step) -> None:
+        """Keep a step."""
+        self.steps.append(step)
+
+
+class Progress(_Watcher):
+    """Shows the run: a live bar a stage on a terminal, a plain line now and then elsewhere.
+
+    Use it as a context manager, so that the terminal is left in order.
+
+    Parameters
+    ----------
+    console : rich.console.Console or None, default=None
+        Where to; None is standard error.
+    every : int, default=20
+        Iterations between plain lines.
+
+    Examples
+    --------
+    >>> from layerwise import Autoencoder
+    >>> from layerwise.callbacks import Progress
+    >>> with Progress() as progress:
+    ...     Autoencoder(5, callbacks=[progress]).fit(X)  # doctest: +SKIP
+    """
+
+    def __init__(self, console: Console | None = None, *, every: int = 20):
+        self.console = console or Console(stderr=True)
+        self.every = every
+        self._live: RichProgress | None = None
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Progress:
+        """Begin the live display."""
+        if self.console.is_terminal:
+            self._live = RichProgress(
+                TextColumn("{task.description:9}"),
+                BarColumn(bar_width=20),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TextColumn("{task.fields[detail]}"),
+                console=self.console,
+            )
+            self._live.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """End the live display."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def __call__(self, step: Step) -> None:
+        """Show a step."""
+        if self._live is not None:
+            self._update_bar(self._live, step)
+        elif step.status is not None:
+            self._print(
+                f"{step.stage}: {step.status}; {step.iteration} iterations, {step.n_evaluations} evaluations, "
+                f"{step.seconds:.1f} s"
+            )
+        elif step.iteration == 1 or step.iteration % self.every == 0:
+            self._print(f"{step.stage} [{step.iteration}/{step.max_iter}] {step.describe()}")
+
+    def _update_bar(self, live: RichProgress, step: Step) -> None:
+        if step.stage not in self._tasks:
+            self._tasks[step.stage] = live.add_task(step.stage, total=step.max_iter, detail="")
+        task = self._tasks[step.stage]
+        live.update(task, completed=step.iteration, detail=step.describe())
+        if step.status is not None:
+            live.update(task, total=max(step.iteration, 1), completed=max(step.iteration, 1))
+            live.stop_task(task)
+            del self._tasks[step.stage]
+
+    def _print(self, text: str) -> None:
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)

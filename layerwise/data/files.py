@@ -1,0 +1,73 @@
+"""Rows and labels from one file of any kind that layerwise reads."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+
+from layerwise.data.idx import load_idx
+
+
+def load_rows(path: str | PathLike[str]) -> np.ndarray:
+    """Load rows from a ``.npy`` or an IDX file; images become rows of pixels.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A ``.npy`` file (never pickled objects), or an IDX file, compressed with gzip or not.
+
+    Returns
+    -------
+    X : ndarray of shape (n_samples, n_features)
+        In the type of the file; memory-mapped where the file is not compressed.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If it is damaged, holds no numbers, or has less than two axes.
+    """
+    array = _load_array(Path(path))
+    if array.ndim < 2:
+        raise ValueError(f"{path} has shape {array.shape}, but rows need two axes: samples and features")
+    return array.reshape(len(array), int(np.prod(array.shape[1:])))
+
+
+def load_labels(path: str | PathLike[str]) -> np.ndarray:
+    """Load one label a row from a ``.npy`` or an IDX file.
+
+    Parameters
+    ----------
+    path : str or path-like
+        As for `load_rows`.
+
+    Returns
+    -------
+    y : ndarray of shape (n_samples,)
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If it is damaged or does not have one axis.
+    """
+    array = _load_array(Path(path))
+    if array.ndim != 1:
+        raise ValueError(f"{path} has shape {array.shape}, but labels need one axis: one label a row")
+    return array
+
+
+def _load_array(path: Path) -> np.ndarray:
+    if path.suffix != ".npy":
+        return load_idx(path)
+    try:
+        array = np.lib.format.open_memmap(path, mode="r")
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read as .npy: {error}") from error
+    if array.dtype.kind not in "biufUS":
+        raise ValueError(f"{path} holds values of type {array.dtype}, but numbers are needed")
+    return array

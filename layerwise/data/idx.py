@@ -1,0 +1,118 @@
+"""The IDX format of MNIST: a four-byte magic number, the sizes, then the values, all big-endian."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import struct
+import zlib
+from os import PathLike
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+
+_GZIP_MAGIC = b"\x1f\x8b"
+# Deflate cannot expand by more than this (zlib's documentation, "Maximum Compression Factor").
+_DEFLATE_LIMIT = 1032
+
+
+def load_idx(path: str | PathLike[str]) -> np.ndarray:
+    """Load an array from an IDX file, compressed with gzip or not.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file. Whether it is compressed is read from its first bytes, not from its name.
+
+    Returns
+    -------
+    array : ndarray of the shape and type that the header names
+        In the byte order of the file, which is big-endian. Memory-mapped and read-only when the
+        file is not compressed.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If the file is not IDX, or does not hold exactly what its header says. Sizes are compared
+        with the length of the file before any memory is taken.
+
+    References
+    ----------
+    Y. LeCun, C. Cortes, C. J. C. Burges, "The MNIST database of handwritten digits".
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "pair.idx"
+    >>> _ = path.write_bytes(bytes([0, 0, 0x08, 1, 0, 0, 0, 2, 7, 9]))
+    >>> load_idx(path).tolist()
+    [7, 9]
+    """
+    path = Path(path)
+    with path.open("rb") as file:
+        compressed = file.read(2) == _GZIP_MAGIC
+    return _load_compressed(path) if compressed else _load_mapped(path)
+
+
+def _load_mapped(path: Path) -> np.ndarray:
+    with path.open("rb") as file:
+        dtype, shape = _read_header(file, path)
+        offset = file.tell()
+    expected = offset + dtype.itemsize * math.prod(shape)
+    actual = path.stat().st_size
+    if actual != expected:
+        raise ValueError(_size_message(path, shape, f"which takes {expected} bytes, but it has {actual}"))
+    if math.prod(shape) == 0:
+        return np.empty(shape, dtype)
+    return np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape)
+
+
+def _load_compressed(path: Path) -> np.ndarray:
+    try:
+        with gzip.open(path) as file:
+            dtype, shape = _read_header(file, path)
+            expected = dtype.itemsize * math.prod(shape)
+            if expected > _DEFLATE_LIMIT * path.stat().st_size:
+                raise ValueError(_size_message(path, shape, "more than its compressed bytes can hold"))
+            array = np.empty(shape, dtype)
+            length = _read_into(file, array)
+            if length != expected or file.read(1):
+                found = f"{length}" if length < expected else "more"
+                raise ValueError(_size_message(path, shape, f"which takes {expected} bytes, but it has {found}"))
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise ValueError(f"{path} is damaged: its gzip data cannot be read ({error}); fetch it again") from error
+    return array
+
+
+def _read_into(file: BinaryIO, array: np.ndarray) -> int:
+    """Fill ``array`` from ``file`` as far as that reaches; return the number of bytes read."""
+    buffer = memoryview(array.reshape(-1).view(np.uint8))
+    length = 0
+    while length < len(buffer):
+        read = file.readinto(buffer[length : length + 2**20])  # type: ignore[attr-defined]
+        if not read:
+            break
+        length += read
+    return length
+
+
+def _read_header(file: BinaryIO, path: Path) -> tuple[np.dtype, tuple[int, ...]]:
+    magic = file.read(4)
+    if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in DTYPES:
+        raise ValueError(
+            f"{path} is not an IDX file: its first bytes are {magic.hex(' ') or 'missing'}, but IDX begins with "
+            f"00 00, an element type ({', '.join(f'{code:02x}' for code in DTYPES)}) and a rank"
+        )
+    sizes = file.read(4 * magic[3])
+    if len(sizes) < 4 * magic[3]:
+        raise ValueError(f"{path} is cut short: its header names {magic[3]} sizes and ends before them")
+    return np.dtype(DTYPES[magic[2]]), struct.unpack(f">{magic[3]}I", sizes)
+
+
+def _size_message(path: Path, shape: tuple[int, ...], found: str) -> str:
+    return f"{path} does not hold what its header says: shape {shape}, {found}; fetch it again"

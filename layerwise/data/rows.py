@@ -1,0 +1,105 @@
+"""Rows of an array in their own type, handed out block by block in the type of the computation."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+
+class Rows:
+    """A matrix of samples that stays as it is and is converted one block of rows at a time.
+
+    Parameters
+    ----------
+    X : ndarray or Tensor of shape (n_samples, n_features), uint8, float32 or float64
+        uint8 is read as intensities from 0 to 255 and scaled to [0, 1]. Not copied on the CPU.
+    dtype : torch.dtype, default=torch.float32
+        The type of the blocks.
+    device : str or torch.device, default="cpu"
+        Where the blocks are; all rows are moved there, in their own type.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rows = Rows(np.array([[0, 255], [51, 0], [255, 255]], dtype=np.uint8))
+    >>> [block.tolist() for _, block in rows.blocks(2)]
+    [[[0.0, 1.0], [0.2..., 0.0]], [[1.0, 1.0]]]
+    """
+
+    def __init__(
+        self,
+        X: np.ndarray | torch.Tensor,
+        *,
+        dtype: torch.dtype = torch.float32,
+        device: str | torch.device = "cpu",
+    ):
+        with warnings.catch_warnings():
+            # torch warns of read-only arrays such as memory maps; rows are never written to.
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+            self._values = torch.as_tensor(X).to(device)
+        self._scale = 1 / 255 if self._values.dtype == torch.uint8 else None
+        self.dtype = dtype
+
+    def __len__(self) -> int:
+        return self._values.shape[0]
+
+    @property
+    def n_features(self) -> int:
+        """Number of columns."""
+        return self._values.shape[1]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the blocks are."""
+        return self._values.device
+
+    def blocks(self, size: int) -> Iterator[tuple[slice, torch.Tensor]]:
+        """Yield all rows in order, at most ``size`` at a time.
+
+        Parameters
+        ----------
+        size : int
+            Rows a block.
+
+        Yields
+        ------
+        place : slice
+            Which rows these are.
+        block : Tensor of shape (n_block, n_features)
+            Valid until the next one is asked for: where rows are converted, blocks share one buffer.
+        """
+        buffer = None
+        for start in range(0, len(self), size):
+            place = slice(start, min(start + size, len(self)))
+            values = self._values[place]
+            if values.dtype == self.dtype:
+                yield place, values
+                continue
+            if buffer is None:
+                buffer = torch.empty(values.shape, dtype=self.dtype, device=self.device)
+            block = buffer[: len(values)].copy_(values)
+            yield place, block if self._scale is None else block.mul_(self._scale)
+
+    def range(self) -> tuple[float, float]:
+        """Return the smallest and the largest value, in the scale of the blocks.
+
+        Raises
+        ------
+        ValueError
+            If there is a NaN or an infinity; names the first such place.
+        """
+        lowest, highest = float("inf"), float("-inf")
+        for place, block in self.blocks(max(1, 2**20 // max(1, self.n_features))):
+            low, high = (bound.item() for bound in block.aminmax())
+            if not (np.isfinite(low) and np.isfinite(high)):
+                row, column = torch.nonzero(~torch.isfinite(block))[0].tolist()
+                name = "NaN" if torch.isnan(block[row, column]) else "infinity"
+                raise ValueError(
+                    f"X contains NaN or infinity: X[{place.start + row}, {column}] is {name}; remove such rows, "
+                    f"or fill them in, for example with sklearn.impute.SimpleImputer"
+                )
+            lowest, highest = min(lowest, low), max(highest, high)
+        return lowest, highest

@@ -1,0 +1,6 @@
+"""The scikit-learn face of layerwise."""
+
+from layerwise.estimators.predictors import StackedClassifier
+from layerwise.estimators.transformers import Autoencoder, StackedAutoencoder
+
+__all__ = ["Autoencoder", "StackedAutoencoder", "StackedClassifier"]

@@ -1,0 +1,96 @@
+"""From what users pass to what the algorithm needs, each with a clear refusal."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import validate_data
+
+from layerwise.activations import Activation
+from layerwise.data.rows import Rows
+from layerwise.solvers import LBFGS, SOLVERS
+from layerwise.stacking import Stage
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+def check_rows(estimator: BaseEstimator, X: Any, *, dtype: str, device: str, reset: bool = False) -> Rows:
+    """Return ``X`` as rows for this estimator, all of them finite; uint8 and floats keep their type."""
+    X = validate_data(
+        estimator, X, reset=reset, dtype=[np.float64, np.float32, np.uint8], ensure_all_finite=False
+    )
+    rows = Rows(X, dtype=DTYPES[dtype], device=check_device(device))
+    rows.range()
+    return rows
+
+
+def check_reachable(rows: Rows, activation: Activation, name: str) -> None:
+    """Refuse rows with values that an output activation cannot reach."""
+    low, high = rows.range()
+    if low < activation.low or high > activation.high:
+        raise ValueError(
+            f"X holds values from {low:g} to {high:g}, but output_activation={name!r} reaches only "
+            f"{activation.low:g} to {activation.high:g}; scale the columns, for example with "
+            f"sklearn.preprocessing.MinMaxScaler"
+        )
+
+
+def check_device(device: str) -> torch.device:
+    """Return the device of this name; ``"auto"`` is a GPU where there is one."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        found = torch.device(device)
+    except RuntimeError:
+        found = None
+    if found is None or found.type not in ("cpu", "cuda"):
+        raise ValueError(f"device={device!r} is not known; choose 'auto', 'cpu', 'cuda' or 'cuda:N'")
+    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f"device={device!r} was asked for, but torch finds {torch.cuda.device_count()} CUDA devices; choose "
+            f"'auto' or 'cpu'"
+        )
+    return found
+
+
+def check_solver(solver: LBFGS | str) -> LBFGS:
+    """Return the solver, checked; a name stands for the default object."""
+    if isinstance(solver, str):
+        return SOLVERS[solver]()
+    solver._validate_params()
+    return solver
+
+
+def make_generator(random_state: Any) -> torch.Generator:
+    """Return a generator that draws as ``random_state`` says."""
+    seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
+    return torch.Generator().manual_seed(int(seed))
+
+
+def warn_unless_converged(estimator: BaseEstimator, stages: Sequence[Stage]) -> None:
+    """Warn once about all stages that ended before a minimum was found."""
+    open_ends = [stage for stage in stages if not stage.status.converged]
+    if open_ends:
+        reasons = "; ".join(
+            f"{stage.name} {stage.status.value} (loss {stage.loss:.6g}, max |gradient| {stage.max_gradient:.2g})"
+            for stage in open_ends
+        )
+        warnings.warn(
+            f"{type(estimator).__name__} did not converge: {reasons}. Raise max_iter of the solver, or its tol.",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
+
+
+def to_array(values: torch.Tensor, like: Any) -> np.ndarray:
+    """Return a tensor as an array, in the type of ``like`` where that is a floating one."""
+    array = values.cpu().numpy()
+    dtype = getattr(like, "dtype", None)
+    return array.astype(dtype, copy=False) if dtype in (np.float32, np.float64) else array
