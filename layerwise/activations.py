@@ -32,7 +32,7 @@ class Activation(NamedTuple):
 
 
 def _sigmoid_backward_(gradient: Tensor, output: Tensor) -> Tensor:
-    """gradient * s (1 - s), in one pass."""
+    """Gradient * s (1 - s), in one pass."""
     return torch.ops.aten.sigmoid_backward.grad_input(gradient, output, grad_input=gradient)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress as RichProgress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as RichProgress
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,8 @@ def call_all(callbacks: Sequence[Callback] | None) -> Callback:
     """Return one callback that calls all, and asks to stop when any of them does."""
 
     def call(step: Step) -> bool:
-        return any([callback(step) for callback in callbacks or ()])
+        wishes = [callback(step) for callback in callbacks or ()]
+        return any(wishes)
 
     return call
 
@@ -121,6 +124,11 @@ class Progress(_Watcher):
     every : int, default=20
         Iterations between plain lines.
 
+    Attributes
+    ----------
+    reached : str
+        The last step that was shown, in words.
+
     Examples
     --------
     >>> from layerwise import Autoencoder
@@ -132,6 +140,7 @@ class Progress(_Watcher):
     def __init__(self, console: Console | None = None, *, every: int = 20):
         self.console = console or Console(stderr=True)
         self.every = every
+        self.reached = "before the first iteration"
         self._live: RichProgress | None = None
         self._tasks: dict[str, TaskID] = {}
 
@@ -145,6 +154,7 @@ class Progress(_Watcher):
                 TimeElapsedColumn(),
                 TextColumn("{task.fields[detail]}"),
                 console=self.console,
+                redirect_stdout=sys.stdout.isatty(),  # so that print() does not tear the display
             )
             self._live.start()
         return self
@@ -157,6 +167,7 @@ class Progress(_Watcher):
 
     def __call__(self, step: Step) -> None:
         """Show a step."""
+        self.reached = f"in stage {step.stage} at iteration {step.iteration} of {step.max_iter}, cost {step.value:.5g}"
         if self._live is not None:
             self._update_bar(self._live, step)
         elif step.status is not None:

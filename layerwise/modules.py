@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,7 @@ class AutoencoderLayer(nn.Module):
     activation, output_activation : str, default="sigmoid"
         Names of s and t, keys of `layerwise.activations.ACTIVATIONS`.
     alpha : float, default=0.0
-        Factor of the weight decay alpha/2 (\\|W1\\|^2 + \\|W2\\|^2).
+        Factor of the weight decay alpha/2 (|W1|^2 + |W2|^2).
     sparsity : KLSparsity or None, default=None
         Penalty of the mean activations.
     dtype : torch.dtype, default=torch.float32
@@ -115,9 +116,13 @@ class StackedNetwork(nn.Module):
         self.layers = nn.ModuleList(layers)
         self.head = head
 
+    def encoders(self) -> list[AutoencoderLayer]:
+        """Return the layers, from the input up."""
+        return cast(list[AutoencoderLayer], list(self.layers))
+
     def encode(self, x: Tensor) -> Tensor:
         """Map inputs of shape (n_rows, n_features) to the codes of the last layer."""
-        for layer in self.layers:
+        for layer in self.encoders():
             x = layer.encode(x)
         return x
 
@@ -156,8 +161,6 @@ def softmax_head(
     return head
 
 
-def _uniform(
-    shape: tuple[int, int], bound: float, dtype: torch.dtype, generator: torch.Generator | None
-) -> Tensor:
+def _uniform(shape: tuple[int, int], bound: float, dtype: torch.dtype, generator: torch.Generator | None) -> Tensor:
     # Drawn in float64 so that a seed gives the same weights, up to rounding, in every type.
     return torch.empty(shape, dtype=torch.float64).uniform_(-bound, bound, generator=generator).to(dtype)

@@ -223,9 +223,10 @@ class NetworkObjective:
         self.rows = rows
         self.targets = targets.to(rows.device)
         self.alpha = alpha
-        encoders = [layer.encoder_parameters() for layer in network.layers]
-        self.vector = ParameterVector([*network.head.parameters(), *sum(encoders, [])])
-        widths = [layer.n_hidden for layer in network.layers]
+        encoders = network.encoders()
+        trained = [parameter for layer in encoders for parameter in layer.encoder_parameters()]
+        self.vector = ParameterVector([*network.head.parameters(), *trained])
+        widths = [layer.n_hidden for layer in encoders]
         self.chunk_rows = chunk_rows or default_chunk_rows(rows, *widths)
         self.parts: dict[str, float] = {}
 
@@ -238,9 +239,7 @@ class NetworkObjective:
         for place, x in self.rows.blocks(self.chunk_rows):
             losses = nn.functional.cross_entropy(self.network(x), self.targets[place], reduction="none")
             loss += losses.detach().sum(dtype=torch.float64)
-            for piece, chunk in zip(
-                pieces, torch.autograd.grad(losses.sum(), self.vector.parameters), strict=True
-            ):
+            for piece, chunk in zip(pieces, torch.autograd.grad(losses.sum(), self.vector.parameters), strict=True):
                 piece += chunk
         gradient /= len(self.rows)
 

@@ -120,7 +120,7 @@ def finetune(
     depth : {"all", "head"}, default="all"
         ``"head"`` leaves the encoders as they are.
     alpha : float, default=0.0
-        Factor of the weight decay alpha/2 \\|theta\\|^2 of the head's weights.
+        Factor of the weight decay alpha/2 |theta|^2 of the head's weights.
     callback : callable or None, default=None
         As for `pretrain`.
 
@@ -139,7 +139,7 @@ def finetune(
     ['head', 'finetune']
     """
     head_alone = StackedNetwork([], network.head)
-    codes = encode(network.layers, rows)
+    codes = encode(network.encoders(), rows)
     stages = [_run_stage("head", NetworkObjective(head_alone, codes, targets, alpha=alpha), solver, callback)]
     del codes
     if depth == "all":
@@ -148,7 +148,7 @@ def finetune(
     return stages
 
 
-def encode(layers: Iterable[torch.nn.Module], rows: Rows) -> Rows:
+def encode(layers: Iterable[AutoencoderLayer], rows: Rows) -> Rows:
     """Return the codes of rows after these layers."""
     for layer in layers:
         rows = Rows(apply(layer.encode, rows), dtype=rows.dtype, device=rows.device)

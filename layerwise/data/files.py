@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from os import PathLike
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from layerwise.data.idx import load_idx
 
 
-def load_rows(path: str | PathLike[str]) -> np.ndarray:
+class Table(NamedTuple):
+    """Rows, and the shape of the images that they are.
+
+    Attributes
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+    image_shape : tuple of int or None
+        None where the rows are no images.
+    """
+
+    X: np.ndarray
+    image_shape: tuple[int, ...] | None
+
+
+def load_rows(path: str | PathLike[str]) -> Table:
     """Load rows from a ``.npy`` or an IDX file; images become rows of pixels.
 
     Parameters
@@ -20,7 +36,7 @@ def load_rows(path: str | PathLike[str]) -> np.ndarray:
 
     Returns
     -------
-    X : ndarray of shape (n_samples, n_features)
+    table : Table
         In the type of the file; memory-mapped where the file is not compressed.
 
     Raises
@@ -33,7 +49,7 @@ def load_rows(path: str | PathLike[str]) -> np.ndarray:
     array = _load_array(Path(path))
     if array.ndim < 2:
         raise ValueError(f"{path} has shape {array.shape}, but rows need two axes: samples and features")
-    return array.reshape(len(array), int(np.prod(array.shape[1:])))
+    return Table(array.reshape(len(array), math.prod(array.shape[1:])), array.shape[1:] if array.ndim > 2 else None)
 
 
 def load_labels(path: str | PathLike[str]) -> np.ndarray:

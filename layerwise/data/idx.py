@@ -8,7 +8,7 @@ import struct
 import zlib
 from os import PathLike
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -89,19 +89,19 @@ def _load_compressed(path: Path) -> np.ndarray:
     return array
 
 
-def _read_into(file: BinaryIO, array: np.ndarray) -> int:
+def _read_into(file: Any, array: np.ndarray) -> int:
     """Fill ``array`` from ``file`` as far as that reaches; return the number of bytes read."""
-    buffer = memoryview(array.reshape(-1).view(np.uint8))
+    buffer = memoryview(array.reshape(-1).view(np.uint8).data)
     length = 0
     while length < len(buffer):
-        read = file.readinto(buffer[length : length + 2**20])  # type: ignore[attr-defined]
+        read = file.readinto(buffer[length : length + 2**20])
         if not read:
             break
         length += read
     return length
 
 
-def _read_header(file: BinaryIO, path: Path) -> tuple[np.dtype, tuple[int, ...]]:
+def _read_header(file: Any, path: Path) -> tuple[np.dtype, tuple[int, ...]]:
     magic = file.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in DTYPES:
         raise ValueError(

@@ -74,7 +74,7 @@ class _CodingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return to_array(stacking.apply(self._decode, rows), X)
 
     def score(self, X: Any, y: Any = None) -> float:
-        """Return minus the reconstruction error, -1/(2m) sum_i \\|x^_i - x_i\\|^2: higher is better.
+        """Return minus the reconstruction error, -1/(2m) sum_i |x^_i - x_i|^2: higher is better.
 
         Parameters
         ----------
@@ -273,6 +273,7 @@ class Autoencoder(_CodingMixin, BaseEstimator):
         """Take over a trained layer and the record of its training."""
         self.n_features_in_ = layer.in_features
         self.layer_ = layer
+        assert stage.mean_activation is not None
         self.mean_activations_ = stage.mean_activation.cpu().numpy()
         self.loss_ = stage.loss
         self.loss_curve_ = stage.loss_curve
@@ -365,9 +366,7 @@ class StackedAutoencoder(_CodingMixin, BaseEstimator):
         check_reachable(rows, get_activation(name), name)
         generator = make_generator(self.random_state)
         widths = [rows.n_features, *(layer.n_hidden for layer in layers[:-1])]
-        modules = [
-            layer._build(width, generator).to(rows.device) for layer, width in zip(layers, widths, strict=True)
-        ]
+        modules = [layer._build(width, generator).to(rows.device) for layer, width in zip(layers, widths, strict=True)]
         solvers = [check_solver(layer.solver) for layer in layers]
         stages = stacking.pretrain(modules, rows, solvers, callback=call_all(self.callbacks))
         for layer, module, stage in zip(layers, modules, stages, strict=True):

@@ -207,9 +207,7 @@ class LBFGS(BaseEstimator):
         status = self._check_start(state)
         while status is None:
             status = self._iterate(fun, state, callback)
-        return Result(
-            state.x, state.value, state.gradient, state.n_iter, state.n_evaluations, status, state
-        )
+        return Result(state.x, state.value, state.gradient, state.n_iter, state.n_evaluations, status, state)
 
     def _check_start(self, state: LBFGSState) -> Status | None:
         if not (math.isfinite(state.value) and torch.isfinite(state.gradient).all() and torch.isfinite(state.x).all()):

@@ -42,10 +42,10 @@ class Trial:
         return math.isfinite(self.value) and math.isfinite(self.slope) and bool(torch.isfinite(self.x).all())
 
 
-def strong_wolfe(
-    evaluate: Callable[[float], Trial], start: Trial, first_step: float
-) -> Trial | None:
-    """Find a step that satisfies the strong Wolfe conditions::
+def strong_wolfe(evaluate: Callable[[float], Trial], start: Trial, first_step: float) -> Trial | None:
+    """Find a step that satisfies the strong Wolfe conditions.
+
+    They are::
 
         value <= start.value + 1e-4 step start.slope    and    |slope| <= 0.9 |start.slope|
 
@@ -79,7 +79,8 @@ def strong_wolfe(
     >>> strong_wolfe(parabola, parabola(0.0), 1.0).step
     1.0
     """
-    low, high = start, None  # low: the best trial so far; high: the other end of the bracket, once there is one
+    # The best trial so far, and the other end of the bracket once there is one.
+    low, high = start, None
     step, width = first_step, math.inf
     trial = start
     for _ in range(_MAX_TRIALS):
@@ -111,7 +112,9 @@ def _extrapolate(previous: Trial, low: Trial) -> float:
     """Return a longer step: the minimum of the cubic, between 2 and 10 times as far as the last one went."""
     distance = low.step - previous.step
     guess = _cubic_minimum(previous, low)
-    return min(max(guess, low.step + distance), low.step + 9 * distance) if guess == guess else low.step + 4 * distance
+    if math.isnan(guess):
+        return low.step + 4 * distance
+    return min(max(guess, low.step + distance), low.step + 9 * distance)
 
 
 def _interpolate(low: Trial, high: Trial, last_width: float) -> float:
@@ -121,9 +124,8 @@ def _interpolate(low: Trial, high: Trial, last_width: float) -> float:
         return low.step + 0.2 * distance
     if abs(distance) > 0.66 * last_width:
         return low.step + 0.5 * distance
-    guess = _cubic_minimum(low, high)
-    fraction = (guess - low.step) / distance
-    return low.step + min(max(fraction, 0.1), 0.9) * distance if fraction == fraction else low.step + 0.5 * distance
+    fraction = (_cubic_minimum(low, high) - low.step) / distance
+    return low.step + (0.5 if math.isnan(fraction) else min(max(fraction, 0.1), 0.9)) * distance
 
 
 def _cubic_minimum(a: Trial, b: Trial) -> float:
