@@ -46,7 +46,10 @@ def atomic(path: str | PathLike[str], *, overwrite: bool = False) -> Iterator[Pa
     """
     path = Path(path).absolute()
     _check_replaceable(path, overwrite)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(f"{path.parent} is a file, not a folder") from None
     aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         staging = aside / path.name

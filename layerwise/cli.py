@@ -30,6 +30,7 @@ app = App(
     name="layerwise",
     help="Stacked autoencoders: features learned one layer at a time.",
     version=layerwise.__version__,
+    suppress_keyboard_interrupt=False,
 )
 reproduce_app = App(name="reproduce", help="Run a published experiment and compare.")
 app.command(reproduce_app)
@@ -120,7 +121,7 @@ def fit(
     *,
     out: Path,
     labels: Path | None = None,
-    layers: Annotated[list[int], Parameter(consume_multiple=True)] = [200, 200],  # noqa: B006 - never changed
+    layers: Annotated[list[int], Parameter(consume_multiple=True, negative="")] = [200, 200],  # noqa: B006 - never changed
     activation: str = "sigmoid",
     alpha: float = 3e-3,
     sparsity_target: float | None = None,
@@ -287,7 +288,7 @@ def main() -> None:
     """Run the command line; refusals are one sentence and exit code 2, Ctrl-C is 130."""
     warnings.simplefilter("ignore", ConvergenceWarning)  # the progress display says why each stage ended
     try:
-        app(exit_on_error=False, print_error=False)
+        app(sys.argv[1:], exit_on_error=False, print_error=False)
     except KeyboardInterrupt as interrupt:
         _fail(str(interrupt) or "interrupted; nothing was written", 130)
     except BrokenPipeError:  # the reader of our output has seen enough

@@ -126,7 +126,7 @@ def load(folder: str | PathLike[str], *, device: str = "auto") -> Any:
         broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
         if broken:
             raise ValueError(f"{broken[0]} holds values that are not finite")
-        return _decode(config["estimator"], tensors, device)
+        return _decode_estimator(config["estimator"], tensors, device)
     except (SafetensorError, KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{folder} is damaged: {type(error).__name__}: {reason}") from error

@@ -23,6 +23,8 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 def check_rows(estimator: BaseEstimator, X: Any, *, dtype: str, device: str, reset: bool = False) -> Rows:
     """Return ``X`` as rows for this estimator, all of them finite; uint8 and floats keep their type."""
+    if isinstance(X, torch.Tensor):  # scikit-learn would not see that it is uint8
+        X = X.numpy(force=True)
     X = validate_data(estimator, X, reset=reset, dtype=[np.float64, np.float32, np.uint8], ensure_all_finite=False)
     rows = Rows(X, dtype=DTYPES[dtype], device=check_device(device))
     rows.range()

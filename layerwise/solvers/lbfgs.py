@@ -232,6 +232,8 @@ class LBFGS(BaseEstimator):
             state.pairs.clear()
             direction = -state.gradient
             slope = torch.dot(state.gradient, direction).item()
+        if not -math.inf < slope < 0:  # the gradient underflows or overflows
+            return Status.PRECISION
 
         def evaluate(step: float) -> Trial:
             x = torch.add(state.x, direction, alpha=step)

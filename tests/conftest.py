@@ -1,0 +1,47 @@
+"""Where tests find the data that is not part of the package; what is absent is skipped, with the reason."""
+
+import json
+import os
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+import torch
+
+from layerwise.data import load_mnist, load_mnist_small
+
+mpl.use("Agg")
+SHARED = Path(__file__).parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def reference():
+    """Figures of the 2014 implementation: (settings by entry, arrays by name)."""
+    folder = SHARED / "fixtures"
+    if not folder.is_dir():
+        pytest.skip(f"no reference figures at {folder}")
+    return json.loads((folder / "reference.json").read_text()), np.load(folder / "reference.npz")
+
+
+@pytest.fixture(scope="session")
+def mnist_folder():
+    folder = Path(os.environ.get("LAYERWISE_DATA", SHARED / "data")) / "mnist"
+    if not folder.is_dir():
+        pytest.skip(f"no MNIST at {folder}; set LAYERWISE_DATA to the folder that holds mnist/")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def mnist(mnist_folder):
+    return load_mnist(mnist_folder)
+
+
+@pytest.fixture(scope="session")
+def digits():
+    return load_mnist_small()
+
+
+@pytest.fixture
+def generator():
+    return torch.Generator().manual_seed(0)

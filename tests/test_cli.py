@@ -1,0 +1,241 @@
+"""The command line as a user meets it: what it prints, what it leaves on disk, how it refuses."""
+
+import gzip
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import layerwise
+from layerwise import cli
+from layerwise.reproduce import ufldl_stacked
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run a command line in this process; return exit code, standard output and standard error."""
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["layerwise", *map(str, words)])
+        capsys.readouterr()
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as exit_:
+            code = exit_.code
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory, digits):
+    folder = tmp_path_factory.mktemp("files")
+    images, labels = digits.X_train[:120].reshape(-1, 28, 28), digits.y_train[:120]
+    (folder / "images.gz").write_bytes(gzip.compress(struct.pack(">4I", 0x803, *images.shape) + images.tobytes()))
+    (folder / "labels.idx").write_bytes(struct.pack(">2I", 0x801, len(labels)) + labels.tobytes())
+    np.save(folder / "images.npy", images)
+    np.save(folder / "labels.npy", labels)
+    np.save(folder / "table.npy", digits.X_train[:120, 300:310] / 255)
+    np.save(folder / "wide.npy", np.zeros((3, 800)))
+    nan = digits.X_train[:50] / 255
+    nan[4, 5] = np.nan
+    np.save(folder / "nan.npy", nan)
+    np.save(folder / "big.npy", digits.X_train[:50].astype(float))
+    (folder / "magic.idx").write_bytes(b"\x89PNG\r\n")
+    (folder / "cut.idx").write_bytes((folder / "labels.idx").read_bytes()[:-1])
+    (folder / "lie.idx").write_bytes(struct.pack(">4I", 0x803, 2**31, 28, 28) + bytes(100))
+    (folder / "corrupt.gz").write_bytes((folder / "images.gz").read_bytes()[:3000])
+    return folder
+
+
+FIT = ("--layers", 8, 5, "--max-iter", 3, "--random-state", 0)
+
+
+@pytest.fixture(scope="module")
+def model(files, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "digits"
+    words = ["fit", files / "images.gz", "--labels", files / "labels.idx", "--out", out, *FIT]
+    subprocess.run([sys.executable, "-m", "layerwise", *map(str, words)], check=True, capture_output=True)
+    return out
+
+
+def test_fit_leaves_a_run(model):
+    names = sorted(path.name for path in model.iterdir())
+    assert names == [
+        "config.json",
+        "filters.png",
+        "loss.png",
+        "metrics.jsonl",
+        "model.safetensors",
+        "reconstructions.png",
+    ]
+    lines = [json.loads(line) for line in (model / "metrics.jsonl").read_text().splitlines()]
+    assert [line["iteration"] for line in lines if line["stage"] == "layer 0"] == [1, 2, 3, 3]
+    assert list(dict.fromkeys(line["stage"] for line in lines)) == ["layer 0", "layer 1", "head", "finetune"]
+
+
+def test_encode_predict_evaluate(run, model, files, tmp_path):
+    estimator = layerwise.load(model)
+    X, y = np.load(files / "images.npy").reshape(120, -1), np.load(files / "labels.npy")
+
+    code, out, _ = run("encode", model, files / "images.npy", "--out", tmp_path / "codes.npy")
+    assert code == 0
+    assert "120 rows of 5 codes" in out
+    np.testing.assert_array_equal(np.load(tmp_path / "codes.npy"), estimator.transform(X))
+
+    code, out, _ = run("predict", model, files / "images.gz")
+    assert code == 0
+    assert out.split() == [str(label) for label in estimator.predict(X)]
+    code, _, _ = run("predict", model, files / "images.gz", "--out", tmp_path / "labels.npy")
+    assert code == 0
+    np.testing.assert_array_equal(np.load(tmp_path / "labels.npy"), estimator.predict(X))
+
+    code, out, _ = run("evaluate", model, files / "images.gz", "--labels", files / "labels.npy")
+    assert code == 0
+    assert f"accuracy {estimator.score(X, y):.2%}" in out
+
+
+def test_fit_without_labels_or_images(run, files, tmp_path):
+    out = tmp_path / "run"
+    code, printed, err = run("fit", files / "table.npy", "--out", out, *FIT, "--sparsity-target", 0.2)
+    assert code == 0
+    assert "mean activation" in err
+    assert "(target 0.2)" in err
+    assert "Next: layerwise encode" in printed
+    assert not (out / "filters.png").exists()
+    code, printed, _ = run("evaluate", out, files / "table.npy")
+    assert code == 0
+    assert "reconstruction error" in printed
+
+
+@pytest.mark.parametrize("command", ["demo", "fit", "encode", "predict", "evaluate", "reproduce ufldl-stacked"])
+def test_every_command_has_help_with_an_example(run, command):
+    code, out, _ = run(*command.split(), "--help")
+    assert code == 0
+    assert f"Example: layerwise {command}" in " ".join(out.split())
+
+
+def test_help_and_version(run):
+    assert "reproduce" in run("--help")[1]
+    assert run("--version")[1].strip() == layerwise.__version__
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["fit", "{f}/none.npy", "--out", "{t}/r"], "No such file or directory: {f}/none.npy"),
+        (["fit", "{f}/magic.idx", "--out", "{t}/r"], "is not an IDX file"),
+        (["fit", "{f}/cut.idx", "--out", "{t}/r"], "does not hold what its header says"),
+        (["fit", "{f}/lie.idx", "--out", "{t}/r"], "shape (2147483648, 28, 28)"),
+        (["fit", "{f}/corrupt.gz", "--out", "{t}/r"], "is damaged: its gzip data cannot be read"),
+        (["fit", "{f}/labels.idx", "--out", "{t}/r"], "rows need two axes"),
+        (["fit", "{f}/nan.npy", "--out", "{t}/r"], "X[4, 5] is NaN"),
+        (["fit", "{f}/big.npy", "--out", "{t}/r"], "reaches only 0 to 1"),
+        (["fit", "{f}/table.npy", "--labels", "{f}/short.npy", "--out", "{t}/r"], "No such file"),
+        (["fit", "{f}/wide.npy", "--labels", "{f}/labels.npy", "--out", "{t}/r"], "X has 3 rows, but y has 120 labels"),
+        (["fit", "{f}/table.npy", "--activation", "relux", "--out", "{t}/r"], "'activation' parameter"),
+        (["fit", "{f}/table.npy", "--layers", "0", "--out", "{t}/r"], "'n_hidden' parameter"),
+        (["fit", "{f}/table.npy", "--layers", "x", "--out", "{t}/r"], "layers"),
+        (["fit", "{f}/table.npy", "--device", "cuda:77", "--out", "{t}/r"], "torch finds"),
+        (["fit", "{f}/table.npy", "--out", "{m}"], "exists; choose another place"),
+        (["fit", "{f}/table.npy", "--out", "{f}", "--overwrite"], "is not a run of layerwise"),
+        (["fit", "{f}/table.npy", "--out", "{f}/table.npy/r"], "is a file, not a folder"),
+        (["fit", "{f}/table.npy", "--out", "/proc/r"], "/proc"),
+        (["fit", "{f}/table.npy"], "out"),
+        (["fit", "{f}/table.npy", "--out", "{t}/r", "--rate", "3"], "rate"),
+        (["train"], "train"),
+        (["encode", "{t}/none", "{f}/images.npy", "--out", "{t}/c.npy"], "is not a model: it holds no config.json"),
+        (["encode", "{m}", "{f}/wide.npy", "--out", "{t}/c.npy"], "X has 800 features"),
+        (["encode", "{m}", "{f}/images.npy", "--out", "{t}/c.csv"], "must end in .npy"),
+        (["encode", "{m}", "{f}/images.npy", "--out", "{f}/table.npy"], "exists; choose another place"),
+        (["predict", "{m}", "{f}/wide.npy"], "X has 800 features"),
+        (["evaluate", "{m}", "{f}/images.npy"], "give the true labels with --labels"),
+        (["evaluate", "{m}", "{f}/wide.npy", "--labels", "{f}/labels.npy"], "has 3 rows, but"),
+        (["reproduce", "ufldl-stacked", "--data", "{t}"], "holds no train-images-idx3-ubyte"),
+    ],
+)
+def test_refusals_are_one_sentence(run, files, model, tmp_path, words, message):
+    places = {"f": files, "t": tmp_path, "m": model}
+    before = sorted(tmp_path.rglob("*"))
+    code, out, err = run(*(word.format(**places) for word in words))
+    assert code == 2
+    assert message.format(**places) in err
+    assert err.startswith("layerwise: ")
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+    assert out == ""
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_overwrite_replaces_the_run(run, files, tmp_path):
+    for words in ([], ["--overwrite"]):
+        assert run("fit", files / "table.npy", "--out", tmp_path / "run", *FIT, *words)[0] == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_interrupt_says_what_was_reached(files, model, tmp_path):
+    """Ctrl-C while training over an old run: exit code 130, and the old run is as it was."""
+    before = {path.name: path.read_bytes() for path in model.iterdir()}
+    words = ["fit", files / "images.npy", "--out", model, "--overwrite", "--layers", 300, "--max-iter", 100000]
+    command = [sys.executable, "-u", "-m", "layerwise", *map(str, words)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        first = process.stderr.readline()
+        assert first.startswith("layer 0 [1/100000]")
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        last = process.stderr.read().splitlines()[-1]
+    assert process.returncode == 130
+    assert last.startswith("layerwise: interrupted in stage layer 0 at iteration")
+    assert last.endswith("nothing was written")
+    assert {path.name: path.read_bytes() for path in model.iterdir()} == before
+    assert [path.name for path in model.parent.iterdir()] == [model.name]
+
+
+def test_reader_that_has_seen_enough(model, files):
+    """`layerwise predict ... | head -1` ends without a complaint."""
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "layerwise", "predict", str(model), str(files / "images.npy")],
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(write)
+    assert "Traceback" not in done.stderr
+
+
+def test_reproduce_prints_published_beside_obtained(run, digits, tmp_path, monkeypatch):
+    small = type(digits)(digits.X_train[:80], digits.y_train[:80], digits.X_test[:40], digits.y_test[:40])
+    monkeypatch.setattr(cli, "load_mnist", lambda folder: small)
+    code, out, _ = run("reproduce", "ufldl-stacked", "--data", ".", "--max-iter", 3, "--out", tmp_path / "run")
+    assert code == 0
+    for text in ("97.47%", "97.60%", "12.68", "accuracy after greedy training", "peak memory"):
+        assert text in out
+    figures = json.loads((tmp_path / "run" / "figures.json").read_text())
+    assert set(figures["obtained"]["stages"]) == set(ufldl_stacked.STAGES)
+    assert f"{figures['obtained']['accuracy_finetuned']:.2%}" in out
+    assert figures["settings"]["max_iter"] == 3
+
+
+@pytest.mark.slow
+def test_demo(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "layerwise", "demo", "--out", str(tmp_path / "demo")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    accuracy = float(done.stdout.split("accuracy after fine-tuning: ")[1].split("%")[0])
+    assert accuracy >= 93
+    assert "accuracy after greedy training" in done.stdout
+    assert (tmp_path / "demo" / "filters.png").stat().st_size > 10_000

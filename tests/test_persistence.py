@@ -1,0 +1,191 @@
+"""Models and runs on disk."""
+
+import json
+import os
+import stat
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_array_equal
+from safetensors.torch import load_file, save_file
+from sklearn.decomposition import PCA
+from sklearn.frozen import FrozenEstimator
+
+import layerwise
+from layerwise import LBFGS, Autoencoder, KLSparsity, StackedAutoencoder, StackedClassifier
+from layerwise.checkpoint import atomic
+
+SHORT = LBFGS(max_iter=4)
+
+
+@pytest.fixture(scope="module")
+def small(digits):
+    return digits.X_train[:100], digits.y_train[:100]
+
+
+@pytest.fixture(scope="module")
+def stack(small):
+    sparse = Autoencoder(7, sparsity=KLSparsity(0.1), solver=SHORT)
+    return StackedAutoencoder([sparse, 3], random_state=np.random.RandomState(0), callbacks=[print]).fit(small[0])
+
+
+@pytest.fixture
+def model(small, tmp_path):
+    layerwise.save(StackedClassifier(Autoencoder(5, solver=SHORT), solver=SHORT).fit(*small), tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_transformers_round_trip(small, stack, tmp_path):
+    for estimator in (stack, Autoencoder(4, solver=SHORT, dtype="float64", random_state=3).fit(small[0])):
+        folder = tmp_path / type(estimator).__name__
+        layerwise.save(estimator, folder)
+        assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
+        again = layerwise.load(folder)
+        assert type(again) is type(estimator)
+        assert_array_equal(again.transform(small[0]), estimator.transform(small[0]))
+        assert again.score(small[0]) == estimator.score(small[0])
+        assert again.n_features_in_ == 784
+    assert again.loss_curve_ == estimator.loss_curve_
+    assert again.random_state == 3
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("names", [False, True])
+def test_classifier_round_trip(small, stack, tmp_path, frozen, names):
+    X, y = small
+    y = np.array(list("abcdefghij"))[y] if names else y
+    autoencoder = FrozenEstimator(stack) if frozen else Autoencoder(5, solver=SHORT)
+    classifier = StackedClassifier(autoencoder, solver=SHORT, fit_intercept=names).fit(X, y)
+    layerwise.save(classifier, tmp_path / "model")
+    again = layerwise.load(tmp_path / "model")
+    assert_array_equal(again.predict(X), classifier.predict(X))
+    assert_array_equal(again.predict_proba(X), classifier.predict_proba(X))
+    assert_array_equal(again.autoencoder_.transform(X), classifier.autoencoder_.transform(X))
+    layerwise.save(again, tmp_path / "again")
+    assert (tmp_path / "again" / "config.json").read_text() == (tmp_path / "model" / "config.json").read_text()
+
+
+def test_loading_can_be_trained_again(small, model):
+    again = layerwise.load(model, device="cpu")
+    assert again.fit(*small).loss_ < np.log(10)
+
+
+def test_loading_draws_no_random_numbers(model):
+    before = torch.get_rng_state()
+    layerwise.load(model)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_config_is_readable(model):
+    config = json.loads((model / "config.json").read_text())
+    assert config["format_version"] == 1
+    assert config["estimator"]["class"] == "StackedClassifier"
+    assert config["estimator"]["params"]["autoencoder"]["params"]["n_hidden"] == 5
+
+
+def test_existing_model_is_not_replaced_unless_asked(small, stack, model):
+    before = (model / "config.json").read_bytes()
+    with pytest.raises(FileExistsError, match="exists; choose another place"):
+        layerwise.save(stack, model)
+    assert (model / "config.json").read_bytes() == before
+    layerwise.save(stack, model, overwrite=True)
+    assert isinstance(layerwise.load(model), StackedAutoencoder)
+    assert [path.name for path in model.parent.iterdir()] == ["model"]
+
+
+def test_folder_of_something_else_is_never_replaced(stack, tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(FileExistsError, match="is not a run of layerwise"):
+        layerwise.save(stack, tmp_path, overwrite=True)
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_failure_leaves_what_was_there(stack, model, monkeypatch):
+    before = (model / "model.safetensors").read_bytes()
+
+    def full_disk(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("layerwise.persistence.save_file", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        layerwise.save(stack, model, overwrite=True)
+    assert (model / "model.safetensors").read_bytes() == before
+    assert [path.name for path in model.parent.iterdir()] == ["model"]
+
+
+def test_failure_of_the_last_rename_brings_the_old_one_back(tmp_path, monkeypatch):
+    target = tmp_path / "run"
+    target.mkdir()
+    (target / "config.json").write_text("old")
+
+    def broken(self, other):
+        raise OSError("broken")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pathlib.Path.replace", broken)
+        with pytest.raises(OSError, match="broken"), atomic(target, overwrite=True) as staging:
+            staging.mkdir()
+    assert (target / "config.json").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_only_estimators_of_layerwise_are_saved(tmp_path):
+    with pytest.raises(TypeError, match="a PCA cannot be saved"):
+        layerwise.save(PCA(), tmp_path / "pca")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_folder_that_cannot_be_written(stack, tmp_path):
+    tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    with pytest.raises(PermissionError):
+        layerwise.save(stack, tmp_path / "model")
+
+
+def damage_config(model, change):
+    config = json.loads((model / "config.json").read_text())
+    change(config)
+    (model / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c.update(format="pickle"), "does not describe a layerwise model"),
+        (lambda c: c.update(format_version=99), "format_version=99, but this layerwise reads 1"),
+        (lambda c: c["estimator"].update({"class": "Popen"}), "damaged"),
+        (lambda c: c["estimator"].pop("params"), "damaged"),
+        (lambda c: c["estimator"]["params"].update(shell=True), "damaged"),
+        (lambda c: c["estimator"]["fitted"].update(predict="mine"), "predict is no fitted attribute"),
+        (lambda c: c["estimator"]["fitted"]["autoencoder_"]["params"].update(n_hidden=10**12), "damaged"),
+        (lambda c: c.update(estimator=None), "damaged"),
+    ],
+)
+def test_damaged_config_is_refused(model, change, message):
+    damage_config(model, change)
+    with pytest.raises(ValueError, match=message) as error:
+        layerwise.load(model)
+    assert str(model) in str(error.value)
+
+
+def test_damaged_files_are_refused(model):
+    tensors = load_file(model / "model.safetensors")
+    name = next(key for key in tensors if key.endswith("encoder_weight"))
+
+    save_file(tensors | {name: torch.full_like(tensors[name], torch.nan)}, model / "model.safetensors")
+    with pytest.raises(ValueError, match="not finite"):
+        layerwise.load(model)
+    save_file({key: tensor for key, tensor in tensors.items() if key != name}, model / "model.safetensors")
+    with pytest.raises(ValueError, match="damaged"):
+        layerwise.load(model)
+    (model / "model.safetensors").write_bytes(b"\xff" * 100)
+    with pytest.raises(ValueError, match="damaged"):
+        layerwise.load(model)
+    (model / "model.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match=r"is not a model: it holds no model\.safetensors"):
+        layerwise.load(model)
+    (model / "config.json").write_text("{")
+    (model / "model.safetensors").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"config\.json is damaged"):
+        layerwise.load(model)
