@@ -148,35 +148,31 @@ def report(outcome: Outcome, settings: dict[str, Any]) -> dict[str, Any]:
 
 def table(figures: dict[str, Any]) -> Table:
     """Return the figures of `report` as a table, published beside obtained."""
-    ufldl, port, obtained = (
-        figures["published"]["ufldl"],
-        figures["published"]["port_2014"],
-        figures["obtained"],
-    )
-    result = Table(title="UFLDL stacked autoencoder, 784-200-200-10")
-    result.add_column("")
-    result.add_column(f"published: UFLDL\n({_settings(ufldl)})", justify="right")
-    result.add_column(f"published: 2014 port\n({_settings(port)})", justify="right")
-    result.add_column(f"obtained\n({_settings(figures)})", justify="right")
+    obtained = figures["obtained"] | {"settings": figures["settings"]}
+    runs = {"published: UFLDL": UFLDL, "published: 2014 port": PORT_2014, "obtained": obtained}
+    result = Table("", title="UFLDL stacked autoencoder, 784-200-200-10")
+    for name in runs:
+        result.add_column(name, justify="right")
+
+    rows: list[tuple[str, tuple[str, ...], str]] = [
+        ("iterations a stage", ("settings", "max_iter"), "{}"),
+        ("softmax alpha", ("settings", "softmax_alpha"), "{:g}"),
+    ]
     for stage in STAGES:
-        result.add_row(
-            f"{stage}: cost",
-            "",
-            f"{port['stages'][stage]['cost']:.5g}",
-            f"{obtained['stages'][stage]['cost']:.5g}",
-        )
-        result.add_row(
-            "  evaluations, seconds",
-            "",
-            *(
-                f"{run['stages'][stage]['evaluations']}, {run['stages'][stage]['seconds']:.0f}"
-                for run in (port, obtained)
-            ),
-        )
-    for name, key in (("greedy training", "accuracy_greedy"), ("fine-tuning", "accuracy_finetuned")):
-        result.add_row(f"accuracy after {name}", *(f"{run[key]:.2%}" for run in (ufldl, port, obtained)))
-    result.add_row("seconds in all", "", *(f"{run['seconds']:.0f}" for run in (port, obtained)))
-    result.add_row("peak memory (MB)", "", *(_megabytes(run["peak_memory_mb"]) for run in (port, obtained)))
+        rows += [
+            (f"{stage}: cost", ("stages", stage, "cost"), "{:.5g}"),
+            ("  evaluations", ("stages", stage, "evaluations"), "{}"),
+            ("  seconds", ("stages", stage, "seconds"), "{:.0f}"),
+        ]
+    rows += [
+        ("accuracy after greedy training", ("accuracy_greedy",), "{:.2%}"),
+        ("accuracy after fine-tuning", ("accuracy_finetuned",), "{:.2%}"),
+        ("seconds in all", ("seconds",), "{:.0f}"),
+        ("peak memory (MB)", ("peak_memory_mb",), "{:.0f}"),
+    ]
+    for name, path, form in rows:
+        found = [_look_up(run, path) for run in runs.values()]
+        result.add_row(name, *("-" if value is None else form.format(value) for value in found))
     return result
 
 
@@ -190,9 +186,8 @@ def peak_memory_mb() -> float | None:
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 
 
-def _megabytes(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.0f}"
-
-
-def _settings(run: dict[str, Any]) -> str:
-    return f"{run['settings']['max_iter']} iterations, softmax alpha {run['settings']['softmax_alpha']:g}"
+def _look_up(figures: Any, path: tuple[str, ...]) -> Any:
+    """Return the figure at a path of keys, None where it is not given."""
+    for key in path:
+        figures = figures.get(key) if figures else None
+    return figures
