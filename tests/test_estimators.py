@@ -215,6 +215,7 @@ def test_memory_of_rows_stays_theirs(small):
         (Autoencoder(dtype="float16"), "dtype"),
         (Autoencoder(device="abacus"), "device='abacus' is not known"),
         (Autoencoder(device="cuda:99"), "device='cuda:99' was asked for, but torch finds"),
+        (StackedClassifier(Autoencoder(dtype="float16")), "dtype"),
         (StackedAutoencoder([]), r"layers=\[\] is empty"),
         (StackedAutoencoder([3, "4"]), r"layers\[1\]='4' is a str"),
         (StackedAutoencoder([Autoencoder(3, alpha=-1)]), "alpha"),
@@ -222,7 +223,7 @@ def test_memory_of_rows_stays_theirs(small):
 )
 def test_bad_parameters_are_named(small, estimator, message):
     with pytest.raises(ValueError, match=message):
-        estimator.fit(small[0])
+        estimator.fit(*small)
 
 
 def test_unknown_activation_of_a_module_lists_the_known_ones():

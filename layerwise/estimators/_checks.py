@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 
-from layerwise.activations import Activation
+from layerwise.activations import get_activation
 from layerwise.data.rows import Rows
 from layerwise.solvers import LBFGS, SOLVERS
 from layerwise.stacking import Stage
@@ -21,25 +21,33 @@ from layerwise.stacking import Stage
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
-def check_rows(estimator: BaseEstimator, X: Any, *, dtype: str, device: str, reset: bool = False) -> Rows:
-    """Return ``X`` as rows for this estimator, all of them finite; uint8 and floats keep their type."""
+def check_rows(
+    estimator: BaseEstimator,
+    X: Any,
+    *,
+    dtype: str,
+    device: str,
+    reset: bool = False,
+    output_activation: str | None = None,
+) -> Rows:
+    """Return ``X`` as rows for this estimator; uint8 and floats keep their type.
+
+    All values must be finite and, where an output activation is named, in its range.
+    """
     if isinstance(X, torch.Tensor):  # scikit-learn would not see that it is uint8
         X = X.numpy(force=True)
     X = validate_data(estimator, X, reset=reset, dtype=[np.float64, np.float32, np.uint8], ensure_all_finite=False)
     rows = Rows(X, dtype=DTYPES[dtype], device=check_device(device))
-    rows.range()
-    return rows
-
-
-def check_reachable(rows: Rows, activation: Activation, name: str) -> None:
-    """Refuse rows with values that an output activation cannot reach."""
     low, high = rows.range()
-    if low < activation.low or high > activation.high:
-        raise ValueError(
-            f"X holds values from {low:g} to {high:g}, but output_activation={name!r} reaches only "
-            f"{activation.low:g} to {activation.high:g}; scale the columns, for example with "
-            f"sklearn.preprocessing.MinMaxScaler"
-        )
+    if output_activation is not None:
+        reach = get_activation(output_activation)
+        if low < reach.low or high > reach.high:
+            raise ValueError(
+                f"X holds values from {low:g} to {high:g}, but output_activation={output_activation!r} reaches only "
+                f"{reach.low:g} to {reach.high:g}; scale the columns, for example with "
+                f"sklearn.preprocessing.MinMaxScaler"
+            )
+    return rows
 
 
 def check_device(device: str) -> torch.device:

@@ -133,6 +133,13 @@ class StackedClassifier(ClassifierMixin, BaseEstimator):
         Returns
         -------
         self : StackedClassifier
+
+        Raises
+        ------
+        ValueError
+            If a parameter is wrong, ``X`` is not finite or out of range, or ``y`` does not fit.
+        FloatingPointError
+            If an objective overflows at its starting point.
         """
         self._validate_params()
         solver = check_solver(self.solver)
@@ -223,6 +230,7 @@ class StackedClassifier(ClassifierMixin, BaseEstimator):
         if self.autoencoder is None:
             return StackedAutoencoder()
         if not isinstance(self.autoencoder, FrozenEstimator):
+            self.autoencoder._validate_params()
             return self.autoencoder
         template = self.autoencoder.estimator
         if not isinstance(template, (StackedAutoencoder, Autoencoder)):

@@ -13,12 +13,11 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from layerwise import stacking
-from layerwise.activations import ACTIVATIONS, get_activation
+from layerwise.activations import ACTIVATIONS
 from layerwise.callbacks import Callback, call_all
 from layerwise.data.rows import Rows
 from layerwise.estimators._checks import (
     DTYPES,
-    check_reachable,
     check_rows,
     check_solver,
     make_generator,
@@ -227,10 +226,18 @@ class Autoencoder(_CodingMixin, BaseEstimator):
         Returns
         -------
         self : Autoencoder
+
+        Raises
+        ------
+        ValueError
+            If a parameter is wrong, or ``X`` is not finite or out of range.
+        FloatingPointError
+            If the objective overflows at the initial weights.
         """
         self._check_parameters()
-        rows = check_rows(self, X, dtype=self.dtype, device=self.device, reset=True)
-        check_reachable(rows, get_activation(self.output_activation), self.output_activation)
+        rows = check_rows(
+            self, X, dtype=self.dtype, device=self.device, reset=True, output_activation=self.output_activation
+        )
         layer = self._build(rows.n_features, make_generator(self.random_state)).to(rows.device)
         stages = stacking.pretrain([layer], rows, [check_solver(self.solver)], callback=call_all(self.callbacks))
         self._keep(layer, stages[0])
@@ -359,11 +366,19 @@ class StackedAutoencoder(_CodingMixin, BaseEstimator):
         Returns
         -------
         self : StackedAutoencoder
+
+        Raises
+        ------
+        ValueError
+            If a parameter is wrong, or ``X`` is not finite or out of range.
+        FloatingPointError
+            If the objective overflows at the initial weights.
         """
         layers = self._check_layers()
-        rows = check_rows(self, X, dtype=self.dtype, device=self.device, reset=True)
-        name = layers[0].output_activation
-        check_reachable(rows, get_activation(name), name)
+        output_activation = layers[0].output_activation
+        rows = check_rows(
+            self, X, dtype=self.dtype, device=self.device, reset=True, output_activation=output_activation
+        )
         generator = make_generator(self.random_state)
         widths = [rows.n_features, *(layer.n_hidden for layer in layers[:-1])]
         modules = [layer._build(width, generator).to(rows.device) for layer, width in zip(layers, widths, strict=True)]
