@@ -299,6 +299,10 @@ def main() -> None:
         _fail(f"{error.strerror}: {error.filename}" if error.strerror and error.filename else str(error), 2)
     except (ValueError, FloatingPointError) as error:
         _fail(str(error), 2)
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
+        _fail("there is not enough memory for this; use fewer rows or smaller layers", 2)
 
 
 def _fail(message: str, code: int) -> None:

@@ -143,6 +143,7 @@ def test_help_and_version(run):
         (["fit", "{f}/wide.npy", "--labels", "{f}/labels.npy", "--out", "{t}/r"], "X has 3 rows, but y has 120 labels"),
         (["fit", "{f}/table.npy", "--activation", "relux", "--out", "{t}/r"], "'activation' parameter"),
         (["fit", "{f}/table.npy", "--layers", "0", "--out", "{t}/r"], "'n_hidden' parameter"),
+        (["fit", "{f}/table.npy", "--layers", "100000000000000", "--out", "{t}/r"], "not enough memory"),
         (["fit", "{f}/table.npy", "--layers", "x", "--out", "{t}/r"], "layers"),
         (["fit", "{f}/table.npy", "--device", "cuda:77", "--out", "{t}/r"], "torch finds"),
         (["fit", "{f}/table.npy", "--out", "{m}"], "exists; choose another place"),

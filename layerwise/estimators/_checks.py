@@ -1,4 +1,4 @@
-"""From what users pass to what the algorithm needs, each with a clear refusal."""
+"""From what users pass to what the algorithm needs, each with a clear refusal; and back."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sklearn.utils.validation import validate_data
 
 from layerwise.activations import get_activation
 from layerwise.data.rows import Rows
-from layerwise.solvers import LBFGS, SOLVERS
+from layerwise.solvers import LBFGS, SOLVERS, Status
 from layerwise.stacking import Stage
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -82,13 +82,22 @@ def make_generator(random_state: Any) -> torch.Generator:
     return torch.Generator().manual_seed(int(seed))
 
 
+def keep_record(estimator: BaseEstimator, stage: Stage) -> None:
+    """Set the fitted attributes that tell how a stage went."""
+    estimator.loss_ = stage.loss
+    estimator.loss_curve_ = stage.loss_curve
+    estimator.n_iter_ = stage.n_iter
+    estimator.n_evaluations_ = stage.n_evaluations
+    estimator.converged_ = stage.status.converged
+
+
 def warn_unless_converged(estimator: BaseEstimator, stages: Sequence[Stage]) -> None:
-    """Warn once about all stages that ended before a minimum was found."""
-    open_ends = [stage for stage in stages if not stage.status.converged]
-    if open_ends:
+    """Warn once about all stages that used up their iterations; who stops one by a callback knows it."""
+    unfinished = [stage for stage in stages if stage.status is Status.MAX_ITER]
+    if unfinished:
         reasons = "; ".join(
             f"{stage.name} {stage.status.value} (loss {stage.loss:.6g}, max |gradient| {stage.max_gradient:.2g})"
-            for stage in open_ends
+            for stage in unfinished
         )
         warnings.warn(
             f"{type(estimator).__name__} did not converge: {reasons}. Raise max_iter of the solver, or its tol.",

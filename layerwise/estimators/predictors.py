@@ -21,6 +21,7 @@ from layerwise.estimators._checks import (
     DTYPES,
     check_rows,
     check_solver,
+    keep_record,
     to_array,
     warn_unless_converged,
 )
@@ -157,12 +158,7 @@ class StackedClassifier(ClassifierMixin, BaseEstimator):
             alpha=self.alpha,
             callback=call_all(self.callbacks),
         )
-        last = stages[-1]
-        self.loss_ = last.loss
-        self.loss_curve_ = last.loss_curve
-        self.n_iter_ = last.n_iter
-        self.n_evaluations_ = last.n_evaluations
-        self.converged_ = last.status.converged
+        keep_record(self, stages[-1])
         warn_unless_converged(self, stages)
         return self
 

@@ -8,108 +8,27 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
 
 from layerwise import stacking
 from layerwise.activations import ACTIVATIONS
 from layerwise.callbacks import Callback, call_all
-from layerwise.data.rows import Rows
 from layerwise.estimators._checks import (
     DTYPES,
     check_rows,
     check_solver,
+    keep_record,
     make_generator,
-    to_array,
     warn_unless_converged,
 )
-from layerwise.losses import squared_error
+from layerwise.estimators._coding import CodingMixin
 from layerwise.modules import AutoencoderLayer
 from layerwise.penalties import KLSparsity
 from layerwise.solvers import LBFGS, SOLVERS
 
 
-class _CodingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
-    """What one autoencoder and a stack share: mapping rows to codes and back, through ``_modules()``."""
-
-    def transform(self, X: Any) -> np.ndarray:
-        """Encode rows.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            uint8 is read as intensities from 0 to 255 and scaled to [0, 1].
-
-        Returns
-        -------
-        codes : ndarray of shape (n_samples, n_hidden)
-            The activations of the last hidden layer; in the type of ``X`` if that is floating.
-        """
-        check_is_fitted(self)
-        rows = check_rows(self, X, dtype=self.dtype, device=self.device)
-        return to_array(stacking.apply(self._encode, rows), X)
-
-    def inverse_transform(self, X: Any) -> np.ndarray:
-        """Decode codes.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_hidden)
-            Codes, as `transform` returns them.
-
-        Returns
-        -------
-        reconstructions : ndarray of shape (n_samples, n_features)
-            On the scale that training saw; [0, 1] where the rows were uint8.
-        """
-        check_is_fitted(self)
-        X = np.asarray(X)
-        if X.ndim != 2 or X.shape[1] != self._n_features_out:
-            raise ValueError(f"codes have shape {X.shape}, but (n_samples, {self._n_features_out}) is expected")
-        if X.dtype not in (np.float32, np.float64):
-            X = X.astype(np.float64)
-        rows = Rows(X, dtype=DTYPES[self.dtype], device=self._modules()[0].encoder_weight.device)
-        return to_array(stacking.apply(self._decode, rows), X)
-
-    def score(self, X: Any, y: Any = None) -> float:
-        """Return minus the reconstruction error, -1/(2m) sum_i |x^_i - x_i|^2: higher is better.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        y : None
-            Not used.
-
-        Returns
-        -------
-        score : float
-            At most 0.
-        """
-        check_is_fitted(self)
-        rows = check_rows(self, X, dtype=self.dtype, device=self.device)
-
-        def errors(x: torch.Tensor) -> torch.Tensor:
-            return squared_error(self._decode(self._encode(x)), x)[0].expand(len(x)) / len(x)
-
-        return -stacking.apply(errors, rows).sum().item() / len(rows)
-
-    @property
-    def _n_features_out(self) -> int:
-        return self._modules()[-1].n_hidden
-
-    def _encode(self, x: torch.Tensor) -> torch.Tensor:
-        for layer in self._modules():
-            x = layer.encode(x)
-        return x
-
-    def _decode(self, h: torch.Tensor) -> torch.Tensor:
-        for layer in reversed(self._modules()):
-            h = layer.decode(h)
-        return h
-
-
-class Autoencoder(_CodingMixin, BaseEstimator):
+class Autoencoder(CodingMixin, BaseEstimator):
     """One autoencoder: learns codes from which its input can be reconstructed.
 
     With m rows x_i, codes h_i = s(W1 x_i + b1) and reconstructions x^_i = t(W2 h_i + b2) it minimises::
@@ -282,14 +201,10 @@ class Autoencoder(_CodingMixin, BaseEstimator):
         self.layer_ = layer
         assert stage.mean_activation is not None
         self.mean_activations_ = stage.mean_activation.cpu().numpy()
-        self.loss_ = stage.loss
-        self.loss_curve_ = stage.loss_curve
-        self.n_iter_ = stage.n_iter
-        self.n_evaluations_ = stage.n_evaluations
-        self.converged_ = stage.status.converged
+        keep_record(self, stage)
 
 
-class StackedAutoencoder(_CodingMixin, BaseEstimator):
+class StackedAutoencoder(CodingMixin, BaseEstimator):
     """Autoencoders trained greedily, one on the codes of the other.
 
     Parameters
