@@ -20,7 +20,7 @@ from layerwise.penalties import weight_decay
 
 # Values in the widest matrix of a chunk. On the CPU its few copies should stay in the last level of cache;
 # a GPU wants long products instead. Both are heuristics, measured with benchmarks/bench_ufldl.py.
-_CHUNK_VALUES = {"cpu": 2**20, "cuda": 2**26}
+_CHUNK_VALUES = {"cpu": 3 * 2**19, "cuda": 2**26}
 
 
 class ParameterVector:
