@@ -98,7 +98,7 @@ class AutoencoderObjective:
         self.vector = ParameterVector(
             [layer.encoder_weight, layer.encoder_bias, layer.decoder_weight, layer.decoder_bias]
         )
-        self.chunk_rows = chunk_rows or default_chunk_rows(rows, layer.n_hidden)
+        self.chunk_rows = min(chunk_rows or default_chunk_rows(rows, layer.n_hidden), len(rows))
         self.parts: dict[str, float] = {}
         self.target_activation = None if layer.sparsity is None else layer.sparsity.target
         self.mean_activation = torch.zeros(layer.n_hidden, dtype=torch.float64, device=rows.device)
@@ -149,11 +149,14 @@ class AutoencoderObjective:
         loss = torch.zeros((), dtype=torch.float64, device=self.rows.device)
         gradient = torch.zeros_like(self.vector.read())
         encoder_weight, encoder_bias, decoder_weight, decoder_bias = self.vector.views(gradient)
+        # The two widest matrices are made once: memory taken anew for every chunk costs page faults.
+        wide = torch.empty(2, self.chunk_rows, self.rows.n_features, dtype=self.rows.dtype, device=self.rows.device)
         for place, x in self.rows.blocks(self.chunk_rows):
             h = self._codes[place]
-            reconstruction = torch.addmm(layer.decoder_bias, h, layer.decoder_weight.T)
+            reconstruction, delta = wide[:, : len(x)]
+            torch.addmm(layer.decoder_bias, h, layer.decoder_weight.T, out=reconstruction)
             layer.output_activation.forward_(reconstruction)
-            value, delta = squared_error(reconstruction, x)
+            value, _ = squared_error(reconstruction, x, out=delta)
             loss += value
             layer.output_activation.backward_(delta, reconstruction)
             decoder_weight += delta.T @ h
