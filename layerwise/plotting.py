@@ -138,7 +138,8 @@ def _as_images(rows: Any, image_shape: tuple[int, ...] | None) -> np.ndarray:
     if image_shape is None:
         side = math.isqrt(rows.shape[1])
         image_shape = (side, side)
-    if math.prod(image_shape) != rows.shape[1] or len(image_shape) not in (2, 3):
+    drawable = len(image_shape) == 2 or (len(image_shape) == 3 and image_shape[2] == 3)
+    if math.prod(image_shape) != rows.shape[1] or not drawable:
         raise ValueError(
             f"image_shape={image_shape} does not fit {rows.shape[1]} features; give (height, width) or "
             f"(height, width, 3)"

@@ -166,6 +166,15 @@ def test_rows_from_npy_and_idx(tmp_path):
     assert load_labels(tmp_path / "y.npy").tolist() == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize(
+    ("shape", "image_shape"),
+    [((4,), None), ((4, 5), (4, 5)), ((4, 5, 3), (4, 5, 3)), ((4, 5, 1), (4, 5)), ((4, 5, 6), None), ((2,) * 4, None)],
+)
+def test_which_rows_are_images(tmp_path, shape, image_shape):
+    np.save(tmp_path / "x.npy", np.zeros((3, *shape)))
+    assert load_rows(tmp_path / "x.npy").image_shape == image_shape
+
+
 def test_rows_with_one_axis_and_labels_with_two(tmp_path):
     np.save(tmp_path / "y.npy", np.arange(5))
     with pytest.raises(ValueError, match="rows need two axes"):

@@ -81,6 +81,8 @@ def test_shapes_that_do_not_fit():
         plot_filters(np.ones((2, 10)))
     with pytest.raises(ValueError, match=r"image_shape=\(4, 4\) does not fit 10 features"):
         plot_filters(np.ones((2, 10)), (4, 4))
+    with pytest.raises(ValueError, match=r"image_shape=\(2, 2, 2\) does not fit 8 features"):
+        plot_filters(np.ones((2, 8)), (2, 2, 2))
     with pytest.raises(ValueError, match="but reconstructions"):
         plot_reconstructions(np.ones((2, 4)), np.ones((3, 4)))
     with pytest.raises(ValueError, match="n_images >= 1"):

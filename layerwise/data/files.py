@@ -49,7 +49,7 @@ def load_rows(path: str | PathLike[str]) -> Table:
     array = _load_array(Path(path))
     if array.ndim < 2:
         raise ValueError(f"{path} has shape {array.shape}, but rows need two axes: samples and features")
-    return Table(array.reshape(len(array), math.prod(array.shape[1:])), array.shape[1:] if array.ndim > 2 else None)
+    return Table(array.reshape(len(array), math.prod(array.shape[1:])), _image_shape(array.shape[1:]))
 
 
 def load_labels(path: str | PathLike[str]) -> np.ndarray:
@@ -87,3 +87,10 @@ def _load_array(path: Path) -> np.ndarray:
     if array.dtype.kind not in "biufUS":
         raise ValueError(f"{path} holds values of type {array.dtype}, but numbers are needed")
     return array
+
+
+def _image_shape(shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    """Return the shape that a row can be drawn in, grey or colour; None where it is no image."""
+    if len(shape) == 3 and shape[2] == 1:
+        shape = shape[:2]
+    return shape if len(shape) == 2 or (len(shape) == 3 and shape[2] == 3) else None
