@@ -6,7 +6,7 @@ import json
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -58,7 +58,7 @@ def demo(*, out: Path = Path("runs/demo"), seed: int = 0, overwrite: Overwrite =
         flush=True,
     )
     digits = load_mnist_small()
-    with atomic(out, overwrite=overwrite) as staging, _watching() as (_, progress):
+    with atomic(out, overwrite=overwrite) as staging, _watching() as progress:
         outcome = ufldl_stacked.run(
             digits,
             max_iter=100,
@@ -106,7 +106,7 @@ def reproduce_ufldl_stacked(
     """
     digits = load_mnist(data)
     settings: dict[str, Any] = {"max_iter": max_iter, "softmax_alpha": softmax_alpha, "seed": seed, "device": device}
-    with atomic(out, overwrite=overwrite) as staging, _watching() as (_, progress):
+    with atomic(out, overwrite=overwrite) as staging, _watching() as progress:
         outcome = ufldl_stacked.run(digits, **settings, callbacks=[progress], announce=print)
         figures = ufldl_stacked.report(outcome, settings)
         runs.write_run(staging, outcome.classifier, outcome.history.steps, digits.X_test, (28, 28))
@@ -192,7 +192,8 @@ def fit(
         random_state=random_state,
     )
     estimator = stack if y is None else StackedClassifier(stack, finetune=finetune, alpha=head_alpha, solver=solver)
-    with atomic(out, overwrite=overwrite) as staging, _watching() as (history, progress):
+    history = History()
+    with atomic(out, overwrite=overwrite) as staging, _watching() as progress:
         estimator.set_params(callbacks=[history, progress]).fit(table.X, y)
         runs.write_run(staging, estimator, history.steps, table.X, table.image_shape)
     _print_contents(out)
@@ -219,8 +220,9 @@ def encode(model: Path, data: Path, *, out: Path, device: str = "auto", overwrit
     overwrite
         Replace the file if it is there.
     """
-    codes = layerwise.load(model, device=device).transform(load_rows(data).X)
-    _write_array(out, codes, overwrite)
+    with _array_file(out, overwrite) as staging:
+        codes = layerwise.load(model, device=device).transform(load_rows(data).X)
+        np.save(staging, codes, allow_pickle=False)
     print(f"{len(codes)} rows of {codes.shape[1]} codes are in {out}")
 
 
@@ -245,12 +247,13 @@ def predict(
     overwrite
         Replace the file if it is there.
     """
-    labels = _load_classifier(model, device).predict(load_rows(data).X)
     if out is None:
-        print("\n".join(str(label) for label in labels))
-    else:
-        _write_array(out, labels, overwrite)
-        print(f"{len(labels)} labels are in {out}")
+        print("\n".join(str(label) for label in _predict(model, data, device)))
+        return
+    with _array_file(out, overwrite) as staging:
+        labels = _predict(model, data, device)
+        np.save(staging, labels, allow_pickle=False)
+    print(f"{len(labels)} labels are in {out}")
 
 
 @app.command
@@ -311,12 +314,11 @@ def _fail(message: str, code: int) -> None:
 
 
 @contextmanager
-def _watching() -> Iterator[tuple[History, Progress]]:
+def _watching() -> Iterator[Progress]:
     """Show the training in the block, and say what was reached if it is interrupted."""
-    history = History()
     with Progress() as progress:
         try:
-            yield history, progress
+            yield progress
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"interrupted {progress.reached}; nothing was written") from None
 
@@ -328,11 +330,15 @@ def _load_classifier(model: Path, device: str) -> StackedClassifier:
     return estimator
 
 
-def _write_array(out: Path, array: np.ndarray, overwrite: bool) -> None:
+def _predict(model: Path, data: Path, device: str) -> np.ndarray:
+    return _load_classifier(model, device).predict(load_rows(data).X)
+
+
+def _array_file(out: Path, overwrite: bool) -> AbstractContextManager[Path]:
+    """Give a place for a .npy file, refused before the work if it cannot be had; otherwise as `atomic`."""
     if out.suffix != ".npy":
         raise ValueError(f"out={out} must end in .npy")
-    with atomic(out, overwrite=overwrite) as staging:
-        np.save(staging, array, allow_pickle=False)
+    return atomic(out, overwrite=overwrite)
 
 
 def _print_contents(out: Path) -> None:

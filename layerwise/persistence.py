@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from importlib.metadata import version
+from numbers import Integral
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -104,8 +105,9 @@ def load(folder: str | PathLike[str], *, device: str = "auto") -> Any:
     FileNotFoundError
         If the folder or one of its files is missing.
     ValueError
-        If it holds no whole model of a version that this layerwise reads.
+        If it holds no whole model of a version that this layerwise reads, or there is no such device.
     """
+    check_device(device)
     folder = Path(folder)
     for name in (CONFIG, TENSORS):
         if not (folder / name).is_file():
@@ -142,7 +144,7 @@ def _encode(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
         return [_encode(item, f"{path}.{index}", tensors) for index, item in enumerate(value)]
     if isinstance(value, np.ndarray):
         if value.dtype.kind in "OU":
-            return {"strings": [str(item) for item in value]}
+            return {"strings": [str(item) for item in value], "kind": value.dtype.kind}
         tensors[path] = torch.tensor(value)
         return {"tensor": path}
     if type(value).__name__ in CLASSES:
@@ -154,7 +156,7 @@ def _encode_estimator(estimator: BaseEstimator, path: str, tensors: dict[str, Te
     params = {}
     for name in estimator._get_param_names():
         value = getattr(estimator, name)
-        session = name in _SESSION and not isinstance(value, int)
+        session = name in _SESSION and not isinstance(value, Integral)
         params[name] = None if session else _encode(value, f"{path}.{name}", tensors)
     fitted = {}
     for name, value in vars(estimator).items():
@@ -174,7 +176,7 @@ def _decode(value: Any, tensors: dict[str, Tensor], device: str) -> Any:
     if not isinstance(value, dict):
         return value
     if "strings" in value:
-        return np.array(value["strings"], dtype=object)
+        return np.array(value["strings"], dtype=value["kind"])
     if "tensor" in value:
         return tensors[value["tensor"]].numpy()
     return _decode_estimator(value, tensors, device)

@@ -116,6 +116,15 @@ def test_fit_without_labels_or_images(run, files, tmp_path):
     assert "reconstruction error" in printed
 
 
+def test_labels_that_are_text(run, files, tmp_path):
+    np.save(tmp_path / "names.npy", np.array(["even", "odd"])[np.load(files / "labels.npy") % 2])
+    model, out = tmp_path / "run", tmp_path / "predicted.npy"
+    assert run("fit", files / "images.npy", "--labels", tmp_path / "names.npy", "--out", model, *FIT)[0] == 0
+    assert run("predict", model, files / "images.npy", "--out", out)[0] == 0
+    assert set(np.load(out)) <= {"even", "odd"}
+    assert run("evaluate", model, files / "images.npy", "--labels", tmp_path / "names.npy")[0] == 0
+
+
 @pytest.mark.parametrize("command", ["demo", "fit", "encode", "predict", "evaluate", "reproduce ufldl-stacked"])
 def test_every_command_has_help_with_an_example(run, command):
     code, out, _ = run(*command.split(), "--help")

@@ -61,6 +61,7 @@ def test_classifier_round_trip(small, stack, tmp_path, frozen, names):
     again = layerwise.load(tmp_path / "model")
     assert_array_equal(again.predict(X), classifier.predict(X))
     assert_array_equal(again.predict_proba(X), classifier.predict_proba(X))
+    assert again.classes_.dtype == classifier.classes_.dtype
     assert_array_equal(again.autoencoder_.transform(X), classifier.autoencoder_.transform(X))
     layerwise.save(again, tmp_path / "again")
     assert (tmp_path / "again" / "config.json").read_text() == (tmp_path / "model" / "config.json").read_text()
@@ -69,6 +70,16 @@ def test_classifier_round_trip(small, stack, tmp_path, frozen, names):
 def test_loading_can_be_trained_again(small, model):
     again = layerwise.load(model, device="cpu")
     assert again.fit(*small).loss_ < np.log(10)
+
+
+def test_random_state_of_any_integer_type_is_saved(small, tmp_path):
+    layerwise.save(Autoencoder(4, solver=SHORT, random_state=np.int64(7)).fit(small[0]), tmp_path / "model")
+    assert layerwise.load(tmp_path / "model").random_state == 7
+
+
+def test_wrong_device_is_not_called_damage(model):
+    with pytest.raises(ValueError, match=r"^device='abacus' is not known"):
+        layerwise.load(model, device="abacus")
 
 
 def test_loading_draws_no_random_numbers(model):

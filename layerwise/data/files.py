@@ -84,8 +84,8 @@ def _load_array(path: Path) -> np.ndarray:
         array = np.lib.format.open_memmap(path, mode="r")
     except ValueError as error:
         raise ValueError(f"{path} cannot be read as .npy: {error}") from error
-    if array.dtype.kind not in "biufUS":
-        raise ValueError(f"{path} holds values of type {array.dtype}, but numbers are needed")
+    if array.dtype.kind not in "biufU":
+        raise ValueError(f"{path} holds values of type {array.dtype}, but numbers, or text for labels, are needed")
     return array
 
 
