@@ -26,8 +26,9 @@ from rich.console import Console
 from rich.table import Table
 
 from layerwise.data import Digits, Rows, load_mnist
-from layerwise.modules import AutoencoderLayer, StackedNetwork, softmax_head
-from layerwise.objective import AutoencoderObjective, NetworkObjective
+from layerwise.losses import cross_entropy
+from layerwise.modules import AutoencoderLayer, StackedNetwork, linear_head
+from layerwise.objective import AutoencoderObjective, supervised_objective
 from layerwise.penalties import KLSparsity
 from layerwise.reproduce.ufldl_stacked import PORT_2014, STAGES
 
@@ -146,13 +147,15 @@ def objectives(digits):
         AutoencoderLayer(n, N_HIDDEN, alpha=ALPHA, sparsity=KLSparsity(RHO, BETA), generator=generator)
         for n in (X.shape[1], N_HIDDEN)
     ]
-    heads = [softmax_head(N_HIDDEN, N_CLASSES, bias=False) for _ in range(2)]
+    heads = [linear_head(N_HIDDEN, N_CLASSES, bias=False) for _ in range(2)]
     targets = torch.from_numpy(y)
     ours = {
         "layer 0": AutoencoderObjective(layers[0], Rows(digits.X_train)),
         "layer 1": AutoencoderObjective(layers[1], Rows(codes)),
-        "head": NetworkObjective(StackedNetwork([], heads[0]), Rows(codes), targets, alpha=ALPHA),
-        "finetune": NetworkObjective(StackedNetwork(layers, heads[1]), Rows(digits.X_train), targets, alpha=ALPHA),
+        "head": supervised_objective(StackedNetwork([], heads[0]), Rows(codes), targets, cross_entropy, alpha=ALPHA),
+        "finetune": supervised_objective(
+            StackedNetwork(layers, heads[1]), Rows(digits.X_train), targets, cross_entropy, alpha=ALPHA
+        ),
     }
     thetas = {stage: objective.vector.read() for stage, objective in ours.items()}
     reference = {

@@ -2,10 +2,28 @@
 
 from importlib.metadata import version
 
-from layerwise.estimators import Autoencoder, StackedAutoencoder, StackedClassifier
-from layerwise.penalties import KLSparsity
+from layerwise.callbacks import EarlyStopping
+from layerwise.corruptions import Gaussian, Masking, SaltAndPepper
+from layerwise.estimators import Autoencoder, StackedAutoencoder, StackedClassifier, StackedRegressor
+from layerwise.penalties import KLSparsity, L1Sparsity
 from layerwise.persistence import load, save
-from layerwise.solvers import LBFGS
+from layerwise.solvers import LBFGS, SGD, Adam
 
 __version__ = version("layerwise")
-__all__ = ["LBFGS", "Autoencoder", "KLSparsity", "StackedAutoencoder", "StackedClassifier", "load", "save"]
+__all__ = [
+    "LBFGS",
+    "SGD",
+    "Adam",
+    "Autoencoder",
+    "EarlyStopping",
+    "Gaussian",
+    "KLSparsity",
+    "L1Sparsity",
+    "Masking",
+    "SaltAndPepper",
+    "StackedAutoencoder",
+    "StackedClassifier",
+    "StackedRegressor",
+    "load",
+    "save",
+]

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
+
+_aten = torch.ops.aten
+_LEAK = 0.01
 
 
 class Activation(NamedTuple):
-    """An element-wise function and its backward step.
+    """An element-wise function and its derivative.
 
     Attributes
     ----------
@@ -18,26 +23,79 @@ class Activation(NamedTuple):
         ``forward(z) -> s(z)``; differentiable by autograd.
     forward_ : callable
         The same, written over ``z``.
+    derivative : callable
+        ``derivative(output) -> s'(z)``, where ``output = s(z)``; differentiable by autograd.
     backward_ : callable
-        ``backward_(gradient, output)`` multiplies ``gradient`` in place by ``s'(z)``, where ``output = s(z)``.
+        ``backward_(gradient, output)`` multiplies ``gradient`` in place by ``s'(z)``, in one pass.
     low, high : float
         The range of the outputs.
     """
 
     forward: Callable[[Tensor], Tensor]
     forward_: Callable[[Tensor], Tensor]
+    derivative: Callable[[Tensor], Tensor]
     backward_: Callable[[Tensor, Tensor], Tensor]
     low: float
     high: float
 
 
-def _sigmoid_backward_(gradient: Tensor, output: Tensor) -> Tensor:
-    """Gradient * s (1 - s), in one pass."""
-    return torch.ops.aten.sigmoid_backward.grad_input(gradient, output, grad_input=gradient)
-
-
 ACTIVATIONS = {
-    "sigmoid": Activation(torch.sigmoid, torch.sigmoid_, _sigmoid_backward_, low=0.0, high=1.0),
+    "sigmoid": Activation(
+        torch.sigmoid,
+        torch.sigmoid_,
+        lambda s: s * (1 - s),
+        lambda g, s: _aten.sigmoid_backward.grad_input(g, s, grad_input=g),
+        low=0.0,
+        high=1.0,
+    ),
+    "tanh": Activation(
+        torch.tanh,
+        torch.tanh_,
+        lambda s: 1 - s * s,
+        lambda g, s: _aten.tanh_backward.grad_input(g, s, grad_input=g),
+        low=-1.0,
+        high=1.0,
+    ),
+    "relu": Activation(
+        torch.relu,
+        torch.relu_,
+        lambda s: (s > 0).to(s.dtype),
+        lambda g, s: _aten.threshold_backward.grad_input(g, s, 0, grad_input=g),
+        low=0.0,
+        high=math.inf,
+    ),
+    "leaky_relu": Activation(
+        lambda z: F.leaky_relu(z, _LEAK),
+        lambda z: F.leaky_relu_(z, _LEAK),
+        lambda s: torch.ones_like(s).masked_fill_(s <= 0, _LEAK),
+        lambda g, s: _aten.leaky_relu_backward.grad_input(g, s, _LEAK, True, grad_input=g),
+        low=-math.inf,
+        high=math.inf,
+    ),
+    "elu": Activation(
+        F.elu,
+        F.elu_,
+        lambda s: torch.where(s > 0, 1.0, s + 1),
+        lambda g, s: _aten.elu_backward.grad_input(g, 1, 1, 1, True, s, grad_input=g),
+        low=-1.0,
+        high=math.inf,
+    ),
+    "softplus": Activation(
+        F.softplus,
+        lambda z: torch.logaddexp(z, torch.zeros_like(z), out=z),
+        lambda s: -torch.expm1(-s),
+        lambda g, s: g.mul_(-torch.expm1(-s)),
+        low=0.0,
+        high=math.inf,
+    ),
+    "identity": Activation(
+        lambda z: z,
+        lambda z: z,
+        torch.ones_like,
+        lambda g, s: g,
+        low=-math.inf,
+        high=math.inf,
+    ),
 }
 
 
@@ -47,7 +105,8 @@ def get_activation(name: str) -> Activation:
     Parameters
     ----------
     name : str
-        A key of `ACTIVATIONS`.
+        A key of `ACTIVATIONS`: ``"sigmoid"``, ``"tanh"``, ``"relu"``, ``"leaky_relu"`` (slope 0.01 below 0), ``"elu"``,
+        ``"softplus"`` or ``"identity"``.
 
     Returns
     -------

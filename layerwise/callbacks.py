@@ -1,4 +1,4 @@
-"""What can watch a training run: any callable that takes a `Step`; it returns True to stop the stage."""
+"""What can watch or stop a training run: any callable that takes a `Step` and returns True to stop; early stopping."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import dataclasses
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from numbers import Integral, Real
+from typing import Any, ClassVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import Interval
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Step:
     stage : str
         ``layer 0``, ``layer 1``, ... in pre-training; then ``head``, and ``finetune`` for the whole network.
     iteration : int
-        Steps taken in this stage.
+        Steps taken in this stage; epochs of stochastic solvers.
     max_iter : int
         The most there can be.
     value : float
@@ -31,12 +34,14 @@ class Step:
         The terms that add up to ``value``.
     mean_activation, target_activation : float or None
         Activation averaged over all units and rows, and what the sparsity asks for.
-    max_gradient : float
-        Largest entry of the gradient by size.
+    max_gradient : float or None
+        Largest entry of the gradient by size; None from stochastic solvers.
     n_evaluations : int
-        Evaluations of the objective so far in this stage.
+        Evaluations of the objective so far in this stage; batches of stochastic solvers.
     seconds : float
         Since the stage began.
+    validation_loss : float or None
+        The loss, without penalties and noise, of rows that are not trained on.
     status : str or None
         None while the stage goes on. Each stage ends with one more call for its last iteration, and this says why it
         ended.
@@ -49,9 +54,10 @@ class Step:
     parts: dict[str, float]
     mean_activation: float | None
     target_activation: float | None
-    max_gradient: float
+    max_gradient: float | None
     n_evaluations: int
     seconds: float
+    validation_loss: float | None = None
     status: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -63,6 +69,8 @@ class Step:
         text = f"cost {self.value:.5g} = " + " + ".join(f"{name} {part:.4g}" for name, part in self.parts.items())
         if self.target_activation is not None:
             text += f", mean activation {self.mean_activation:.3f} (target {self.target_activation:g})"
+        if self.validation_loss is not None:
+            text += f", validation {self.validation_loss:.5g}"
         return text
 
 
@@ -77,6 +85,39 @@ def call_all(callbacks: Sequence[Callback] | None) -> Callback:
         return any(wishes)
 
     return call
+
+
+class EarlyStopping(BaseEstimator):
+    """End a stage when the loss of rows that are not trained on stops falling, and keep the best parameters.
+
+    Parameters
+    ----------
+    validation_fraction : float, default=0.1
+        Share of the rows to hold out, drawn at random; not used where validation rows are given to ``fit``.
+    patience : int, default=10
+        Iterations (epochs of stochastic solvers) to wait for a lower loss.
+    tol : float, default=0.0
+        A loss counts as lower when it is below the lowest so far by ``tol`` times its size.
+
+    Examples
+    --------
+    >>> from layerwise import Adam, Autoencoder, EarlyStopping
+    >>> from layerwise.data import load_mnist_small
+    >>> autoencoder = Autoencoder(30, solver=Adam(max_iter=5), early_stopping=EarlyStopping(0.2), random_state=0)
+    >>> len(autoencoder.fit(load_mnist_small().X_train[:300]).validation_loss_curve_)
+    5
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "patience": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+    }
+
+    def __init__(self, validation_fraction: float = 0.1, *, patience: int = 10, tol: float = 0.0):
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.tol = tol
 
 
 class _Watcher:

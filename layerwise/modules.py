@@ -1,7 +1,8 @@
-"""The networks as torch modules: one autoencoder layer, and a stack of encoders with a head."""
+"""The networks as torch modules: one autoencoder layer, a stack of them unrolled, a stack of encoders with a head."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import cast
 
@@ -9,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from layerwise.activations import get_activation
-from layerwise.penalties import KLSparsity
+from layerwise.corruptions import Corruption
+from layerwise.losses import LOSSES
+from layerwise.penalties import Sparsity
 
 
 class AutoencoderLayer(nn.Module):
@@ -23,20 +26,35 @@ class AutoencoderLayer(nn.Module):
         Width of the code (h).
     activation, output_activation : str, default="sigmoid"
         Names of s and t, keys of `layerwise.activations.ACTIVATIONS`.
+    loss : str, default="squared_error"
+        Name of the loss of a reconstruction, a key of `layerwise.losses.LOSSES`; ``"binary_cross_entropy"`` needs the
+        output activation sigmoid.
+    tied : bool, default=False
+        Whether W2 is W1 transposed: one parameter, seen twice.
     alpha : float, default=0.0
-        Factor of the weight decay alpha/2 (|W1|^2 + |W2|^2).
-    sparsity : KLSparsity or None, default=None
-        Penalty of the mean activations.
+        Factor of the weight decay, alpha/2 |W|^2 for each weight parameter.
+    sparsity : KLSparsity, L1Sparsity or None, default=None
+        Penalty of the codes.
+    corruption : Masking, SaltAndPepper, Gaussian or None, default=None
+        Noise on the input in training; `encode` and `decode` never add it.
+    contraction : float, default=0.0
+        Factor of the penalty |dh/dx|_F^2 of a row.
     dtype : torch.dtype, default=torch.float32
     generator : torch.Generator or None, default=None
         Draws the initial weights, uniform in +-sqrt(6 / (in_features + n_hidden + 1)), on the CPU.
         Biases begin at 0.
 
+    Raises
+    ------
+    ValueError
+        If a name is not known, or loss or sparsity do not go with the activations.
+
     Attributes
     ----------
     encoder_weight : Parameter of shape (n_hidden, in_features)
     encoder_bias : Parameter of shape (n_hidden,)
-    decoder_weight : Parameter of shape (in_features, n_hidden)
+    decoder_weight : Parameter of shape (in_features, n_hidden) or None
+        None where it is tied to the encoder's.
     decoder_bias : Parameter of shape (in_features,)
 
     References
@@ -58,39 +76,125 @@ class AutoencoderLayer(nn.Module):
         *,
         activation: str = "sigmoid",
         output_activation: str = "sigmoid",
+        loss: str = "squared_error",
+        tied: bool = False,
         alpha: float = 0.0,
-        sparsity: KLSparsity | None = None,
+        sparsity: Sparsity | None = None,
+        corruption: Corruption | None = None,
+        contraction: float = 0.0,
         dtype: torch.dtype = torch.float32,
         generator: torch.Generator | None = None,
     ):
         super().__init__()
+        if loss not in LOSSES:
+            raise ValueError(f"loss={loss!r} is not known; choose one of {', '.join(LOSSES)}")
+        if loss == "binary_cross_entropy" and output_activation != "sigmoid":
+            raise ValueError(
+                f"loss='binary_cross_entropy' compares probabilities, but output_activation={output_activation!r} "
+                f"gives none; choose output_activation='sigmoid' or loss='squared_error'"
+            )
         self.in_features = in_features
         self.n_hidden = n_hidden
         self.activation = get_activation(activation)
         self.output_activation = get_activation(output_activation)
+        if sparsity is not None and sparsity.on_mean and not math.isfinite(self.activation.high - self.activation.low):
+            raise ValueError(
+                f"sparsity={sparsity!r} needs activations with a lowest and a highest value, but "
+                f"activation={activation!r} has none; choose activation='sigmoid' or 'tanh', or sparsity=L1Sparsity()"
+            )
+        self.loss = LOSSES[loss]
         self.alpha = alpha
         self.sparsity = sparsity
+        self.corruption = corruption
+        self.contraction = contraction
         bound = (6 / (in_features + n_hidden + 1)) ** 0.5
         self.encoder_weight = nn.Parameter(_uniform((n_hidden, in_features), bound, dtype, generator))
         self.encoder_bias = nn.Parameter(torch.zeros(n_hidden, dtype=dtype))
-        self.decoder_weight = nn.Parameter(_uniform((in_features, n_hidden), bound, dtype, generator))
+        self.decoder_weight = None if tied else nn.Parameter(_uniform((in_features, n_hidden), bound, dtype, generator))
         self.decoder_bias = nn.Parameter(torch.zeros(in_features, dtype=dtype))
+
+    @property
+    def decoder_matrix(self) -> Tensor:
+        """W2, of shape (in_features, n_hidden); where it is tied, a view of the encoder's weight."""
+        return self.encoder_weight.T if self.decoder_weight is None else self.decoder_weight
 
     def encode(self, x: Tensor) -> Tensor:
         """Map inputs of shape (n_rows, in_features) to codes of shape (n_rows, n_hidden)."""
         return self.activation.forward(nn.functional.linear(x, self.encoder_weight, self.encoder_bias))
 
+    def decode_logits(self, h: Tensor) -> Tensor:
+        """Map codes of shape (n_rows, n_hidden) to W2 h + b2, of shape (n_rows, in_features)."""
+        return nn.functional.linear(h, self.decoder_matrix, self.decoder_bias)
+
     def decode(self, h: Tensor) -> Tensor:
         """Map codes of shape (n_rows, n_hidden) to reconstructions of shape (n_rows, in_features)."""
-        return self.output_activation.forward(nn.functional.linear(h, self.decoder_weight, self.decoder_bias))
+        return self.output_activation.forward(self.decode_logits(h))
 
     def forward(self, x: Tensor) -> Tensor:
         """Reconstruct inputs of shape (n_rows, in_features)."""
         return self.decode(self.encode(x))
 
+    def reconstruction_loss(
+        self, z: Tensor, target: Tensor, *, weight: Tensor | None = None, out: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the loss of what `decode_logits` gave and its gradient; see `layerwise.losses`."""
+        return self.loss(z, target, self.output_activation, weight=weight, out=out)
+
     def encoder_parameters(self) -> list[nn.Parameter]:
         """Return the weight and the bias of the encoder."""
         return [self.encoder_weight, self.encoder_bias]
+
+    def untie(self) -> None:
+        """Give a tied decoder a weight of its own, equal to the encoder's so far."""
+        if self.decoder_weight is None:
+            self.decoder_weight = nn.Parameter(
+                self.encoder_weight.detach().T.clone(memory_format=torch.contiguous_format)
+            )
+
+
+class UnrolledAutoencoder(nn.Module):
+    """The layers of a stack as one deep autoencoder: all encoders, then all decoders in reverse.
+
+    It has no parameters of its own: what trains it trains the layers.
+
+    Parameters
+    ----------
+    layers : iterable of AutoencoderLayer
+        From the input up, at least one.
+
+    References
+    ----------
+    G. E. Hinton and R. R. Salakhutdinov, "Reducing the dimensionality of data with neural networks", Science 313, 2006.
+
+    Examples
+    --------
+    >>> import torch
+    >>> network = UnrolledAutoencoder([AutoencoderLayer(4, 3), AutoencoderLayer(3, 2)])
+    >>> network(torch.zeros(5, 4)).shape
+    torch.Size([5, 4])
+    """
+
+    def __init__(self, layers: Iterable[AutoencoderLayer]):
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+
+    @property
+    def first(self) -> AutoencoderLayer:
+        """The layer at the input: its output activation and its loss are those of the whole."""
+        return cast(AutoencoderLayer, self.layers[0])
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Return the reconstruction before its output activation, of shape (n_rows, n_features)."""
+        layers = cast(list[AutoencoderLayer], list(self.layers))
+        for layer in layers:
+            x = layer.encode(x)
+        for layer in reversed(layers[1:]):
+            x = layer.decode(x)
+        return self.first.decode_logits(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Reconstruct inputs of shape (n_rows, n_features)."""
+        return self.first.output_activation.forward(self.logits(x))
 
 
 class StackedNetwork(nn.Module):
@@ -101,7 +205,7 @@ class StackedNetwork(nn.Module):
     layers : iterable of AutoencoderLayer
         Each as wide at its input as the one before at its code; may be empty.
     head : Linear
-        From the last code to one logit a class. Its softmax is part of the loss.
+        From the last code to one logit a class, the softmax of which is part of the loss; or to one output a target.
 
     Examples
     --------
@@ -127,22 +231,23 @@ class StackedNetwork(nn.Module):
         return x
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map inputs of shape (n_rows, n_features) to logits of shape (n_rows, n_classes)."""
+        """Map inputs of shape (n_rows, n_features) to outputs of shape (n_rows, n_outputs)."""
         return self.head(self.encode(x))
 
 
-def softmax_head(
-    in_features: int, n_classes: int, *, bias: bool = True, dtype: torch.dtype = torch.float32
+def linear_head(
+    in_features: int, n_outputs: int, *, bias: bool = True, dtype: torch.dtype = torch.float32
 ) -> nn.Linear:
-    """Return a linear head for softmax regression, all zero: its problem is convex, so any start will do.
+    """Return a linear head for softmax or linear regression, all zero: its problem is convex, so any start will do.
 
     Parameters
     ----------
     in_features : int
         Width of the last code.
-    n_classes : int
+    n_outputs : int
+        One a class, or one a target.
     bias : bool, default=True
-        Whether each class has an intercept.
+        Whether each output has an intercept.
     dtype : torch.dtype, default=torch.float32
 
     Returns
@@ -152,10 +257,10 @@ def softmax_head(
     Examples
     --------
     >>> import torch
-    >>> softmax_head(3, 2)(torch.ones(1, 3)).tolist()
+    >>> linear_head(3, 2)(torch.ones(1, 3)).tolist()
     [[0.0, 0.0]]
     """
-    head = nn.utils.skip_init(nn.Linear, in_features, n_classes, bias=bias, dtype=dtype)
+    head = nn.utils.skip_init(nn.Linear, in_features, n_outputs, bias=bias, dtype=dtype)
     for parameter in head.parameters():
         nn.init.zeros_(parameter)
     return head

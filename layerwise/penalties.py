@@ -1,4 +1,4 @@
-"""Penalties that are added to a loss: weight decay, and sparsity of the mean activations."""
+"""Penalties that are added to a loss: weight decay, sparsity of the codes, contraction of the encoder."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
 from torch import Tensor
+
+from layerwise.activations import Activation
+
+# Mean activations are kept this far from 0 and from 1, so that a unit that is always off or on costs much but not
+# infinitely much. The reciprocals must be finite in float32 too.
+_LOWEST, _HIGHEST = 1e-30, 1 - 2**-53
 
 
 def weight_decay(weights: Iterable[Tensor], alpha: float) -> Tensor:
@@ -31,8 +37,8 @@ def weight_decay(weights: Iterable[Tensor], alpha: float) -> Tensor:
     >>> weight_decay([torch.ones(2, 3)], alpha=0.5).item()
     1.5
     """
-    total = sum((weight.double().square().sum() for weight in weights), torch.zeros((), dtype=torch.float64))
-    return 0.5 * alpha * total
+    squares = [torch.dot(weight.reshape(-1), weight.reshape(-1)).double() for weight in weights]
+    return 0.5 * alpha * sum(squares, torch.zeros((), dtype=torch.float64))
 
 
 class KLSparsity(BaseEstimator):
@@ -43,13 +49,14 @@ class KLSparsity(BaseEstimator):
         weight * sum_j KL(target || mean_j)
         KL(p || q) = p log(p / q) + (1 - p) log((1 - p) / (1 - q))
 
-    where mean_j is the activation of hidden unit j averaged over *all* training rows. It is infinite
-    where a unit is always off or always on; a solver never accepts such a point.
+    where mean_j is the activation of hidden unit j averaged over *all* training rows, as a share of the activation's
+    range: h itself for sigmoid, (1 + h) / 2 for tanh. It grows large, but stays finite, where a unit is always off or
+    always on.
 
     Parameters
     ----------
     target : float, default=0.05
-        The wished mean activation (rho), between 0 and 1, both excluded.
+        The wished mean activation (rho), between 0 and 1, both excluded. Needs an activation with a finite range.
     weight : float, default=3.0
         The factor of the penalty (beta).
 
@@ -70,6 +77,9 @@ class KLSparsity(BaseEstimator):
         "weight": [Interval(Real, 0, None, closed="left")],
     }
 
+    #: Acts on the mean of the codes over all rows.
+    on_mean: ClassVar[bool] = True
+
     def __init__(self, target: float = 0.05, weight: float = 3.0):
         self.target = target
         self.weight = weight
@@ -80,13 +90,90 @@ class KLSparsity(BaseEstimator):
         Parameters
         ----------
         mean_activation : Tensor of shape (n_hidden,)
-            Averages over all rows, each in [0, 1].
+            Averages over all rows, as shares of the activation's range: each in [0, 1].
 
         Returns
         -------
         value : Tensor of shape ()
         """
-        p, q = self.target, mean_activation
+        p, q = self.target, mean_activation.clamp(_LOWEST, _HIGHEST)
         on = p * torch.log(p / q)
         off = (1 - p) * torch.log((1 - p) / (1 - q))
         return self.weight * (on + off).sum()
+
+
+class L1Sparsity(BaseEstimator):
+    """Keep activations near 0, one row at a time.
+
+    Adds to the loss, with m rows of codes h_i::
+
+        weight/m sum_i sum_j |h_ij|
+
+    Parameters
+    ----------
+    weight : float, default=1e-3
+        The factor of the penalty.
+
+    Examples
+    --------
+    >>> import torch
+    >>> L1Sparsity(weight=0.5).value(torch.tensor([[1.0, -3.0]])).item()
+    2.0
+    """
+
+    _parameter_constraints: ClassVar[dict] = {"weight": [Interval(Real, 0, None, closed="left")]}
+    #: Acts on the codes of each row.
+    on_mean: ClassVar[bool] = False
+    target = None
+
+    def __init__(self, weight: float = 1e-3):
+        self.weight = weight
+
+    def value(self, codes: Tensor) -> Tensor:
+        """Return the penalty summed over rows; the objective divides by their number.
+
+        Parameters
+        ----------
+        codes : Tensor of shape (n_rows, n_hidden)
+
+        Returns
+        -------
+        value : Tensor of shape ()
+        """
+        return self.weight * codes.abs().sum()
+
+
+def contraction(codes: Tensor, encoder_weight: Tensor, activation: Activation, factor: float) -> Tensor:
+    """Contraction of an encoder, factor * sum_i |dh_i/dx_i|_F^2, summed over rows.
+
+    For an element-wise activation s the Jacobian has a closed form::
+
+        |dh/dx|_F^2 = sum_j s'(z_j)^2 sum_k W_jk^2
+
+    Parameters
+    ----------
+    codes : Tensor of shape (n_rows, n_hidden)
+        h = s(z); s' is written in terms of them.
+    encoder_weight : Tensor of shape (n_hidden, n_features)
+    activation : Activation
+    factor : float
+
+    Returns
+    -------
+    value : Tensor of shape ()
+
+    References
+    ----------
+    S. Rifai et al., "Contractive auto-encoders", ICML 2011, equation 7.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from layerwise.activations import get_activation
+    >>> contraction(torch.tensor([[0.5]]), torch.tensor([[2.0, 0.0]]), get_activation("sigmoid"), factor=1.0).item()
+    0.25
+    """
+    return factor * (activation.derivative(codes).square() @ encoder_weight.square().sum(dim=1)).sum()
+
+
+Sparsity = KLSparsity | L1Sparsity

@@ -17,11 +17,13 @@ from sklearn.base import BaseEstimator
 from sklearn.frozen import FrozenEstimator
 from torch import Tensor
 
+from layerwise.callbacks import EarlyStopping
 from layerwise.checkpoint import atomic
-from layerwise.estimators import Autoencoder, StackedAutoencoder, StackedClassifier
+from layerwise.corruptions import Gaussian, Masking, SaltAndPepper
+from layerwise.estimators import Autoencoder, StackedAutoencoder, StackedClassifier, StackedRegressor
 from layerwise.estimators._checks import check_device
-from layerwise.penalties import KLSparsity
-from layerwise.solvers import LBFGS
+from layerwise.penalties import KLSparsity, L1Sparsity
+from layerwise.solvers import LBFGS, SGD, Adam
 
 FORMAT = "layerwise model"
 FORMAT_VERSION = 1
@@ -30,7 +32,11 @@ CONFIG, TENSORS = "config.json", "model.safetensors"
 # Only these are ever made from a file.
 CLASSES = {
     cls.__name__: cls
-    for cls in (Autoencoder, StackedAutoencoder, StackedClassifier, FrozenEstimator, KLSparsity, LBFGS)
+    for cls in (
+        *(Autoencoder, StackedAutoencoder, StackedClassifier, StackedRegressor, FrozenEstimator),
+        *(KLSparsity, L1Sparsity, Masking, SaltAndPepper, Gaussian),
+        *(LBFGS, SGD, Adam, EarlyStopping),
+    )
 }
 # Parameters that belong to a session, not to a model.
 _SESSION = ("callbacks", "random_state")
@@ -41,7 +47,7 @@ def save(estimator: BaseEstimator, folder: str | PathLike[str], *, overwrite: bo
 
     Parameters
     ----------
-    estimator : Autoencoder, StackedAutoencoder or StackedClassifier
+    estimator : Autoencoder, StackedAutoencoder, StackedClassifier or StackedRegressor
         Callbacks, and a ``random_state`` that is no integer, are not saved.
     folder : str or path-like
         Will hold ``config.json`` and ``model.safetensors``.
@@ -98,7 +104,7 @@ def load(folder: str | PathLike[str], *, device: str = "auto") -> Any:
 
     Returns
     -------
-    estimator : Autoencoder, StackedAutoencoder or StackedClassifier
+    estimator : Autoencoder, StackedAutoencoder, StackedClassifier or StackedRegressor
 
     Raises
     ------

@@ -19,13 +19,14 @@ HOUSE = [
     {"solvers"},
     {"objective"},
     {"modules"},
-    {"penalties", "losses", "activations"},
+    {"penalties", "losses", "corruptions"},
+    {"activations"},
     {"data"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(HOUSE) for room in rooms}
 # What a room must not know although it stands below it.
 CLOSED = {
-    "solvers": {"objective", "modules", "data", "penalties", "losses", "activations"},
+    "solvers": {"objective", "modules", "data", "penalties", "losses", "corruptions", "activations"},
     "plotting": set(FLOOR),
     "data": set(FLOOR) - {"data"},
     "stacking": {"checkpoint"},

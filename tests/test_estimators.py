@@ -205,7 +205,7 @@ def test_memory_of_rows_stays_theirs(small):
 @pytest.mark.parametrize(
     ("estimator", "message"),
     [
-        (Autoencoder(activation="sigmod"), "'activation' parameter of Autoencoder must be a str among {'sigmoid'}"),
+        (Autoencoder(activation="sigmod"), "'activation' parameter of Autoencoder must be a str among"),
         (Autoencoder(0), "n_hidden"),
         (Autoencoder(alpha=-1), "alpha"),
         (Autoencoder(sparsity=KLSparsity(target=0)), "target"),

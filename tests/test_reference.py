@@ -8,8 +8,9 @@ import torch
 
 from layerwise import stacking
 from layerwise.data import Rows
-from layerwise.modules import AutoencoderLayer, StackedNetwork, softmax_head
-from layerwise.objective import AutoencoderObjective, NetworkObjective
+from layerwise.losses import cross_entropy
+from layerwise.modules import AutoencoderLayer, StackedNetwork, linear_head
+from layerwise.objective import AutoencoderObjective, supervised_objective
 from layerwise.penalties import KLSparsity
 from layerwise.solvers import LBFGS
 
@@ -68,11 +69,11 @@ def test_sparse_autoencoder(reference, entry, dtype, cost_tolerance, gradient_to
 def test_softmax_regression(reference, entry, dtype, cost_tolerance, gradient_tolerance):
     settings, arrays = reference[0][entry], reference[1]
     shape = settings["n_classes"], settings["n_features"]
-    network = StackedNetwork([], softmax_head(shape[1], shape[0], bias=False, dtype=dtype))
+    network = StackedNetwork([], linear_head(shape[1], shape[0], bias=False, dtype=dtype))
     assign(network.head.weight, arrays[f"{entry}_theta"].reshape(shape))
     rows = Rows(arrays[f"{entry}_X"], dtype=dtype)
     y = torch.from_numpy(arrays[f"{entry}_y"])
-    objective = NetworkObjective(network, rows, y, alpha=settings["weight_decay"])
+    objective = supervised_objective(network, rows, y, cross_entropy, alpha=settings["weight_decay"])
     value, gradient = objective(objective.vector.read())
     assert value == pytest.approx(settings["cost"], rel=cost_tolerance)
     assert_gradient(objective.vector, gradient, [arrays[f"{entry}_grad"].reshape(shape)], gradient_tolerance)
@@ -87,10 +88,10 @@ def test_fine_tuning(reference, entry, dtype, cost_tolerance, gradient_tolerance
     for n, h in itertools.pairwise(widths):
         shapes += [(h, n), (h,)]
     layers = [AutoencoderLayer(n, h, dtype=dtype) for n, h in itertools.pairwise(widths)]
-    network = StackedNetwork(layers, softmax_head(widths[-1], n_classes, bias=False, dtype=dtype))
+    network = StackedNetwork(layers, linear_head(widths[-1], n_classes, bias=False, dtype=dtype))
     rows = Rows(arrays[f"{entry}_X"], dtype=dtype)
     y = torch.from_numpy(arrays[f"{entry}_y"])
-    objective = NetworkObjective(network, rows, y, alpha=settings["weight_decay"])
+    objective = supervised_objective(network, rows, y, cross_entropy, alpha=settings["weight_decay"])
     for parameter, array in zip(objective.vector.parameters, split(arrays[f"{entry}_theta"], *shapes), strict=True):
         assign(parameter, array)
     value, gradient = objective(objective.vector.read())
@@ -111,11 +112,11 @@ def test_whole_run_from_the_same_starting_points(reference, mnist):
         sparse_layer(arrays["mnist_theta1"], n, h1, settings, dtype),
         sparse_layer(arrays["mnist_theta2"], h1, h2, settings, dtype),
     ]
-    network = StackedNetwork(layers, softmax_head(h2, k, bias=False, dtype=dtype))
+    network = StackedNetwork(layers, linear_head(h2, k, bias=False, dtype=dtype))
     assign(network.head.weight, arrays["mnist_theta3"].reshape(k, h2))
     solver = LBFGS(max_iter=settings["max_iter"])
     stages = stacking.pretrain(layers, rows, [solver, solver])
-    stages += stacking.finetune(network, rows, y, solver, alpha=settings["weight_decay"])
+    stages += stacking.finetune(network, rows, y, solver, cross_entropy, alpha=settings["weight_decay"])
 
     for stage, name in zip(stages, ("layer1", "layer2", "softmax", "finetune"), strict=True):
         cost, iterations, evaluations = settings[f"cost_{name}"]

@@ -3,6 +3,27 @@
 from layerwise.data.datasets import Digits, load_mnist, load_mnist_small
 from layerwise.data.files import load_labels, load_rows
 from layerwise.data.idx import load_idx
-from layerwise.data.rows import Rows
+from layerwise.data.images import load_images, load_mat_images
+from layerwise.data.mat import load_mat
+from layerwise.data.patches import extract_patches, normalize_patches
+from layerwise.data.rows import AnyRows, MappedRows, Rows
+from layerwise.data.whitening import PCAWhitening, ZCAWhitening
 
-__all__ = ["Digits", "Rows", "load_idx", "load_labels", "load_mnist", "load_mnist_small", "load_rows"]
+__all__ = [
+    "AnyRows",
+    "Digits",
+    "MappedRows",
+    "PCAWhitening",
+    "Rows",
+    "ZCAWhitening",
+    "extract_patches",
+    "load_idx",
+    "load_images",
+    "load_labels",
+    "load_mat",
+    "load_mat_images",
+    "load_mnist",
+    "load_mnist_small",
+    "load_rows",
+    "normalize_patches",
+]

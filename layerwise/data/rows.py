@@ -1,9 +1,9 @@
-"""Rows of an array in their own type, handed out block by block in the type of the computation."""
+"""Rows of an array in their own type, or computed from other rows; handed out in the type of the computation."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -83,6 +83,25 @@ class Rows:
             block = buffer[: len(values)].copy_(values)
             yield place, block if self._scale is None else block.mul_(self._scale)
 
+    def take(self, positions: torch.Tensor) -> torch.Tensor:
+        """Return the rows at these positions as one block of its own.
+
+        Parameters
+        ----------
+        positions : Tensor of shape (n_block,), int64
+            On the device of the rows.
+
+        Returns
+        -------
+        block : Tensor of shape (n_block, n_features)
+        """
+        block = self._values[positions].to(self.dtype)
+        return block if self._scale is None else block.mul_(self._scale)
+
+    def subset(self, positions: torch.Tensor) -> Rows:
+        """Return the rows at these positions as rows, copied in their own type."""
+        return Rows(self._values[positions], dtype=self.dtype, device=self.device)
+
     def range(self) -> tuple[float, float]:
         """Return the smallest and the largest value, in the scale of the blocks.
 
@@ -103,3 +122,56 @@ class Rows:
                 )
             lowest, highest = min(lowest, low), max(highest, high)
         return lowest, highest
+
+
+class MappedRows:
+    """Rows that are computed from other rows, anew whenever they are asked for.
+
+    Parameters
+    ----------
+    rows : Rows or MappedRows of shape (n_samples, n_inputs)
+    function : callable
+        Maps a block of shape (n_block, n_inputs) to one of shape (n_block, n_features), row by row.
+    n_features : int
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rows = MappedRows(Rows(np.ones((3, 2), dtype=np.float32)), lambda block: 2 * block, n_features=2)
+    >>> [block.tolist() for _, block in rows.blocks(2)]
+    [[[2.0, 2.0], [2.0, 2.0]], [[2.0, 2.0]]]
+    """
+
+    def __init__(self, rows: Rows | MappedRows, function: Callable[[torch.Tensor], torch.Tensor], *, n_features: int):
+        self._rows = rows
+        self._function = torch.no_grad()(function)
+        self.n_features = n_features
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the blocks."""
+        return self._rows.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the blocks are."""
+        return self._rows.device
+
+    def blocks(self, size: int) -> Iterator[tuple[slice, torch.Tensor]]:
+        """Yield all rows in order, at most ``size`` at a time, as `Rows.blocks` does."""
+        for place, block in self._rows.blocks(size):
+            yield place, self._function(block)
+
+    def take(self, positions: torch.Tensor) -> torch.Tensor:
+        """Return the rows at these positions as one block."""
+        return self._function(self._rows.take(positions))
+
+    def subset(self, positions: torch.Tensor) -> MappedRows:
+        """Return the rows at these positions as rows."""
+        return MappedRows(self._rows.subset(positions), self._function, n_features=self.n_features)
+
+
+AnyRows = Rows | MappedRows

@@ -1,6 +1,6 @@
 """The scikit-learn face of layerwise."""
 
-from layerwise.estimators.predictors import StackedClassifier
+from layerwise.estimators.predictors import StackedClassifier, StackedRegressor
 from layerwise.estimators.transformers import Autoencoder, StackedAutoencoder
 
-__all__ = ["Autoencoder", "StackedAutoencoder", "StackedClassifier"]
+__all__ = ["Autoencoder", "StackedAutoencoder", "StackedClassifier", "StackedRegressor"]

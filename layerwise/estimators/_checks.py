@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,11 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 
 from layerwise.activations import get_activation
+from layerwise.callbacks import Callback, call_all
+from layerwise.corruptions import Corruption
 from layerwise.data.rows import Rows
-from layerwise.solvers import LBFGS, SOLVERS, Status
-from layerwise.stacking import Stage
+from layerwise.solvers import SOLVERS, Solver, Status
+from layerwise.stacking import Stage, Training
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -50,6 +53,20 @@ def check_rows(
     return rows
 
 
+def check_training_rows(estimator: BaseEstimator, X: Any, output_activation: str, *, reset: bool = False) -> Rows:
+    """Return ``X`` as rows to train a transformer with, or to validate it."""
+    return check_rows(
+        estimator, X, dtype=estimator.dtype, device=estimator.device, reset=reset, output_activation=output_activation
+    )
+
+
+def check_same_length(X: Any, y: Any, X_name: str, y_name: str) -> None:
+    """Refuse labels that are not as many as the rows."""
+    n_rows = X.shape[0] if hasattr(X, "shape") else len(X)
+    if len(y) != n_rows:
+        raise ValueError(f"{X_name} has {n_rows} rows, but {y_name} has {len(y)} labels; each row needs one")
+
+
 def check_device(device: str) -> torch.device:
     """Return the device of this name; ``"auto"`` is a GPU where there is one."""
     if device == "auto":
@@ -68,7 +85,7 @@ def check_device(device: str) -> torch.device:
     return found
 
 
-def check_solver(solver: LBFGS | str) -> LBFGS:
+def check_solver(solver: Solver | str) -> Solver:
     """Return the solver, checked; a name stands for the default object."""
     if isinstance(solver, str):
         return SOLVERS[solver]()
@@ -76,34 +93,49 @@ def check_solver(solver: LBFGS | str) -> LBFGS:
     return solver
 
 
-def make_generator(random_state: Any) -> torch.Generator:
-    """Return a generator that draws as ``random_state`` says."""
+def check_corruption(corruption: Corruption) -> None:
+    """Refuse a corruption with wrong parameters."""
+    corruption._validate_params()
+    weights = tuple(corruption.emphasis)
+    if len(weights) != 2 or not all(isinstance(weight, Real) and weight >= 0 for weight in weights) or not any(weights):
+        raise ValueError(
+            f"emphasis={corruption.emphasis!r} of {type(corruption).__name__} must be two weights (corrupted, intact), "
+            f"not negative and not both 0"
+        )
+
+
+def make_training(random_state: Any, callbacks: Sequence[Callback] | None, cache_size: float) -> Training:
+    """Return what the stages of a fit share."""
     seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
-    return torch.Generator().manual_seed(int(seed))
+    generator = torch.Generator().manual_seed(int(seed))
+    return Training(callback=call_all(callbacks), generator=generator, cache_bytes=int(cache_size * 1e6))
 
 
 def keep_record(estimator: BaseEstimator, stage: Stage) -> None:
     """Set the fitted attributes that tell how a stage went."""
     estimator.loss_ = stage.loss
     estimator.loss_curve_ = stage.loss_curve
+    estimator.validation_loss_curve_ = stage.validation_loss_curve
     estimator.n_iter_ = stage.n_iter
     estimator.n_evaluations_ = stage.n_evaluations
     estimator.converged_ = stage.status.converged
 
 
 def warn_unless_converged(estimator: BaseEstimator, stages: Sequence[Stage]) -> None:
-    """Warn once about all stages that used up their iterations; who stops one by a callback knows it."""
-    unfinished = [stage for stage in stages if stage.status is Status.MAX_ITER]
+    """Warn once about all stages that used up their iterations or diverged; who stops one knows it."""
+    unfinished = [stage for stage in stages if stage.status in (Status.MAX_ITER, Status.DIVERGED)]
     if unfinished:
-        reasons = "; ".join(
-            f"{stage.name} {stage.status.value} (loss {stage.loss:.6g}, max |gradient| {stage.max_gradient:.2g})"
-            for stage in unfinished
-        )
+        reasons = "; ".join(f"{stage.name} {_reason(stage)}" for stage in unfinished)
         warnings.warn(
             f"{type(estimator).__name__} did not converge: {reasons}. Raise max_iter of the solver, or its tol.",
             ConvergenceWarning,
             stacklevel=3,
         )
+
+
+def _reason(stage: Stage) -> str:
+    gradient = "" if stage.max_gradient is None else f", max |gradient| {stage.max_gradient:.2g}"
+    return f"{stage.status.value} (loss {stage.loss:.6g}{gradient})"
 
 
 def to_array(values: torch.Tensor, like: Any) -> np.ndarray:

@@ -12,7 +12,6 @@ from sklearn.utils.validation import check_is_fitted
 from layerwise import stacking
 from layerwise.data.rows import Rows
 from layerwise.estimators._checks import DTYPES, check_rows, to_array
-from layerwise.losses import squared_error
 
 
 class CodingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
@@ -75,9 +74,9 @@ class CodingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         rows = check_rows(self, X, dtype=self.dtype, device=self.device)
 
         def errors(x: torch.Tensor) -> torch.Tensor:
-            return squared_error(self._decode(self._encode(x)), x)[0].expand(len(x)) / len(x)
+            return 0.5 * torch.linalg.vector_norm(self._decode(self._encode(x)) - x, dim=1).double().square()
 
-        return -stacking.apply(errors, rows).sum().item() / len(rows)
+        return -stacking.apply(errors, rows).mean().item()
 
     @property
     def _n_features_out(self) -> int:

@@ -13,16 +13,19 @@ class Status(Enum):
     """Why a solver stopped; the value is the reason in words."""
 
     GRADIENT = "converged: the gradient is as small as tol asks"
-    VALUE = "converged: the value no longer decreases by more than ftol"
+    VALUE = "converged: the value no longer decreases by more than the tolerance"
+    SCHEDULE = "finished: the learning rate has come to the end of its schedule"
     PRECISION = "stopped: no step lowers the value at this arithmetic precision"
     MAX_ITER = "stopped: max_iter iterations were made"
+    EARLY = "stopped: the loss of the validation rows no longer decreases"
     CALLBACK = "stopped: a callback asked for it"
+    DIVERGED = "stopped: the value became infinite or NaN; a smaller learning_rate_init may help"
     NOT_FINITE = "failed: the value or the gradient is not finite at the starting point"
 
     @property
     def converged(self) -> bool:
         """Whether a minimum was found, as far as the tolerances and the arithmetic allow."""
-        return self in (Status.GRADIENT, Status.VALUE, Status.PRECISION)
+        return self in (Status.GRADIENT, Status.VALUE, Status.PRECISION, Status.SCHEDULE)
 
 
 @dataclass(frozen=True)
@@ -34,11 +37,12 @@ class Result:
     x : Tensor of shape (n,), float64
         The best point; always finite if the starting point was.
     value : float
-    gradient : Tensor of shape (n,), float64
+    gradient : Tensor of shape (n,), float64, or None
+        None from solvers that never take all rows at once.
     n_iter : int
-        Steps taken.
+        Steps taken, or epochs made.
     n_evaluations : int
-        Calls of the objective.
+        Calls of the objective, or batches.
     status : Status
     state : object
         Continues the minimisation when handed back to the solver.
@@ -46,7 +50,7 @@ class Result:
 
     x: Tensor
     value: float
-    gradient: Tensor
+    gradient: Tensor | None
     n_iter: int
     n_evaluations: int
     status: Status

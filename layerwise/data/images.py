@@ -1,0 +1,140 @@
+"""Grey images to draw patches from: photographs, a folder of image files, or UFLDL's IMAGES.mat."""
+
+from __future__ import annotations
+
+import warnings
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.datasets import load_sample_images
+
+from layerwise.data.mat import load_mat
+
+_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+# Only these parsers of Pillow see a file, whatever it is.
+_FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
+# Thousandths of red, green and blue in the luminance, by ITU-R BT.601: whole numbers, so that white is exactly 1.
+_LUMINANCE = np.array([299.0, 587.0, 114.0])
+
+
+def load_images(source: str | PathLike[str] | None = None) -> list[np.ndarray]:
+    """Load grey images; colour becomes luminance, 0.299 red + 0.587 green + 0.114 blue.
+
+    Parameters
+    ----------
+    source : str, path-like or None, default=None
+        A folder: all PNG, JPEG, BMP and TIFF files in it, sorted by name; files with other endings are passed over,
+        and so are transparency and all pages but the first. A path that ends in ``.mat``: see `load_mat_images`.
+        None: the two photographs that come with scikit-learn.
+
+    Returns
+    -------
+    images : list of ndarray of shape (height, width), float64
+        In [0, 1]; those of a ``.mat`` file have the values that they have there.
+
+    Raises
+    ------
+    FileNotFoundError
+        If ``source`` is no folder, or there is no image in it.
+    ValueError
+        If a file is no image or is damaged, has so many pixels that it may be meant to fill the memory, or has pixels
+        of no known range.
+    ImportError
+        If Pillow, which reads image files, is missing.
+
+    Examples
+    --------
+    >>> from layerwise.data import load_images
+    >>> [image.shape for image in load_images()]
+    [(427, 640), (427, 640)]
+    """
+    if source is not None and Path(source).suffix.lower() == ".mat":
+        return load_mat_images(source)
+    _check_pillow()
+    if source is None:
+        return [_grey(image) for image in load_sample_images().images]
+    folder = Path(source)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"source={str(source)!r} is neither a folder of images nor a .mat file")
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in _ENDINGS and path.is_file())
+    if not paths:
+        raise FileNotFoundError(f"{folder} holds no image (looked for {', '.join(_ENDINGS)})")
+    return [_load_image(path) for path in paths]
+
+
+def load_mat_images(path: str | PathLike[str], name: str | None = None) -> list[np.ndarray]:
+    """Load the images of a MAT file such as ``IMAGES.mat`` of the UFLDL tutorial, with the values that they have there.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Holds an array of shape (height, width, n_images), or (height, width) for one image.
+    name : str or None, default=None
+        The name of the array; None takes the only one that there is. UFLDL's ten images of 512 x 512 are called
+        ``IMAGES``; they are whitened already and not in [0, 1].
+
+    Returns
+    -------
+    images : list of ndarray of shape (height, width), float64
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file cannot be read, see `load_mat`, or the array has another number of axes.
+
+    Examples
+    --------
+    >>> from layerwise.data import load_mat_images
+    >>> images = load_mat_images("IMAGES.mat")  # doctest: +SKIP
+    """
+    array = load_mat(path, name)
+    if array.ndim == 2:  # MATLAB drops a last axis of length 1
+        array = array[:, :, np.newaxis]
+    if array.ndim != 3:
+        raise ValueError(f"{path} holds an array of shape {array.shape}, but (height, width, n_images) is expected")
+    return list(np.ascontiguousarray(np.moveaxis(array, 2, 0), dtype=np.float64))
+
+
+def _check_pillow() -> None:
+    try:
+        import PIL  # noqa: F401
+    except ImportError as error:
+        raise ImportError("reading images needs Pillow, which is not installed: pip install pillow") from error
+
+
+def _load_image(path: Path) -> np.ndarray:
+    from PIL import Image, UnidentifiedImageError
+
+    with path.open("rb") as file, warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            return _decode(Image.open(file, formats=_FORMATS))
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            raise ValueError(
+                f"{path} has so many pixels that it may be meant to fill the memory; make it smaller, or raise "
+                f"PIL.Image.MAX_IMAGE_PIXELS={Image.MAX_IMAGE_PIXELS} if you trust it"
+            ) from error
+        except Exception as error:
+            # Pillow raises many kinds of errors on bytes that are not what they should be.
+            reason = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"
+            raise ValueError(
+                f"{path} cannot be read as a PNG, JPEG, BMP or TIFF image{reason}; mend it or take it out of the folder"
+            ) from error
+
+
+def _decode(image: Any) -> np.ndarray:
+    """Return a Pillow image as a grey array in [0, 1]."""
+    if image.mode.startswith("I;16"):
+        return np.asarray(image) / 65535
+    if image.mode in ("I", "F"):
+        raise ValueError(f"its pixels are of Pillow's mode {image.mode!r}, which has no known range")
+    return _grey(np.asarray(image.convert("RGB")))
+
+
+def _grey(image: np.ndarray) -> np.ndarray:
+    """Return the luminance of a colour image of shape (height, width, 3), uint8, scaled to [0, 1]."""
+    return image @ _LUMINANCE / (255 * _LUMINANCE.sum())

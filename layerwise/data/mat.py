@@ -1,0 +1,181 @@
+"""Arrays from MATLAB's MAT files, read in a process of their own: a hostile file harms only that one."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import warnings
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+
+# MATLAB's classes of numbers.
+_DTYPES: dict[str, np.dtype] = {
+    "double": np.dtype(np.float64),
+    "single": np.dtype(np.float32),
+    "logical": np.dtype(np.bool_),
+    **{f"{sign}int{bits}": np.dtype(f"{sign}int{bits}") for sign in ("", "u") for bits in (8, 16, 32, 64)},
+}
+# Address space of the reading process beside the array: Python, NumPy and SciPy map 0.2 GiB.
+_READER_BYTES = 2**30
+
+
+class _RefusedError(Exception):
+    """The file can be read, but does not hold what is wanted."""
+
+
+def load_mat(
+    path: str | PathLike[str],
+    name: str | None = None,
+    *,
+    max_bytes: int = 2**30,
+    timeout: float = 60,
+) -> np.ndarray:
+    """Load one numeric array from a MAT file, version 7.2 or older.
+
+    Another Python process reads the file, with limits on its memory (where the system has such limits) and its time,
+    so a file that is damaged or made to do harm cannot crash or exhaust this process.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+    name : str or None, default=None
+        The variable to load; None takes the only one that there is.
+    max_bytes : int, default=2**30
+        The largest array to accept.
+    timeout : float, default=60
+        How many seconds reading may take.
+
+    Returns
+    -------
+    array : ndarray of at least 2 axes
+        In the type that it has in MATLAB.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is no MAT file or is damaged, has no such variable, or holds it as something other than an array
+        of real numbers; or if reading takes more memory or time than allowed.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from scipy.io import savemat
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "images.mat"
+    >>> savemat(path, {"IMAGES": np.zeros((8, 8, 2))})
+    >>> load_mat(path).shape
+    (8, 8, 2)
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not there, or is not a file")
+    with tempfile.TemporaryDirectory() as folder:
+        result = Path(folder) / "array.npy"
+        _read_in_child(path, name, result, max_bytes, timeout)
+        # The header of a .npy file takes less than this.
+        if not result.is_file() or result.stat().st_size > max_bytes + 4096:
+            raise ValueError(f"{path} cannot be trusted: the process that read it did not hand back an array")
+        return np.load(result, allow_pickle=False)
+
+
+def _read_in_child(path: Path, name: str | None, result: Path, max_bytes: int, timeout: float) -> None:
+    """Run this file as a program that writes the array to ``result``; raise a ValueError where it fails."""
+    # -P keeps modules in the working directory from being imported. The file is run by its path because importing
+    # layerwise would import torch, which takes seconds.
+    command = [sys.executable, "-P", __file__, str(path.absolute()), str(result), str(int(max_bytes))]
+    command += [] if name is None else [name]
+    # Threads of NumPy's matrix products would take address space, and nothing is multiplied.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    try:
+        child = subprocess.run(
+            command, env=environment, timeout=timeout, capture_output=True, stdin=subprocess.DEVNULL, text=True
+        )
+    except subprocess.TimeoutExpired as error:
+        message = f"{path} was not read within timeout={timeout} seconds; raise timeout if you trust it"
+        raise ValueError(message) from error
+    if child.returncode == 1:
+        raise ValueError(f"{path} {child.stderr.strip()}")
+    if child.returncode != 0:
+        raise ValueError(
+            f"{path} is damaged or made to do harm: the process that read it broke down (exit status "
+            f"{child.returncode})"
+        )
+
+
+def _main(path: str, result: str, max_bytes: str, name: str | None = None) -> None:
+    """Write the array to ``result``, or exit with the reason why not: the end of a sentence that names the file."""
+    warnings.simplefilter("ignore")
+    _limit_memory(3 * int(max_bytes) + _READER_BYTES)
+    try:
+        _convert(path, result, int(max_bytes), name)
+    except _RefusedError as error:
+        sys.exit(str(error))
+    except NotImplementedError:
+        sys.exit("is a MAT file of version 7.3 (HDF5), which is not read; save it in MATLAB with the option '-v7'")
+    except MemoryError:
+        sys.exit(f"takes more memory to read than max_bytes={max_bytes} allows; raise max_bytes if you trust it")
+    except Exception as error:
+        # Whatever SciPy comes upon in bytes that are not what they should be.
+        sys.exit(f"is not a MAT file, or is damaged ({type(error).__name__}: {str(error)[:200]!r})")
+
+
+def _convert(path: str, result: str, max_bytes: int, name: str | None) -> None:
+    """Save one variable of a MAT file as .npy, after a look at what its header says of it."""
+    from scipy.io import loadmat, whosmat
+
+    variables = {key: (shape, kind) for key, shape, kind in whosmat(path, appendmat=False) if key[:2] != "__"}
+    name = _choose(variables, name)
+    shape, kind = variables[name]
+    if kind not in _DTYPES:
+        raise _RefusedError(f"holds {name!r} as {kind}, but an array of numbers is needed")
+    _check_size(name, shape, math.prod(shape) * _DTYPES[kind].itemsize, max_bytes)
+    array = loadmat(path, appendmat=False, variable_names=[name])[name]
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
+        found = getattr(array, "dtype", type(array).__name__)
+        raise _RefusedError(f"holds {name!r} as {found}, but an array of real numbers is needed")
+    # MATLAB writes doubles that are whole numbers as integers, and SciPy returns them as such.
+    array = array.astype(_DTYPES[kind], copy=False)
+    _check_size(name, array.shape, array.nbytes, max_bytes)
+    np.save(result, array, allow_pickle=False)
+
+
+def _choose(variables: dict, name: str | None) -> str:
+    """Return the name of the variable to load."""
+    known = ", ".join(repr(key[:63]) for key in list(variables)[:20]) or "none"
+    if name is None and len(variables) != 1:
+        raise _RefusedError(f"holds {len(variables)} variables, so name must say which to load; there are: {known}")
+    if name is None:
+        return next(iter(variables))
+    if name not in variables:
+        raise _RefusedError(f"holds no variable name={name!r}; there are: {known}")
+    return name
+
+
+def _check_size(name: str, shape: tuple[int, ...], n_bytes: int, max_bytes: int) -> None:
+    if n_bytes > max_bytes:
+        raise _RefusedError(
+            f"holds {name!r} of shape {shape}, {n_bytes} bytes, which is more than max_bytes={max_bytes}; raise "
+            f"max_bytes if you trust it"
+        )
+
+
+def _limit_memory(n_bytes: int) -> None:
+    """Limit the address space of this process, where the system can and no lower limit is set already."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    with contextlib.suppress(ValueError, OSError, OverflowError):
+        resource.setrlimit(resource.RLIMIT_AS, (n_bytes, n_bytes))
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

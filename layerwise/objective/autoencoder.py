@@ -1,0 +1,253 @@
+"""The training problem of one autoencoder layer, its backward step written out."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from layerwise.corruptions import entry_weights
+from layerwise.data.rows import AnyRows
+from layerwise.modules import AutoencoderLayer
+from layerwise.objective.base import Objective, default_chunk_rows
+from layerwise.penalties import contraction
+
+# Codes of all rows that an evaluation keeps from its first pass to its second, at most, unless told otherwise.
+CACHE_BYTES = 2**30
+# Weight of the past in the running mean of batches: it looks back about ten of them. A heuristic choice.
+_DECAY_OF_THE_PAST = 0.9
+
+
+class AutoencoderObjective(Objective):
+    """The training problem of one autoencoder layer.
+
+    With m rows x_i, corrupted rows x~_i, codes h_i = s(W1 x~_i + b1) and reconstructions x^_i = t(W2 h_i + b2)::
+
+        J = 1/m sum_i L(x^_i, x_i)  +  alpha/2 (|W1|^2 + |W2|^2)
+            +  weight sum_j KL(target || 1/m sum_i h_ij)   or   weight/m sum_ij |h_ij|
+            +  contraction/m sum_i |dh_i/dx~_i|_F^2
+
+    L is 1/2 |x^ - x|^2 or the cross-entropy; a tied weight decays once. The KL term depends on the mean over all rows,
+    so it is no sum over chunks. Two passes make it exact: the first encodes all rows and sums the codes; the second
+    goes back through every chunk with the derivative of the penalty as a constant. The noise of a row is the same in
+    every evaluation, so that J is a function of the parameters.
+
+    A batch cannot know that mean. It takes a running mean of batches, with a weight of 0.9 for the past, which is
+    divided by the sum of its weights and so begins at the mean of the first batch: an approximation, the better the
+    larger the batch.
+
+    Parameters
+    ----------
+    layer : AutoencoderLayer
+        Its parameters, in the order encoder weight and bias, decoder weight (unless it is tied) and bias.
+    rows : Rows or MappedRows of shape (n_samples, in_features)
+    seed : int, default=0
+        Draws the order of batches and the noise.
+    chunk_rows : int or None, default=None
+        Rows a chunk; None chooses by the width. With corruption the noise depends on it.
+    cache_bytes : int, default=2**30
+        Codes are kept from the first pass to the second if they take no more; otherwise they are computed again.
+
+    Attributes
+    ----------
+    parts : dict of str to float
+        ``reconstruction``, ``decay`` and, where there are such, ``sparsity`` and ``contraction``: their sum is the
+        value.
+    mean_activation : Tensor of shape (n_hidden,), float64
+        With KL sparsity as shares of the activation's range, which are (1 + h) / 2 for tanh.
+
+    References
+    ----------
+    A. Ng, "Sparse autoencoder", CS294A lecture notes, 2011, equations for J_sparse and its gradient.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from layerwise.data.rows import Rows
+    >>> layer = AutoencoderLayer(4, 3, alpha=0.1, generator=torch.Generator().manual_seed(0))
+    >>> objective = AutoencoderObjective(layer, Rows(torch.rand(10, 4)))
+    >>> value, gradient = objective(objective.vector.read())
+    >>> gradient.shape
+    torch.Size([31])
+    """
+
+    mean_activation: Tensor
+
+    def __init__(
+        self,
+        layer: AutoencoderLayer,
+        rows: AnyRows,
+        *,
+        seed: int = 0,
+        chunk_rows: int | None = None,
+        cache_bytes: int = CACHE_BYTES,
+    ):
+        weights = [layer.encoder_weight] + ([] if layer.decoder_weight is None else [layer.decoder_weight])
+        parameters = [layer.encoder_weight, layer.encoder_bias, *weights[1:], layer.decoder_bias]
+        super().__init__(parameters, rows, decayed=weights, alpha=layer.alpha, seed=seed)
+        self.layer = layer
+        self.chunk_rows = min(chunk_rows or default_chunk_rows(rows, layer.n_hidden), len(rows))
+        self.target_activation = None if layer.sparsity is None else layer.sparsity.target
+        self.mean_activation = torch.zeros(layer.n_hidden, dtype=torch.float64, device=rows.device)
+        self._keeps_codes = len(rows) * layer.n_hidden * rows.dtype.itemsize <= cache_bytes
+        self._codes: Tensor | None = None
+        self._running_mean = torch.zeros_like(self.mean_activation)
+        self._running_weight = 0.0
+
+    @torch.no_grad()
+    def __call__(self, theta: Tensor) -> tuple[float, Tensor]:
+        """Return the value at ``theta`` over all rows, and the gradient of shape (n_parameters,)."""
+        self.vector.write(theta)
+        self.mean_activation = self._encode_all()
+        sparsity, mean_gradient = self._mean_penalty(self.mean_activation)
+
+        gradient = torch.zeros_like(theta)
+        parts: dict[str, Tensor] = {}
+        # The two widest matrices are made once: memory taken anew for every chunk costs page faults.
+        wide = torch.empty(2, self.chunk_rows, self.rows.n_features, dtype=self.dtype, device=self.rows.device)
+        for place, clean in self.rows.blocks(self.chunk_rows):
+            x = self._corrupt_chunk(place, clean)
+            h = self._encode(x) if self._codes is None else self._codes[place]
+            for name, part in self._backpropagate(x, clean, h, mean_gradient, gradient, wide[:, : len(x)]).items():
+                parts[name] = parts.get(name, 0) + part
+        gradient /= len(self.rows)
+        decay = self._add_decay(theta, gradient)
+        self.parts = {name: total.item() / len(self.rows) for name, total in parts.items()}
+        self.parts |= {"decay": decay.item()} | {name: part.item() for name, part in sparsity.items()}
+        return sum(self.parts.values()), gradient
+
+    @torch.no_grad()
+    def value(self, theta: Tensor) -> float:
+        """Return the value alone, in less time; sets ``parts`` and ``mean_activation`` too."""
+        self.vector.write(theta)
+        total = torch.zeros_like(self.mean_activation)
+        parts: dict[str, Tensor] = {}
+        for place, clean in self.rows.blocks(self.chunk_rows):
+            x = self._corrupt_chunk(place, clean)
+            h = self._encode(x)
+            total += h.sum(dim=0)
+            for name, part in (self._reconstruct(x, clean, h)[0] | self._code_penalties(h)).items():
+                parts[name] = parts.get(name, 0) + part
+        self.mean_activation = self._in_range(total / len(self.rows))
+        sparsity, _ = self._mean_penalty(self.mean_activation)
+        self.parts = {name: part.item() / len(self.rows) for name, part in parts.items()}
+        self.parts |= {"decay": self._add_decay(theta).item()} | {name: part.item() for name, part in sparsity.items()}
+        return sum(self.parts.values())
+
+    @torch.no_grad()
+    def batch(self, positions: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Return the terms, decay left out, and their gradient, over the rows at these positions; at the parameters."""
+        clean = self.rows.take(positions)
+        x = self._corrupt(clean)
+        h = self._encode(x)
+        self.mean_activation = self._in_range(self._update_running_mean(h))
+        sparsity, mean_gradient = self._mean_penalty(self.mean_activation)
+        gradient = torch.zeros(sum(p.numel() for p in self.vector.parameters), dtype=self.dtype, device=h.device)
+        parts = self._backpropagate(x, clean, h, mean_gradient, gradient)
+        return {name: part / len(h) for name, part in parts.items()} | sparsity, gradient.div_(len(h))
+
+    def _corrupt_chunk(self, place: slice, clean: Tensor) -> Tensor:
+        """Corrupt a chunk as in every other evaluation."""
+        self._generator.manual_seed(self.seed + place.start)
+        return self._corrupt(clean)
+
+    def _corrupt(self, clean: Tensor) -> Tensor:
+        return clean if self.layer.corruption is None else self.layer.corruption.corrupt(clean, self._generator)
+
+    def _encode(self, x: Tensor, out: Tensor | None = None) -> Tensor:
+        h = torch.addmm(self.layer.encoder_bias, x, self.layer.encoder_weight.T, out=out)
+        return self.layer.activation.forward_(h)
+
+    def _encode_all(self) -> Tensor:
+        """Pass one: return the mean codes of all rows; keep the codes if they fit."""
+        if self._keeps_codes and self._codes is None:
+            self._codes = torch.empty(len(self.rows), self.layer.n_hidden, dtype=self.dtype, device=self.rows.device)
+        total = torch.zeros_like(self.mean_activation)
+        for place, clean in self.rows.blocks(self.chunk_rows):
+            out = None if self._codes is None else self._codes[place]
+            total += self._encode(self._corrupt_chunk(place, clean), out).sum(dim=0)
+        return self._in_range(total / len(self.rows))
+
+    def _update_running_mean(self, h: Tensor) -> Tensor:
+        """Take a batch into the running mean of the codes, and return that."""
+        weight = 1 - _DECAY_OF_THE_PAST
+        self._running_mean.mul_(_DECAY_OF_THE_PAST).add_(h.mean(dim=0), alpha=weight)
+        self._running_weight = _DECAY_OF_THE_PAST * self._running_weight + weight
+        return self._running_mean / self._running_weight
+
+    def _in_range(self, mean: Tensor) -> Tensor:
+        """Return mean activations as KL sparsity sees them: as shares of the activation's range."""
+        if self.target_activation is None:
+            return mean
+        low, high = self.layer.activation.low, self.layer.activation.high
+        return (mean - low) / (high - low)
+
+    def _mean_penalty(self, mean: Tensor) -> tuple[dict[str, Tensor], Tensor | None]:
+        """Value of the penalty of the mean activations, and its derivative by the mean codes."""
+        sparsity, activation = self.layer.sparsity, self.layer.activation
+        if sparsity is None or not sparsity.on_mean:
+            return {}, None
+        with torch.enable_grad():
+            mean = mean.detach().requires_grad_()
+            value = sparsity.value(mean)
+            (gradient,) = torch.autograd.grad(value, mean)
+        return {"sparsity": value.detach()}, (gradient / (activation.high - activation.low)).to(self.dtype)
+
+    def _code_penalties(self, h: Tensor) -> dict[str, Tensor]:
+        """Penalties of the codes of each row, summed over rows; differentiable by autograd."""
+        layer = self.layer
+        penalties = {}
+        if layer.sparsity is not None and not layer.sparsity.on_mean:
+            penalties["sparsity"] = layer.sparsity.value(h).double()
+        if layer.contraction:
+            penalties["contraction"] = contraction(
+                h, layer.encoder_weight, layer.activation, layer.contraction
+            ).double()
+        return penalties
+
+    def _reconstruct(
+        self, x: Tensor, clean: Tensor, h: Tensor, wide: Tensor | None = None
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Return the loss of the reconstructions, summed over rows, and its gradient by W2 h + b2."""
+        layer = self.layer
+        z_out, out = (None, None) if wide is None else wide
+        z = torch.addmm(layer.decoder_bias, h, layer.decoder_matrix.T, out=z_out)
+        weight = None if layer.corruption is None else entry_weights(layer.corruption, x, clean)
+        value, delta = layer.reconstruction_loss(z, clean, weight=weight, out=out)
+        return {"reconstruction": value}, delta
+
+    def _backpropagate(
+        self,
+        x: Tensor,
+        clean: Tensor,
+        h: Tensor,
+        mean_gradient: Tensor | None,
+        gradient: Tensor,
+        wide: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Return the terms of a block summed over its rows; add their gradient, and that of the mean activations."""
+        layer = self.layer
+        encoder_weight, encoder_bias, *own, decoder_bias = self.vector.views(gradient)
+        decoder_weight = own[0] if own else encoder_weight.T
+        parts, delta = self._reconstruct(x, clean, h, wide)
+        decoder_weight += delta.T @ h
+        decoder_bias += delta.sum(dim=0)
+
+        delta = (
+            delta @ layer.decoder_matrix
+            if mean_gradient is None
+            else torch.addmm(mean_gradient, delta, layer.decoder_matrix)
+        )
+        with torch.enable_grad():
+            leaf = h.detach().requires_grad_()
+            penalties = self._code_penalties(leaf)
+        if penalties:
+            total = torch.stack(list(penalties.values())).sum()
+            by_codes, by_weight = torch.autograd.grad(
+                total, [leaf, layer.encoder_weight], materialize_grads=True, allow_unused=True
+            )
+            delta += by_codes
+            encoder_weight += by_weight
+        layer.activation.backward_(delta, h)
+        encoder_weight += delta.T @ x
+        encoder_bias += delta.sum(dim=0)
+        return parts | {name: part.detach() for name, part in penalties.items()}

@@ -1,0 +1,161 @@
+"""What all training problems have in common: parameters as one vector, weight decay, chunks and batches."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterable, Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
+
+from layerwise.data.rows import AnyRows
+from layerwise.penalties import weight_decay
+
+# Values in the widest matrix of a chunk. On the CPU its few copies should stay in the last level of cache;
+# a GPU wants long products instead. Both are heuristics, measured with benchmarks/bench_ufldl.py.
+_CHUNK_VALUES = {"cpu": 3 * 2**19, "cuda": 2**26}
+
+
+class ParameterVector:
+    """Parameters of a module seen as one flat float64 vector.
+
+    Parameters
+    ----------
+    parameters : iterable of Parameter
+        In the order of the vector, each flattened row by row.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter]):
+        self.parameters = list(parameters)
+
+    def read(self) -> Tensor:
+        """Return the vector, of shape (n_parameters,)."""
+        return parameters_to_vector(self.parameters).detach().double()
+
+    def write(self, theta: Tensor) -> None:
+        """Set the parameters to those of ``theta``, rounded to their own type."""
+        vector_to_parameters(theta.to(self.parameters[0].dtype, copy=True), self.parameters)
+
+    def bind(self, theta: Tensor) -> None:
+        """Make the parameters views of ``theta``, in their own type: changes of it are changes of them."""
+        vector_to_parameters(theta, self.parameters)
+
+    def views(self, theta: Tensor) -> list[Tensor]:
+        """Return the pieces of ``theta`` in the shapes of the parameters, without copying."""
+        pieces = theta.split([parameter.numel() for parameter in self.parameters])
+        return [piece.view_as(parameter) for piece, parameter in zip(pieces, self.parameters, strict=True)]
+
+
+class Objective(abc.ABC):
+    """What all training problems have in common: parameters as a vector, decay, and the order of batches.
+
+    Parameters
+    ----------
+    parameters : iterable of Parameter
+        Set to ``theta`` at every call, in this order.
+    rows : Rows or MappedRows of shape (n_samples, n_features)
+    decayed : sequence of Parameter
+        Those of them that decay, by alpha/2 |W|^2.
+    alpha : float
+    seed : int
+        Draws the order of batches, and noise.
+
+    Attributes
+    ----------
+    vector : ParameterVector
+    parts : dict of str to float
+        The terms of the value by name, of the last evaluation or epoch.
+    mean_activation : Tensor of shape (n_hidden,), float64, or None
+    target_activation : float or None
+        What the sparsity asks of them.
+    """
+
+    mean_activation: Tensor | None = None
+    target_activation: float | None = None
+
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        rows: AnyRows,
+        *,
+        decayed: Sequence[nn.Parameter],
+        alpha: float,
+        seed: int,
+    ):
+        self.vector = ParameterVector(parameters)
+        self.rows = rows
+        self.alpha = alpha
+        self.seed = seed
+        self.parts: dict[str, float] = {}
+        self._decays = [any(parameter is one for one in decayed) for parameter in self.vector.parameters]
+        self._generator = torch.Generator(rows.device)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the products, and of what `epoch` yields."""
+        return self.rows.dtype
+
+    @property
+    def n_rows(self) -> int:
+        """Rows that the value is an average over."""
+        return len(self.rows)
+
+    @abc.abstractmethod
+    def __call__(self, theta: Tensor) -> tuple[float, Tensor]:
+        """Return the value at ``theta`` over all rows, and the gradient of shape (n_parameters,)."""
+
+    @abc.abstractmethod
+    def value(self, theta: Tensor) -> float:
+        """Return the value alone, in less time; sets ``parts`` and ``mean_activation`` too."""
+
+    @abc.abstractmethod
+    def batch(self, positions: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Return the terms, decay left out, and their gradient, over the rows at these positions; at the parameters."""
+
+    def epoch(self, theta: Tensor, batch_size: int, number: int) -> Iterator[tuple[Tensor, Tensor, int]]:
+        """Go once through all rows in random order, batch by batch.
+
+        Parameters
+        ----------
+        theta : Tensor of shape (n_parameters,), in ``dtype``
+            Each batch is evaluated at what it holds then; change it in place between batches.
+        batch_size : int
+            The last batch has the rows that remain.
+        number : int
+            Which epoch this is; with the seed it determines order and noise.
+
+        Yields
+        ------
+        value : Tensor of shape (), float64
+        gradient : Tensor of shape (n_parameters,), in ``dtype``
+            Averages over the rows of the batch, with the penalties.
+        n_rows : int
+            Rows of the batch.
+        """
+        self.vector.bind(theta)
+        self._generator.manual_seed(self.seed + number)
+        order = torch.randperm(len(self.rows), generator=self._generator, device=self.rows.device)
+        totals: dict[str, Tensor] = {}
+        for positions in order.split(batch_size):
+            parts, gradient = self.batch(positions)
+            parts["decay"] = self._add_decay(theta, gradient)
+            for name, part in parts.items():
+                totals[name] = totals.get(name, 0) + part * len(positions)
+            yield torch.stack(list(parts.values())).sum(), gradient, len(positions)
+        self.parts = {name: total.item() / len(self.rows) for name, total in totals.items()}
+
+    def _add_decay(self, theta: Tensor, gradient: Tensor | None = None) -> Tensor:
+        """Return the decay, and add its gradient to that of the rest."""
+        weights = [weight for weight, decays in zip(self.vector.views(theta), self._decays, strict=True) if decays]
+        if gradient is not None:
+            pieces = [piece for piece, decays in zip(self.vector.views(gradient), self._decays, strict=True) if decays]
+            for weight, piece in zip(weights, pieces, strict=True):
+                piece.add_(weight, alpha=self.alpha)
+        return weight_decay(weights, self.alpha)
+
+
+def default_chunk_rows(rows: AnyRows, *widths: int) -> int:
+    """Return how many rows a chunk of a computation with matrices of these widths should have."""
+    widest = max(rows.n_features, *widths, 1)
+    return max(64, _CHUNK_VALUES["cuda" if rows.device.type == "cuda" else "cpu"] // widest)

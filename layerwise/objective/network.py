@@ -1,0 +1,234 @@
+"""The training problem of a whole network or of its upper part, by autograd."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from layerwise.data.rows import AnyRows
+from layerwise.modules import StackedNetwork, UnrolledAutoencoder
+from layerwise.objective.base import Objective, default_chunk_rows
+
+Loss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+class NetworkObjective(Objective):
+    """The training problem of a whole network, or of its upper part: a head, fine-tuning, an unrolled autoencoder.
+
+    With m rows x_i, their targets y_i and the weights W that decay::
+
+        J = 1/m sum_i loss(forward(x_i), y_i)  +  alpha/2 |W|^2
+
+    Parameters
+    ----------
+    forward : callable
+        Maps a block of shape (n_rows, n_features) to the network's last pre-activation; differentiable by autograd.
+    parameters : iterable of Parameter
+        Those to train.
+    rows : Rows or MappedRows of shape (n_samples, n_features)
+    targets : Tensor of shape (n_samples,) or (n_samples, n_outputs), or None
+        None takes the rows themselves.
+    loss : callable
+        ``loss(z, target) -> (value, gradient)``, as in `layerwise.losses`.
+    decayed : sequence of Parameter, default=()
+    alpha : float, default=0.0
+        Factor of the weight decay.
+    name : str, default="loss"
+        Name of the loss in ``parts``.
+    seed : int, default=0
+        Draws the order of batches.
+    chunk_rows : int or None, default=None
+        Rows a chunk; None chooses by the width.
+
+    Attributes
+    ----------
+    parts : dict of str to float
+        The loss by its name, and ``decay``: their sum is the value.
+
+    References
+    ----------
+    A. Ng et al., "UFLDL tutorial", exercises "Softmax regression" and "Stacked autoencoders", 2011.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from layerwise.data.rows import Rows
+    >>> from layerwise.losses import cross_entropy
+    >>> from layerwise.modules import linear_head
+    >>> head = linear_head(4, 2)
+    >>> rows, classes = Rows(torch.rand(10, 4)), torch.arange(10) % 2
+    >>> objective = NetworkObjective(head, head.parameters(), rows, classes, cross_entropy)
+    >>> value, _ = objective(objective.vector.read())
+    >>> round(value, 4)
+    0.6931
+    """
+
+    def __init__(
+        self,
+        forward: Callable[[Tensor], Tensor],
+        parameters: Iterable[nn.Parameter],
+        rows: AnyRows,
+        targets: Tensor | None,
+        loss: Loss,
+        *,
+        decayed: Sequence[nn.Parameter] = (),
+        alpha: float = 0.0,
+        name: str = "loss",
+        seed: int = 0,
+        chunk_rows: int | None = None,
+    ):
+        super().__init__(parameters, rows, decayed=decayed, alpha=alpha, seed=seed)
+        self.forward = forward
+        self.targets = None if targets is None else targets.to(rows.device)
+        self.loss = loss
+        self.name = name
+        widths = [parameter.shape[0] for parameter in self.vector.parameters]
+        self.chunk_rows = chunk_rows or default_chunk_rows(rows, *widths)
+
+    def __call__(self, theta: Tensor) -> tuple[float, Tensor]:
+        """Return the value at ``theta`` over all rows, and the gradient of shape (n_parameters,)."""
+        self.vector.write(theta)
+        total = torch.zeros((), dtype=torch.float64, device=self.rows.device)
+        gradient = torch.zeros_like(theta)
+        for place, x in self.rows.blocks(self.chunk_rows):
+            value, pieces = self._differentiate(x, None if self.targets is None else self.targets[place])
+            total += value
+            for piece, chunk in zip(self.vector.views(gradient), pieces, strict=True):
+                piece += chunk
+        gradient /= len(self.rows)
+        decay = self._add_decay(theta, gradient)
+        self.parts = {self.name: total.item() / len(self.rows), "decay": decay.item()}
+        return sum(self.parts.values()), gradient
+
+    def value(self, theta: Tensor) -> float:
+        """Return the value alone, in less time; sets ``parts`` too."""
+        self.vector.write(theta)
+        loss = mean_loss(self.forward, self.loss, self.rows, self.targets)
+        self.parts = {self.name: loss, "decay": self._add_decay(theta).item()}
+        return sum(self.parts.values())
+
+    def batch(self, positions: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Return the loss and its gradient, decay left out, over the rows at these positions; at the parameters."""
+        targets = None if self.targets is None else self.targets[positions]
+        value, pieces = self._differentiate(self.rows.take(positions), targets)
+        gradient = torch.cat([piece.reshape(-1) for piece in pieces])
+        return {self.name: value / len(positions)}, gradient.div_(len(positions))
+
+    def _differentiate(self, x: Tensor, target: Tensor | None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Return the loss of a block summed over its rows, and its gradient by each parameter."""
+        z = self.forward(x)
+        value, delta = self.loss(z.detach(), x if target is None else target)
+        return value, torch.autograd.grad(z, self.vector.parameters, delta)
+
+
+def supervised_objective(
+    network: StackedNetwork,
+    rows: AnyRows,
+    targets: Tensor,
+    loss: Loss,
+    *,
+    alpha: float = 0.0,
+    seed: int = 0,
+    chunk_rows: int | None = None,
+) -> NetworkObjective:
+    """Return the problem of a head, or of fine-tuning the layers below it too.
+
+    The weights of the head decay and nothing else does, as in the reference (UFLDL).
+
+    Parameters
+    ----------
+    network : StackedNetwork
+        All of it is trained, the head's parameters first.
+    rows : Rows of shape (n_samples, n_features)
+    targets : Tensor of shape (n_samples,) or (n_samples, n_outputs)
+    loss : callable
+        `layerwise.losses.cross_entropy` or `layerwise.losses.squared_error`.
+    alpha : float, default=0.0
+    seed : int, default=0
+    chunk_rows : int or None, default=None
+
+    Returns
+    -------
+    objective : NetworkObjective
+    """
+    head = list(network.head.parameters())
+    layers = [parameter for layer in network.encoders() for parameter in layer.encoder_parameters()]
+    return NetworkObjective(
+        network.forward,
+        [*head, *layers],
+        rows,
+        targets,
+        loss,
+        decayed=head[:1],
+        alpha=alpha,
+        name=loss.__name__,
+        seed=seed,
+        chunk_rows=chunk_rows,
+    )
+
+
+def reconstruction_objective(
+    network: UnrolledAutoencoder, rows: AnyRows, *, alpha: float = 0.0, seed: int = 0, chunk_rows: int | None = None
+) -> NetworkObjective:
+    """Return the problem of an unrolled stack: the first layer's loss of reconstructions through all layers.
+
+    Parameters
+    ----------
+    network : UnrolledAutoencoder
+        All weights decay, a tied one once.
+    rows : Rows of shape (n_samples, n_features)
+    alpha : float, default=0.0
+    seed : int, default=0
+    chunk_rows : int or None, default=None
+
+    Returns
+    -------
+    objective : NetworkObjective
+    """
+    parameters = list(network.parameters())
+    return NetworkObjective(
+        network.logits,
+        parameters,
+        rows,
+        None,
+        network.first.reconstruction_loss,
+        decayed=[parameter for parameter in parameters if parameter.ndim == 2],
+        alpha=alpha,
+        name="reconstruction",
+        seed=seed,
+        chunk_rows=chunk_rows,
+    )
+
+
+@torch.no_grad()
+def mean_loss(forward: Callable[[Tensor], Tensor], loss: Loss, rows: AnyRows, targets: Tensor | None = None) -> float:
+    """Return the loss of a network averaged over rows, without penalties and without noise.
+
+    Parameters
+    ----------
+    forward : callable
+        Maps a block of rows to the network's last pre-activation.
+    loss : callable
+        ``loss(z, target) -> (value, gradient)``, as in `layerwise.losses`.
+    rows : Rows or MappedRows of shape (n_samples, n_features)
+    targets : Tensor of shape (n_samples, ...) or None, default=None
+        None takes the rows themselves.
+
+    Returns
+    -------
+    value : float
+
+    Examples
+    --------
+    >>> from layerwise.data import Rows
+    >>> from layerwise.losses import cross_entropy
+    >>> rows, classes = Rows(torch.zeros(3, 2)), torch.tensor([0, 1, 1])
+    >>> round(mean_loss(lambda x: x, cross_entropy, rows, classes), 4)
+    0.6931
+    """
+    total = torch.zeros((), dtype=torch.float64, device=rows.device)
+    for place, x in rows.blocks(default_chunk_rows(rows)):
+        total += loss(forward(x), x if targets is None else targets[place])[0]
+    return total.item() / len(rows)

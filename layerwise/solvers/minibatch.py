@@ -1,0 +1,319 @@
+"""Stochastic solvers: many small steps along the gradients of batches, by torch's optimisers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any, ClassVar, Protocol
+
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import Interval, StrOptions
+from torch import Tensor
+
+from layerwise.solvers.result import Result, Status
+
+# The factor of the learning rate by the share of all steps that are made.
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "constant": lambda done: 1.0,
+    "linear": lambda done: 1 - done,
+    "cosine": lambda done: 0.5 * (1 + math.cos(math.pi * done)),
+}
+
+_COMMON_CONSTRAINTS = {
+    "max_iter": [Interval(Integral, 0, None, closed="left")],
+    "batch_size": [Interval(Integral, 1, None, closed="left")],
+    "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+    "learning_rate": [StrOptions(set(SCHEDULES))],
+    "tol": [Interval(Real, 0, None, closed="left")],
+    "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+}
+
+
+class StochasticObjective(Protocol):
+    """What these solvers need of an objective."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the parameters while they are trained."""
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of an epoch."""
+
+    def epoch(self, theta: Tensor, batch_size: int, number: int) -> Iterator[tuple[Tensor, Tensor, int]]:
+        """Yield value, gradient and number of rows of each batch, at what ``theta`` holds then."""
+
+
+@dataclass
+class MinibatchState:
+    """Where a minimisation stands; all that is needed to continue it.
+
+    Attributes
+    ----------
+    x : Tensor of shape (n,)
+        In the type of the objective; changes in place while the solver runs.
+    optimizer : torch.optim.Optimizer
+    schedule : torch.optim.lr_scheduler.LambdaLR
+    value : float
+        The objective averaged over the batches of the last epoch, while the parameters moved.
+    gradient : None
+        Stochastic solvers know none over all rows.
+    best_value : float
+    n_stale : int
+        Epochs in a row that lowered ``best_value`` by less than ``tol``.
+    n_iter : int
+        Epochs so far.
+    n_evaluations : int
+        Batches so far.
+    """
+
+    x: Tensor
+    optimizer: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LambdaLR
+    value: float = math.inf
+    gradient: None = None
+    best_value: float = math.inf
+    n_stale: int = 0
+    n_iter: int = 0
+    n_evaluations: int = 0
+
+
+class SGD(BaseEstimator):
+    """Stochastic gradient descent with momentum.
+
+    Parameters
+    ----------
+    max_iter : int, default=50
+        The most epochs (passes over all rows) to make.
+    batch_size : int, default=128
+        Rows a step. The smaller last batch of an epoch has its gradient shrunk in proportion, so that every row weighs
+        the same.
+    learning_rate_init : float, default=0.01
+        Step size at the start.
+    learning_rate : {"constant", "linear", "cosine"}, default="constant"
+        How the step size goes on: as it is, or down to 0 at the end of the last epoch, along a line or half a cosine.
+    momentum : float, default=0.9
+        Share of the last step that is kept.
+    nesterov : bool, default=True
+        Whether the momentum is Nesterov's.
+    tol : float, default=1e-4
+    n_iter_no_change : int, default=10
+        Converged when the epoch's value has not gone below its lowest by ``tol`` times its size for this many epochs.
+
+    References
+    ----------
+    I. Sutskever et al., "On the importance of initialization and momentum in deep learning", ICML 2013.
+
+    Examples
+    --------
+    >>> from layerwise import SGD, Autoencoder
+    >>> from layerwise.data import load_mnist_small
+    >>> X = load_mnist_small().X_train[:500]
+    >>> autoencoder = Autoencoder(20, solver=SGD(max_iter=3), random_state=0).fit(X)
+    >>> autoencoder.loss_curve_[-1] < autoencoder.loss_curve_[0]
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict] = _COMMON_CONSTRAINTS | {
+        "momentum": [Interval(Real, 0, 1, closed="left")],
+        "nesterov": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        max_iter: int = 50,
+        *,
+        batch_size: int = 128,
+        learning_rate_init: float = 0.01,
+        learning_rate: str = "constant",
+        momentum: float = 0.9,
+        nesterov: bool = True,
+        tol: float = 1e-4,
+        n_iter_no_change: int = 10,
+    ):
+        self.max_iter = max_iter
+        self.batch_size = batch_size
+        self.learning_rate_init = learning_rate_init
+        self.learning_rate = learning_rate
+        self.momentum = momentum
+        self.nesterov = nesterov
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+
+    def minimize(
+        self,
+        objective: StochasticObjective,
+        x0: Tensor,
+        *,
+        callback: Callable[[Any], bool | None] | None = None,
+        state: MinibatchState | None = None,
+    ) -> Result:
+        """Minimise an objective from a starting point; see `run_epochs`."""
+
+        def make_optimizer(x: Tensor) -> torch.optim.Optimizer:
+            return torch.optim.SGD(
+                [x],
+                lr=self.learning_rate_init,
+                momentum=self.momentum,
+                nesterov=self.nesterov and self.momentum > 0,
+                fused=True,
+            )
+
+        return run_epochs(self, make_optimizer, objective, x0, callback, state)
+
+
+class Adam(BaseEstimator):
+    """Stochastic gradient descent with steps that adapt to each parameter.
+
+    Parameters
+    ----------
+    max_iter : int, default=50
+        The most epochs (passes over all rows) to make.
+    batch_size : int, default=128
+        Rows a step. The smaller last batch of an epoch has its gradient shrunk in proportion, so that every row weighs
+        the same.
+    learning_rate_init : float, default=0.001
+        Step size at the start.
+    learning_rate : {"constant", "linear", "cosine"}, default="constant"
+        How the step size goes on: as it is, or down to 0 at the end of the last epoch, along a line or half a cosine.
+    beta_1, beta_2 : float, default=0.9, 0.999
+        Share of the past in the running means of the gradient and of its square.
+    epsilon : float, default=1e-8
+        Added to the root of the latter.
+    tol : float, default=1e-4
+    n_iter_no_change : int, default=10
+        Converged when the epoch's value has not gone below its lowest by ``tol`` times its size for this many epochs.
+
+    References
+    ----------
+    D. P. Kingma and J. Ba, "Adam: a method for stochastic optimization", ICLR 2015.
+
+    Examples
+    --------
+    >>> from layerwise import Adam, Autoencoder
+    >>> from layerwise.data import load_mnist_small
+    >>> X = load_mnist_small().X_train[:500]
+    >>> autoencoder = Autoencoder(20, solver=Adam(max_iter=3), random_state=0).fit(X)
+    >>> autoencoder.loss_curve_[-1] < autoencoder.loss_curve_[0]
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict] = _COMMON_CONSTRAINTS | {
+        "beta_1": [Interval(Real, 0, 1, closed="left")],
+        "beta_2": [Interval(Real, 0, 1, closed="left")],
+        "epsilon": [Interval(Real, 0, None, closed="neither")],
+    }
+
+    def __init__(
+        self,
+        max_iter: int = 50,
+        *,
+        batch_size: int = 128,
+        learning_rate_init: float = 1e-3,
+        learning_rate: str = "constant",
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        tol: float = 1e-4,
+        n_iter_no_change: int = 10,
+    ):
+        self.max_iter = max_iter
+        self.batch_size = batch_size
+        self.learning_rate_init = learning_rate_init
+        self.learning_rate = learning_rate
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+
+    def minimize(
+        self,
+        objective: StochasticObjective,
+        x0: Tensor,
+        *,
+        callback: Callable[[Any], bool | None] | None = None,
+        state: MinibatchState | None = None,
+    ) -> Result:
+        """Minimise an objective from a starting point; see `run_epochs`."""
+
+        def make_optimizer(x: Tensor) -> torch.optim.Optimizer:
+            betas = (self.beta_1, self.beta_2)
+            return torch.optim.Adam([x], lr=self.learning_rate_init, betas=betas, eps=self.epsilon, fused=True)
+
+        return run_epochs(self, make_optimizer, objective, x0, callback, state)
+
+
+def run_epochs(
+    solver: SGD | Adam,
+    make_optimizer: Callable[[Tensor], torch.optim.Optimizer],
+    objective: StochasticObjective,
+    x0: Tensor,
+    callback: Callable[[MinibatchState], bool | None] | None,
+    state: MinibatchState | None,
+) -> Result:
+    """Step through the batches of epoch after epoch: the loop of every stochastic solver.
+
+    Parameters
+    ----------
+    solver : SGD or Adam
+    make_optimizer : callable
+        Returns the optimiser of a parameter vector.
+    objective : StochasticObjective
+    x0 : Tensor of shape (n,)
+        Not changed.
+    callback : callable or None
+        Called with the state after every epoch; returning True stops.
+    state : MinibatchState or None
+        From the result of an earlier call, to continue it as if it had not stopped.
+
+    Returns
+    -------
+    result : Result
+        Its value is the average over the batches of the last epoch. An epoch whose value is not finite is undone.
+    """
+    if state is None:
+        x = x0.to(objective.dtype, copy=True)
+        optimizer = make_optimizer(x)
+        n_steps = max(1, solver.max_iter * math.ceil(objective.n_rows / solver.batch_size))
+        factor = SCHEDULES[solver.learning_rate]
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: factor(min(1.0, step / n_steps)))
+        state = MinibatchState(x, optimizer, schedule)
+    status = None if state.n_iter < solver.max_iter else Status.MAX_ITER
+    while status is None:
+        status = _run_epoch(solver, objective, state) or (Status.CALLBACK if callback and callback(state) else None)
+        status = status or _check_progress(solver, state)
+    return Result(state.x.double(), state.value, None, state.n_iter, state.n_evaluations, status, state)
+
+
+def _run_epoch(solver: SGD | Adam, objective: StochasticObjective, state: MinibatchState) -> Status | None:
+    """Make one epoch; return a status if it failed."""
+    before = state.x.clone()
+    total = torch.zeros((), dtype=torch.float64, device=state.x.device)
+    for value, gradient, n_rows in objective.epoch(state.x, solver.batch_size, state.n_iter):
+        state.x.grad = gradient.mul_(n_rows / solver.batch_size) if n_rows < solver.batch_size else gradient
+        state.optimizer.step()
+        state.schedule.step()
+        state.n_evaluations += 1
+        total += value * n_rows
+    mean = total.item() / objective.n_rows
+    if not (math.isfinite(mean) and torch.isfinite(state.x).all()):
+        state.x.copy_(before)
+        return Status.DIVERGED
+    state.value = mean
+    state.n_iter += 1
+    return None
+
+
+def _check_progress(solver: SGD | Adam, state: MinibatchState) -> Status | None:
+    enough = state.value < state.best_value - solver.tol * abs(state.best_value) if state.n_iter > 1 else True
+    state.n_stale = 0 if enough else state.n_stale + 1
+    state.best_value = min(state.best_value, state.value)
+    if state.n_stale >= solver.n_iter_no_change:
+        return Status.VALUE
+    if state.n_iter < solver.max_iter:
+        return None
+    return Status.MAX_ITER if solver.learning_rate == "constant" else Status.SCHEDULE
