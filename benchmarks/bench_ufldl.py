@@ -30,12 +30,12 @@ from layerwise.losses import cross_entropy
 from layerwise.modules import AutoencoderLayer, StackedNetwork, linear_head
 from layerwise.objective import AutoencoderObjective, supervised_objective
 from layerwise.penalties import KLSparsity
-from layerwise.reproduce.ufldl_stacked import PORT_2014, STAGES
+from layerwise.reproduce.ufldl_stacked import FINETUNED, GREEDY, PUBLISHED, STAGES
 
 HERE = Path(__file__).parent
 RHO, BETA, ALPHA = 0.1, 3.0, 3e-3
 N_HIDDEN, N_CLASSES = 200, 10
-COUNTS = {stage: figures["evaluations"] for stage, figures in PORT_2014["stages"].items()}
+COUNTS = {stage: PUBLISHED["2014 port"][f"{stage}: evaluations"] for stage in STAGES}
 
 
 # The reference: costs and gradients as the formulas say.
@@ -263,22 +263,22 @@ def main():
         reference = {stage: statistics.median(before[stage][0] + after[stage][0]) * COUNTS[stage] for stage in STAGES}
         figures["whole run"] = {
             "reference seconds": reference,
-            "our seconds": {stage: obtained["stages"][stage]["seconds"] for stage in STAGES},
+            "our seconds": {stage: obtained[f"{stage}: seconds"] for stage in STAGES},
             "times faster": sum(reference.values()) / obtained["seconds"],
-            "peak memory MB": obtained["peak_memory_mb"],
-            "accuracy after greedy training": obtained["accuracy_greedy"],
-            "accuracy after fine-tuning": obtained["accuracy_finetuned"],
+            "peak memory MB": obtained["peak memory (MB)"],
+            "accuracy after greedy training": obtained[GREEDY],
+            "accuracy after fine-tuning": obtained[FINETUNED],
         }
         table = Table("stage", "reference (s)", "ours (s)", "times faster", title="200 iterations a stage")
         for stage in STAGES:
-            a, b = reference[stage], obtained["stages"][stage]["seconds"]
+            a, b = reference[stage], obtained[f"{stage}: seconds"]
             table.add_row(stage, f"{a:.0f}", f"{b:.0f}", f"{a / b:.2f}")
         total = sum(reference.values())
         table.add_row("in all", f"{total:.0f}", f"{obtained['seconds']:.0f}", f"{total / obtained['seconds']:.2f}")
         Console().print(table)
         print(
-            f"peak memory {obtained['peak_memory_mb']:.0f} MB, accuracy {obtained['accuracy_greedy']:.2%} after "
-            f"greedy training and {obtained['accuracy_finetuned']:.2%} after fine-tuning"
+            f"peak memory {obtained['peak memory (MB)']:.0f} MB, accuracy {obtained[GREEDY]:.2f} % after "
+            f"greedy training and {obtained[FINETUNED]:.2f} % after fine-tuning"
         )
     if arguments.full:
         figures["trained reference"] = train_reference(digits.X_train / 255, digits.y_train.astype(np.int64), 200)

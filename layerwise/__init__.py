@@ -4,7 +4,7 @@ from importlib.metadata import version
 
 from layerwise.callbacks import EarlyStopping
 from layerwise.corruptions import Gaussian, Masking, SaltAndPepper
-from layerwise.estimators import Autoencoder, StackedAutoencoder, StackedClassifier, StackedRegressor
+from layerwise.estimators import Autoencoder, StackedAutoencoder, StackedClassifier, StackedRegressor, check_gradient
 from layerwise.penalties import KLSparsity, L1Sparsity
 from layerwise.persistence import load, save
 from layerwise.solvers import LBFGS, SGD, Adam
@@ -24,6 +24,7 @@ __all__ = [
     "StackedAutoencoder",
     "StackedClassifier",
     "StackedRegressor",
+    "check_gradient",
     "load",
     "save",
 ]

@@ -130,6 +130,7 @@ class Gaussian(BaseEstimator):
 
 
 Corruption = Masking | SaltAndPepper | Gaussian
+CORRUPTIONS = {"masking": Masking, "gaussian": Gaussian, "salt_and_pepper": SaltAndPepper}
 
 
 def entry_weights(corruption: Corruption, corrupted: Tensor, clean: Tensor) -> Tensor | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from importlib.metadata import version
 from numbers import Integral
 from os import PathLike
@@ -142,10 +143,12 @@ def load(folder: str | PathLike[str], *, device: str = "auto") -> Any:
 
 def _encode(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
     """Return what JSON keeps of a value; arrays go to ``tensors`` under their path."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": str(value)}  # JSON has no such numbers
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, np.generic):
-        return value.item()
+        return _encode(value.item(), path, tensors)
     if isinstance(value, (list, tuple)):
         return [_encode(item, f"{path}.{index}", tensors) for index, item in enumerate(value)]
     if isinstance(value, np.ndarray):
@@ -181,6 +184,8 @@ def _decode(value: Any, tensors: dict[str, Tensor], device: str) -> Any:
         return [_decode(item, tensors, device) for item in value]
     if not isinstance(value, dict):
         return value
+    if "float" in value:
+        return float(value["float"])
     if "strings" in value:
         return np.array(value["strings"], dtype=value["kind"])
     if "tensor" in value:

@@ -129,6 +129,42 @@ def plot_loss(curves: Mapping[str, Sequence[float]], *, ax: Axes | None = None) 
     return ax
 
 
+def plot_comparison(budgets: Sequence[int], series: Mapping[str, np.ndarray], *, ax: Axes | None = None) -> Axes:
+    """Draw accuracies by number of labels, each series with its mean and its confidence interval.
+
+    Parameters
+    ----------
+    budgets : sequence of int
+    series : mapping of str to ndarray of shape (n_budgets, 3)
+        Name to mean, lower and upper end at each budget.
+    ax : matplotlib Axes, default=None
+        Where to draw; None makes a new figure.
+
+    Returns
+    -------
+    ax : matplotlib Axes
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ax = plot_comparison([100, 1000], {"pre-trained": np.array([[0.8, 0.7, 0.9], [0.9, 0.85, 0.95]])})
+    """
+    ax = ax or _new_axes(6, 4)
+    for name, intervals in series.items():
+        mean, low, high = np.asarray(intervals).T
+        (line,) = ax.plot(budgets, mean, marker="o", label=name)
+        if np.isfinite([low, high]).all():
+            ax.fill_between(budgets, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
+    ax.set_xscale("log")
+    ax.set_xticks(list(budgets), [f"{budget:,}" for budget in budgets])
+    ax.minorticks_off()
+    ax.set_xlabel("labelled rows")
+    ax.set_ylabel("test accuracy")
+    ax.grid(visible=True, alpha=0.3)
+    ax.legend()
+    return ax
+
+
 def _as_images(rows: Any, image_shape: tuple[int, ...] | None) -> np.ndarray:
     rows = np.asarray(rows)
     if rows.ndim != 2 or len(rows) == 0:

@@ -9,10 +9,11 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from sklearn.base import BaseEstimator
 
 from layerwise import persistence, plotting
 from layerwise.callbacks import Step
-from layerwise.estimators import Autoencoder, StackedAutoencoder, StackedClassifier
+from layerwise.estimators import Autoencoder
 
 METRICS = "metrics.jsonl"
 # Inputs and reconstructions in a picture.
@@ -21,7 +22,7 @@ _N_EXAMPLES = 12
 
 def write_run(
     folder: Path,
-    estimator: StackedAutoencoder | StackedClassifier,
+    estimator: BaseEstimator | None,
     steps: Iterable[Step],
     X: Any,
     image_shape: tuple[int, ...] | None,
@@ -32,7 +33,8 @@ def write_run(
     ----------
     folder : Path
         Does not exist yet.
-    estimator : StackedAutoencoder or StackedClassifier
+    estimator : estimator of layerwise or None
+        None writes the history alone.
     steps : iterable of Step
         The history, as `layerwise.callbacks.History` keeps it.
     X : array-like of shape (n_samples, n_features)
@@ -42,7 +44,6 @@ def write_run(
     """
     folder.mkdir()
     steps = list(steps)
-    persistence.write(estimator, folder)
     with (folder / METRICS).open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(step.as_dict()) + "\n" for step in steps)
 
@@ -50,19 +51,29 @@ def write_run(
     for step in steps:
         if step.status is None:
             curves.setdefault(step.stage, []).append(step.value)
-    _save_picture(plotting.plot_loss(curves), folder / "loss.png")
+    save_picture(plotting.plot_loss(curves), folder / "loss.png")
+    if estimator is None:
+        return
+    persistence.write(estimator, folder)
     if image_shape is None:
         return
-    stack = estimator.autoencoder_ if isinstance(estimator, StackedClassifier) else estimator
+    stack = getattr(estimator, "autoencoder_", estimator)
     first = stack if isinstance(stack, Autoencoder) else stack.layers_[0]
-    _save_picture(plotting.plot_filters(first.components_, image_shape), folder / "filters.png")
+    save_picture(plotting.plot_filters(first.components_, image_shape), folder / "filters.png")
     examples = X[:_N_EXAMPLES]
     reconstructions = stack.inverse_transform(stack.transform(examples))
     picture = plotting.plot_reconstructions(examples, reconstructions, image_shape)
-    _save_picture(picture, folder / "reconstructions.png")
+    save_picture(picture, folder / "reconstructions.png")
 
 
-def _save_picture(ax: Axes, path: Path) -> None:
+def save_picture(ax: Axes, path: Path) -> None:
+    """Write a picture to a file, and forget its figure.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+    path : Path
+    """
     figure = ax.get_figure(root=True)
     assert figure is not None
     figure.savefig(path, dpi=120)

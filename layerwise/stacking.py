@@ -95,7 +95,7 @@ class Training:
 def pretrain(
     layers: Sequence[AutoencoderLayer],
     rows: AnyRows,
-    solvers: Iterable[Solver],
+    solvers: Iterable[Solver | None],
     *,
     early_stopping: Sequence[EarlyStopping | None] | None = None,
     validation: AnyRows | None = None,
@@ -108,8 +108,8 @@ def pretrain(
     layers : sequence of AutoencoderLayer
         Trained in place, each from the parameters that it has.
     rows : Rows of shape (n_samples, n_features)
-    solvers : iterable of LBFGS, SGD or Adam
-        One a layer.
+    solvers : iterable of (LBFGS, SGD, Adam or None)
+        One a layer; None leaves that layer as it is.
     early_stopping : sequence of (EarlyStopping or None), default=None
         One a layer.
     validation : Rows of shape (n_validation, n_features) or None, default=None
@@ -119,7 +119,7 @@ def pretrain(
     Returns
     -------
     stages : list of Stage
-        One a layer.
+        One for each layer that was trained.
 
     References
     ----------
@@ -137,10 +137,12 @@ def pretrain(
     stages = []
     stoppings = early_stopping or [None] * len(layers)
     for index, (layer, solver, stopping) in enumerate(zip(layers, solvers, stoppings, strict=True)):
-        split = _split(rows, None, stopping, validation, None, training)
-        objective = AutoencoderObjective(layer, split.rows, seed=training.draw_seed(), cache_bytes=training.cache_bytes)
-        validate = split.watch(UnrolledAutoencoder([layer]).logits, layer.reconstruction_loss)
-        stages.append(_run_stage(f"layer {index}", objective, solver, validate, training.callback))
+        if solver is not None:
+            split = _split(rows, None, stopping, validation, None, training)
+            seed = training.draw_seed()
+            objective = AutoencoderObjective(layer, split.rows, seed=seed, cache_bytes=training.cache_bytes)
+            watch = split.watch(UnrolledAutoencoder([layer]).logits, layer.reconstruction_loss)
+            stages.append(_run_stage(f"layer {index}", objective, solver, watch, training.callback))
         if index + 1 < len(layers):
             rows = encode([layer], rows, training.cache_bytes)
             validation = None if validation is None else encode([layer], validation, training.cache_bytes)
@@ -192,8 +194,8 @@ def finetune_reconstruction(
     """
     split = _split(rows, None, early_stopping, validation, None, training)
     objective = reconstruction_objective(network, split.rows, alpha=alpha, seed=training.draw_seed())
-    validate = split.watch(network.logits, network.first.reconstruction_loss)
-    return [_run_stage("finetune", objective, solver, validate, training.callback)]
+    watch = split.watch(network.logits, network.first.reconstruction_loss)
+    return [_run_stage("finetune", objective, solver, watch, training.callback)]
 
 
 def finetune(

@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "layerwise"
 HOUSE = [
     {"__main__"},
     {"cli"},
-    {"reproduce", "runs"},
+    {"reproduce", "comparison", "runs"},
     {"__init__"},
     {"persistence", "plotting"},
     {"estimators"},

@@ -14,7 +14,8 @@ import pytest
 
 import layerwise
 from layerwise import cli
-from layerwise.reproduce import ufldl_stacked
+from layerwise.data import Digits
+from layerwise.reproduce import EXPERIMENTS, ufldl_stacked
 
 
 @pytest.fixture
@@ -125,7 +126,19 @@ def test_labels_that_are_text(run, files, tmp_path):
     assert run("evaluate", model, files / "images.npy", "--labels", tmp_path / "names.npy")[0] == 0
 
 
-@pytest.mark.parametrize("command", ["demo", "fit", "encode", "predict", "evaluate", "reproduce ufldl-stacked"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "demo",
+        "fit",
+        "encode",
+        "predict",
+        "evaluate",
+        "compare",
+        "check-gradient",
+        *(f"reproduce {e}" for e in EXPERIMENTS),
+    ],
+)
 def test_every_command_has_help_with_an_example(run, command):
     code, out, _ = run(*command.split(), "--help")
     assert code == 0
@@ -170,6 +183,41 @@ def test_help_and_version(run):
         (["evaluate", "{m}", "{f}/images.npy"], "give the true labels with --labels"),
         (["evaluate", "{m}", "{f}/wide.npy", "--labels", "{f}/labels.npy"], "has 3 rows, but"),
         (["reproduce", "ufldl-stacked", "--data", "{t}"], "holds no train-images-idx3-ubyte"),
+        (["reproduce", "sda", "--data", "{t}"], "holds no train-images-idx3-ubyte"),
+        (["reproduce", "ufldl-patches", "--data", "{t}"], "{t} holds no images"),
+        (
+            ["fit", "{f}/images.npy", "--out", "{t}/r", "--batch-size", "9"],
+            "batch_size=9 has no meaning with solver='lbfgs'",
+        ),
+        (["fit", "{f}/images.npy", "--out", "{t}/r", "--sparsity-weight", "9"], "sparsity_weight=9 has no meaning"),
+        (["fit", "{f}/images.npy", "--out", "{t}/r", "--sparsity", "l1", "--sparsity-target", ".1"], "no meaning with"),
+        (["fit", "{f}/images.npy", "--out", "{t}/r", "--unlabeled", "1"], "there are no --labels"),
+        (
+            ["fit", "{f}/images.npy", "--labels", "{f}/labels.npy", "--out", "{t}/r", "--unlabeled", "x"],
+            "unlabeled='x' is no label of type uint8",
+        ),
+        (
+            ["fit", "{f}/images.npy", "--out", "{t}/r", "--finetune", "half"],
+            "'finetune' parameter of",
+        ),
+        (["fit", "{f}/images.npy", "--out", "{t}/r", "--activation", "relux"], "'activation' parameter of Autoencoder"),
+        (
+            ["fit", "{f}/images.npy", "--out", "{t}/r", "--activation", "relu", "--sparsity", "kl"],
+            "needs activations with a lowest and a highest value",
+        ),
+        (["check-gradient", "{m}", "{f}/images.npy"], "is a classifier; give labels with --labels"),
+        (
+            [
+                "compare",
+                "{f}/images.npy",
+                "{f}/labels.npy",
+                "--test-data",
+                "{f}/wide.npy",
+                "--test-labels",
+                "{f}/labels.npy",
+            ],
+            "has 3 rows, but",
+        ),
     ],
 )
 def test_refusals_are_one_sentence(run, files, model, tmp_path, words, message):
@@ -225,16 +273,54 @@ def test_reader_that_has_seen_enough(model, files):
 
 
 def test_reproduce_prints_published_beside_obtained(run, digits, tmp_path, monkeypatch):
-    small = type(digits)(digits.X_train[:80], digits.y_train[:80], digits.X_test[:40], digits.y_test[:40])
-    monkeypatch.setattr(cli, "load_mnist", lambda folder: small)
+    small = Digits(digits.X_train[:200], digits.y_train[:200], digits.X_test[:100], digits.y_test[:100])
+    monkeypatch.setattr(ufldl_stacked, "load", lambda folder: small)
     code, out, _ = run("reproduce", "ufldl-stacked", "--data", ".", "--max-iter", 3, "--out", tmp_path / "run")
     assert code == 0
-    for text in ("97.47%", "97.60%", "12.68", "accuracy after greedy training", "peak memory"):
+    for text in ("97.47", "97.6", "12.68029", "accuracy after greedy training", "peak memory"):
         assert text in out
     figures = json.loads((tmp_path / "run" / "figures.json").read_text())
-    assert set(figures["obtained"]["stages"]) == set(ufldl_stacked.STAGES)
-    assert f"{figures['obtained']['accuracy_finetuned']:.2%}" in out
-    assert figures["settings"]["max_iter"] == 3
+    assert {f"{stage}: cost" for stage in ufldl_stacked.STAGES} < set(figures["obtained"])
+    assert str(figures["obtained"][ufldl_stacked.FINETUNED]) in out
+    assert figures["obtained"]["iterations a stage"] == 3
+
+
+def test_check_gradient(run, model, files):
+    code, out, _ = run("check-gradient", model, files / "images.npy", "--labels", files / "labels.npy", "--n-rows", 20)
+    assert code == 0
+    stages = [line.split(":")[0] for line in out.splitlines()]
+    assert stages == ["layer 0", "layer 1", "head", "finetune"]
+    assert all(float(line.split("= ")[1]) < 1e-7 for line in out.splitlines())
+
+
+def test_compare(run, model, files, tmp_path):
+    data = [files / "images.npy", files / "labels.npy", "--test-data", files / "images.gz", "--test-labels"]
+    words = [*data, files / "labels.idx", "--model", model, "--budgets", 20, 120, "--seeds", 2]
+    code, out, _ = run("compare", *words, "--out", tmp_path / "run")
+    assert code == 0
+    assert "seed 1, 120 labels" in out
+    assert "with pre-training" in out
+    figures = json.loads((tmp_path / "run" / "comparison.json").read_text())
+    assert figures["budgets"] == [20, 120]
+    assert np.shape(figures["control"]) == (2, 2)
+    assert (tmp_path / "run" / "comparison.png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--tied", "--loss", "binary_cross_entropy", "--corruption", "masking", "--solver", "adam", "--batch-size", 32],
+        ["--activation", "tanh", "--output-activation", "identity", "--finetune", "reconstruction"],
+        ["--activation", "relu", "--sparsity", "l1", "--solver", "sgd", "--learning-rate", "cosine"],
+        ["--contraction", 0.1, "--labels", "{f}/labels.npy", "--finetune", 1, "--unlabeled", 7],
+        ["--labels", "{f}/labels.npy", "--solver", "adam", "--validation-fraction", 0.2, "--learning-rate-init", 0.01],
+    ],
+)
+def test_fit_every_kind(run, files, tmp_path, words):
+    words = [str(word).format(f=files) for word in words]
+    code, _, err = run("fit", files / "images.npy", "--out", tmp_path / "run", *FIT, *words)
+    assert code == 0, err
+    assert len(layerwise.load(tmp_path / "run").transform(np.load(files / "images.npy").reshape(120, -1))) == 120
 
 
 @pytest.mark.slow

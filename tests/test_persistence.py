@@ -13,7 +13,21 @@ from sklearn.decomposition import PCA
 from sklearn.frozen import FrozenEstimator
 
 import layerwise
-from layerwise import LBFGS, Autoencoder, KLSparsity, StackedAutoencoder, StackedClassifier
+from layerwise import (
+    LBFGS,
+    SGD,
+    Adam,
+    Autoencoder,
+    EarlyStopping,
+    Gaussian,
+    KLSparsity,
+    L1Sparsity,
+    Masking,
+    SaltAndPepper,
+    StackedAutoencoder,
+    StackedClassifier,
+    StackedRegressor,
+)
 from layerwise.checkpoint import atomic
 
 SHORT = LBFGS(max_iter=4)
@@ -65,6 +79,41 @@ def test_classifier_round_trip(small, stack, tmp_path, frozen, names):
     assert_array_equal(again.autoencoder_.transform(X), classifier.autoencoder_.transform(X))
     layerwise.save(again, tmp_path / "again")
     assert (tmp_path / "again" / "config.json").read_text() == (tmp_path / "model" / "config.json").read_text()
+
+
+def test_every_kind_of_part_round_trips(small, tmp_path):
+    X, y = small
+    stack = StackedAutoencoder(
+        [
+            Autoencoder(9, tied=True, loss="binary_cross_entropy", corruption=Masking(0.2, emphasis=(2, 1))),
+            Autoencoder(8, activation="tanh", contraction=0.1, corruption=SaltAndPepper(0.1)),
+            Autoencoder(
+                7, activation="relu", output_activation="tanh", sparsity=L1Sparsity(), corruption=Gaussian(0.1)
+            ),
+            Autoencoder(6, activation="elu", output_activation="identity", solver=SGD(2, momentum=0.5)),
+            Autoencoder(5, output_activation="identity", solver=Adam(2), early_stopping=EarlyStopping(0.3)),
+        ],
+        finetune="reconstruction",
+        untie=True,
+        solver=Adam(2),
+        random_state=0,
+    )
+    for layer in stack.layers[:3]:
+        layer.set_params(solver=SHORT)
+    regressor = StackedRegressor(stack, finetune=2, solver=SHORT, unlabeled=float("nan"))
+    regressor.fit(X, np.where(y == 0, np.nan, y / 10))
+    layerwise.save(regressor, tmp_path / "model")
+    again = layerwise.load(tmp_path / "model")
+    assert_array_equal(again.predict(X), regressor.predict(X))
+    assert_array_equal(
+        again.autoencoder_.inverse_transform(again.autoencoder_.transform(X)),
+        regressor.autoencoder_.inverse_transform(regressor.autoencoder_.transform(X)),
+    )
+    assert repr(again.autoencoder.layers) == repr(regressor.autoencoder.layers).replace("(2, 1)", "[2, 1]")
+    assert np.isnan(again.unlabeled)
+    assert (
+        again.autoencoder_.layers_[4].validation_loss_curve_ == regressor.autoencoder_.layers_[4].validation_loss_curve_
+    )
 
 
 def test_loading_can_be_trained_again(small, model):

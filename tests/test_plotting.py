@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from layerwise.plotting import plot_filters, plot_loss, plot_reconstructions
+from layerwise.plotting import plot_comparison, plot_filters, plot_loss, plot_reconstructions
 
 
 @pytest.fixture(autouse=True)
@@ -87,3 +87,15 @@ def test_shapes_that_do_not_fit():
         plot_reconstructions(np.ones((2, 4)), np.ones((3, 4)))
     with pytest.raises(ValueError, match="n_images >= 1"):
         plot_filters(np.ones((0, 4)))
+
+
+def test_comparison_shows_means_and_intervals():
+    series = {
+        "with": np.array([[0.8, 0.7, 0.9], [0.9, 0.85, 0.95]]),
+        "one seed": np.array([[0.5, -np.inf, np.inf]] * 2),
+    }
+    ax = plot_comparison([100, 60_000], series)
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), [0.8, 0.9])
+    assert len(ax.collections) == 1
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["100", "60,000"]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["with", "one seed"]

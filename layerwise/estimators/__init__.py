@@ -1,6 +1,7 @@
 """The scikit-learn face of layerwise."""
 
+from layerwise.estimators.checking import check_gradient
 from layerwise.estimators.predictors import StackedClassifier, StackedRegressor
 from layerwise.estimators.transformers import Autoencoder, StackedAutoencoder
 
-__all__ = ["Autoencoder", "StackedAutoencoder", "StackedClassifier", "StackedRegressor"]
+__all__ = ["Autoencoder", "StackedAutoencoder", "StackedClassifier", "StackedRegressor", "check_gradient"]

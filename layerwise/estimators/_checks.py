@@ -89,7 +89,8 @@ def check_solver(solver: Solver | str) -> Solver:
     """Return the solver, checked; a name stands for the default object."""
     if isinstance(solver, str):
         return SOLVERS[solver]()
-    solver._validate_params()
+    if hasattr(solver, "_parameter_constraints"):
+        solver._validate_params()
     return solver
 
 

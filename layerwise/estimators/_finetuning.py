@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator, clone
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from layerwise import stacking
@@ -31,7 +31,7 @@ from layerwise.estimators._checks import (
 from layerwise.estimators.transformers import Autoencoder, StackedAutoencoder
 from layerwise.modules import StackedNetwork, linear_head
 from layerwise.objective import Loss
-from layerwise.solvers import LBFGS, SGD, SOLVERS, Adam, Solver
+from layerwise.solvers import SOLVERS, Solver
 
 _DEPTHS: dict[Any, Any] = {"all": None, "head": 0}
 
@@ -44,7 +44,7 @@ class FineTunedEstimator(BaseEstimator, abc.ABC):
         "finetune": [StrOptions({"all", "head"}), Interval(Integral, 0, None, closed="left")],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "fit_intercept": ["boolean"],
-        "solver": [LBFGS, SGD, Adam, StrOptions(set(SOLVERS))],
+        "solver": [HasMethods("minimize"), StrOptions(set(SOLVERS))],
         "early_stopping": [EarlyStopping, None],
         "unlabeled": "no_validation",
         "random_state": ["random_state"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Sequence
 from numbers import Integral, Real
@@ -10,7 +11,9 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, clone
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
 
 from layerwise import stacking
 from layerwise.activations import ACTIVATIONS, get_activation
@@ -30,7 +33,7 @@ from layerwise.estimators._coding import CodingMixin
 from layerwise.losses import LOSSES
 from layerwise.modules import AutoencoderLayer, UnrolledAutoencoder
 from layerwise.penalties import KLSparsity, L1Sparsity, Sparsity
-from layerwise.solvers import LBFGS, SGD, SOLVERS, Adam, Solver
+from layerwise.solvers import SOLVERS, Solver
 
 
 class Autoencoder(CodingMixin, BaseEstimator):
@@ -133,7 +136,7 @@ class Autoencoder(CodingMixin, BaseEstimator):
         "sparsity": [KLSparsity, L1Sparsity, None],
         "corruption": [Masking, SaltAndPepper, Gaussian, None],
         "contraction": [Interval(Real, 0, None, closed="left")],
-        "solver": [LBFGS, SGD, Adam, StrOptions(set(SOLVERS))],
+        "solver": [HasMethods("minimize"), StrOptions(set(SOLVERS))],
         "early_stopping": [EarlyStopping, None],
         "cache_size": [Interval(Real, 0, None, closed="left")],
         "dtype": [StrOptions(set(DTYPES))],
@@ -216,7 +219,8 @@ class Autoencoder(CodingMixin, BaseEstimator):
             validation=validation,
             training=training,
         )
-        self._keep(layer, stages[0])
+        self.layer_ = layer
+        self._keep(stages[0])
         warn_unless_converged(self, stages)
         return self
 
@@ -237,6 +241,17 @@ class Autoencoder(CodingMixin, BaseEstimator):
                 part._validate_params()
         if self.corruption is not None:
             check_corruption(self.corruption)
+
+    def _start(self, in_features: int, generator: torch.Generator | None) -> AutoencoderLayer:
+        """Return the module to train, or the fitted one as it is."""
+        if not hasattr(self, "layer_"):
+            return self._build(in_features, generator)
+        if self.layer_.in_features != in_features:
+            raise ValueError(
+                f"the frozen {self!r} was fitted with {self.layer_.in_features} features, but gets {in_features} from "
+                f"below"
+            )
+        return self.layer_.to(DTYPES[self.dtype])
 
     def _build(self, in_features: int, generator: torch.Generator | None = None) -> AutoencoderLayer:
         """Return a layer as the parameters describe it, with new weights."""
@@ -259,10 +274,8 @@ class Autoencoder(CodingMixin, BaseEstimator):
         """Return modules of the right shape for the fitted attributes that are modules."""
         return {"layer_": self._build(self.n_features_in_)}
 
-    def _keep(self, layer: AutoencoderLayer, stage: stacking.Stage) -> None:
-        """Take over a trained layer and the record of its training."""
-        self.n_features_in_ = layer.in_features
-        self.layer_ = layer
+    def _keep(self, stage: stacking.Stage) -> None:
+        """Take over the record of the training."""
         assert stage.mean_activation is not None
         self.mean_activations_ = stage.mean_activation.cpu().numpy()
         keep_record(self, stage)
@@ -273,9 +286,11 @@ class StackedAutoencoder(CodingMixin, BaseEstimator):
 
     Parameters
     ----------
-    layers : list of (Autoencoder or int), default=(200, 200)
+    layers : list of (Autoencoder, int or FrozenEstimator of a fitted Autoencoder), default=(200, 200)
         The recipe of each layer; a number n stands for ``Autoencoder(n)``. They are cloned, never changed; their
-        own ``cache_size``, ``dtype``, ``device``, ``random_state`` and ``callbacks`` do not matter here.
+        own ``cache_size``, ``dtype``, ``device``, ``random_state`` and ``callbacks`` do not matter here. A frozen layer
+        keeps its weights until fine-tuning: ``[FrozenEstimator(layer) for layer in stack.layers_]`` begins where a
+        fitted stack ended.
     finetune : {"reconstruction"} or None, default=None
         ``"reconstruction"`` goes on with the unrolled deep autoencoder (all encoders, then all decoders) and minimises
         the first layer's loss between rows and reconstructions.
@@ -332,7 +347,7 @@ class StackedAutoencoder(CodingMixin, BaseEstimator):
         "finetune": [StrOptions({"reconstruction"}), None],
         "untie": ["boolean"],
         "alpha": [Interval(Real, 0, None, closed="left")],
-        "solver": [LBFGS, SGD, Adam, StrOptions(set(SOLVERS))],
+        "solver": [HasMethods("minimize"), StrOptions(set(SOLVERS))],
         "early_stopping": [EarlyStopping, None],
         "cache_size": [Interval(Real, 0, None, closed="left")],
         "dtype": [StrOptions(set(DTYPES))],
@@ -399,18 +414,21 @@ class StackedAutoencoder(CodingMixin, BaseEstimator):
         training = make_training(self.random_state, self.callbacks, self.cache_size)
         widths = [rows.n_features, *(layer.n_hidden for layer in layers[:-1])]
         modules = [
-            layer._build(width, training.generator).to(rows.device) for layer, width in zip(layers, widths, strict=True)
+            layer._start(width, training.generator).to(rows.device) for layer, width in zip(layers, widths, strict=True)
         ]
+        new = [layer for layer in layers if not hasattr(layer, "layer_")]
         stages = stacking.pretrain(
             modules,
             rows,
-            [check_solver(layer.solver) for layer in layers],
+            [check_solver(layer.solver) if layer in new else None for layer in layers],
             early_stopping=[layer.early_stopping for layer in layers],
             validation=validation,
             training=training,
         )
-        for layer, module, stage in zip(layers, modules, stages, strict=True):
-            layer._keep(module, stage)
+        for layer, module in zip(layers, modules, strict=True):
+            layer.n_features_in_, layer.layer_ = module.in_features, module
+        for layer, stage in zip(new, stages, strict=True):
+            layer._keep(stage)
         self.layers_ = layers
         if self.finetune is not None:
             stages += self._finetune(rows, validation, training)
@@ -440,8 +458,12 @@ class StackedAutoencoder(CodingMixin, BaseEstimator):
         """Return the trained torch modules, from the input up."""
         return [layer.layer_ for layer in self.layers_]
 
+    def recipes(self) -> list[Autoencoder | FrozenEstimator]:
+        """Return ``layers`` with an autoencoder in place of every number."""
+        return [Autoencoder(layer) if isinstance(layer, Integral) else layer for layer in self.layers]
+
     def _check_layers(self) -> list[Autoencoder]:
-        """Return an unfitted clone of every layer, with its parameters checked."""
+        """Return an unfitted clone of every layer, or a copy of a frozen one, with its parameters checked."""
         self._validate_params()
         check_solver(self.solver)
         if self.early_stopping is not None:
@@ -449,12 +471,17 @@ class StackedAutoencoder(CodingMixin, BaseEstimator):
         if len(self.layers) == 0:
             raise ValueError("layers=[] is empty, but a stack needs at least one layer, for example [200]")
         layers = []
-        for index, layer in enumerate(self.layers):
-            if not isinstance(layer, (Autoencoder, Integral)):
+        for index, layer in enumerate(self.recipes()):
+            if isinstance(layer, FrozenEstimator):
+                layer = copy.deepcopy(layer.estimator)
+                check_is_fitted(layer)
+            elif isinstance(layer, Autoencoder):
+                layer = clone(layer)
+            if not isinstance(layer, Autoencoder):
                 raise ValueError(
-                    f"layers[{index}]={layer!r} is a {type(layer).__name__}, but an Autoencoder or an int is expected"
+                    f"layers[{index}]={layer!r} is a {type(layer).__name__}, but an Autoencoder, a frozen one or an "
+                    f"int is expected"
                 )
-            layer = Autoencoder(layer) if isinstance(layer, Integral) else clone(layer)
             layer.set_params(dtype=self.dtype, device=self.device)
             layer._check_parameters()
             layers.append(layer)

@@ -229,7 +229,7 @@ class AutoencoderObjective(Objective):
         encoder_weight, encoder_bias, *own, decoder_bias = self.vector.views(gradient)
         decoder_weight = own[0] if own else encoder_weight.T
         parts, delta = self._reconstruct(x, clean, h, wide)
-        decoder_weight += delta.T @ h
+        _add_product(decoder_weight, delta, h)
         decoder_bias += delta.sum(dim=0)
 
         delta = (
@@ -248,6 +248,14 @@ class AutoencoderObjective(Objective):
             delta += by_codes
             encoder_weight += by_weight
         layer.activation.backward_(delta, h)
-        encoder_weight += delta.T @ x
+        _add_product(encoder_weight, delta, x)
         encoder_bias += delta.sum(dim=0)
         return parts | {name: part.detach() for name, part in penalties.items()}
+
+
+def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
+    """Add a' b to ``total``: in one pass where the types agree."""
+    if total.dtype == a.dtype:
+        total.addmm_(a.T, b)
+    else:
+        total += a.T @ b

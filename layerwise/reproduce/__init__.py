@@ -1,1 +1,26 @@
 """Published experiments, one a file: its settings, its run, published and obtained figures side by side."""
+
+from types import ModuleType
+
+from layerwise.reproduce import (
+    cae,
+    deep_autoencoder,
+    sda,
+    self_taught,
+    softmax,
+    ufldl_mnist_filters,
+    ufldl_patches,
+    ufldl_stacked,
+)
+
+# Each has PUBLISHED, load(path) and run(data, *, seed, device, callbacks, announce).
+EXPERIMENTS: dict[str, ModuleType] = {
+    "ufldl-patches": ufldl_patches,
+    "ufldl-mnist-filters": ufldl_mnist_filters,
+    "softmax": softmax,
+    "self-taught": self_taught,
+    "ufldl-stacked": ufldl_stacked,
+    "sda": sda,
+    "cae": cae,
+    "deep-autoencoder": deep_autoencoder,
+}

@@ -1,0 +1,264 @@
+"""Commands that show what the software can do: reproduce, compare, check-gradient."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App
+from rich.console import Console
+from rich.table import Table
+
+import layerwise
+from layerwise import plotting, runs
+from layerwise.checkpoint import atomic
+from layerwise.cli.common import Flag, Words, app, print_contents, watching
+from layerwise.comparison import Comparison, compare, mean_interval
+from layerwise.corruptions import Masking
+from layerwise.data import load_labels, load_rows
+from layerwise.estimators import Autoencoder, StackedAutoencoder, StackedClassifier, check_gradient
+from layerwise.reproduce import EXPERIMENTS, experiment
+from layerwise.solvers import LBFGS, Adam
+
+reproduce_app = App(name="reproduce", help="Run a published experiment and compare.")
+app.command(reproduce_app)
+
+
+def _run_experiment(name: str, data: Path | None, out: Path, overwrite: bool, **settings: Any) -> None:
+    """Run an experiment, write its folder, print published beside obtained."""
+    module = EXPERIMENTS[name]
+    inputs = module.load(data)
+    with atomic(out, overwrite=overwrite) as staging, watching() as progress:
+        outcome = module.run(inputs, **settings, callbacks=[progress], announce=print)
+        figures = experiment.report(name, module.PUBLISHED, outcome)
+        runs.write_run(staging, outcome.estimator, outcome.history.steps, outcome.examples, outcome.image_shape)
+        (staging / "figures.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    Console().print(experiment.table(figures))
+    print_contents(out)
+
+
+@reproduce_app.command(name="ufldl-stacked")
+def ufldl_stacked(
+    *,
+    data: Path,
+    max_iter: int = 200,
+    softmax_alpha: float = 3e-3,
+    seed: int = 0,
+    device: str = "auto",
+    out: Path = Path("runs/ufldl-stacked"),
+    overwrite: Flag = False,
+) -> None:
+    """Repeat the stacked autoencoder of the UFLDL tutorial on all of MNIST.
+
+    Example: layerwise reproduce ufldl-stacked --data mnist --softmax-alpha 1e-4 --max-iter 400
+
+    Parameters
+    ----------
+    data
+        Folder with the four files of MNIST.
+    max_iter
+        Iterations of L-BFGS in each of the four stages.
+    softmax_alpha
+        Weight decay of the softmax weights.
+    seed
+        Draws the initial weights.
+    device
+        auto, cpu, cuda or cuda:N.
+    out
+        Folder for the figures, the model, the metrics and the pictures.
+    overwrite
+        Replace the folder if it is there.
+    """
+    settings = {"max_iter": max_iter, "softmax_alpha": softmax_alpha, "seed": seed, "device": device}
+    _run_experiment("ufldl-stacked", data, out, overwrite, **settings)
+
+
+@reproduce_app.command(name="ufldl-patches")
+def ufldl_patches(
+    *,
+    data: Path | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    out: Path = Path("runs/ufldl-patches"),
+    overwrite: Flag = False,
+) -> None:
+    """Learn edges from 8x8 patches of natural images, as in the UFLDL tutorial.
+
+    Example: layerwise reproduce ufldl-patches --data IMAGES.mat
+
+    Parameters
+    ----------
+    data
+        UFLDL's IMAGES.mat, or a folder of images; without it, two photographs that scikit-learn ships.
+    seed
+        Draws the patches and the initial weights.
+    device
+        auto, cpu, cuda or cuda:N.
+    out
+        Folder for the figures, the model, the metrics and the pictures.
+    overwrite
+        Replace the folder if it is there.
+    """
+    _run_experiment("ufldl-patches", data, out, overwrite, seed=seed, device=device)
+
+
+def _add_mnist_experiment(name: str) -> None:
+    """Make the command of an experiment on MNIST that has no settings of its own."""
+
+    def command(
+        *,
+        data: Path,
+        seed: int = 0,
+        device: str = "auto",
+        out: Path = Path("runs") / name,
+        overwrite: Flag = False,
+    ) -> None:
+        _run_experiment(name, data, out, overwrite, seed=seed, device=device)
+
+    command.__doc__ = f"""{(EXPERIMENTS[name].__doc__ or "").splitlines()[0]}
+
+    Example: layerwise reproduce {name} --data mnist
+
+    Parameters
+    ----------
+    data
+        Folder with the four files of MNIST.
+    seed
+        Draws whatever is random.
+    device
+        auto, cpu, cuda or cuda:N.
+    out
+        Folder for the figures, the model, the metrics and the pictures.
+    overwrite
+        Replace the folder if it is there.
+    """
+    reproduce_app.command(command, name=name)
+
+
+for _name in EXPERIMENTS:
+    if _name not in ("ufldl-stacked", "ufldl-patches"):
+        _add_mnist_experiment(_name)
+
+
+@app.command(name="compare")
+def compare_command(
+    data: Path,
+    labels: Path,
+    *,
+    test_data: Path,
+    test_labels: Path,
+    model: Path | None = None,
+    budgets: Annotated[list[int], Words] = [100, 1000],  # noqa: B006 - never changed
+    seeds: int = 5,
+    seed: int = 0,
+    out: Path = Path("runs/compare"),
+    overwrite: Flag = False,
+) -> None:
+    """Show whether pre-training helps: train the same network with and without it, on few labels and on many.
+
+    Example: layerwise compare train-images.gz train-labels.gz --test-data t10k-images.gz --test-labels t10k-labels.gz
+
+    Parameters
+    ----------
+    data
+        Rows, all of which pre-training sees: a .npy or an IDX file.
+    labels
+        One label a row: a .npy or an IDX file.
+    test_data
+        Rows to measure the accuracy on.
+    test_labels
+        Their labels.
+    model
+        Folder of a trained classifier, to take its recipe; without it, two denoising layers of 500 units.
+    budgets
+        Numbers of labelled rows for fine-tuning.
+    seeds
+        How many runs of each, with other initial weights and other labelled rows.
+    seed
+        The first of them.
+    out
+        Folder for the figures and the picture.
+    overwrite
+        Replace the folder if it is there.
+    """
+    classifier = _default_classifier() if model is None else layerwise.load(model)
+    if not isinstance(classifier, StackedClassifier):
+        raise ValueError(f"{model} is no classifier but a {type(classifier).__name__}; train one with fit --labels")
+    X, X_test = load_rows(data).X, load_rows(test_data).X
+    y, y_test = load_labels(labels), load_labels(test_labels)
+    for rows, names, rows_file, names_file in ((X, y, data, labels), (X_test, y_test, test_data, test_labels)):
+        if len(rows) != len(names):
+            raise ValueError(f"{rows_file} has {len(rows)} rows, but {names_file} has {len(names)} labels")
+    with atomic(out, overwrite=overwrite) as staging, watching() as progress:
+        classifier.set_params(callbacks=[progress])
+        comparison = compare(
+            classifier, X, y, X_test, y_test, budgets=budgets, n_seeds=seeds, seed=seed, announce=print
+        )
+        staging.mkdir()
+        (staging / "comparison.json").write_text(json.dumps(comparison.as_dict(), indent=2) + "\n", encoding="utf-8")
+        runs.save_picture(
+            plotting.plot_comparison(
+                comparison.budgets,
+                {
+                    "with pre-training": mean_interval(comparison.pretrained),
+                    "without": mean_interval(comparison.control),
+                },
+            ),
+            staging / "comparison.png",
+        )
+    Console().print(_comparison_table(comparison))
+    print_contents(out)
+
+
+@app.command(name="check-gradient")
+def check_gradient_command(model: Path, data: Path, *, labels: Path | None = None, n_rows: int = 50) -> None:
+    """Compare the gradient of every stage of a model's training with differences of its objective.
+
+    Example: layerwise check-gradient runs/digits train-images.gz --labels train-labels.gz
+
+    Parameters
+    ----------
+    model
+        Folder of a trained model, to take its recipe.
+    data
+        Rows: a .npy or an IDX file.
+    labels
+        One label a row, for a classifier.
+    n_rows
+        How many rows to take, from the first.
+    """
+    X = load_rows(data).X[:n_rows]
+    y = None if labels is None else load_labels(labels)[:n_rows]
+    estimator = layerwise.load(model)
+    if isinstance(estimator, StackedClassifier) and y is None:
+        raise ValueError(f"{model} is a classifier; give labels with --labels")
+    for stage, error in check_gradient(estimator, X, y).items():
+        print(f"{stage}: |gradient - numeric| / |numeric| = {error:.1e}")
+
+
+def _default_classifier() -> StackedClassifier:
+    layer = Autoencoder(
+        500,
+        loss="binary_cross_entropy",
+        tied=True,
+        alpha=0.0,
+        corruption=Masking(0.25),
+        solver=Adam(15, learning_rate="cosine"),
+    )
+    return StackedClassifier(StackedAutoencoder([layer, layer]), solver=LBFGS(200))
+
+
+def _comparison_table(comparison: Comparison) -> Table:
+    table = Table("labels", "with pre-training", "without", "gain, 95 % interval", "", title="Test accuracy")
+    intervals = zip(
+        comparison.budgets,
+        mean_interval(comparison.pretrained),
+        mean_interval(comparison.control),
+        comparison.gains(),
+        strict=True,
+    )
+    for place, (budget, pretrained, control, (gain, low, high)) in enumerate(intervals):
+        interval = f"{100 * gain:+.2f} [{100 * low:+.2f}, {100 * high:+.2f}]"
+        table.add_row(f"{budget:,}", f"{pretrained[0]:.2%}", f"{control[0]:.2%}", interval, comparison.verdict(place))
+    return table

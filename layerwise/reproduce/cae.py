@@ -1,0 +1,86 @@
+"""The contractive autoencoder on MNIST: one layer of 1000 tied sigmoid units, cross-entropy, then fine-tuning.
+
+References
+----------
+S. Rifai et al., "Contractive auto-encoders: explicit invariance during feature extraction", ICML 2011, table 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from sklearn.frozen import FrozenEstimator
+
+from layerwise.callbacks import Callback, History
+from layerwise.data import Digits, load_mnist
+from layerwise.estimators import Autoencoder, StackedClassifier
+from layerwise.reproduce.experiment import Outcome, percent
+from layerwise.solvers import Adam
+
+ERROR = "test error (%)"
+PUBLISHED = {"Rifai 2011": {"solver": "SGD, chosen by validation", ERROR: 1.14}}
+load = load_mnist
+
+
+def run(
+    digits: Digits,
+    *,
+    n_hidden: int = 1000,
+    contraction: float = 0.1,
+    pretrain_epochs: int = 20,
+    finetune_epochs: int = 30,
+    seed: int = 0,
+    device: str = "auto",
+    callbacks: Sequence[Callback] = (),
+    announce: Callable[[str], None] = lambda text: None,
+) -> Outcome:
+    """Run the experiment.
+
+    Parameters
+    ----------
+    digits : Digits
+    n_hidden : int, default=1000
+    contraction : float, default=0.1
+        Factor of the penalty (lambda).
+    pretrain_epochs, finetune_epochs : int, default=20, 30
+    seed : int, default=0
+        Draws initial weights and the order of batches.
+    device : str, default="auto"
+    callbacks : sequence of callable, default=()
+    announce : callable, default does nothing
+        Takes a line of text.
+
+    Returns
+    -------
+    outcome : Outcome
+    """
+    history = History()
+    watchers: list[Callback] = [history, *callbacks]
+    autoencoder = Autoencoder(
+        n_hidden,
+        loss="binary_cross_entropy",
+        tied=True,
+        alpha=0.0,
+        contraction=contraction,
+        solver=Adam(pretrain_epochs, learning_rate="cosine"),
+        device=device,
+        random_state=seed,
+        callbacks=watchers,
+    ).fit(digits.X_train)
+    classifier = StackedClassifier(
+        FrozenEstimator(autoencoder),
+        alpha=0.0,
+        solver=Adam(finetune_epochs, learning_rate="cosine"),
+        random_state=seed,
+        callbacks=watchers,
+    ).fit(digits.X_train, digits.y_train)
+    error = 1 - classifier.score(digits.X_test, digits.y_test)
+    announce(f"test error after fine-tuning: {error:.2%}")
+    obtained: dict[str, float | str] = {
+        "solver": "Adam, batches of 128",
+        "contraction": contraction,
+        "pre-training epochs": pretrain_epochs,
+        "fine-tuning epochs": finetune_epochs,
+        ERROR: percent(error),
+    }
+    return Outcome(classifier, obtained, history, digits.X_test)

@@ -1,0 +1,106 @@
+"""The deep autoencoder on MNIST: 784-1000-500-250-30, pre-trained greedily, then unrolled and fine-tuned.
+
+References
+----------
+G. E. Hinton and R. R. Salakhutdinov, "Reducing the dimensionality of data with neural networks", Science 313, 2006;
+I. Sutskever et al., "On the importance of initialization and momentum in deep learning", ICML 2013.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
+
+from layerwise.callbacks import Callback, History
+from layerwise.data import Digits, load_mnist
+from layerwise.estimators import Autoencoder, StackedAutoencoder
+from layerwise.reproduce.experiment import Outcome
+from layerwise.solvers import Adam
+
+WIDTHS = (1000, 500, 250, 30)
+GREEDY, TEST, TRAIN = (
+    "test error before fine-tuning (squared, per image)",
+    "test error (squared, per image)",
+    "training error (squared, per image)",
+)
+PUBLISHED = {
+    "PCA, 30 components": {TEST: 13.866},
+    "Hinton 2006": {
+        "pre-training": "RBM, 50 epochs a layer",
+        "fine-tuning": "conjugate gradients, 200 epochs",
+        TEST: 3.00,
+    },
+    "Sutskever 2013": {"pre-training": "none", "fine-tuning": "Nesterov, 750,000 batches", TRAIN: 0.73},
+}
+load = load_mnist
+
+
+def run(
+    digits: Digits,
+    *,
+    pretrain_epochs: int = 10,
+    finetune_epochs: int = 100,
+    seed: int = 0,
+    device: str = "auto",
+    callbacks: Sequence[Callback] = (),
+    announce: Callable[[str], None] = lambda text: None,
+) -> Outcome:
+    """Run the experiment.
+
+    Parameters
+    ----------
+    digits : Digits
+    pretrain_epochs, finetune_epochs : int, default=10, 100
+    seed : int, default=0
+        Draws initial weights and the order of batches.
+    device : str, default="auto"
+    callbacks : sequence of callable, default=()
+    announce : callable, default does nothing
+        Takes a line of text.
+
+    Returns
+    -------
+    outcome : Outcome
+    """
+    history = History()
+    watchers: list[Callback] = [history, *callbacks]
+
+    def layer(n_hidden: int, activation: str = "tanh", output_activation: str = "tanh", **more: Any) -> Autoencoder:
+        solver = Adam(pretrain_epochs, batch_size=256, learning_rate_init=2e-3, learning_rate="cosine")
+        return Autoencoder(
+            n_hidden, activation=activation, output_activation=output_activation, alpha=0.0, solver=solver, **more
+        )
+
+    stack = StackedAutoencoder(
+        [
+            layer(WIDTHS[0], output_activation="sigmoid", loss="binary_cross_entropy"),
+            layer(WIDTHS[1]),
+            layer(WIDTHS[2]),
+            layer(WIDTHS[3], activation="identity"),
+        ],
+        device=device,
+        random_state=seed,
+        callbacks=watchers,
+    ).fit(digits.X_train)
+    greedy = -2 * stack.score(digits.X_test)
+    announce(f"squared error per test image after greedy training: {greedy:.2f}")
+
+    deep = clone(stack).set_params(
+        layers=[FrozenEstimator(layer) for layer in stack.layers_],
+        finetune="reconstruction",
+        solver=Adam(finetune_epochs, batch_size=256, learning_rate_init=2e-3, learning_rate="cosine"),
+    )
+    deep.fit(digits.X_train)
+    test, train = (-2 * deep.score(X) for X in (digits.X_test, digits.X_train))
+    announce(f"squared error per test image after fine-tuning: {test:.2f}")
+    obtained = {
+        "pre-training": f"autoencoders, Adam, {pretrain_epochs} epochs a layer",
+        "fine-tuning": f"Adam, {finetune_epochs} epochs, batches of 256",
+        GREEDY: round(greedy, 3),
+        TEST: round(test, 3),
+        TRAIN: round(train, 3),
+    }
+    return Outcome(deep, obtained, history, digits.X_test)

@@ -1,0 +1,119 @@
+"""What every published experiment has in common: its outcome, and published figures beside obtained ones."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.table import Table
+from sklearn.base import BaseEstimator
+
+from layerwise.callbacks import History
+
+# Names of settings and of figures, each with its unit, to their values.
+Figures = Mapping[str, float | str]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run gave.
+
+    Attributes
+    ----------
+    estimator : estimator of layerwise or None
+        The trained model.
+    obtained : mapping of str to float or str
+        Settings, then figures, under the names that the published ones have.
+    history : History
+        Every iteration of every stage.
+    examples : array-like of shape (n_examples, n_features)
+        Rows to show reconstructions of.
+    image_shape : tuple of int
+        Shape of a row as an image.
+    """
+
+    estimator: BaseEstimator | None
+    obtained: Figures
+    history: History
+    examples: Any
+    image_shape: tuple[int, int] = field(default=(28, 28))
+
+    def seconds(self) -> float:
+        """Return the seconds of all stages."""
+        return sum(step.seconds for step in self.history.steps if step.status is not None)
+
+
+def report(name: str, published: Mapping[str, Figures], outcome: Outcome) -> dict[str, Any]:
+    """Return published and obtained figures, and the machine, as one dict that JSON can hold.
+
+    Parameters
+    ----------
+    name : str
+        Of the experiment.
+    published : mapping of str to (mapping of str to float or str)
+        Source to its settings and figures.
+    outcome : Outcome
+
+    Returns
+    -------
+    figures : dict
+    """
+    obtained = dict(outcome.obtained) | {"seconds": round(outcome.seconds(), 1)}
+    memory = peak_memory_mb()
+    if memory is not None:
+        obtained["peak memory (MB)"] = round(memory)
+    return {
+        "experiment": name,
+        "published": {source: dict(figures) for source, figures in published.items()},
+        "obtained": obtained,
+        "machine": {
+            "processor": platform.machine(),
+            "threads": torch.get_num_threads(),
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+        },
+    }
+
+
+def table(figures: Mapping[str, Any]) -> Table:
+    """Return the figures of `report` as a table, published beside obtained."""
+    columns = {f"published: {source}": values for source, values in figures["published"].items()}
+    columns["obtained"] = figures["obtained"]
+    result = Table("", title=figures["experiment"])
+    for name in columns:
+        result.add_column(name, justify="right")
+    for name in dict.fromkeys(name for values in columns.values() for name in values):
+        result.add_row(name, *(_format(values.get(name)) for values in columns.values()))
+    return result
+
+
+def percent(share: float) -> float:
+    """Return a share in percent, rounded to two places."""
+    return round(100 * share, 2)
+
+
+def peak_memory_mb() -> float | None:
+    """Return the peak resident memory of this process in MB; None where the system does not tell."""
+    # Where there is /proc: the maximum that getrusage gives can be that of the process which started this one.
+    status = Path("/proc/self/status")
+    if status.is_file():
+        peaks = [line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
+        if peaks:
+            return int(peaks[0]) / 2**10
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+def _format(value: float | str | None) -> str:
+    if value is None:
+        return "-"
+    return value if isinstance(value, str) else f"{value:.7g}"

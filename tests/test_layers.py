@@ -1,0 +1,323 @@
+"""Every kind of layer: numeric gradients of all combinations, tied weights, corruption, what goes together."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.linalg import subspace_angles
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+
+from layerwise import (
+    LBFGS,
+    Adam,
+    Autoencoder,
+    Gaussian,
+    KLSparsity,
+    L1Sparsity,
+    Masking,
+    SaltAndPepper,
+    StackedAutoencoder,
+    StackedClassifier,
+    StackedRegressor,
+    check_gradient,
+)
+from layerwise.activations import ACTIVATIONS
+from layerwise.corruptions import entry_weights
+from layerwise.data import Rows
+from layerwise.losses import LOSSES
+from layerwise.modules import AutoencoderLayer
+from layerwise.objective import AutoencoderObjective
+from layerwise.penalties import contraction
+
+F64 = torch.float64
+PENALTIES = {
+    "none": {},
+    "kl": {"sparsity": KLSparsity(0.2, 2.0)},
+    "l1": {"sparsity": L1Sparsity(0.3)},
+    "contraction": {"contraction": 0.4},
+    "both": {"sparsity": L1Sparsity(0.3), "contraction": 0.4},
+    "noise": {"corruption": Masking(0.3, emphasis=(2.0, 0.5))},
+}
+
+
+def allowed(output_activation, loss):
+    return loss == "squared_error" or output_activation == "sigmoid"
+
+
+COMBINATIONS = [
+    (activation, output, loss, tied, penalty)
+    for activation, output, loss, tied, penalty in itertools.product(
+        ACTIVATIONS, ACTIVATIONS, LOSSES, (False, True), PENALTIES
+    )
+    if allowed(output, loss) and (penalty != "kl" or activation in ("sigmoid", "tanh"))
+]
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return np.random.default_rng(0).random((9, 5))
+
+
+@pytest.mark.parametrize(("activation", "output", "loss", "tied", "penalty"), COMBINATIONS)
+def test_gradient_is_numeric(rows, activation, output, loss, tied, penalty):
+    autoencoder = Autoencoder(
+        4,
+        activation=activation,
+        output_activation=output,
+        loss=loss,
+        tied=tied,
+        alpha=0.05,
+        **PENALTIES[penalty],
+    )
+    assert check_gradient(autoencoder, rows)["layer 0"] <= 1e-7
+
+
+@pytest.mark.parametrize("corruption", [Gaussian(0.3), SaltAndPepper(0.3, emphasis=(1.0, 0.0))])
+def test_gradient_is_numeric_with_other_noise(rows, corruption):
+    assert check_gradient(Autoencoder(4, corruption=corruption), rows)["layer 0"] <= 1e-7
+
+
+def test_gradient_is_numeric_in_every_stage(rows):
+    stack = StackedAutoencoder(
+        [
+            Autoencoder(4, tied=True, loss="binary_cross_entropy"),
+            Autoencoder(3, activation="tanh", sparsity=KLSparsity(0.3)),
+            Autoencoder(2, activation="identity", output_activation="identity"),
+        ],
+        finetune="reconstruction",
+        alpha=0.01,
+    )
+    y = np.arange(9) % 3
+    errors = check_gradient(stack, rows)
+    assert list(errors) == ["layer 0", "layer 1", "layer 2", "finetune"]
+    for other, targets in ((StackedClassifier(stack.set_params(finetune=None)), y), (StackedRegressor(stack), y / 2)):
+        more = check_gradient(other, rows, targets)
+        assert list(more) == ["layer 0", "layer 1", "layer 2", "head", "finetune"]
+        errors |= {f"{type(other).__name__} {stage}": error for stage, error in more.items()}
+    assert max(errors.values()) <= 1e-7
+
+
+def test_check_finds_a_wrong_gradient(rows, monkeypatch):
+    broken = ACTIVATIONS["tanh"]._replace(backward_=lambda gradient, output: gradient.mul_(1.001))
+    monkeypatch.setitem(ACTIVATIONS, "tanh", broken)
+    assert check_gradient(Autoencoder(4, activation="tanh"), rows)["layer 0"] > 1e-4
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activation_in_place_is_the_same(name):
+    activation = ACTIVATIONS[name]
+    z = torch.linspace(-3, 3, 101, dtype=F64, requires_grad=True)
+    output = activation.forward(z)
+    (expected,) = torch.autograd.grad(output.sum(), z)
+    assert_array_equal(activation.forward_(z.detach().clone()), output.detach())
+    assert_allclose(activation.derivative(output.detach()), expected, atol=1e-14)
+    assert_allclose(activation.backward_(torch.ones_like(z), output.detach()), expected, atol=1e-14)
+    assert activation.low <= output.min()
+    assert output.max() <= activation.high
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_contraction_is_the_norm_of_the_jacobian(name, generator):
+    layer = AutoencoderLayer(5, 4, activation=name, dtype=F64, generator=generator)
+    x = torch.randn(3, 5, dtype=F64, generator=generator)
+    jacobians = [torch.autograd.functional.jacobian(layer.encode, row[None])[0, :, 0] for row in x]
+    expected = 0.7 * sum(jacobian.square().sum() for jacobian in jacobians)
+    value = contraction(layer.encode(x), layer.encoder_weight, layer.activation, 0.7)
+    assert value.item() == pytest.approx(expected.item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("solver", [LBFGS(5), Adam(2, batch_size=4)])
+def test_tied_means_tied(rows, solver):
+    autoencoder = Autoencoder(4, tied=True, solver=solver, random_state=0).fit(rows)
+    layer = autoencoder.layer_
+    assert [name for name, _ in layer.named_parameters()] == ["encoder_weight", "encoder_bias", "decoder_bias"]
+    assert layer.decoder_matrix.data_ptr() == layer.encoder_weight.data_ptr()
+    assert_array_equal(layer.decoder_matrix.detach(), autoencoder.components_.T)
+    objective = AutoencoderObjective(layer, Rows(rows))
+    assert len(objective.vector.read()) == 4 * 5 + 4 + 5
+
+
+def test_untied_begins_where_tied_ended(rows):
+    layer = AutoencoderLayer(5, 4, tied=True)
+    before = layer(torch.ones(1, 5))
+    layer.untie()
+    assert_allclose(layer(torch.ones(1, 5)).detach(), before.detach(), rtol=1e-6)
+    assert layer.decoder_matrix.data_ptr() != layer.encoder_weight.data_ptr()
+    assert len(list(layer.parameters())) == 4
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("n_components", [8, 30])
+def test_linear_layers_reach_the_subspace_of_pca(n_components, tied):
+    """With squared error and no penalty the best linear autoencoder spans the first principal components."""
+    X = load_digits().data / 16
+    X -= X.mean(axis=0)
+    autoencoder = Autoencoder(
+        n_components,
+        activation="identity",
+        output_activation="identity",
+        tied=tied,
+        alpha=0.0,
+        solver=LBFGS(3000, tol=1e-9, ftol=1e-15),
+        dtype="float64",
+        random_state=0,
+    ).fit(X)
+    pca = PCA(n_components).fit(X)
+    decoder = autoencoder.layer_.decoder_matrix.detach().numpy()
+    assert subspace_angles(decoder, pca.components_.T).max() <= 1e-3
+    best = 0.5 * np.square(X - pca.inverse_transform(pca.transform(X))).sum(axis=1).mean()
+    assert best <= -autoencoder.score(X) <= 1.001 * best
+
+
+@pytest.mark.parametrize("level", [0.1, 0.25, 0.5])
+def test_masking_hits_the_share_it_says(level, generator):
+    x = torch.full((1000, 1000), 0.7)
+    corrupted = Masking(level).corrupt(x, generator)
+    assert (corrupted == 0).double().mean().item() == pytest.approx(level, rel=0.01)
+    assert set(corrupted.unique().tolist()) == set(torch.tensor([0.0, 0.7]).tolist())
+
+
+def test_salt_and_pepper_hits_the_share_it_says(generator):
+    x = torch.full((1000, 1000), 0.7)
+    corrupted = SaltAndPepper(0.2, low=-1.0, high=2.0).corrupt(x, generator)
+    for value, share in ((-1.0, 0.1), (2.0, 0.1), (torch.tensor(0.7).item(), 0.8)):
+        assert (corrupted == value).double().mean().item() == pytest.approx(share, rel=0.01)
+
+
+def test_gaussian_noise_has_its_spread(generator):
+    x = torch.rand(1000, 1000, generator=generator, dtype=F64)
+    noise = Gaussian(0.3).corrupt(x, generator) - x
+    assert noise.std().item() == pytest.approx(0.3, rel=0.01)
+    assert abs(noise.mean().item()) < 0.003
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0])
+def test_levels_at_the_ends(level, generator):
+    x = torch.ones(100, 7)
+    assert Masking(level).corrupt(x, generator).mean().item() == 1 - level
+
+
+def test_emphasis_weighs_what_was_changed():
+    clean, corrupted = torch.tensor([[1.0, 0.0, 2.0]]), torch.tensor([[0.0, 0.0, 2.0]])
+    weights = entry_weights(Masking(emphasis=(3.0, 0.5)), corrupted, clean)
+    assert weights.tolist() == [[3.0, 0.5, 0.5]]
+    assert entry_weights(Masking(), corrupted, clean) is None
+
+
+def test_target_is_the_clean_row(rows):
+    """The cost of a denoising layer is the loss between decode(encode(corrupted)) and the clean rows."""
+    layer = AutoencoderLayer(5, 4, corruption=Masking(0.4, emphasis=(2.0, 1.0)), dtype=F64)
+    objective = AutoencoderObjective(layer, Rows(rows, dtype=F64), seed=3)
+    value, _ = objective(objective.vector.read())
+    clean = torch.from_numpy(rows)
+    corrupted = Masking(0.4).corrupt(clean, torch.Generator().manual_seed(3))
+    assert (corrupted == 0).any()
+    weights = torch.where(corrupted == 0, 2.0, 1.0)
+    expected = 0.5 * (weights * (layer(corrupted) - clean) ** 2).sum(dim=1).mean()
+    assert value == pytest.approx(expected.item(), rel=1e-12)
+    assert objective.value(objective.vector.read()) == pytest.approx(value, rel=1e-12)
+    assert objective(objective.vector.read())[0] == value, "the noise must be the same in every evaluation"
+
+
+def test_noise_is_never_in_what_users_see(rows):
+    autoencoder = Autoencoder(4, corruption=Gaussian(1.0), solver=LBFGS(3), random_state=0).fit(rows)
+    codes = autoencoder.transform(rows)
+    assert_array_equal(autoencoder.transform(rows), codes)
+    assert_allclose(autoencoder.transform(rows[::-1])[::-1], codes, rtol=1e-6)
+    assert autoencoder.score(rows) == autoencoder.score(rows)
+
+
+def test_kl_keeps_its_promise(digits):
+    """After training the mean activations are near their target."""
+    X = digits.X_train[::3]
+    autoencoder = Autoencoder(50, sparsity=KLSparsity(0.1, 3.0), alpha=3e-3, solver=LBFGS(150), random_state=0).fit(X)
+    assert autoencoder.mean_activations_.mean() == pytest.approx(0.1, rel=0.1)
+    assert_allclose(autoencoder.mean_activations_, 0.1, rtol=0.3)
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh"])
+@pytest.mark.parametrize("target", [1e-9, 0.05, 0.5, 1 - 1e-9])
+@pytest.mark.parametrize("bias", [-200.0, 0.0, 200.0])
+def test_kl_survives_saturated_starts(rows, activation, target, bias):
+    layer = AutoencoderLayer(5, 4, activation=activation, sparsity=KLSparsity(target, 3.0))
+    with torch.no_grad():
+        layer.encoder_bias.fill_(bias)
+    objective = AutoencoderObjective(layer, Rows(rows))
+    for solver in (LBFGS(20), Adam(3, batch_size=4)):
+        result = solver.minimize(objective, objective.vector.read())
+        assert np.isfinite(result.value)
+        assert torch.isfinite(result.x).all()
+
+
+def test_kl_of_tanh_is_that_of_its_range(rows):
+    """tanh(z) = 2 sigmoid(2 z) - 1, so the penalty agrees with that of a sigmoid layer of twice the weights."""
+    tanh = AutoencoderLayer(5, 4, activation="tanh", sparsity=KLSparsity(0.1), dtype=F64)
+    sigmoid = AutoencoderLayer(5, 4, sparsity=KLSparsity(0.1), dtype=F64)
+    with torch.no_grad():
+        sigmoid.encoder_weight.copy_(2 * tanh.encoder_weight)
+    objectives = [AutoencoderObjective(layer, Rows(rows, dtype=F64)) for layer in (tanh, sigmoid)]
+    for objective in objectives:
+        objective(objective.vector.read())
+    assert objectives[0].parts["sparsity"] == pytest.approx(objectives[1].parts["sparsity"], rel=1e-12)
+    assert_allclose(objectives[0].mean_activation, objectives[1].mean_activation, rtol=1e-12)
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "elu", "softplus", "identity"])
+def test_kl_needs_a_range(rows, activation):
+    with pytest.raises(ValueError, match=f"activation='{activation}' has none; choose activation='sigmoid' or 'tanh'"):
+        Autoencoder(4, activation=activation, sparsity=KLSparsity()).fit(rows)
+
+
+@pytest.mark.parametrize("output", [name for name in ACTIVATIONS if name != "sigmoid"])
+def test_cross_entropy_needs_probabilities(rows, output):
+    with pytest.raises(ValueError, match="choose output_activation='sigmoid' or loss='squared_error'"):
+        Autoencoder(4, output_activation=output, loss="binary_cross_entropy").fit(rows)
+
+
+def test_codes_that_the_next_layer_cannot_reach(rows):
+    stack = StackedAutoencoder([Autoencoder(4, activation="tanh"), 3])
+    with pytest.raises(ValueError, match=r"layers\[1\] cannot reconstruct the codes of layers\[0\]: those of"):
+        stack.fit(rows)
+
+
+@pytest.mark.parametrize("emphasis", [(1.0,), (0, 0), (-1, 1), ("a", 1)])
+def test_emphasis_must_be_two_weights(rows, emphasis):
+    with pytest.raises(ValueError, match="must be two weights"):
+        Autoencoder(4, corruption=Masking(emphasis=emphasis)).fit(rows)
+
+
+def test_cross_entropy_from_logits_is_stable(rows):
+    layer = AutoencoderLayer(5, 4, loss="binary_cross_entropy")
+    with torch.no_grad():
+        layer.decoder_bias.fill_(1e4)
+    objective = AutoencoderObjective(layer, Rows(rows))
+    value, gradient = objective(objective.vector.read())
+    assert np.isfinite(value)
+    assert torch.isfinite(gradient).all()
+
+
+def test_codes_beyond_the_cache_are_computed_again(rows):
+    layer = AutoencoderLayer(5, 4, sparsity=KLSparsity(0.1), corruption=Masking(0.2), dtype=F64)
+    kept, again = (
+        AutoencoderObjective(layer, Rows(rows, dtype=F64), chunk_rows=4, cache_bytes=size) for size in (10**6, 0)
+    )
+    theta = kept.vector.read()
+    (value, gradient), (other_value, other_gradient) = kept(theta), again(theta)
+    assert value == pytest.approx(other_value, rel=1e-14)
+    assert_allclose(gradient, other_gradient, rtol=1e-12)
+
+
+def test_stack_beyond_the_cache_is_the_same(rows):
+    stacks = [
+        StackedAutoencoder(
+            [Autoencoder(4, solver=LBFGS(5)), Autoencoder(3, solver=LBFGS(5))],
+            cache_size=size,
+            dtype="float64",
+            random_state=0,
+        ).fit(rows)
+        for size in (1000, 0)
+    ]
+    assert_allclose(stacks[0].transform(rows), stacks[1].transform(rows), rtol=1e-9)

@@ -1,0 +1,49 @@
+"""The published experiments: each runs, small; the tables; all of MNIST where it is at hand (slow)."""
+
+import json
+
+import numpy as np
+import pytest
+
+from layerwise import runs
+from layerwise.data import Digits, load_images
+from layerwise.reproduce import EXPERIMENTS, experiment
+
+# Settings that make a run short.
+SMALL = {
+    "ufldl-patches": {"n_patches": 300, "max_iter": 3},
+    "ufldl-mnist-filters": {"n_images": 100, "max_iter": 3},
+    "softmax": {"max_iter": 3},
+    "self-taught": {"n_hidden": 10, "max_iter": 3},
+    "ufldl-stacked": {"max_iter": 2},
+    "sda": {"n_hidden": 10, "pretrain_epochs": 1, "finetune_epochs": 1},
+    "cae": {"n_hidden": 10, "pretrain_epochs": 1, "finetune_epochs": 1},
+    "deep-autoencoder": {"pretrain_epochs": 1, "finetune_epochs": 1},
+}
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.filterwarnings("ignore:lbfgs failed to converge")
+def test_every_experiment_runs(name, digits, tmp_path):
+    module = EXPERIMENTS[name]
+    small = Digits(digits.X_train[:300], digits.y_train[:300], digits.X_test[:60], digits.y_test[:60])
+    lines = []
+    data = load_images() if name == "ufldl-patches" else small
+    outcome = module.run(data, **SMALL[name], seed=1, device="cpu", announce=lines.append)
+    assert lines
+    figures = json.loads(json.dumps(experiment.report(name, module.PUBLISHED, outcome)))
+    published = {figure for values in figures["published"].values() for figure in values}
+    measured = {figure for figure, value in figures["obtained"].items() if not isinstance(value, str)}
+    assert measured & published, "at least one figure stands beside a published one"
+    assert all(np.isfinite(value) for value in figures["obtained"].values() if not isinstance(value, str))
+    assert experiment.table(figures).row_count == len(published | set(figures["obtained"]))
+    runs.write_run(tmp_path / "run", outcome.estimator, outcome.history.steps, outcome.examples, outcome.image_shape)
+    assert (tmp_path / "run" / "metrics.jsonl").stat().st_size > 0
+    if name != "softmax":
+        assert (tmp_path / "run" / "filters.png").stat().st_size > 0
+
+
+@pytest.mark.slow
+def test_softmax_on_all_of_mnist(mnist):
+    outcome = EXPERIMENTS["softmax"].run(mnist)
+    assert outcome.obtained[EXPERIMENTS["softmax"].ACCURACY] >= 92.2
