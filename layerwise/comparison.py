@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -155,7 +155,7 @@ def compare(
 def _untrained(autoencoder: StackedAutoencoder | Autoencoder) -> StackedAutoencoder | Autoencoder:
     """Return the same stack with nothing to do but to draw its initial weights: any gradient is small enough."""
     if isinstance(autoencoder, Autoencoder):
-        return clone(autoencoder).set_params(solver=LBFGS(0, tol=math.inf), early_stopping=None)
+        return clone(autoencoder).set_params(solver=LBFGS(0, tol=sys.float_info.max), early_stopping=None)
     layers = [_untrained(layer) for layer in autoencoder.recipes()]
     return clone(autoencoder).set_params(layers=layers, finetune=None)
 

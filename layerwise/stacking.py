@@ -402,8 +402,9 @@ def _run_stage(
             f"or use dtype='float64'"
         )
     theta = result.x if watch is None or watch.best_theta is None else watch.best_theta.double()
-    if theta is not result.x or sum(objective.parts.values()) != result.value:
-        objective.value(theta)  # what was evaluated last is not what is kept
+    exact = result.gradient is not None and sum(objective.parts.values()) == result.value
+    if theta is not result.x or not exact:
+        objective.value(theta)  # what was evaluated last is not what is kept, or was no average over all rows
     loss = sum(objective.parts.values())
     status = Status.EARLY if stopped_early else result.status
     report(dataclasses.replace(result, value=loss), status)

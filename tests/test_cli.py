@@ -184,7 +184,7 @@ def test_help_and_version(run):
         (["evaluate", "{m}", "{f}/wide.npy", "--labels", "{f}/labels.npy"], "has 3 rows, but"),
         (["reproduce", "ufldl-stacked", "--data", "{t}"], "holds no train-images-idx3-ubyte"),
         (["reproduce", "sda", "--data", "{t}"], "holds no train-images-idx3-ubyte"),
-        (["reproduce", "ufldl-patches", "--data", "{t}"], "{t} holds no images"),
+        (["reproduce", "ufldl-patches", "--data", "{t}"], "{t} holds no image"),
         (
             ["fit", "{f}/images.npy", "--out", "{t}/r", "--batch-size", "9"],
             "batch_size=9 has no meaning with solver='lbfgs'",

@@ -64,7 +64,7 @@ def rows():
 @pytest.mark.parametrize(("activation", "output", "loss", "tied", "penalty"), COMBINATIONS)
 def test_gradient_is_numeric(rows, activation, output, loss, tied, penalty):
     autoencoder = Autoencoder(
-        4,
+        3,
         activation=activation,
         output_activation=output,
         loss=loss,
@@ -72,7 +72,7 @@ def test_gradient_is_numeric(rows, activation, output, loss, tied, penalty):
         alpha=0.05,
         **PENALTIES[penalty],
     )
-    assert check_gradient(autoencoder, rows)["layer 0"] <= 1e-7
+    assert check_gradient(autoencoder, rows[:, :4])["layer 0"] <= 1e-7
 
 
 @pytest.mark.parametrize("corruption", [Gaussian(0.3), SaltAndPepper(0.3, emphasis=(1.0, 0.0))])
@@ -112,7 +112,7 @@ def test_activation_in_place_is_the_same(name):
     z = torch.linspace(-3, 3, 101, dtype=F64, requires_grad=True)
     output = activation.forward(z)
     (expected,) = torch.autograd.grad(output.sum(), z)
-    assert_array_equal(activation.forward_(z.detach().clone()), output.detach())
+    assert_allclose(activation.forward_(z.detach().clone()), output.detach(), rtol=1e-14)
     assert_allclose(activation.derivative(output.detach()), expected, atol=1e-14)
     assert_allclose(activation.backward_(torch.ones_like(z), output.detach()), expected, atol=1e-14)
     assert activation.low <= output.min()
@@ -233,7 +233,7 @@ def test_noise_is_never_in_what_users_see(rows):
 def test_kl_keeps_its_promise(digits):
     """After training the mean activations are near their target."""
     X = digits.X_train[::3]
-    autoencoder = Autoencoder(50, sparsity=KLSparsity(0.1, 3.0), alpha=3e-3, solver=LBFGS(150), random_state=0).fit(X)
+    autoencoder = Autoencoder(200, sparsity=KLSparsity(0.1, 3.0), alpha=3e-3, solver=LBFGS(200), random_state=0).fit(X)
     assert autoencoder.mean_activations_.mean() == pytest.approx(0.1, rel=0.1)
     assert_allclose(autoencoder.mean_activations_, 0.1, rtol=0.3)
 

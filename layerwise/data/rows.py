@@ -36,6 +36,8 @@ class Rows:
         dtype: torch.dtype = torch.float32,
         device: str | torch.device = "cpu",
     ):
+        if isinstance(X, np.ndarray) and min(X.strides) < 0:
+            X = X.copy()  # torch has no views that run backwards
         with warnings.catch_warnings():
             # torch warns of read-only arrays such as memory maps; rows are never written to.
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")

@@ -122,9 +122,8 @@ class StackedClassifier(ClassifierMixin, FineTunedEstimator):
             check_same_length(X_val, y_val, "X_val", "y_val")
             unknown = np.setdiff1d(y_val, self.classes_)
             if len(unknown):
-                raise ValueError(
-                    f"y_val holds {unknown[0]!r}, which is no class of y: {', '.join(map(str, self.classes_))}"
-                )
+                classes = ", ".join(map(str, self.classes_))
+                raise ValueError(f"y_val holds {unknown[0]}, which is no class of y; those are {classes}")
             validation = (X_val, torch.from_numpy(np.searchsorted(self.classes_, y_val)))
         self._fit(X, torch.from_numpy(indices.astype(np.int64)), labelled, cross_entropy, validation)
         return self

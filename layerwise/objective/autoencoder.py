@@ -240,10 +240,10 @@ class AutoencoderObjective(Objective):
         with torch.enable_grad():
             leaf = h.detach().requires_grad_()
             penalties = self._code_penalties(leaf)
+            total = sum(penalties.values(), torch.zeros(()))
         if penalties:
-            total = torch.stack(list(penalties.values())).sum()
             by_codes, by_weight = torch.autograd.grad(
-                total, [leaf, layer.encoder_weight], materialize_grads=True, allow_unused=True
+                total, [leaf, layer.encoder_weight], allow_unused=True, materialize_grads=True
             )
             delta += by_codes
             encoder_weight += by_weight

@@ -23,6 +23,7 @@ ERROR = "test error (%)"
 LEVELS = (0.1, 0.2, 0.3)
 PUBLISHED = {
     "Theano tutorial": {
+        "units": "sigmoid",
         "solver": "SGD, batches of 1",
         "pre-training epochs a layer": 15,
         "fine-tuning epochs": 36,
@@ -38,8 +39,8 @@ def run(
     digits: Digits,
     *,
     n_hidden: int = 1000,
-    pretrain_epochs: int = 10,
-    finetune_epochs: int = 30,
+    pretrain_epochs: int = 5,
+    finetune_epochs: int = 20,
     seed: int = 0,
     device: str = "auto",
     callbacks: Sequence[Callback] = (),
@@ -52,7 +53,7 @@ def run(
     digits : Digits
     n_hidden : int, default=1000
         Units of each of the three layers.
-    pretrain_epochs, finetune_epochs : int, default=10, 30
+    pretrain_epochs, finetune_epochs : int, default=5, 20
     seed : int, default=0
         Draws initial weights, noise and the order of batches.
     device : str, default="auto"
@@ -66,18 +67,22 @@ def run(
     """
     history = History()
     watchers: list[Callback] = [history, *callbacks]
-    layers = [
+    first, *upper = (
         Autoencoder(
             n_hidden,
-            loss="binary_cross_entropy",
+            activation="relu",
+            output_activation="identity",
             tied=True,
             alpha=0.0,
             corruption=Masking(level),
             solver=Adam(pretrain_epochs, learning_rate="cosine"),
         )
         for level in LEVELS
-    ]
-    stack = StackedAutoencoder(layers, device=device, random_state=seed, callbacks=watchers).fit(digits.X_train)
+    )
+    first.set_params(output_activation="sigmoid", loss="binary_cross_entropy")
+    stack = StackedAutoencoder([first, *upper], device=device, random_state=seed, callbacks=watchers).fit(
+        digits.X_train
+    )
     classifier = StackedClassifier(
         FrozenEstimator(stack),
         alpha=0.0,
@@ -88,6 +93,7 @@ def run(
     error = 1 - classifier.score(digits.X_test, digits.y_test)
     announce(f"test error after fine-tuning: {error:.2%}")
     obtained: dict[str, float | str] = {
+        "units": "relu",
         "solver": "Adam, batches of 128",
         "pre-training epochs a layer": pretrain_epochs,
         "fine-tuning epochs": finetune_epochs,
