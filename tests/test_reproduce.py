@@ -28,16 +28,17 @@ def test_every_experiment_runs(name, digits, tmp_path):
     module = EXPERIMENTS[name]
     small = Digits(digits.X_train[:300], digits.y_train[:300], digits.X_test[:60], digits.y_test[:60])
     lines = []
+    session = experiment.Session(seed=1, device="cpu", announce=lines.append)
     data = load_images() if name == "ufldl-patches" else small
-    outcome = module.run(data, **SMALL[name], seed=1, device="cpu", announce=lines.append)
+    outcome = module.run(data, session, **SMALL[name])
     assert lines
-    figures = json.loads(json.dumps(experiment.report(name, module.PUBLISHED, outcome)))
+    figures = json.loads(json.dumps(experiment.report(name, module.PUBLISHED, outcome, session)))
     published = {figure for values in figures["published"].values() for figure in values}
     measured = {figure for figure, value in figures["obtained"].items() if not isinstance(value, str)}
     assert measured & published, "at least one figure stands beside a published one"
     assert all(np.isfinite(value) for value in figures["obtained"].values() if not isinstance(value, str))
     assert experiment.table(figures).row_count == len(published | set(figures["obtained"]))
-    runs.write_run(tmp_path / "run", outcome.estimator, outcome.history.steps, outcome.examples, outcome.image_shape)
+    runs.write_run(tmp_path / "run", outcome.estimator, session.history.steps, outcome.examples, outcome.image_shape)
     assert (tmp_path / "run" / "metrics.jsonl").stat().st_size > 0
     if name != "softmax":
         assert (tmp_path / "run" / "filters.png").stat().st_size > 0
@@ -45,5 +46,5 @@ def test_every_experiment_runs(name, digits, tmp_path):
 
 @pytest.mark.slow
 def test_softmax_on_all_of_mnist(mnist):
-    outcome = EXPERIMENTS["softmax"].run(mnist)
+    outcome = EXPERIMENTS["softmax"].run(mnist, experiment.Session())
     assert outcome.obtained[EXPERIMENTS["softmax"].ACCURACY] >= 92.2

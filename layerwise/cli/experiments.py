@@ -25,14 +25,17 @@ reproduce_app = App(name="reproduce", help="Run a published experiment and compa
 app.command(reproduce_app)
 
 
-def _run_experiment(name: str, data: Path | None, out: Path, overwrite: bool, **settings: Any) -> None:
+def _run_experiment(
+    name: str, data: Path | None, seed: int, device: str, out: Path, overwrite: bool, **settings: Any
+) -> None:
     """Run an experiment, write its folder, print published beside obtained."""
     module = EXPERIMENTS[name]
     inputs = module.load(data)
     with atomic(out, overwrite=overwrite) as staging, watching() as progress:
-        outcome = module.run(inputs, **settings, callbacks=[progress], announce=print)
-        figures = experiment.report(name, module.PUBLISHED, outcome)
-        runs.write_run(staging, outcome.estimator, outcome.history.steps, outcome.examples, outcome.image_shape)
+        session = experiment.Session(seed, device, [progress], print)
+        outcome = module.run(inputs, session, **settings)
+        figures = experiment.report(name, module.PUBLISHED, outcome, session)
+        runs.write_run(staging, outcome.estimator, session.history.steps, outcome.examples, outcome.image_shape)
         (staging / "figures.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     Console().print(experiment.table(figures))
     print_contents(out)
@@ -70,8 +73,8 @@ def ufldl_stacked(
     overwrite
         Replace the folder if it is there.
     """
-    settings = {"max_iter": max_iter, "softmax_alpha": softmax_alpha, "seed": seed, "device": device}
-    _run_experiment("ufldl-stacked", data, out, overwrite, **settings)
+    settings = {"max_iter": max_iter, "softmax_alpha": softmax_alpha}
+    _run_experiment("ufldl-stacked", data, seed, device, out, overwrite, **settings)
 
 
 @reproduce_app.command(name="ufldl-patches")
@@ -100,7 +103,7 @@ def ufldl_patches(
     overwrite
         Replace the folder if it is there.
     """
-    _run_experiment("ufldl-patches", data, out, overwrite, seed=seed, device=device)
+    _run_experiment("ufldl-patches", data, seed, device, out, overwrite)
 
 
 def _add_mnist_experiment(name: str) -> None:
@@ -114,7 +117,7 @@ def _add_mnist_experiment(name: str) -> None:
         out: Path = Path("runs") / name,
         overwrite: Flag = False,
     ) -> None:
-        _run_experiment(name, data, out, overwrite, seed=seed, device=device)
+        _run_experiment(name, data, seed, device, out, overwrite)
 
     command.__doc__ = f"""{(EXPERIMENTS[name].__doc__ or "").splitlines()[0]}
 

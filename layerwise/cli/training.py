@@ -17,6 +17,7 @@ from layerwise.data import load_labels, load_mnist_small, load_rows
 from layerwise.estimators import Autoencoder, StackedAutoencoder, StackedClassifier
 from layerwise.penalties import KLSparsity, L1Sparsity, Sparsity
 from layerwise.reproduce import ufldl_stacked
+from layerwise.reproduce.experiment import Session
 from layerwise.solvers import SOLVERS, Solver
 
 
@@ -41,15 +42,9 @@ def demo(*, out: Path = Path("runs/demo"), seed: int = 0, overwrite: Flag = Fals
     )
     digits = load_mnist_small()
     with atomic(out, overwrite=overwrite) as staging, watching() as progress:
-        outcome = ufldl_stacked.run(
-            digits,
-            max_iter=100,
-            softmax_alpha=1e-4,
-            seed=seed,
-            callbacks=[progress],
-            announce=print,
-        )
-        runs.write_run(staging, outcome.estimator, outcome.history.steps, digits.X_test, (28, 28))
+        session = Session(seed, callbacks=[progress], announce=print)
+        outcome = ufldl_stacked.run(digits, session, max_iter=100, softmax_alpha=1e-4)
+        runs.write_run(staging, outcome.estimator, session.history.steps, digits.X_test, (28, 28))
     print_contents(out)
     print(f"Next: look at {out / 'filters.png'}, or run: layerwise fit --help")
 

@@ -7,14 +7,11 @@ S. Rifai et al., "Contractive auto-encoders: explicit invariance during feature 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 from sklearn.frozen import FrozenEstimator
 
-from layerwise.callbacks import Callback, History
 from layerwise.data import Digits, load_mnist
 from layerwise.estimators import Autoencoder, StackedClassifier
-from layerwise.reproduce.experiment import Outcome, percent
+from layerwise.reproduce.experiment import Outcome, Session, percent
 from layerwise.solvers import Adam
 
 ERROR = "test error (%)"
@@ -24,38 +21,28 @@ load = load_mnist
 
 def run(
     digits: Digits,
+    session: Session,
     *,
     n_hidden: int = 1000,
     contraction: float = 0.1,
     pretrain_epochs: int = 20,
     finetune_epochs: int = 30,
-    seed: int = 0,
-    device: str = "auto",
-    callbacks: Sequence[Callback] = (),
-    announce: Callable[[str], None] = lambda text: None,
 ) -> Outcome:
     """Run the experiment.
 
     Parameters
     ----------
     digits : Digits
+    session : Session
     n_hidden : int, default=1000
     contraction : float, default=0.1
         Factor of the penalty (lambda).
     pretrain_epochs, finetune_epochs : int, default=20, 30
-    seed : int, default=0
-        Draws initial weights and the order of batches.
-    device : str, default="auto"
-    callbacks : sequence of callable, default=()
-    announce : callable, default does nothing
-        Takes a line of text.
 
     Returns
     -------
     outcome : Outcome
     """
-    history = History()
-    watchers: list[Callback] = [history, *callbacks]
     autoencoder = Autoencoder(
         n_hidden,
         loss="binary_cross_entropy",
@@ -63,19 +50,17 @@ def run(
         alpha=0.0,
         contraction=contraction,
         solver=Adam(pretrain_epochs, learning_rate="cosine"),
-        device=device,
-        random_state=seed,
-        callbacks=watchers,
+        **session.common,
     ).fit(digits.X_train)
     classifier = StackedClassifier(
         FrozenEstimator(autoencoder),
         alpha=0.0,
         solver=Adam(finetune_epochs, learning_rate="cosine"),
-        random_state=seed,
-        callbacks=watchers,
+        random_state=session.seed,
+        callbacks=session.watchers,
     ).fit(digits.X_train, digits.y_train)
     error = 1 - classifier.score(digits.X_test, digits.y_test)
-    announce(f"test error after fine-tuning: {error:.2%}")
+    session.announce(f"test error after fine-tuning: {error:.2%}")
     obtained: dict[str, float | str] = {
         "solver": "Adam, batches of 128",
         "contraction": contraction,
@@ -83,4 +68,4 @@ def run(
         "fine-tuning epochs": finetune_epochs,
         ERROR: percent(error),
     }
-    return Outcome(classifier, obtained, history, digits.X_test)
+    return Outcome(classifier, obtained, digits.X_test)

@@ -8,16 +8,14 @@ I. Sutskever et al., "On the importance of initialization and momentum in deep l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 
-from layerwise.callbacks import Callback, History
 from layerwise.data import Digits, load_mnist
 from layerwise.estimators import Autoencoder, StackedAutoencoder
-from layerwise.reproduce.experiment import Outcome
+from layerwise.reproduce.experiment import Outcome, Session
 from layerwise.solvers import Adam
 
 WIDTHS = (1000, 500, 250, 30)
@@ -40,33 +38,23 @@ load = load_mnist
 
 def run(
     digits: Digits,
+    session: Session,
     *,
     pretrain_epochs: int = 10,
     finetune_epochs: int = 100,
-    seed: int = 0,
-    device: str = "auto",
-    callbacks: Sequence[Callback] = (),
-    announce: Callable[[str], None] = lambda text: None,
 ) -> Outcome:
     """Run the experiment.
 
     Parameters
     ----------
     digits : Digits
+    session : Session
     pretrain_epochs, finetune_epochs : int, default=10, 100
-    seed : int, default=0
-        Draws initial weights and the order of batches.
-    device : str, default="auto"
-    callbacks : sequence of callable, default=()
-    announce : callable, default does nothing
-        Takes a line of text.
 
     Returns
     -------
     outcome : Outcome
     """
-    history = History()
-    watchers: list[Callback] = [history, *callbacks]
 
     def layer(n_hidden: int, activation: str = "tanh", output_activation: str = "tanh", **more: Any) -> Autoencoder:
         solver = Adam(pretrain_epochs, batch_size=256, learning_rate_init=2e-3, learning_rate="cosine")
@@ -81,12 +69,10 @@ def run(
             layer(WIDTHS[2]),
             layer(WIDTHS[3], activation="identity"),
         ],
-        device=device,
-        random_state=seed,
-        callbacks=watchers,
+        **session.common,
     ).fit(digits.X_train)
     greedy = -2 * stack.score(digits.X_test)
-    announce(f"squared error per test image after greedy training: {greedy:.2f}")
+    session.announce(f"squared error per test image after greedy training: {greedy:.2f}")
 
     deep = clone(stack).set_params(
         layers=[FrozenEstimator(layer) for layer in stack.layers_],
@@ -95,7 +81,7 @@ def run(
     )
     deep.fit(digits.X_train)
     test, train = (-2 * deep.score(X) for X in (digits.X_test, digits.X_train))
-    announce(f"squared error per test image after fine-tuning: {test:.2f}")
+    session.announce(f"squared error per test image after fine-tuning: {test:.2f}")
     obtained = {
         "pre-training": f"autoencoders, Adam, {pretrain_epochs} epochs a layer",
         "fine-tuning": f"Adam, {finetune_epochs} epochs, batches of 256",
@@ -103,4 +89,4 @@ def run(
         TEST: round(test, 3),
         TRAIN: round(train, 3),
     }
-    return Outcome(deep, obtained, history, digits.X_test)
+    return Outcome(deep, obtained, digits.X_test)

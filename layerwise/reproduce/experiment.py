@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 from rich.table import Table
 from sklearn.base import BaseEstimator
 
-from layerwise.callbacks import History
+from layerwise.callbacks import Callback, History, Step
 
 # Names of settings and of figures, each with its unit, to their values.
 Figures = Mapping[str, float | str]
@@ -29,8 +29,6 @@ class Outcome:
         The trained model.
     obtained : mapping of str to float or str
         Settings, then figures, under the names that the published ones have.
-    history : History
-        Every iteration of every stage.
     examples : array-like of shape (n_examples, n_features)
         Rows to show reconstructions of.
     image_shape : tuple of int
@@ -39,16 +37,49 @@ class Outcome:
 
     estimator: BaseEstimator | None
     obtained: Figures
-    history: History
     examples: Any
-    image_shape: tuple[int, int] = field(default=(28, 28))
-
-    def seconds(self) -> float:
-        """Return the seconds of all stages."""
-        return sum(step.seconds for step in self.history.steps if step.status is not None)
+    image_shape: tuple[int, int] = (28, 28)
 
 
-def report(name: str, published: Mapping[str, Figures], outcome: Outcome) -> dict[str, Any]:
+@dataclass
+class Session:
+    """Where and how an experiment runs; the settings of the experiment itself are parameters of its ``run``.
+
+    Attributes
+    ----------
+    seed : int, default=0
+        Draws whatever is random.
+    device : str, default="auto"
+    callbacks : sequence of callable, default=()
+        Watch every stage.
+    announce : callable, default does nothing
+        Takes a line of text: each figure, as soon as it is known.
+    history : History
+        Every iteration of every stage that is reported.
+    """
+
+    seed: int = 0
+    device: str = "auto"
+    callbacks: Sequence[Callback] = ()
+    announce: Callable[[str], None] = lambda text: None
+    history: History = field(default_factory=History)
+
+    @property
+    def watchers(self) -> list[Callback]:
+        """The callbacks for the estimators."""
+        return [self.history, *self.callbacks]
+
+    @property
+    def common(self) -> dict[str, Any]:
+        """Parameters of the outermost transformer."""
+        return {"device": self.device, "random_state": self.seed, "callbacks": self.watchers}
+
+    def stages(self) -> list[Step]:
+        """Return the last step of every stage."""
+        return [step for step in self.history.steps if step.status is not None]
+
+
+def report(name: str, published: Mapping[str, Figures], outcome: Outcome, session: Session) -> dict[str, Any]:
     """Return published and obtained figures, and the machine, as one dict that JSON can hold.
 
     Parameters
@@ -58,12 +89,14 @@ def report(name: str, published: Mapping[str, Figures], outcome: Outcome) -> dic
     published : mapping of str to (mapping of str to float or str)
         Source to its settings and figures.
     outcome : Outcome
+    session : Session
 
     Returns
     -------
     figures : dict
     """
-    obtained = dict(outcome.obtained) | {"seconds": round(outcome.seconds(), 1)}
+    seconds = sum(step.seconds for step in session.stages())
+    obtained = dict(outcome.obtained) | {"seed": session.seed, "seconds": round(seconds, 1)}
     memory = peak_memory_mb()
     if memory is not None:
         obtained["peak memory (MB)"] = round(memory)

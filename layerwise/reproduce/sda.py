@@ -8,15 +8,12 @@ chapter "Stacked denoising autoencoders (SdA)".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 from sklearn.frozen import FrozenEstimator
 
-from layerwise.callbacks import Callback, History
 from layerwise.corruptions import Masking
 from layerwise.data import Digits, load_mnist
 from layerwise.estimators import Autoencoder, StackedAutoencoder, StackedClassifier
-from layerwise.reproduce.experiment import Outcome, percent
+from layerwise.reproduce.experiment import Outcome, Session, percent
 from layerwise.solvers import Adam
 
 ERROR = "test error (%)"
@@ -37,36 +34,26 @@ load = load_mnist
 
 def run(
     digits: Digits,
+    session: Session,
     *,
     n_hidden: int = 1000,
     pretrain_epochs: int = 5,
     finetune_epochs: int = 20,
-    seed: int = 0,
-    device: str = "auto",
-    callbacks: Sequence[Callback] = (),
-    announce: Callable[[str], None] = lambda text: None,
 ) -> Outcome:
     """Run the experiment.
 
     Parameters
     ----------
     digits : Digits
+    session : Session
     n_hidden : int, default=1000
         Units of each of the three layers.
     pretrain_epochs, finetune_epochs : int, default=5, 20
-    seed : int, default=0
-        Draws initial weights, noise and the order of batches.
-    device : str, default="auto"
-    callbacks : sequence of callable, default=()
-    announce : callable, default does nothing
-        Takes a line of text.
 
     Returns
     -------
     outcome : Outcome
     """
-    history = History()
-    watchers: list[Callback] = [history, *callbacks]
     first, *upper = (
         Autoencoder(
             n_hidden,
@@ -80,18 +67,16 @@ def run(
         for level in LEVELS
     )
     first.set_params(output_activation="sigmoid", loss="binary_cross_entropy")
-    stack = StackedAutoencoder([first, *upper], device=device, random_state=seed, callbacks=watchers).fit(
-        digits.X_train
-    )
+    stack = StackedAutoencoder([first, *upper], **session.common).fit(digits.X_train)
     classifier = StackedClassifier(
         FrozenEstimator(stack),
         alpha=0.0,
         solver=Adam(finetune_epochs, learning_rate="cosine"),
-        random_state=seed,
-        callbacks=watchers,
+        random_state=session.seed,
+        callbacks=session.watchers,
     ).fit(digits.X_train, digits.y_train)
     error = 1 - classifier.score(digits.X_test, digits.y_test)
-    announce(f"test error after fine-tuning: {error:.2%}")
+    session.announce(f"test error after fine-tuning: {error:.2%}")
     obtained: dict[str, float | str] = {
         "units": "relu",
         "solver": "Adam, batches of 128",
@@ -99,4 +84,4 @@ def run(
         "fine-tuning epochs": finetune_epochs,
         ERROR: percent(error),
     }
-    return Outcome(classifier, obtained, history, digits.X_test)
+    return Outcome(classifier, obtained, digits.X_test)

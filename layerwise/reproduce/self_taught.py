@@ -8,16 +8,13 @@ learning from unlabeled data", ICML 2007.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 
-from layerwise.callbacks import Callback, History
 from layerwise.data import Digits, load_mnist
 from layerwise.estimators import Autoencoder, StackedClassifier
 from layerwise.penalties import KLSparsity
-from layerwise.reproduce.experiment import Outcome, percent
+from layerwise.reproduce.experiment import Outcome, Session, percent
 from layerwise.solvers import LBFGS
 
 RAW, LEARNED = "accuracy on raw pixels (%)", "accuracy on learned features (%)"
@@ -27,13 +24,10 @@ load = load_mnist
 
 def run(
     digits: Digits,
+    session: Session,
     *,
     n_hidden: int = 200,
     max_iter: int = 400,
-    seed: int = 0,
-    device: str = "auto",
-    callbacks: Sequence[Callback] = (),
-    announce: Callable[[str], None] = lambda text: None,
 ) -> Outcome:
     """Run the experiment.
 
@@ -42,48 +36,43 @@ def run(
     digits : Digits
         Its training part: 5-9 are the unlabelled rows; the first half of 0-4 trains the classifiers, the other tests
         them.
+    session : Session
     n_hidden : int, default=200
     max_iter : int, default=400
         Iterations of L-BFGS in each stage.
-    seed : int, default=0
-        Draws the initial weights.
-    device : str, default="auto"
-    callbacks : sequence of callable, default=()
-    announce : callable, default does nothing
-        Takes a line of text: each accuracy, as soon as it is known.
 
     Returns
     -------
     outcome : Outcome
     """
-    history = History()
-    watchers: list[Callback] = [history, *callbacks]
     low = digits.y_train < 5
     X, y = digits.X_train[low], digits.y_train[low]
     half = len(X) // 2
 
     raw = LogisticRegression(C=1 / (1e-4 * half), max_iter=max_iter).fit(X[:half] / 255, y[:half])
     accuracy_raw = raw.score(X[half:] / 255, y[half:])
-    announce(f"accuracy of softmax regression on raw pixels: {accuracy_raw:.2%}")
+    session.announce(f"accuracy of softmax regression on raw pixels: {accuracy_raw:.2%}")
 
     autoencoder = Autoencoder(
         n_hidden,
         alpha=3e-3,
         sparsity=KLSparsity(target=0.1, weight=3.0),
         solver=LBFGS(max_iter=max_iter),
-        device=device,
-        random_state=seed,
-        callbacks=watchers,
+        **session.common,
     ).fit(digits.X_train[~low])
     classifier = StackedClassifier(
-        FrozenEstimator(autoencoder), finetune="head", alpha=1e-4, solver=LBFGS(max_iter=max_iter), callbacks=watchers
+        FrozenEstimator(autoencoder),
+        finetune="head",
+        alpha=1e-4,
+        solver=LBFGS(max_iter=max_iter),
+        callbacks=session.watchers,
     ).fit(X[:half], y[:half])
     accuracy = classifier.score(X[half:], y[half:])
-    announce(f"accuracy of softmax regression on learned features: {accuracy:.2%}")
+    session.announce(f"accuracy of softmax regression on learned features: {accuracy:.2%}")
     obtained = {
         "hidden units": n_hidden,
         "iterations": max_iter,
         RAW: percent(accuracy_raw),
         LEARNED: percent(accuracy),
     }
-    return Outcome(classifier, obtained, history, X[half:])
+    return Outcome(classifier, obtained, X[half:])

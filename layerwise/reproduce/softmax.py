@@ -7,17 +7,15 @@ A. Ng et al., "UFLDL tutorial", exercise "Softmax regression", 2011.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 import torch
 
 from layerwise import stacking
-from layerwise.callbacks import Callback, History, call_all
+from layerwise.callbacks import call_all
 from layerwise.data import Digits, Rows, load_mnist
 from layerwise.estimators._checks import check_device
 from layerwise.losses import cross_entropy
 from layerwise.modules import StackedNetwork, linear_head
-from layerwise.reproduce.experiment import Outcome, percent
+from layerwise.reproduce.experiment import Outcome, Session, percent
 from layerwise.solvers import LBFGS
 
 ACCURACY = "test accuracy (%)"
@@ -30,37 +28,28 @@ load = load_mnist
 
 def run(
     digits: Digits,
+    session: Session,
     *,
     max_iter: int = 100,
     alpha: float = 1e-4,
-    seed: int = 0,
-    device: str = "auto",
-    callbacks: Sequence[Callback] = (),
-    announce: Callable[[str], None] = lambda text: None,
 ) -> Outcome:
     """Run the experiment.
 
     Parameters
     ----------
     digits : Digits
+    session : Session
     max_iter : int, default=100
         Iterations of L-BFGS.
     alpha : float, default=1e-4
         Decay of the weights.
-    seed : int, default=0
-        Not used: the problem is convex and begins at 0.
-    device : str, default="auto"
-    callbacks : sequence of callable, default=()
-    announce : callable, default does nothing
-        Takes a line of text.
 
     Returns
     -------
     outcome : Outcome
         Without an estimator: there is no layer to be learned.
     """
-    history = History()
-    place = check_device(device)
+    place = check_device(session.device)
     network = StackedNetwork([], linear_head(digits.X_train.shape[1], 10, bias=False)).to(place)
     stacking.finetune(
         network,
@@ -69,9 +58,9 @@ def run(
         LBFGS(max_iter=max_iter),
         cross_entropy,
         alpha=alpha,
-        training=stacking.Training(callback=call_all([history, *callbacks])),
+        training=stacking.Training(callback=call_all(session.watchers)),
     )
     classes = stacking.apply(network, Rows(digits.X_test, device=place)).argmax(dim=1).cpu().numpy()
     accuracy = float((classes == digits.y_test).mean())
-    announce(f"accuracy of softmax regression on raw pixels: {accuracy:.2%}")
-    return Outcome(None, {"iterations": max_iter, "alpha": alpha, ACCURACY: percent(accuracy)}, history, digits.X_test)
+    session.announce(f"accuracy of softmax regression on raw pixels: {accuracy:.2%}")
+    return Outcome(None, {"iterations": max_iter, "alpha": alpha, ACCURACY: percent(accuracy)}, digits.X_test)

@@ -8,15 +8,12 @@ A. Ng et al., "UFLDL tutorial", exercise "Implement deep networks for digit clas
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 from sklearn.frozen import FrozenEstimator
 
-from layerwise.callbacks import Callback, History
 from layerwise.data import Digits, load_mnist
 from layerwise.estimators import Autoencoder, StackedAutoencoder, StackedClassifier
 from layerwise.penalties import KLSparsity
-from layerwise.reproduce.experiment import Outcome, percent
+from layerwise.reproduce.experiment import Outcome, Session, percent
 from layerwise.solvers import LBFGS
 
 STAGES = ("layer 0", "layer 1", "head", "finetune")
@@ -51,55 +48,44 @@ load = load_mnist
 
 def run(
     digits: Digits,
+    session: Session,
     *,
     max_iter: int = 200,
     softmax_alpha: float = 3e-3,
-    seed: int = 0,
-    device: str = "auto",
-    callbacks: Sequence[Callback] = (),
-    announce: Callable[[str], None] = lambda text: None,
 ) -> Outcome:
     """Run the experiment.
 
     Parameters
     ----------
     digits : Digits
+    session : Session
     max_iter : int, default=200
         Iterations of L-BFGS in each stage.
     softmax_alpha : float, default=3e-3
         Decay of the softmax weights; that of the layers is 3e-3.
-    seed : int, default=0
-        Draws the initial weights.
-    device : str, default="auto"
-    callbacks : sequence of callable, default=()
-    announce : callable, default does nothing
-        Takes a line of text: each accuracy, as soon as it is known.
 
     Returns
     -------
     outcome : Outcome
     """
-    history = History()
-    watchers: list[Callback] = [history, *callbacks]
     solver = LBFGS(max_iter=max_iter)
     sparse = Autoencoder(200, sparsity=KLSparsity(target=0.1, weight=3.0), alpha=3e-3, solver=solver)
-    stack = StackedAutoencoder([sparse, sparse], device=device, random_state=seed, callbacks=watchers)
+    stack = StackedAutoencoder([sparse, sparse], **session.common)
     pretrained = FrozenEstimator(stack.fit(digits.X_train))
 
     classifier = StackedClassifier(pretrained, alpha=softmax_alpha, fit_intercept=False, solver=solver)
     greedy = classifier.set_params(finetune="head").fit(digits.X_train, digits.y_train)
     accuracy_greedy = greedy.score(digits.X_test, digits.y_test)
-    announce(f"accuracy after greedy training: {accuracy_greedy:.2%}")
+    session.announce(f"accuracy after greedy training: {accuracy_greedy:.2%}")
 
-    classifier.set_params(finetune="all", callbacks=watchers).fit(digits.X_train, digits.y_train)
+    classifier.set_params(finetune="all", callbacks=session.watchers).fit(digits.X_train, digits.y_train)
     accuracy_finetuned = classifier.score(digits.X_test, digits.y_test)
-    announce(f"accuracy after fine-tuning: {accuracy_finetuned:.2%}")
+    session.announce(f"accuracy after fine-tuning: {accuracy_finetuned:.2%}")
 
     obtained: dict[str, float | str] = {"iterations a stage": max_iter, "softmax alpha": softmax_alpha}
-    for step in history.steps:
-        if step.status is not None:
-            obtained[f"{step.stage}: cost"] = step.value
-            obtained[f"{step.stage}: evaluations"] = step.n_evaluations
-            obtained[f"{step.stage}: seconds"] = round(step.seconds, 1)
+    for step in session.stages():
+        obtained[f"{step.stage}: cost"] = step.value
+        obtained[f"{step.stage}: evaluations"] = step.n_evaluations
+        obtained[f"{step.stage}: seconds"] = round(step.seconds, 1)
     obtained |= {GREEDY: percent(accuracy_greedy), FINETUNED: percent(accuracy_finetuned)}
-    return Outcome(classifier, obtained, history, digits.X_test)
+    return Outcome(classifier, obtained, digits.X_test)

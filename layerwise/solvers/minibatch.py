@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import abc
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from sklearn.base import BaseEstimator
@@ -81,7 +82,93 @@ class MinibatchState:
     n_evaluations: int = 0
 
 
-class SGD(BaseEstimator):
+class StochasticSolver(BaseEstimator, abc.ABC):
+    """Steps through the batches of epoch after epoch; what a step is, its optimiser says."""
+
+    max_iter: int
+    batch_size: int
+    learning_rate_init: float
+    learning_rate: str
+    tol: float
+    n_iter_no_change: int
+
+    @abc.abstractmethod
+    def _make_optimizer(self, x: Tensor) -> torch.optim.Optimizer:
+        """Return the optimiser of a parameter vector."""
+
+    def minimize(
+        self,
+        objective: StochasticObjective,
+        x0: Tensor,
+        *,
+        callback: Callable[[MinibatchState], bool | None] | None = None,
+        state: MinibatchState | None = None,
+    ) -> Result:
+        """Minimise an objective from a starting point.
+
+        Parameters
+        ----------
+        objective : StochasticObjective
+        x0 : Tensor of shape (n,)
+            Not changed.
+        callback : callable or None, default=None
+            Called with the state after every epoch; returning True stops.
+        state : MinibatchState or None, default=None
+            From the result of an earlier call, to continue it as if it had not stopped; ``x0`` is then not used and
+            ``max_iter`` counts the earlier epochs too.
+
+        Returns
+        -------
+        result : Result
+            Its value is the average over the batches of the last epoch. An epoch whose value is not finite is undone.
+        """
+        state = state or self._begin(objective, x0)
+        status = None if state.n_iter < self.max_iter else Status.MAX_ITER
+        while status is None:
+            status = self._run_epoch(objective, state)
+            if status is None and callback is not None and callback(state):
+                status = Status.CALLBACK
+            status = status or self._check_progress(state)
+        return Result(state.x.double(), state.value, None, state.n_iter, state.n_evaluations, status, state)
+
+    def _begin(self, objective: StochasticObjective, x0: Tensor) -> MinibatchState:
+        x = x0.to(objective.dtype, copy=True)
+        optimizer = self._make_optimizer(x)
+        n_steps = max(1, self.max_iter * math.ceil(objective.n_rows / self.batch_size))
+        factor = SCHEDULES[self.learning_rate]
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: factor(min(1.0, step / n_steps)))
+        return MinibatchState(x, optimizer, schedule)
+
+    def _run_epoch(self, objective: StochasticObjective, state: MinibatchState) -> Status | None:
+        """Make one epoch; return a status if it failed."""
+        before = state.x.clone()
+        total = torch.zeros((), dtype=torch.float64, device=state.x.device)
+        for value, gradient, n_rows in objective.epoch(state.x, self.batch_size, state.n_iter):
+            state.x.grad = gradient.mul_(n_rows / self.batch_size) if n_rows < self.batch_size else gradient
+            state.optimizer.step()
+            state.schedule.step()
+            state.n_evaluations += 1
+            total += value * n_rows
+        mean = total.item() / objective.n_rows
+        if not (math.isfinite(mean) and torch.isfinite(state.x).all()):
+            state.x.copy_(before)
+            return Status.DIVERGED
+        state.value = mean
+        state.n_iter += 1
+        return None
+
+    def _check_progress(self, state: MinibatchState) -> Status | None:
+        lower = math.isinf(state.best_value) or state.value < state.best_value - self.tol * abs(state.best_value)
+        state.n_stale = 0 if lower else state.n_stale + 1
+        state.best_value = min(state.best_value, state.value)
+        if state.n_stale >= self.n_iter_no_change:
+            return Status.VALUE
+        if state.n_iter < self.max_iter:
+            return None
+        return Status.MAX_ITER if self.learning_rate == "constant" else Status.SCHEDULE
+
+
+class SGD(StochasticSolver):
     """Stochastic gradient descent with momentum.
 
     Parameters
@@ -143,29 +230,12 @@ class SGD(BaseEstimator):
         self.tol = tol
         self.n_iter_no_change = n_iter_no_change
 
-    def minimize(
-        self,
-        objective: StochasticObjective,
-        x0: Tensor,
-        *,
-        callback: Callable[[Any], bool | None] | None = None,
-        state: MinibatchState | None = None,
-    ) -> Result:
-        """Minimise an objective from a starting point; see `run_epochs`."""
-
-        def make_optimizer(x: Tensor) -> torch.optim.Optimizer:
-            return torch.optim.SGD(
-                [x],
-                lr=self.learning_rate_init,
-                momentum=self.momentum,
-                nesterov=self.nesterov and self.momentum > 0,
-                fused=True,
-            )
-
-        return run_epochs(self, make_optimizer, objective, x0, callback, state)
+    def _make_optimizer(self, x: Tensor) -> torch.optim.Optimizer:
+        nesterov = self.nesterov and self.momentum > 0
+        return torch.optim.SGD([x], self.learning_rate_init, self.momentum, nesterov=nesterov, fused=True)
 
 
-class Adam(BaseEstimator):
+class Adam(StochasticSolver):
     """Stochastic gradient descent with steps that adapt to each parameter.
 
     Parameters
@@ -230,90 +300,5 @@ class Adam(BaseEstimator):
         self.tol = tol
         self.n_iter_no_change = n_iter_no_change
 
-    def minimize(
-        self,
-        objective: StochasticObjective,
-        x0: Tensor,
-        *,
-        callback: Callable[[Any], bool | None] | None = None,
-        state: MinibatchState | None = None,
-    ) -> Result:
-        """Minimise an objective from a starting point; see `run_epochs`."""
-
-        def make_optimizer(x: Tensor) -> torch.optim.Optimizer:
-            betas = (self.beta_1, self.beta_2)
-            return torch.optim.Adam([x], lr=self.learning_rate_init, betas=betas, eps=self.epsilon, fused=True)
-
-        return run_epochs(self, make_optimizer, objective, x0, callback, state)
-
-
-def run_epochs(
-    solver: SGD | Adam,
-    make_optimizer: Callable[[Tensor], torch.optim.Optimizer],
-    objective: StochasticObjective,
-    x0: Tensor,
-    callback: Callable[[MinibatchState], bool | None] | None,
-    state: MinibatchState | None,
-) -> Result:
-    """Step through the batches of epoch after epoch: the loop of every stochastic solver.
-
-    Parameters
-    ----------
-    solver : SGD or Adam
-    make_optimizer : callable
-        Returns the optimiser of a parameter vector.
-    objective : StochasticObjective
-    x0 : Tensor of shape (n,)
-        Not changed.
-    callback : callable or None
-        Called with the state after every epoch; returning True stops.
-    state : MinibatchState or None
-        From the result of an earlier call, to continue it as if it had not stopped.
-
-    Returns
-    -------
-    result : Result
-        Its value is the average over the batches of the last epoch. An epoch whose value is not finite is undone.
-    """
-    if state is None:
-        x = x0.to(objective.dtype, copy=True)
-        optimizer = make_optimizer(x)
-        n_steps = max(1, solver.max_iter * math.ceil(objective.n_rows / solver.batch_size))
-        factor = SCHEDULES[solver.learning_rate]
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: factor(min(1.0, step / n_steps)))
-        state = MinibatchState(x, optimizer, schedule)
-    status = None if state.n_iter < solver.max_iter else Status.MAX_ITER
-    while status is None:
-        status = _run_epoch(solver, objective, state) or (Status.CALLBACK if callback and callback(state) else None)
-        status = status or _check_progress(solver, state)
-    return Result(state.x.double(), state.value, None, state.n_iter, state.n_evaluations, status, state)
-
-
-def _run_epoch(solver: SGD | Adam, objective: StochasticObjective, state: MinibatchState) -> Status | None:
-    """Make one epoch; return a status if it failed."""
-    before = state.x.clone()
-    total = torch.zeros((), dtype=torch.float64, device=state.x.device)
-    for value, gradient, n_rows in objective.epoch(state.x, solver.batch_size, state.n_iter):
-        state.x.grad = gradient.mul_(n_rows / solver.batch_size) if n_rows < solver.batch_size else gradient
-        state.optimizer.step()
-        state.schedule.step()
-        state.n_evaluations += 1
-        total += value * n_rows
-    mean = total.item() / objective.n_rows
-    if not (math.isfinite(mean) and torch.isfinite(state.x).all()):
-        state.x.copy_(before)
-        return Status.DIVERGED
-    state.value = mean
-    state.n_iter += 1
-    return None
-
-
-def _check_progress(solver: SGD | Adam, state: MinibatchState) -> Status | None:
-    enough = state.value < state.best_value - solver.tol * abs(state.best_value) if state.n_iter > 1 else True
-    state.n_stale = 0 if enough else state.n_stale + 1
-    state.best_value = min(state.best_value, state.value)
-    if state.n_stale >= solver.n_iter_no_change:
-        return Status.VALUE
-    if state.n_iter < solver.max_iter:
-        return None
-    return Status.MAX_ITER if solver.learning_rate == "constant" else Status.SCHEDULE
+    def _make_optimizer(self, x: Tensor) -> torch.optim.Optimizer:
+        return torch.optim.Adam([x], self.learning_rate_init, (self.beta_1, self.beta_2), self.epsilon, fused=True)
