@@ -27,7 +27,7 @@ def main() -> None:
         fail(f"{' '.join(str(error).split())} (see layerwise --help)", 2)
     except OSError as error:
         fail(f"{error.strerror}: {error.filename}" if error.strerror and error.filename else str(error), 2)
-    except (ValueError, FloatingPointError) as error:
+    except (ValueError, FloatingPointError, ImportError) as error:
         fail(str(error), 2)
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "memory" not in str(error):

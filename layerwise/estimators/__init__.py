@@ -1,7 +1,8 @@
 """The scikit-learn face of layerwise."""
 
+from layerwise.estimators.autoencoder import Autoencoder
 from layerwise.estimators.checking import check_gradient
 from layerwise.estimators.predictors import StackedClassifier, StackedRegressor
-from layerwise.estimators.transformers import Autoencoder, StackedAutoencoder
+from layerwise.estimators.stack import StackedAutoencoder
 
 __all__ = ["Autoencoder", "StackedAutoencoder", "StackedClassifier", "StackedRegressor", "check_gradient"]

@@ -19,7 +19,7 @@ from layerwise.callbacks import Callback, call_all
 from layerwise.corruptions import Corruption
 from layerwise.data.rows import Rows
 from layerwise.solvers import SOLVERS, Solver, Status
-from layerwise.stacking import Stage, Training
+from layerwise.stages import Stage, Training
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 

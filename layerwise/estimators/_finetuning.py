@@ -28,7 +28,8 @@ from layerwise.estimators._checks import (
     to_array,
     warn_unless_converged,
 )
-from layerwise.estimators.transformers import Autoencoder, StackedAutoencoder
+from layerwise.estimators.autoencoder import Autoencoder
+from layerwise.estimators.stack import StackedAutoencoder
 from layerwise.modules import StackedNetwork, linear_head
 from layerwise.objective import Loss
 from layerwise.solvers import SOLVERS, Solver

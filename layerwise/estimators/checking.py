@@ -11,7 +11,7 @@ from sklearn.frozen import FrozenEstimator
 
 from layerwise.callbacks import History
 from layerwise.estimators._finetuning import FineTunedEstimator
-from layerwise.estimators.transformers import StackedAutoencoder
+from layerwise.estimators.stack import StackedAutoencoder
 from layerwise.solvers import GradientCheck
 
 

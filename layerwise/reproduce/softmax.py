@@ -17,6 +17,7 @@ from layerwise.losses import cross_entropy
 from layerwise.modules import StackedNetwork, linear_head
 from layerwise.reproduce.experiment import Outcome, Session, percent
 from layerwise.solvers import LBFGS
+from layerwise.stages import Training
 
 ACCURACY = "test accuracy (%)"
 PUBLISHED = {
@@ -58,7 +59,7 @@ def run(
         LBFGS(max_iter=max_iter),
         cross_entropy,
         alpha=alpha,
-        training=stacking.Training(callback=call_all(session.watchers)),
+        training=Training(callback=call_all(session.watchers)),
     )
     classes = stacking.apply(network, Rows(digits.X_test, device=place)).argmax(dim=1).cpu().numpy()
     accuracy = float((classes == digits.y_test).mean())

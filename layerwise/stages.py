@@ -1,0 +1,240 @@
+"""One stage of training: an objective is minimised, its validation loss watched, the best parameters kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from layerwise.callbacks import Callback, EarlyStopping, Step
+from layerwise.data.rows import AnyRows
+from layerwise.objective import CACHE_BYTES, Loss, Objective, mean_loss
+from layerwise.solvers import Solver, Status
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The record of one stage of training.
+
+    Attributes
+    ----------
+    name : str
+        ``layer 0``, ``layer 1``, ..., ``head`` or ``finetune``.
+    loss : float
+        The objective over all rows, at the parameters kept.
+    loss_curve : list of float
+        The objective after every iteration; of stochastic solvers its average over each epoch.
+    validation_loss_curve : list of float
+        The loss of the validation rows after every iteration; empty without such.
+    n_iter : int
+    n_evaluations : int
+    seconds : float
+    status : Status
+        Why it ended.
+    max_gradient : float or None
+        Largest entry of the last gradient by size; None from stochastic solvers.
+    mean_activation : Tensor of shape (n_hidden,) or None
+        Of the hidden units over all rows, at the end.
+    """
+
+    name: str
+    loss: float
+    loss_curve: list[float]
+    validation_loss_curve: list[float]
+    n_iter: int
+    n_evaluations: int
+    seconds: float
+    status: Status
+    max_gradient: float | None
+    mean_activation: Tensor | None
+
+
+@dataclass(frozen=True)
+class Training:
+    """What all stages of a run share.
+
+    Attributes
+    ----------
+    callback : callable or None, default=None
+        Called with a `Step` after every iteration; returning True ends the stage.
+    generator : torch.Generator or None, default=None
+        Draws noise, the order of batches and the rows to hold out; None is one with seed 0.
+    cache_bytes : int, default=2**30
+        Codes of all rows are kept if they take no more, for each layer; otherwise they are computed again and again.
+    """
+
+    callback: Callback | None = None
+    generator: torch.Generator | None = None
+    cache_bytes: int = CACHE_BYTES
+
+    def draw_seed(self) -> int:
+        """Return a random number for one stage."""
+        generator = self.generator or torch.Generator().manual_seed(0)
+        return int(torch.randint(2**31, (), generator=generator))
+
+
+# No callback, seed 0.
+UNWATCHED = Training()
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows and targets to train on, and those to watch the loss of, if any.
+
+    Attributes
+    ----------
+    rows : Rows of shape (n_samples, n_features)
+    targets : Tensor of shape (n_samples, ...) or None
+    held_out : Rows of shape (n_held_out, n_features) or None
+    held_out_targets : Tensor of shape (n_held_out, ...) or None
+    early_stopping : EarlyStopping or None
+    """
+
+    rows: AnyRows
+    targets: Tensor | None
+    held_out: AnyRows | None
+    held_out_targets: Tensor | None
+    early_stopping: EarlyStopping | None
+
+    def map(self, function: Callable[[AnyRows], AnyRows]) -> Split:
+        """Return the same with a function of both kinds of rows in their places."""
+        held_out = None if self.held_out is None else function(self.held_out)
+        return dataclasses.replace(self, rows=function(self.rows), held_out=held_out)
+
+    def watch(self, forward: Callable[[Tensor], Tensor], loss: Loss) -> Watch | None:
+        """Return what watches the loss of a network on the rows that are held out; None without such."""
+        if self.held_out is None:
+            return None
+        held_out, targets = self.held_out, self.held_out_targets
+        return Watch(lambda: mean_loss(forward, loss, held_out, targets), self.early_stopping)
+
+
+def split_rows(
+    rows: AnyRows,
+    targets: Tensor | None,
+    early_stopping: EarlyStopping | None,
+    held_out: AnyRows | None,
+    held_out_targets: Tensor | None,
+    training: Training,
+) -> Split:
+    """Hold out a random share of the rows where early stopping needs it and none are given."""
+    if early_stopping is None or held_out is not None:
+        return Split(rows, targets, held_out, held_out_targets, early_stopping)
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(training.draw_seed()))
+    n_held_out = max(1, round(early_stopping.validation_fraction * len(rows)))
+    if n_held_out >= len(rows):
+        raise ValueError(
+            f"early stopping holds out {n_held_out} of {len(rows)} rows and leaves none to train on; give more "
+            f"rows, or validation rows of their own"
+        )
+    outside, inside = order[:n_held_out].to(rows.device), order[n_held_out:].sort().values.to(rows.device)
+    if targets is None:
+        return Split(rows.subset(inside), None, rows.subset(outside), None, early_stopping)
+    targets = targets.to(rows.device)
+    return Split(rows.subset(inside), targets[inside], rows.subset(outside), targets[outside], early_stopping)
+
+
+@dataclass
+class Watch:
+    """Follows the validation loss; with early stopping, keeps the best parameters and says when to stop."""
+
+    loss: Callable[[], float]
+    early_stopping: EarlyStopping | None
+    curve: list[float] = field(default_factory=list)
+    best: float = math.inf
+    best_theta: Tensor | None = None
+    stale: int = 0
+
+    def follow(self, theta: Tensor) -> bool:
+        """Take note of the loss at the parameters that the network has, which are ``theta``; True stops."""
+        loss = self.loss()
+        self.curve.append(loss)
+        if self.early_stopping is None:
+            return False
+        lower = self.best_theta is None or loss < self.best - self.early_stopping.tol * abs(self.best)
+        if lower:
+            self.best, self.best_theta, self.stale = loss, theta.clone(), 0
+        else:
+            self.stale += 1
+        return self.stale >= self.early_stopping.patience
+
+
+def run_stage(name: str, objective: Objective, solver: Solver, watch: Watch | None, callback: Callback | None) -> Stage:
+    """Minimise an objective from the parameters that its network has, and leave the best ones in it."""
+    began = time.perf_counter()
+    loss_curve: list[float] = []
+    stopped_early = False
+
+    def report(state: Any, status: Status | None = None) -> bool:
+        if callback is None:
+            return False
+        seconds = time.perf_counter() - began
+        return bool(callback(_describe(name, objective, solver, state, watch, seconds, status)))
+
+    def after_iteration(state: Any) -> bool:
+        nonlocal stopped_early
+        loss_curve.append(state.value)
+        stopped_early = watch is not None and watch.follow(state.x)
+        return report(state) or stopped_early
+
+    result = solver.minimize(objective, objective.vector.read(), callback=after_iteration)
+    if result.status is Status.NOT_FINITE:
+        raise FloatingPointError(
+            f"{name}: the objective is not finite at the starting point (value {result.value}); scale the data, "
+            f"or use dtype='float64'"
+        )
+    theta = result.x if watch is None or watch.best_theta is None else watch.best_theta.double()
+    exact = result.gradient is not None and sum(objective.parts.values()) == result.value
+    if theta is not result.x or not exact:
+        objective.value(theta)  # what was evaluated last is not what is kept, or was no average over all rows
+    loss = sum(objective.parts.values())
+    status = Status.EARLY if stopped_early else result.status
+    report(dataclasses.replace(result, value=loss), status)
+    return Stage(
+        name=name,
+        loss=loss,
+        loss_curve=loss_curve,
+        validation_loss_curve=[] if watch is None else watch.curve,
+        n_iter=result.n_iter,
+        n_evaluations=result.n_evaluations,
+        seconds=time.perf_counter() - began,
+        status=status,
+        max_gradient=_max(result.gradient),
+        mean_activation=objective.mean_activation,
+    )
+
+
+def _describe(
+    name: str,
+    objective: Objective,
+    solver: Solver,
+    state: Any,
+    watch: Watch | None,
+    seconds: float,
+    status: Status | None,
+) -> Step:
+    mean = objective.mean_activation
+    return Step(
+        stage=name,
+        iteration=state.n_iter,
+        max_iter=solver.max_iter,
+        value=state.value,
+        parts=objective.parts,
+        mean_activation=None if mean is None else mean.mean().item(),
+        target_activation=objective.target_activation,
+        max_gradient=_max(state.gradient),
+        n_evaluations=state.n_evaluations,
+        seconds=seconds,
+        validation_loss=watch.curve[-1] if watch and watch.curve else None,
+        status=None if status is None else status.value,
+    )
+
+
+def _max(gradient: Tensor | None) -> float | None:
+    return None if gradient is None else gradient.abs().max().item()
