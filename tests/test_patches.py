@@ -23,6 +23,7 @@ from layerwise.data import (
     load_mat,
     load_mat_images,
     normalize_patches,
+    whiten_images,
 )
 
 # Patches
@@ -466,3 +467,15 @@ def test_mat_that_is_absent(tmp_path):
     for path in (tmp_path / "absent.mat", tmp_path):
         with pytest.raises(FileNotFoundError, match="is not there, or is not a file"):
             load_mat(path)
+
+
+def test_whitened_images_have_a_flat_spectrum():
+    """Neighbouring pixels of photographs are nearly equal; those of whitened ones are nearly uncorrelated."""
+    photographs = load_images()
+    for before, after in zip(photographs, whiten_images(photographs), strict=True):
+        assert after.shape == before.shape
+        assert abs(after.mean()) < 1e-12
+        assert after.std() == pytest.approx(1)
+        assert np.corrcoef(before[:, 3:].ravel(), before[:, :-3].ravel())[0, 1] > 0.8
+        assert abs(np.corrcoef(after[:, 3:].ravel(), after[:, :-3].ravel())[0, 1]) < 0.2
+    assert not whiten_images([np.full((8, 9), 0.5)])[0].any()

@@ -3,7 +3,7 @@
 from layerwise.data.datasets import Digits, load_mnist, load_mnist_small
 from layerwise.data.files import load_labels, load_rows
 from layerwise.data.idx import load_idx
-from layerwise.data.images import load_images, load_mat_images
+from layerwise.data.images import load_images, load_mat_images, whiten_images
 from layerwise.data.mat import load_mat
 from layerwise.data.patches import extract_patches, normalize_patches
 from layerwise.data.rows import AnyRows, MappedRows, Rows
@@ -26,4 +26,5 @@ __all__ = [
     "load_mnist_small",
     "load_rows",
     "normalize_patches",
+    "whiten_images",
 ]

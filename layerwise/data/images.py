@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,47 @@ def load_mat_images(path: str | PathLike[str], name: str | None = None) -> list[
     if array.ndim != 3:
         raise ValueError(f"{path} holds an array of shape {array.shape}, but (height, width, n_images) is expected")
     return list(np.ascontiguousarray(np.moveaxis(array, 2, 0), dtype=np.float64))
+
+
+def whiten_images(images: Sequence[np.ndarray], *, cutoff: float = 0.3) -> list[np.ndarray]:
+    """Flatten the spectrum of grey images, whose amplitude falls with the frequency f, up to a cutoff.
+
+    Each image is filtered with::
+
+        f exp(-(f / cutoff)^4)
+
+    which makes neighbouring pixels uncorrelated without raising the noise at the highest frequencies, and scaled to a
+    standard deviation of 1. UFLDL's IMAGES.mat was made in this way.
+
+    Parameters
+    ----------
+    images : sequence of ndarray of shape (height, width)
+    cutoff : float, default=0.3
+        In cycles a pixel; 0.5 is the highest that there is.
+
+    Returns
+    -------
+    whitened : list of ndarray of shape (height, width), float64
+        With mean 0. An image of one colour stays 0.
+
+    References
+    ----------
+    B. A. Olshausen and D. J. Field, "Sparse coding with an overcomplete basis set: a strategy employed by V1?", Vision
+    Research 37(23), 1997.
+
+    Examples
+    --------
+    >>> from layerwise.data import load_images, whiten_images
+    >>> [round(float(image.std()), 6) for image in whiten_images(load_images())]
+    [1.0, 1.0]
+    """
+    whitened = []
+    for image in images:
+        frequency = np.hypot(*np.meshgrid(*map(np.fft.fftfreq, image.shape), indexing="ij"))
+        spectrum = np.fft.fft2(image) * frequency * np.exp(-((frequency / cutoff) ** 4))
+        filtered = np.fft.ifft2(spectrum).real
+        whitened.append(filtered / (filtered.std() or 1))
+    return whitened
 
 
 def _check_pillow() -> None:

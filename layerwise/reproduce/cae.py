@@ -24,7 +24,7 @@ def run(
     session: Session,
     *,
     n_hidden: int = 1000,
-    contraction: float = 0.1,
+    contraction: float = 1.0,
     pretrain_epochs: int = 20,
     finetune_epochs: int = 30,
 ) -> Outcome:
@@ -35,7 +35,7 @@ def run(
     digits : Digits
     session : Session
     n_hidden : int, default=1000
-    contraction : float, default=0.1
+    contraction : float, default=1.0
         Factor of the penalty (lambda).
     pretrain_epochs, finetune_epochs : int, default=20, 30
 

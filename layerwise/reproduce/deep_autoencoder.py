@@ -8,8 +8,6 @@ I. Sutskever et al., "On the importance of initialization and momentum in deep l
 
 from __future__ import annotations
 
-from typing import Any
-
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 
@@ -41,7 +39,7 @@ def run(
     session: Session,
     *,
     pretrain_epochs: int = 10,
-    finetune_epochs: int = 100,
+    finetune_epochs: int = 80,
 ) -> Outcome:
     """Run the experiment.
 
@@ -49,35 +47,31 @@ def run(
     ----------
     digits : Digits
     session : Session
-    pretrain_epochs, finetune_epochs : int, default=10, 100
+    pretrain_epochs, finetune_epochs : int, default=10, 80
 
     Returns
     -------
     outcome : Outcome
     """
-
-    def layer(n_hidden: int, activation: str = "tanh", output_activation: str = "tanh", **more: Any) -> Autoencoder:
-        solver = Adam(pretrain_epochs, batch_size=256, learning_rate_init=2e-3, learning_rate="cosine")
-        return Autoencoder(
-            n_hidden, activation=activation, output_activation=output_activation, alpha=0.0, solver=solver, **more
-        )
-
-    stack = StackedAutoencoder(
-        [
-            layer(WIDTHS[0], output_activation="sigmoid", loss="binary_cross_entropy"),
-            layer(WIDTHS[1]),
-            layer(WIDTHS[2]),
-            layer(WIDTHS[3], activation="identity"),
-        ],
-        **session.common,
-    ).fit(digits.X_train)
+    hidden = Autoencoder(
+        activation="tanh",
+        output_activation="tanh",
+        tied=True,
+        alpha=0.0,
+        solver=Adam(pretrain_epochs, batch_size=256, learning_rate="cosine"),
+    )
+    layers = [clone(hidden).set_params(n_hidden=width) for width in WIDTHS]
+    layers[0].set_params(output_activation="sigmoid", loss="binary_cross_entropy")
+    layers[-1].set_params(activation="identity")
+    stack = StackedAutoencoder(layers, **session.common).fit(digits.X_train)
     greedy = -2 * stack.score(digits.X_test)
     session.announce(f"squared error per test image after greedy training: {greedy:.2f}")
 
     deep = clone(stack).set_params(
         layers=[FrozenEstimator(layer) for layer in stack.layers_],
         finetune="reconstruction",
-        solver=Adam(finetune_epochs, batch_size=256, learning_rate_init=2e-3, learning_rate="cosine"),
+        untie=True,
+        solver=Adam(finetune_epochs, batch_size=256, learning_rate="cosine"),
     )
     deep.fit(digits.X_train)
     test, train = (-2 * deep.score(X) for X in (digits.X_test, digits.X_train))

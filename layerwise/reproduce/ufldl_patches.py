@@ -8,10 +8,11 @@ A. Ng, "Sparse autoencoder", CS294A lecture notes, 2011, and the exercise of the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
-from layerwise.data import extract_patches, load_images, normalize_patches
+from layerwise.data import extract_patches, load_images, normalize_patches, whiten_images
 from layerwise.estimators import Autoencoder
 from layerwise.penalties import KLSparsity
 from layerwise.reproduce.experiment import Outcome, Session
@@ -26,7 +27,12 @@ PUBLISHED = {
         "mean activation": 0.01,
     }
 }
-load = load_images
+
+
+def load(source: Path | None) -> list[np.ndarray]:
+    """Load images, and whiten them as those of IMAGES.mat are."""
+    images = load_images(source)
+    return images if source is not None and source.suffix == ".mat" else whiten_images(images)
 
 
 def run(
@@ -50,7 +56,8 @@ def run(
     -------
     outcome : Outcome
     """
-    patches = normalize_patches(extract_patches(images, (8, 8), n_patches, random_state=session.seed))
+    patches = extract_patches(images, (8, 8), n_patches, random_state=session.seed)
+    patches = normalize_patches(patches - patches.mean(axis=1, keepdims=True))  # brightness is no edge
     autoencoder = Autoencoder(
         25,
         alpha=1e-4,
