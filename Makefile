@@ -15,6 +15,7 @@ test-slow: .venv/installed
 
 bench: .venv/installed
 	$(BIN)/python benchmarks/bench_ufldl.py
+	$(BIN)/python benchmarks/bench_deep_autoencoder.py
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -5,6 +5,8 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.linalg import subspace_angles
 from sklearn.datasets import load_digits
@@ -73,6 +75,37 @@ def test_gradient_is_numeric(rows, activation, output, loss, tied, penalty):
         **PENALTIES[penalty],
     )
     assert check_gradient(autoencoder, rows[:, :4])["layer 0"] <= 1e-7
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    combination=st.sampled_from([each for each in COMBINATIONS if each[-1] != "noise"]),
+    m=st.integers(1, 30),
+    chunk_rows=st.integers(1, 31),
+    seed=st.integers(0, 5),
+)
+def test_chunks_do_not_matter(combination, m, chunk_rows, seed):
+    activation, output, loss, tied, penalty = combination
+    generator = torch.Generator().manual_seed(seed)
+    layer = AutoencoderLayer(
+        6,
+        4,
+        activation=activation,
+        output_activation=output,
+        loss=loss,
+        tied=tied,
+        alpha=0.1,
+        **PENALTIES[penalty],
+        dtype=F64,
+        generator=generator,
+    )
+    x = Rows(torch.rand(m, 6, dtype=F64, generator=generator), dtype=F64)
+    whole, parts = AutoencoderObjective(layer, x, chunk_rows=m), AutoencoderObjective(layer, x, chunk_rows=chunk_rows)
+    theta = whole.vector.read()
+    (value, gradient), (other_value, other_gradient) = whole(theta), parts(theta)
+    assert other_value == pytest.approx(value, rel=1e-12)
+    assert_allclose(other_gradient, gradient, rtol=1e-9, atol=1e-12)
+    assert parts.value(theta) == pytest.approx(value, rel=1e-12)
 
 
 @pytest.mark.parametrize("corruption", [Gaussian(0.3), SaltAndPepper(0.3, emphasis=(1.0, 0.0))])
@@ -230,9 +263,10 @@ def test_noise_is_never_in_what_users_see(rows):
     assert autoencoder.score(rows) == autoencoder.score(rows)
 
 
-def test_kl_keeps_its_promise(digits):
+@pytest.mark.parametrize("every", [3, pytest.param(1, marks=pytest.mark.slow)])
+def test_kl_keeps_its_promise(digits, every):
     """After training the mean activations are near their target."""
-    X = digits.X_train[::3]
+    X = digits.X_train[::every]
     autoencoder = Autoencoder(200, sparsity=KLSparsity(0.1, 3.0), alpha=3e-3, solver=LBFGS(200), random_state=0).fit(X)
     assert autoencoder.mean_activations_.mean() == pytest.approx(0.1, rel=0.1)
     assert_allclose(autoencoder.mean_activations_, 0.1, rtol=0.3)

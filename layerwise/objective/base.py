@@ -142,7 +142,7 @@ class Objective(abc.ABC):
             parts["decay"] = self._add_decay(theta, gradient)
             for name, part in parts.items():
                 totals[name] = totals.get(name, 0) + part * len(positions)
-            yield torch.stack(list(parts.values())).sum(), gradient, len(positions)
+            yield sum(parts.values(), torch.zeros((), dtype=torch.float64)), gradient, len(positions)
         self.parts = {name: total.item() / len(self.rows) for name, total in totals.items()}
 
     def _add_decay(self, theta: Tensor, gradient: Tensor | None = None) -> Tensor:
