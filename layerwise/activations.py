@@ -19,6 +19,7 @@ class Activation(NamedTuple):
 
     Attributes
     ----------
+    name : str
     forward : callable
         ``forward(z) -> s(z)``; differentiable by autograd.
     forward_ : callable
@@ -31,6 +32,7 @@ class Activation(NamedTuple):
         The range of the outputs.
     """
 
+    name: str
     forward: Callable[[Tensor], Tensor]
     forward_: Callable[[Tensor], Tensor]
     derivative: Callable[[Tensor], Tensor]
@@ -38,9 +40,14 @@ class Activation(NamedTuple):
     low: float
     high: float
 
+    def __reduce__(self) -> tuple:
+        """Be pickled by name, as the functions cannot be."""
+        return get_activation, (self.name,)
 
-ACTIVATIONS = {
-    "sigmoid": Activation(
+
+_TABLE = (
+    Activation(
+        "sigmoid",
         torch.sigmoid,
         torch.sigmoid_,
         lambda s: s * (1 - s),
@@ -48,7 +55,8 @@ ACTIVATIONS = {
         low=0.0,
         high=1.0,
     ),
-    "tanh": Activation(
+    Activation(
+        "tanh",
         torch.tanh,
         torch.tanh_,
         lambda s: 1 - s * s,
@@ -56,7 +64,8 @@ ACTIVATIONS = {
         low=-1.0,
         high=1.0,
     ),
-    "relu": Activation(
+    Activation(
+        "relu",
         torch.relu,
         torch.relu_,
         lambda s: (s > 0).to(s.dtype),
@@ -64,7 +73,8 @@ ACTIVATIONS = {
         low=0.0,
         high=math.inf,
     ),
-    "leaky_relu": Activation(
+    Activation(
+        "leaky_relu",
         lambda z: F.leaky_relu(z, _LEAK),
         lambda z: F.leaky_relu_(z, _LEAK),
         lambda s: torch.ones_like(s).masked_fill_(s <= 0, _LEAK),
@@ -72,7 +82,8 @@ ACTIVATIONS = {
         low=-math.inf,
         high=math.inf,
     ),
-    "elu": Activation(
+    Activation(
+        "elu",
         F.elu,
         F.elu_,
         lambda s: torch.where(s > 0, 1.0, s + 1),
@@ -80,7 +91,8 @@ ACTIVATIONS = {
         low=-1.0,
         high=math.inf,
     ),
-    "softplus": Activation(
+    Activation(
+        "softplus",
         F.softplus,
         lambda z: torch.logaddexp(z, torch.zeros_like(z), out=z),
         lambda s: -torch.expm1(-s),
@@ -88,7 +100,8 @@ ACTIVATIONS = {
         low=0.0,
         high=math.inf,
     ),
-    "identity": Activation(
+    Activation(
+        "identity",
         lambda z: z,
         lambda z: z,
         torch.ones_like,
@@ -96,7 +109,8 @@ ACTIVATIONS = {
         low=-math.inf,
         high=math.inf,
     ),
-}
+)
+ACTIVATIONS = {activation.name: activation for activation in _TABLE}
 
 
 def get_activation(name: str) -> Activation:

@@ -41,7 +41,7 @@ class Step:
     seconds : float
         Since the stage began.
     validation_loss : float or None
-        The loss, without penalties and noise, of rows that are not trained on.
+        The loss, without penalties and noise, of rows that this stage is not trained on.
     status : str or None
         None while the stage goes on. Each stage ends with one more call for its last iteration, and this says why it
         ended.

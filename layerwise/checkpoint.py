@@ -10,6 +10,9 @@ from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 
+# A folder with one of these was written by layerwise: a model, a training, a comparison.
+_MARKS = ("config.json", "metrics.jsonl", "comparison.json")
+
 
 @contextmanager
 def atomic(path: str | PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
@@ -20,7 +23,7 @@ def atomic(path: str | PathLike[str], *, overwrite: bool = False) -> Iterator[Pa
     path : str or path-like
         The file or folder to make. Missing parent folders are made.
     overwrite : bool, default=False
-        Whether it may replace what is there. A folder is replaced only if it is empty or holds a ``config.json``.
+        Whether it may replace what is there. A folder is replaced only if it is empty or a run of layerwise.
 
     Yields
     ------
@@ -71,8 +74,8 @@ def _check_replaceable(path: Path, overwrite: bool) -> None:
         return
     if not overwrite:
         raise FileExistsError(f"{path} exists; choose another place, or allow it to be overwritten")
-    if path.is_dir() and any(path.iterdir()) and not (path / "config.json").is_file():
-        raise FileExistsError(f"{path} is not a run of layerwise (no config.json), so it is not overwritten")
+    if path.is_dir() and any(path.iterdir()) and not any((path / mark).is_file() for mark in _MARKS):
+        raise FileExistsError(f"{path} is not a run of layerwise (no {_MARKS[0]}), so it is not overwritten")
 
 
 def _sync_tree(path: Path) -> None:

@@ -54,6 +54,11 @@ class Stage:
     max_gradient: float | None
     mean_activation: Tensor | None
 
+    @property
+    def converged(self) -> bool:
+        """Whether a minimum was found, as far as the tolerances and the arithmetic allow."""
+        return self.status.converged
+
 
 @dataclass(frozen=True)
 class Training:
@@ -64,13 +69,16 @@ class Training:
     callback : callable or None, default=None
         Called with a `Step` after every iteration; returning True ends the stage.
     generator : torch.Generator or None, default=None
-        Draws noise, the order of batches and the rows to hold out; None is one with seed 0.
+        Draws noise and the order of batches; None is one with seed 0.
+    split_seed : int, default=0
+        Draws the rows to hold out, the same ones in all stages.
     cache_bytes : int, default=2**30
         Codes of all rows are kept if they take no more, for each layer; otherwise they are computed again and again.
     """
 
     callback: Callback | None = None
     generator: torch.Generator | None = None
+    split_seed: int = 0
     cache_bytes: int = CACHE_BYTES
 
     def draw_seed(self) -> int:
@@ -125,8 +133,9 @@ def split_rows(
 ) -> Split:
     """Hold out a random share of the rows where early stopping needs it and none are given."""
     if early_stopping is None or held_out is not None:
+        held_out_targets = None if held_out_targets is None else held_out_targets.to(rows.device)
         return Split(rows, targets, held_out, held_out_targets, early_stopping)
-    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(training.draw_seed()))
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(training.split_seed))
     n_held_out = max(1, round(early_stopping.validation_fraction * len(rows)))
     if n_held_out >= len(rows):
         raise ValueError(
@@ -184,16 +193,17 @@ def run_stage(name: str, objective: Objective, solver: Solver, watch: Watch | No
         return report(state) or stopped_early
 
     result = solver.minimize(objective, objective.vector.read(), callback=after_iteration)
-    if result.status is Status.NOT_FINITE:
-        raise FloatingPointError(
-            f"{name}: the objective is not finite at the starting point (value {result.value}); scale the data, "
-            f"or use dtype='float64'"
-        )
     theta = result.x if watch is None or watch.best_theta is None else watch.best_theta.double()
     exact = result.gradient is not None and sum(objective.parts.values()) == result.value
     if theta is not result.x or not exact:
         objective.value(theta)  # what was evaluated last is not what is kept, or was no average over all rows
     loss = sum(objective.parts.values())
+    if not math.isfinite(loss):
+        where = "at the starting point" if result.n_iter == 0 else "at the parameters reached"
+        raise FloatingPointError(
+            f"{name}: the objective is not finite {where} (value {loss}); scale the data, lower a learning rate, or "
+            f"use dtype='float64'"
+        )
     status = Status.EARLY if stopped_early else result.status
     report(dataclasses.replace(result, value=loss), status)
     return Stage(

@@ -191,7 +191,7 @@ def test_help_and_version(run):
         ),
         (["fit", "{f}/images.npy", "--out", "{t}/r", "--sparsity-weight", "9"], "sparsity_weight=9 has no meaning"),
         (["fit", "{f}/images.npy", "--out", "{t}/r", "--sparsity", "l1", "--sparsity-target", ".1"], "no meaning with"),
-        (["fit", "{f}/images.npy", "--out", "{t}/r", "--unlabeled", "1"], "there are no --labels"),
+        (["fit", "{f}/images.npy", "--out", "{t}/r", "--unlabeled", "1"], "unlabeled=1 has no meaning without labels"),
         (
             ["fit", "{f}/images.npy", "--labels", "{f}/labels.npy", "--out", "{t}/r", "--unlabeled", "x"],
             "unlabeled='x' is no label of type uint8",
@@ -205,7 +205,7 @@ def test_help_and_version(run):
             ["fit", "{f}/images.npy", "--out", "{t}/r", "--activation", "relu", "--sparsity", "kl"],
             "needs activations with a lowest and a highest value",
         ),
-        (["check-gradient", "{m}", "{f}/images.npy"], "is a classifier; give labels with --labels"),
+        (["check-gradient", "{m}", "{f}/images.npy"], "is a StackedClassifier; give labels with --labels"),
         (
             [
                 "compare",
@@ -295,15 +295,16 @@ def test_check_gradient(run, model, files):
 
 def test_compare(run, model, files, tmp_path):
     data = [files / "images.npy", files / "labels.npy", "--test-data", files / "images.gz", "--test-labels"]
-    words = [*data, files / "labels.idx", "--model", model, "--budgets", 20, 120, "--seeds", 2]
+    words = [*data, files / "labels.idx", "--model", model, "--budgets", 20, "all", "--seeds", 2]
     code, out, _ = run("compare", *words, "--out", tmp_path / "run")
     assert code == 0
     assert "seed 1, 120 labels" in out
-    assert "with pre-training" in out
+    assert "pre-trained" in out
     figures = json.loads((tmp_path / "run" / "comparison.json").read_text())
     assert figures["budgets"] == [20, 120]
-    assert np.shape(figures["control"]) == (2, 2)
+    assert np.shape(figures["control"]) == (2, 2, 2)
     assert (tmp_path / "run" / "comparison.png").stat().st_size > 5000
+    assert run("compare", *words, "--out", tmp_path / "run", "--overwrite")[0] == 0
 
 
 @pytest.mark.parametrize(

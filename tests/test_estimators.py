@@ -1,5 +1,6 @@
 """The scikit-learn face."""
 
+import pickle
 import warnings
 
 import numpy as np
@@ -303,3 +304,9 @@ def test_accuracy_of_the_demo(digits):
     sparse = Autoencoder(200, sparsity=KLSparsity(0.1, 3.0), alpha=3e-3, solver=LBFGS(100))
     classifier = StackedClassifier(StackedAutoencoder([sparse, sparse]), solver=LBFGS(100), random_state=0)
     assert classifier.fit(digits.X_train, digits.y_train).score(digits.X_test, digits.y_test) >= 0.93
+
+
+def test_fitted_estimators_can_be_pickled(small, stack):
+    """By users, for joblib and for workers; layerwise itself never loads a pickle."""
+    again = pickle.loads(pickle.dumps(stack))
+    assert_array_equal(again.transform(small[0]), stack.transform(small[0]))

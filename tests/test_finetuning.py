@@ -13,6 +13,7 @@ from layerwise import (
     LBFGS,
     Adam,
     Autoencoder,
+    EarlyStopping,
     KLSparsity,
     Masking,
     StackedAutoencoder,
@@ -102,7 +103,7 @@ def test_a_layer_on_top_of_frozen_ones(stack, small):
         StackedAutoencoder([*frozen, frozen[0]]).fit(X)
 
 
-@pytest.mark.parametrize(("finetune", "trained"), [("head", 0), (0, 0), (1, 1), (2, 2), (7, 2), ("all", 2)])
+@pytest.mark.parametrize(("finetune", "trained"), [("head", 0), (0, 0), (1, 1), (2, 2), ("all", 2)])
 def test_top_layers(stack, small, finetune, trained):
     classifier = StackedClassifier(FrozenEstimator(stack), finetune=finetune, solver=SHORT).fit(*small)
     changed = [
@@ -110,6 +111,11 @@ def test_top_layers(stack, small, finetune, trained):
         for layer, before in zip(classifier.network_.encoders(), weights(stack), strict=True)
     ]
     assert changed == [place >= 2 - trained for place in range(2)]
+
+
+def test_more_layers_than_there_are(stack, small):
+    with pytest.raises(ValueError, match="finetune=7 asks for more layers than there are: 2"):
+        StackedClassifier(FrozenEstimator(stack), finetune=7).fit(*small)
 
 
 def test_rows_without_labels_are_for_pretraining_only(small):
@@ -136,6 +142,36 @@ def test_names_and_missing_targets_can_mean_unlabeled(small, table):
     some = StackedRegressor(autoencoder, solver=SHORT, unlabeled=float("nan")).fit(rows, targets)
     same = StackedRegressor(FrozenEstimator(autoencoder.fit(rows)), solver=SHORT).fit(rows[1::2], targets[1::2])
     assert_array_equal(some.predict(rows), same.predict(rows))
+
+
+def test_mistakes_are_named(small):
+    X, y = small
+    for estimator, message in (
+        (Autoencoder(solver=Adam), r"solver=Adam is a class, but an object is expected: Adam\(\)"),
+        (Autoencoder(callbacks=[EarlyStopping()]), "which cannot be called"),
+        (StackedAutoencoder([True]), r"layers\[0\]=True is a bool"),
+        (StackedAutoencoder([FrozenEstimator(Ridge())]), r"layers\[0\]=FrozenEstimator"),
+        (StackedClassifier(unlabeled=[0, 1]), r"unlabeled=\[0, 1\] must be one value"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            estimator.fit(X, y)
+    with pytest.raises(ValueError, match="y=None holds no labels"):
+        StackedRegressor().fit(X, None)
+    with pytest.raises(ValueError, match=r"y holds one class only \(none\)"):
+        StackedClassifier().fit(X[:0], y[:0])
+
+
+def test_a_second_fit_forgets_the_record_of_the_first(layers, small):
+    deep = StackedAutoencoder(layers, finetune="reconstruction", solver=SHORT).fit(small[0])
+    assert hasattr(deep, "loss_")
+    assert not hasattr(deep.set_params(finetune=None).fit(small[0]), "loss_")
+
+
+def test_the_stack_of_a_classifier_is_its_own(layers, small):
+    stack = StackedAutoencoder(layers, random_state=0).fit(small[0])
+    classifier = StackedClassifier(FrozenEstimator(stack), solver=SHORT).fit(*small)
+    stack.set_params(layers=[3]).fit(small[0])
+    assert classifier.autoencoder_.transform(small[0]).shape == (300, 10)
 
 
 def test_no_labels_at_all(small):
@@ -176,8 +212,15 @@ def test_regressor_of_several_targets(table):
 def test_validation_labels_that_do_not_fit(small):
     X, y = small
     classifier = StackedClassifier(Autoencoder(5, solver=SHORT), solver=SHORT)
-    with pytest.raises(ValueError, match="X_val has 300 rows, but y_val has 0 labels"):
+    with pytest.raises(ValueError, match="y_val=None holds no labels; each of the 300 rows of X_val needs one"):
         classifier.fit(X, y, X_val=X)
+    with pytest.raises(ValueError, match="y_val is given without X_val"):
+        classifier.fit(X, y, y_val=y)
+    regressor = StackedRegressor(Autoencoder(5, solver=SHORT), solver=SHORT)
+    with pytest.raises(ValueError, match=r"y_val has shape \(300, 2\), but y has \(300,\)"):
+        regressor.fit(X, y, X_val=X, y_val=np.stack([y, y], axis=1))
+    with pytest.raises(ValueError, match="X_val contains NaN or infinity: X_val"):
+        Autoencoder(5).fit(X, X_val=np.full((2, 784), np.nan))
     with pytest.raises(ValueError, match="y_val holds 77, which is no class of y"):
         classifier.fit(X, y, X_val=X[:1], y_val=[77])
 

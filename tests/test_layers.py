@@ -11,6 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.linalg import subspace_angles
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
+from sklearn.frozen import FrozenEstimator
 
 from layerwise import (
     LBFGS,
@@ -133,6 +134,22 @@ def test_gradient_is_numeric_in_every_stage(rows):
     assert max(errors.values()) <= 1e-7
 
 
+def test_frozen_stacks_are_checked_in_float64(rows):
+    y = np.arange(9) % 3
+    for autoencoder in (Autoencoder(4, solver=LBFGS(2)), StackedAutoencoder([Autoencoder(4, solver=LBFGS(2))])):
+        frozen = FrozenEstimator(autoencoder.fit(rows))
+        before = autoencoder.transform(rows)
+        errors = check_gradient(StackedClassifier(frozen), rows, y)
+        assert list(errors) == ["head", "finetune"]
+        assert max(errors.values()) <= 1e-7
+        assert check_gradient(frozen, rows)["layer 0"] <= 1e-7
+        assert_array_equal(autoencoder.transform(rows), before)
+    with pytest.raises(ValueError, match="StackedClassifier needs y"):
+        check_gradient(StackedClassifier(), rows)
+    with pytest.raises(ValueError, match="n_coordinates=0"):
+        check_gradient(Autoencoder(), rows, n_coordinates=0)
+
+
 def test_check_finds_a_wrong_gradient(rows, monkeypatch):
     broken = ACTIVATIONS["tanh"]._replace(backward_=lambda gradient, output: gradient.mul_(1.001))
     monkeypatch.setitem(ACTIVATIONS, "tanh", broken)
@@ -208,36 +225,39 @@ def test_linear_layers_reach_the_subspace_of_pca(n_components, tied):
 @pytest.mark.parametrize("level", [0.1, 0.25, 0.5])
 def test_masking_hits_the_share_it_says(level, generator):
     x = torch.full((1000, 1000), 0.7)
-    corrupted = Masking(level).corrupt(x, generator)
+    corrupted, hit = Masking(level).corrupt(x, generator)
+    assert torch.equal(hit, corrupted == 0)
     assert (corrupted == 0).double().mean().item() == pytest.approx(level, rel=0.01)
     assert set(corrupted.unique().tolist()) == set(torch.tensor([0.0, 0.7]).tolist())
 
 
 def test_salt_and_pepper_hits_the_share_it_says(generator):
     x = torch.full((1000, 1000), 0.7)
-    corrupted = SaltAndPepper(0.2, low=-1.0, high=2.0).corrupt(x, generator)
+    corrupted, hit = SaltAndPepper(0.2, low=-1.0, high=2.0).corrupt(x, generator)
+    assert torch.equal(hit, corrupted != x)
     for value, share in ((-1.0, 0.1), (2.0, 0.1), (torch.tensor(0.7).item(), 0.8)):
         assert (corrupted == value).double().mean().item() == pytest.approx(share, rel=0.01)
 
 
 def test_gaussian_noise_has_its_spread(generator):
     x = torch.rand(1000, 1000, generator=generator, dtype=F64)
-    noise = Gaussian(0.3).corrupt(x, generator) - x
+    noise = Gaussian(0.3).corrupt(x, generator)[0] - x
     assert noise.std().item() == pytest.approx(0.3, rel=0.01)
     assert abs(noise.mean().item()) < 0.003
 
 
-@pytest.mark.parametrize("level", [0.0, 1.0])
+@pytest.mark.parametrize("level", [0.0, 1e-9, 0.99999, 0.999995, 1.0])
 def test_levels_at_the_ends(level, generator):
-    x = torch.ones(100, 7)
-    assert Masking(level).corrupt(x, generator).mean().item() == 1 - level
+    x = torch.ones(1000, 70)
+    assert Masking(level).corrupt(x, generator)[0].mean().item() == pytest.approx(1 - level, abs=1e-3)
 
 
-def test_emphasis_weighs_what_was_changed():
-    clean, corrupted = torch.tensor([[1.0, 0.0, 2.0]]), torch.tensor([[0.0, 0.0, 2.0]])
-    weights = entry_weights(Masking(emphasis=(3.0, 0.5)), corrupted, clean)
-    assert weights.tolist() == [[3.0, 0.5, 0.5]]
-    assert entry_weights(Masking(), corrupted, clean) is None
+def test_emphasis_weighs_what_was_hit():
+    """Also where the value stays: a masked 0 is to be guessed like any other masked entry."""
+    hit = torch.tensor([[True, True, False]])
+    weights = entry_weights(Masking(emphasis=(0.3, 0.7)), hit, F64)
+    assert weights.tolist() == [[0.3, 0.3, 0.7]]
+    assert entry_weights(Masking(), hit, F64) is None
 
 
 def test_target_is_the_clean_row(rows):
@@ -246,9 +266,9 @@ def test_target_is_the_clean_row(rows):
     objective = AutoencoderObjective(layer, Rows(rows, dtype=F64), seed=3)
     value, _ = objective(objective.vector.read())
     clean = torch.from_numpy(rows)
-    corrupted = Masking(0.4).corrupt(clean, torch.Generator().manual_seed(3))
-    assert (corrupted == 0).any()
-    weights = torch.where(corrupted == 0, 2.0, 1.0)
+    corrupted, hit = Masking(0.4).corrupt(clean, torch.Generator().manual_seed(3))
+    assert hit.any()
+    weights = torch.where(hit, 2.0, 1.0)
     expected = 0.5 * (weights * (layer(corrupted) - clean) ** 2).sum(dim=1).mean()
     assert value == pytest.approx(expected.item(), rel=1e-12)
     assert objective.value(objective.vector.read()) == pytest.approx(value, rel=1e-12)

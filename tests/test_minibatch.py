@@ -148,6 +148,33 @@ def test_running_mean_is_unbiased(rows):
         assert_allclose(objective.mean_activation, codes, rtol=0.2)
 
 
+def test_last_batch_does_not_outweigh_the_others():
+    """With one row in the last batch, the running mean of the codes is as near to the true one as without."""
+    generator = torch.Generator().manual_seed(0)
+    for m in (1000, 1001):
+        rows = Rows(torch.rand(m, 6, dtype=F64, generator=generator), dtype=F64)
+        objective = layer_objective(rows, sparsity=KLSparsity(0.2))
+        for _ in objective.epoch(objective.vector.read(), 100, 0):
+            pass
+        exact = objective.layer.encode(rows.take(torch.arange(m))).detach().mean(dim=0)
+        assert_allclose(objective.mean_activation, exact, atol=0.002)
+
+
+def test_batches_larger_than_the_data_are_all_of_it(rows):
+    objective = layer_objective(rows)
+    theta = objective.vector.read()
+    some = [SGD(3, batch_size=size).minimize(objective, theta).x for size in (23, 5000)]
+    assert_array_equal(*some)
+
+
+def test_more_epochs_go_on_with_their_own_schedule(rows):
+    objective = layer_objective(rows)
+    first = Adam(5, learning_rate="cosine").minimize(objective, objective.vector.read())
+    more = Adam(20, learning_rate="cosine").minimize(objective, objective.vector.read(), state=first.state)
+    assert more.n_iter == 20
+    assert (more.x - first.x).abs().max() > 1e-3
+
+
 def test_state_continues_bit_for_bit(rows):
     for solver in (SGD(6, batch_size=5), Adam(6, batch_size=5, learning_rate="cosine")):
         whole = solver.minimize(layer_objective(rows, corruption=Masking(0.3)), layer_objective(rows).vector.read())
@@ -175,6 +202,13 @@ def test_divergence_is_a_warning():
     with pytest.warns(ConvergenceWarning, match="a smaller learning_rate_init may help"):
         autoencoder.fit(X)
     assert np.isfinite(autoencoder.transform(X)).all()
+
+
+def test_overflow_is_refused():
+    X = np.random.default_rng(0).random((50, 6)) * 1e30
+    linear = Autoencoder(4, activation="identity", output_activation="identity", solver=Adam(3))
+    with pytest.raises(FloatingPointError, match="layer 0: the objective is not finite"):
+        linear.fit(X)
 
 
 def test_stops_when_the_value_no_longer_falls(rows):
@@ -263,6 +297,21 @@ def test_early_stopping_in_every_stage(digits):
         assert 1 <= len(estimator.validation_loss_curve_) <= 4
     given = StackedClassifier(stack, solver=Adam(4), random_state=0)
     assert len(given.fit(X, y, X_val=X[:50], y_val=y[:50]).validation_loss_curve_) == 4
+
+
+def test_every_stage_holds_out_the_same_rows(digits, monkeypatch):
+    positions = []
+    subset = Rows.subset
+    monkeypatch.setattr(Rows, "subset", lambda self, where: positions.append(where.tolist()) or subset(self, where))
+    stopping = EarlyStopping(0.2, patience=2)
+    layers = [Autoencoder(n, solver=Adam(1), early_stopping=stopping) for n in (20, 10)]
+    StackedAutoencoder(layers, finetune="reconstruction", solver=Adam(1), early_stopping=stopping).fit(
+        digits.X_train[:50]
+    )
+    inside, outside = positions[::2], positions[1::2]
+    assert len(inside) == 3
+    assert inside[0] == inside[1] == inside[2]
+    assert outside[0] == outside[1] == outside[2]
 
 
 def test_nothing_left_to_train_on(digits):

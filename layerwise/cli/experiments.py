@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import App
 from rich.console import Console
@@ -14,10 +14,11 @@ import layerwise
 from layerwise import plotting, runs
 from layerwise.checkpoint import atomic
 from layerwise.cli.common import Flag, Words, app, print_contents, watching
-from layerwise.comparison import Comparison, compare, mean_interval
+from layerwise.comparison import Comparison, compare
 from layerwise.corruptions import Masking
 from layerwise.data import load_labels, load_rows
 from layerwise.estimators import Autoencoder, StackedAutoencoder, StackedClassifier, check_gradient
+from layerwise.estimators._finetuning import FineTunedEstimator
 from layerwise.reproduce import EXPERIMENTS, experiment
 from layerwise.solvers import LBFGS, Adam
 
@@ -152,7 +153,8 @@ def compare_command(
     test_data: Path,
     test_labels: Path,
     model: Path | None = None,
-    budgets: Annotated[list[int], Words] = [100, 1000],  # noqa: B006 - never changed
+    budgets: Annotated[list[int | Literal["all"]], Words] = [100, 1000],  # noqa: B006 - never changed
+    finetune: Annotated[list[Literal["head", "all"]], Words] = ["head", "all"],  # noqa: B006 - never changed
     seeds: int = 5,
     seed: int = 0,
     out: Path = Path("runs/compare"),
@@ -175,7 +177,9 @@ def compare_command(
     model
         Folder of a trained classifier, to take its recipe; without it, two denoising layers of 500 units.
     budgets
-        Numbers of labelled rows for fine-tuning.
+        Numbers of labelled rows for fine-tuning; all takes all.
+    finetune
+        What labels train: the head, the whole network, or each in turn.
     seeds
         How many runs of each, with other initial weights and other labelled rows.
     seed
@@ -190,26 +194,23 @@ def compare_command(
         raise ValueError(f"{model} is no classifier but a {type(classifier).__name__}; train one with fit --labels")
     X, X_test = load_rows(data).X, load_rows(test_data).X
     y, y_test = load_labels(labels), load_labels(test_labels)
-    for rows, names, rows_file, names_file in ((X, y, data, labels), (X_test, y_test, test_data, test_labels)):
-        if len(rows) != len(names):
-            raise ValueError(f"{rows_file} has {len(rows)} rows, but {names_file} has {len(names)} labels")
     with atomic(out, overwrite=overwrite) as staging, watching() as progress:
         classifier.set_params(callbacks=[progress])
         comparison = compare(
-            classifier, X, y, X_test, y_test, budgets=budgets, n_seeds=seeds, seed=seed, announce=print
+            classifier,
+            X,
+            y,
+            X_test,
+            y_test,
+            budgets=budgets,
+            depths=finetune,
+            n_seeds=seeds,
+            seed=seed,
+            announce=print,
         )
         staging.mkdir()
         (staging / "comparison.json").write_text(json.dumps(comparison.as_dict(), indent=2) + "\n", encoding="utf-8")
-        runs.save_picture(
-            plotting.plot_comparison(
-                comparison.budgets,
-                {
-                    "with pre-training": mean_interval(comparison.pretrained),
-                    "without": mean_interval(comparison.control),
-                },
-            ),
-            staging / "comparison.png",
-        )
+        runs.save_picture(plotting.plot_comparison(comparison.budgets, comparison.series()), staging / "comparison.png")
     Console().print(_comparison_table(comparison))
     print_contents(out)
 
@@ -231,11 +232,13 @@ def check_gradient_command(model: Path, data: Path, *, labels: Path | None = Non
     n_rows
         How many rows to take, from the first.
     """
+    if n_rows < 1:
+        raise ValueError(f"n_rows={n_rows} leaves nothing to check with; give at least 1")
     X = load_rows(data).X[:n_rows]
     y = None if labels is None else load_labels(labels)[:n_rows]
     estimator = layerwise.load(model)
-    if isinstance(estimator, StackedClassifier) and y is None:
-        raise ValueError(f"{model} is a classifier; give labels with --labels")
+    if isinstance(estimator, FineTunedEstimator) and y is None:
+        raise ValueError(f"{model} is a {type(estimator).__name__}; give labels with --labels")
     for stage, error in check_gradient(estimator, X, y).items():
         print(f"{stage}: |gradient - numeric| / |numeric| = {error:.1e}")
 
@@ -249,19 +252,20 @@ def _default_classifier() -> StackedClassifier:
         corruption=Masking(0.25),
         solver=Adam(15, learning_rate="cosine"),
     )
-    return StackedClassifier(StackedAutoencoder([layer, layer]), solver=LBFGS(200))
+    return StackedClassifier(StackedAutoencoder([layer, layer]), alpha=1e-3, solver=LBFGS(200))
 
 
 def _comparison_table(comparison: Comparison) -> Table:
-    table = Table("labels", "with pre-training", "without", "gain, 95 % interval", "", title="Test accuracy")
-    intervals = zip(
-        comparison.budgets,
-        mean_interval(comparison.pretrained),
-        mean_interval(comparison.control),
-        comparison.gains(),
-        strict=True,
-    )
-    for place, (budget, pretrained, control, (gain, low, high)) in enumerate(intervals):
-        interval = f"{100 * gain:+.2f} [{100 * low:+.2f}, {100 * high:+.2f}]"
-        table.add_row(f"{budget:,}", f"{pretrained[0]:.2%}", f"{control[0]:.2%}", interval, comparison.verdict(place))
+    table = Table("labels", "fine-tuned", "pre-trained", "not", "gain, 95 % interval", "", title="Test accuracy")
+    for row in comparison.rows():
+        gain, low, high = (100 * end for end in row["gain"])
+        table.add_row(
+            f"{row['budget']:,}",
+            str(row["finetune"]),
+            f"{row['pretrained']:.2%}",
+            f"{row['control']:.2%}",
+            f"{gain:+.2f} [{low:+.2f}, {high:+.2f}]",
+            row["verdict"],
+            end_section=row["finetune"] == "best",
+        )
     return table

@@ -12,6 +12,7 @@ from layerwise.checkpoint import atomic
 from layerwise.cli.common import Flag, app
 from layerwise.data import load_labels, load_rows
 from layerwise.estimators import StackedClassifier
+from layerwise.estimators._finetuning import FineTunedEstimator
 
 
 @app.command
@@ -87,8 +88,8 @@ def evaluate(model: Path, data: Path, *, labels: Path | None = None, device: str
     X = load_rows(data).X
     if labels is None:
         estimator = layerwise.load(model, device=device)
-        if isinstance(estimator, StackedClassifier):
-            raise ValueError(f"{model} is a classifier; give the true labels with --labels")
+        if isinstance(estimator, FineTunedEstimator):
+            raise ValueError(f"{model} is a {type(estimator).__name__}; give the true labels with --labels")
         print(f"reconstruction error 1/(2m) sum |x^ - x|^2: {-estimator.score(X):.6g} on {len(X)} rows")
         return
     classifier, y = _load_classifier(model, device), load_labels(labels)

@@ -65,7 +65,7 @@ def fit(
     sparsity_target: float | None = None,
     sparsity_weight: float | None = None,
     corruption: Literal["masking", "gaussian", "salt_and_pepper"] | None = None,
-    corruption_level: float = 0.25,
+    corruption_level: float | None = None,
     contraction: float = 0.0,
     solver: Literal["lbfgs", "sgd", "adam"] = "lbfgs",
     max_iter: int | None = None,
@@ -74,7 +74,7 @@ def fit(
     learning_rate: Literal["constant", "linear", "cosine"] | None = None,
     validation_fraction: float | None = None,
     finetune: str | None = None,
-    head_alpha: float = 1e-4,
+    head_alpha: float | None = None,
     unlabeled: str | None = None,
     random_state: int | None = None,
     dtype: Literal["float32", "float64"] = "float32",
@@ -115,7 +115,7 @@ def fit(
     corruption
         Noise on the input in training; off if not given.
     corruption_level
-        Share of the entries that are hit; of gaussian noise, its standard deviation.
+        Share of the entries that are hit; of gaussian noise, its standard deviation. 0.25 if not given.
     contraction
         Factor of the penalty of the encoder's Jacobian.
     solver
@@ -134,7 +134,7 @@ def fit(
         With labels: all, head, or a number of layers from the top; all if not given. Without: reconstruction trains the
         layers together in the end.
     head_alpha
-        Weight decay of the head.
+        Weight decay of the head; 0.0001 if not given.
     unlabeled
         The label of rows that have none; only pre-training uses them.
     random_state
@@ -148,8 +148,11 @@ def fit(
     """
     table = load_rows(data)
     y = None if labels is None else load_labels(labels)
-    if y is None and unlabeled is not None:
-        raise ValueError(f"unlabeled={unlabeled} names a label, but there are no --labels")
+    for flag, value in _given(unlabeled=unlabeled, head_alpha=head_alpha).items():
+        if y is None:
+            raise ValueError(f"{flag}={value} has no meaning without labels; give them with --labels")
+    if corruption is None and corruption_level is not None:
+        raise ValueError(f"corruption_level={corruption_level:g} has no meaning without --corruption")
     minimiser = _make_solver(
         solver,
         _given(
@@ -164,7 +167,9 @@ def fit(
         tied=tied,
         alpha=alpha,
         sparsity=_make_sparsity(sparsity, sparsity_target, sparsity_weight),
-        corruption=None if corruption is None else CORRUPTIONS[corruption](corruption_level),
+        corruption=None
+        if corruption is None
+        else CORRUPTIONS[corruption](0.25 if corruption_level is None else corruption_level),
         contraction=contraction,
         solver=minimiser,
         early_stopping=stopping,
@@ -185,7 +190,7 @@ def fit(
         estimator = StackedClassifier(
             stack,
             finetune=int(finetune) if finetune and finetune.isdecimal() else finetune or "all",
-            alpha=head_alpha,
+            alpha=1e-4 if head_alpha is None else head_alpha,
             solver=minimiser,
             early_stopping=stopping,
             unlabeled=None if unlabeled is None else _as_label(unlabeled, y),
@@ -215,9 +220,12 @@ def _make_solver(name: str, flags: dict[str, Any]) -> Solver:
 def _as_label(text: str, y: np.ndarray) -> Any:
     """Return a label in the type of the others."""
     try:
-        return np.array([text]).astype(y.dtype)[0]
+        label = text if y.dtype.kind == "U" else np.array([text]).astype(y.dtype)[0]
     except (ValueError, OverflowError):
         raise ValueError(f"unlabeled={text!r} is no label of type {y.dtype}, which the labels have") from None
+    if not (y == label).any():
+        raise ValueError(f"unlabeled={text!r} stands nowhere in the labels")
+    return label
 
 
 def _make_sparsity(kind: str | None, target: float | None, weight: float | None) -> Sparsity | None:

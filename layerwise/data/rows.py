@@ -104,8 +104,17 @@ class Rows:
         """Return the rows at these positions as rows, copied in their own type."""
         return Rows(self._values[positions], dtype=self.dtype, device=self.device)
 
-    def range(self) -> tuple[float, float]:
+    def range(self, name: str = "X") -> tuple[float, float]:
         """Return the smallest and the largest value, in the scale of the blocks.
+
+        Parameters
+        ----------
+        name : str, default="X"
+            What the error calls the rows.
+
+        Returns
+        -------
+        lowest, highest : float
 
         Raises
         ------
@@ -117,10 +126,10 @@ class Rows:
             low, high = (bound.item() for bound in block.aminmax())
             if not (np.isfinite(low) and np.isfinite(high)):
                 row, column = torch.nonzero(~torch.isfinite(block))[0].tolist()
-                name = "NaN" if torch.isnan(block[row, column]) else "infinity"
+                found = "NaN" if torch.isnan(block[row, column]) else "infinity"
                 raise ValueError(
-                    f"X contains NaN or infinity: X[{place.start + row}, {column}] is {name}; remove such rows, "
-                    f"or fill them in, for example with sklearn.impute.SimpleImputer"
+                    f"{name} contains NaN or infinity: {name}[{place.start + row}, {column}] is {found}; remove such "
+                    f"rows, or fill them in, for example with sklearn.impute.SimpleImputer"
                 )
             lowest, highest = min(lowest, low), max(highest, high)
         return lowest, highest

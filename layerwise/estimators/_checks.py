@@ -12,7 +12,7 @@ import torch
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import _num_samples, validate_data
 
 from layerwise.activations import get_activation
 from layerwise.callbacks import Callback, call_all
@@ -21,6 +21,8 @@ from layerwise.data.rows import Rows
 from layerwise.solvers import SOLVERS, Solver, Status
 from layerwise.stages import Stage, Training
 
+# What of a stage becomes a fitted attribute.
+RECORD = ("loss", "loss_curve", "validation_loss_curve", "n_iter", "n_evaluations", "converged")
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -32,37 +34,42 @@ def check_rows(
     device: str,
     reset: bool = False,
     output_activation: str | None = None,
+    name: str = "X",
 ) -> Rows:
     """Return ``X`` as rows for this estimator; uint8 and floats keep their type.
 
     All values must be finite and, where an output activation is named, in its range.
     """
     if isinstance(X, torch.Tensor):  # scikit-learn would not see that it is uint8
-        X = X.numpy(force=True)
+        X = (X.float() if X.dtype == torch.bfloat16 else X).numpy(force=True)
     X = validate_data(estimator, X, reset=reset, dtype=[np.float64, np.float32, np.uint8], ensure_all_finite=False)
     rows = Rows(X, dtype=DTYPES[dtype], device=check_device(device))
-    low, high = rows.range()
+    low, high = rows.range(name)
     if output_activation is not None:
         reach = get_activation(output_activation)
         if low < reach.low or high > reach.high:
             raise ValueError(
-                f"X holds values from {low:g} to {high:g}, but output_activation={output_activation!r} reaches only "
-                f"{reach.low:g} to {reach.high:g}; scale the columns, for example with "
+                f"{name} holds values from {low:g} to {high:g}, but output_activation={output_activation!r} reaches "
+                f"only {reach.low:g} to {reach.high:g}; scale the columns, for example with "
                 f"sklearn.preprocessing.MinMaxScaler"
             )
     return rows
 
 
-def check_training_rows(estimator: BaseEstimator, X: Any, output_activation: str, *, reset: bool = False) -> Rows:
-    """Return ``X`` as rows to train a transformer with, or to validate it."""
-    return check_rows(
-        estimator, X, dtype=estimator.dtype, device=estimator.device, reset=reset, output_activation=output_activation
-    )
+def check_training_rows(
+    estimator: BaseEstimator, X: Any, X_val: Any, output_activation: str
+) -> tuple[Rows, Rows | None]:
+    """Return ``X`` as rows to train a transformer with, and ``X_val`` as rows to validate it, if there are such."""
+    common = {"dtype": estimator.dtype, "device": estimator.device, "output_activation": output_activation}
+    rows = check_rows(estimator, X, **common, reset=True)
+    return rows, None if X_val is None else check_rows(estimator, X_val, **common, name="X_val")
 
 
 def check_same_length(X: Any, y: Any, X_name: str, y_name: str) -> None:
     """Refuse labels that are not as many as the rows."""
-    n_rows = X.shape[0] if hasattr(X, "shape") else len(X)
+    n_rows = _num_samples(X)
+    if np.ndim(y) == 0:
+        raise ValueError(f"{y_name}={y!r} holds no labels; each of the {n_rows} rows of {X_name} needs one")
     if len(y) != n_rows:
         raise ValueError(f"{X_name} has {n_rows} rows, but {y_name} has {len(y)} labels; each row needs one")
 
@@ -89,9 +96,17 @@ def check_solver(solver: Solver | str) -> Solver:
     """Return the solver, checked; a name stands for the default object."""
     if isinstance(solver, str):
         return SOLVERS[solver]()
+    if isinstance(solver, type):
+        raise ValueError(f"solver={solver.__name__} is a class, but an object is expected: {solver.__name__}()")
     if hasattr(solver, "_parameter_constraints"):
         solver._validate_params()
     return solver
+
+
+def check_part(part: BaseEstimator | None) -> None:
+    """Refuse a penalty or an early stopping with wrong parameters."""
+    if part is not None:
+        part._validate_params()
 
 
 def check_corruption(corruption: Corruption) -> None:
@@ -108,18 +123,30 @@ def check_corruption(corruption: Corruption) -> None:
 def make_training(random_state: Any, callbacks: Sequence[Callback] | None, cache_size: float) -> Training:
     """Return what the stages of a fit share."""
     seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
-    generator = torch.Generator().manual_seed(int(seed))
-    return Training(callback=call_all(callbacks), generator=generator, cache_bytes=int(cache_size * 1e6))
+    for callback in callbacks or ():
+        if not callable(callback):
+            raise ValueError(
+                f"callbacks holds {callback!r}, which cannot be called; a callback takes a Step (early stopping has a "
+                f"parameter of its own, early_stopping)"
+            )
+    return Training(
+        callback=call_all(callbacks),
+        generator=torch.Generator().manual_seed(int(seed)),
+        split_seed=int(seed),
+        cache_bytes=int(cache_size * 1e6),
+    )
 
 
 def keep_record(estimator: BaseEstimator, stage: Stage) -> None:
     """Set the fitted attributes that tell how a stage went."""
-    estimator.loss_ = stage.loss
-    estimator.loss_curve_ = stage.loss_curve
-    estimator.validation_loss_curve_ = stage.validation_loss_curve
-    estimator.n_iter_ = stage.n_iter
-    estimator.n_evaluations_ = stage.n_evaluations
-    estimator.converged_ = stage.status.converged
+    for name in RECORD:
+        setattr(estimator, f"{name}_", getattr(stage, name))
+
+
+def forget_record(estimator: BaseEstimator) -> None:
+    """Remove those attributes, where an earlier fit left them."""
+    for name in RECORD:
+        vars(estimator).pop(f"{name}_", None)
 
 
 def warn_unless_converged(estimator: BaseEstimator, stages: Sequence[Stage]) -> None:
@@ -127,8 +154,10 @@ def warn_unless_converged(estimator: BaseEstimator, stages: Sequence[Stage]) -> 
     unfinished = [stage for stage in stages if stage.status in (Status.MAX_ITER, Status.DIVERGED)]
     if unfinished:
         reasons = "; ".join(f"{stage.name} {_reason(stage)}" for stage in unfinished)
+        diverged = any(stage.status is Status.DIVERGED for stage in unfinished)
+        remedy = "Lower learning_rate_init" if diverged else "Raise max_iter of the solver, or its tol"
         warnings.warn(
-            f"{type(estimator).__name__} did not converge: {reasons}. Raise max_iter of the solver, or its tol.",
+            f"{type(estimator).__name__} did not converge: {reasons}. {remedy}.",
             ConvergenceWarning,
             stacklevel=3,
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 import copy
-import math
 from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -21,6 +20,7 @@ from layerwise.callbacks import Callback, EarlyStopping
 from layerwise.data.rows import Rows
 from layerwise.estimators._checks import (
     DTYPES,
+    check_part,
     check_rows,
     check_solver,
     keep_record,
@@ -102,8 +102,11 @@ class FineTunedEstimator(BaseEstimator, abc.ABC):
         template = self._template()
         solver = check_solver(self.solver)
         rows = check_rows(self, X, dtype=template.dtype, device=template.device, reset=True)
-        if self.early_stopping is not None:
-            self.early_stopping._validate_params()
+        check_part(self.early_stopping)
+        n_layers = len(template.layers) if isinstance(template, StackedAutoencoder) else 1
+        depth = _DEPTHS.get(self.finetune, self.finetune)
+        if depth is not None and depth > n_layers:
+            raise ValueError(f"finetune={depth} asks for more layers than there are: {n_layers}; 'all' trains all")
         X_val = None if validation is None else validation[0]
         held_out = None if validation is None else (self._check_rows_for(template, X_val), validation[1])
         self.autoencoder_ = self._pretrain(template, X, X_val)
@@ -119,7 +122,7 @@ class FineTunedEstimator(BaseEstimator, abc.ABC):
             targets,
             solver,
             loss,
-            depth=_DEPTHS.get(self.finetune, self.finetune),
+            depth=depth,
             alpha=self.alpha,
             early_stopping=self.early_stopping,
             validation=held_out,
@@ -165,7 +168,7 @@ class FineTunedEstimator(BaseEstimator, abc.ABC):
                     f"X has {self.n_features_in_} features, but the frozen autoencoder was fitted with "
                     f"{template.n_features_in_}"
                 )
-            return template
+            return copy.deepcopy(template)
         autoencoder = clone(template)
         if self.callbacks is not None:
             autoencoder.set_params(callbacks=self.callbacks)
@@ -201,11 +204,11 @@ def find_labelled(y: np.ndarray, unlabeled: Any) -> np.ndarray:
     """
     if unlabeled is None:
         return np.ones(len(y), dtype=bool)
-    if isinstance(unlabeled, float) and math.isnan(unlabeled):
-        missing = np.isnan(y)
-    else:
-        missing = np.asarray(y == unlabeled)
+    if np.ndim(unlabeled) != 0:
+        raise ValueError(f"unlabeled={unlabeled!r} must be one value, which stands in y where there is no label")
+    # NaN is what differs from itself.
+    missing = np.asarray(y != y if unlabeled != unlabeled else y == unlabeled)
     labelled = ~(missing if missing.ndim == 1 else missing.any(axis=1))
     if not labelled.any():
         raise ValueError(f"y holds no labels: all {len(y)} are unlabeled={unlabeled!r}, but fine-tuning needs some")
-    return labelled
+    return np.asarray(labelled)

@@ -18,6 +18,7 @@ from layerwise.corruptions import Corruption, Gaussian, Masking, SaltAndPepper
 from layerwise.estimators._checks import (
     DTYPES,
     check_corruption,
+    check_part,
     check_solver,
     check_training_rows,
     keep_record,
@@ -85,7 +86,8 @@ class Autoencoder(CodingMixin, BaseEstimator):
     components_ : ndarray of shape (n_hidden, n_features_in_)
         Encoder weights by unit.
     mean_activations_ : ndarray of shape (n_hidden,)
-        Of every unit over the training rows.
+        Of every unit over the training rows, corrupted if they were. With KL sparsity as shares of the activation's
+        range, which are (1 + h) / 2 for tanh.
     loss_ : float
         The objective at the end.
     loss_curve_ : list of float
@@ -203,8 +205,7 @@ class Autoencoder(CodingMixin, BaseEstimator):
             If the objective overflows at the initial weights.
         """
         self._check_parameters()
-        rows = check_training_rows(self, X, self.output_activation, reset=True)
-        validation = None if X_val is None else check_training_rows(self, X_val, self.output_activation)
+        rows, validation = check_training_rows(self, X, X_val, self.output_activation)
         training = make_training(self.random_state, self.callbacks, self.cache_size)
         layer = self._build(rows.n_features, training.generator).to(rows.device)
         stages = stacking.pretrain(
@@ -232,9 +233,8 @@ class Autoencoder(CodingMixin, BaseEstimator):
     def _check_parameters(self) -> None:
         self._validate_params()
         check_solver(self.solver)
-        for part in (self.sparsity, self.early_stopping):
-            if part is not None:
-                part._validate_params()
+        check_part(self.sparsity)
+        check_part(self.early_stopping)
         if self.corruption is not None:
             check_corruption(self.corruption)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from typing import Any
 
@@ -49,6 +50,12 @@ def check_gradient(
     >>> list(errors), errors["layer 0"] < 1e-7
     (['layer 0'], True)
     """
+    if n_coordinates < 1:
+        raise ValueError(f"n_coordinates={n_coordinates} leaves nothing to compare; give at least 1")
+    if isinstance(estimator, FrozenEstimator):
+        estimator = estimator.estimator
+    if isinstance(estimator, FineTunedEstimator) and y is None:
+        raise ValueError(f"{type(estimator).__name__} needs y to be checked: one label a row of X")
     check, history = GradientCheck(n_coordinates, seed=random_state), History()
     estimator = _with_solver(estimator, check).set_params(callbacks=[history], random_state=random_state)
     with warnings.catch_warnings():
@@ -58,10 +65,19 @@ def check_gradient(
     return dict(zip(stages, check.errors, strict=True))
 
 
+def _to_float64(estimator: Any) -> Any:
+    """Let a fitted stack or layer compute in float64."""
+    for each in (estimator, *getattr(estimator, "layers_", ())):
+        each.dtype = "float64"
+    for module in estimator._modules():
+        module.double()
+    return estimator
+
+
 def _with_solver(estimator: BaseEstimator, solver: GradientCheck) -> Any:
     """Return a clone that computes in float64 and has this very solver in every stage."""
     if isinstance(estimator, FrozenEstimator):
-        return estimator
+        return FrozenEstimator(_to_float64(copy.deepcopy(estimator.estimator)))
     estimator = clone(estimator).set_params(early_stopping=None)
     if isinstance(estimator, FineTunedEstimator):
         estimator.autoencoder = _with_solver(estimator.autoencoder or StackedAutoencoder(), solver)

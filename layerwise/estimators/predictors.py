@@ -109,17 +109,20 @@ class StackedClassifier(ClassifierMixin, FineTunedEstimator):
             If an objective overflows at its starting point.
         """
         self._validate_params()
-        y = column_or_1d(y, warn=True)
         check_same_length(X, y, "X", "y")
+        y = column_or_1d(y, warn=True)
         labelled = find_labelled(y, self.unlabeled)
         check_classification_targets(y[labelled])
         self.classes_, indices = np.unique(y[labelled], return_inverse=True)
         if len(self.classes_) < 2:
-            raise ValueError(f"y holds one class only ({self.classes_[0]!r}), but a classifier needs at least two")
+            found = ", ".join(map(str, self.classes_)) or "none"
+            raise ValueError(f"y holds one class only ({found}), but a classifier needs at least two")
         validation = None
+        if X_val is None and y_val is not None:
+            raise ValueError("y_val is given without X_val, the rows that it belongs to")
         if X_val is not None:
-            y_val = column_or_1d([] if y_val is None else y_val)
             check_same_length(X_val, y_val, "X_val", "y_val")
+            y_val = column_or_1d(y_val)
             unknown = np.setdiff1d(y_val, self.classes_)
             if len(unknown):
                 classes = ", ".join(map(str, self.classes_))
@@ -253,15 +256,19 @@ class StackedRegressor(RegressorMixin, FineTunedEstimator):
             If an objective overflows at its starting point.
         """
         self._validate_params()
-        y = np.asarray(y)
         check_same_length(X, y, "X", "y")
+        y = np.asarray(y)
         labelled = find_labelled(y, self.unlabeled)
         targets = self._check_targets(y[labelled], "y")
         self.n_outputs_ = None if y.ndim == 1 else y.shape[1]
         validation = None
+        if X_val is None and y_val is not None:
+            raise ValueError("y_val is given without X_val, the rows that it belongs to")
         if X_val is not None:
-            y_val = np.asarray([] if y_val is None else y_val)
             check_same_length(X_val, y_val, "X_val", "y_val")
+            y_val = np.asarray(y_val)
+            if y_val.shape[1:] != y.shape[1:]:
+                raise ValueError(f"y_val has shape {y_val.shape}, but y has {y.shape}; they must have the same columns")
             validation = (X_val, self._check_targets(y_val, "y_val"))
         self._fit(X, targets, labelled, squared_error, validation)
         return self

@@ -20,8 +20,10 @@ from layerwise.callbacks import Callback, EarlyStopping
 from layerwise.data.rows import Rows
 from layerwise.estimators._checks import (
     DTYPES,
+    check_part,
     check_solver,
     check_training_rows,
+    forget_record,
     keep_record,
     make_training,
     warn_unless_converged,
@@ -161,8 +163,7 @@ class StackedAutoencoder(CodingMixin, BaseEstimator):
         """
         layers = self._check_layers()
         output_activation = layers[0].output_activation
-        rows = check_training_rows(self, X, output_activation, reset=True)
-        validation = None if X_val is None else check_training_rows(self, X_val, output_activation)
+        rows, validation = check_training_rows(self, X, X_val, output_activation)
         training = make_training(self.random_state, self.callbacks, self.cache_size)
         widths = [rows.n_features, *(layer.n_hidden for layer in layers[:-1])]
         modules = [
@@ -182,6 +183,7 @@ class StackedAutoencoder(CodingMixin, BaseEstimator):
         for layer, stage in zip(new, stages, strict=True):
             layer._keep(stage)
         self.layers_ = layers
+        forget_record(self)
         if self.finetune is not None:
             stages += self._finetune(rows, validation, training)
         warn_unless_converged(self, stages)
@@ -212,19 +214,19 @@ class StackedAutoencoder(CodingMixin, BaseEstimator):
 
     def recipes(self) -> list[Autoencoder | FrozenEstimator]:
         """Return ``layers`` with an autoencoder in place of every number."""
-        return [Autoencoder(layer) if isinstance(layer, Integral) else layer for layer in self.layers]
+        numbers = [isinstance(layer, Integral) and not isinstance(layer, bool) for layer in self.layers]
+        return [Autoencoder(layer) if number else layer for layer, number in zip(self.layers, numbers, strict=True)]
 
     def _check_layers(self) -> list[Autoencoder]:
         """Return an unfitted clone of every layer, or a copy of a frozen one, with its parameters checked."""
         self._validate_params()
         check_solver(self.solver)
-        if self.early_stopping is not None:
-            self.early_stopping._validate_params()
+        check_part(self.early_stopping)
         if len(self.layers) == 0:
             raise ValueError("layers=[] is empty, but a stack needs at least one layer, for example [200]")
         layers = []
         for index, layer in enumerate(self.recipes()):
-            if isinstance(layer, FrozenEstimator):
+            if isinstance(layer, FrozenEstimator) and isinstance(layer.estimator, Autoencoder):
                 layer = copy.deepcopy(layer.estimator)
                 check_is_fitted(layer)
             elif isinstance(layer, Autoencoder):

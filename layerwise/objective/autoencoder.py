@@ -105,9 +105,11 @@ class AutoencoderObjective(Objective):
         # The two widest matrices are made once: memory taken anew for every chunk costs page faults.
         wide = torch.empty(2, self.chunk_rows, self.rows.n_features, dtype=self.dtype, device=self.rows.device)
         for place, clean in self.rows.blocks(self.chunk_rows):
-            x = self._corrupt_chunk(place, clean)
+            x, weight = self._corrupt_chunk(place, clean)
             h = self._encode(x) if self._codes is None else self._codes[place]
-            for name, part in self._backpropagate(x, clean, h, mean_gradient, gradient, wide[:, : len(x)]).items():
+            for name, part in self._backpropagate(
+                x, clean, weight, h, mean_gradient, gradient, wide[:, : len(x)]
+            ).items():
                 parts[name] = parts.get(name, 0) + part
         gradient /= len(self.rows)
         decay = self._add_decay(theta, gradient)
@@ -122,10 +124,10 @@ class AutoencoderObjective(Objective):
         total = torch.zeros_like(self.mean_activation)
         parts: dict[str, Tensor] = {}
         for place, clean in self.rows.blocks(self.chunk_rows):
-            x = self._corrupt_chunk(place, clean)
+            x, weight = self._corrupt_chunk(place, clean)
             h = self._encode(x)
             total += h.sum(dim=0)
-            for name, part in (self._reconstruct(x, clean, h)[0] | self._code_penalties(h)).items():
+            for name, part in (self._reconstruct(clean, weight, h)[0] | self._code_penalties(h)).items():
                 parts[name] = parts.get(name, 0) + part
         self.mean_activation = self._in_range(total / len(self.rows))
         sparsity, _ = self._mean_penalty(self.mean_activation)
@@ -134,24 +136,29 @@ class AutoencoderObjective(Objective):
         return sum(self.parts.values())
 
     @torch.no_grad()
-    def batch(self, positions: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    def batch(self, positions: Tensor, share: float) -> tuple[dict[str, Tensor], Tensor]:
         """Return the terms, decay left out, and their gradient, over the rows at these positions; at the parameters."""
         clean = self.rows.take(positions)
-        x = self._corrupt(clean)
+        x, weight = self._corrupt(clean)
         h = self._encode(x)
-        self.mean_activation = self._in_range(self._update_running_mean(h))
+        self.mean_activation = self._in_range(self._update_running_mean(h, share))
         sparsity, mean_gradient = self._mean_penalty(self.mean_activation)
         gradient = torch.zeros(sum(p.numel() for p in self.vector.parameters), dtype=self.dtype, device=h.device)
-        parts = self._backpropagate(x, clean, h, mean_gradient, gradient)
+        parts = self._backpropagate(x, clean, weight, h, mean_gradient, gradient)
         return {name: part / len(h) for name, part in parts.items()} | sparsity, gradient.div_(len(h))
 
-    def _corrupt_chunk(self, place: slice, clean: Tensor) -> Tensor:
+    def _corrupt_chunk(self, place: slice, clean: Tensor) -> tuple[Tensor, Tensor | None]:
         """Corrupt a chunk as in every other evaluation."""
         self._generator.manual_seed(self.seed + place.start)
         return self._corrupt(clean)
 
-    def _corrupt(self, clean: Tensor) -> Tensor:
-        return clean if self.layer.corruption is None else self.layer.corruption.corrupt(clean, self._generator)
+    def _corrupt(self, clean: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the input for clean rows, and the weights of its entries in the loss."""
+        corruption = self.layer.corruption
+        if corruption is None:
+            return clean, None
+        x, hit = corruption.corrupt(clean, self._generator)
+        return x, entry_weights(corruption, hit, self.dtype)
 
     def _encode(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         h = torch.addmm(self.layer.encoder_bias, x, self.layer.encoder_weight.T, out=out)
@@ -164,14 +171,14 @@ class AutoencoderObjective(Objective):
         total = torch.zeros_like(self.mean_activation)
         for place, clean in self.rows.blocks(self.chunk_rows):
             out = None if self._codes is None else self._codes[place]
-            total += self._encode(self._corrupt_chunk(place, clean), out).sum(dim=0)
+            total += self._encode(self._corrupt_chunk(place, clean)[0], out).sum(dim=0)
         return self._in_range(total / len(self.rows))
 
-    def _update_running_mean(self, h: Tensor) -> Tensor:
-        """Take a batch into the running mean of the codes, and return that."""
-        weight = 1 - _DECAY_OF_THE_PAST
-        self._running_mean.mul_(_DECAY_OF_THE_PAST).add_(h.mean(dim=0), alpha=weight)
-        self._running_weight = _DECAY_OF_THE_PAST * self._running_weight + weight
+    def _update_running_mean(self, h: Tensor, share: float) -> Tensor:
+        """Take a batch, of this share of a full one, into the running mean of the codes, and return that."""
+        past = _DECAY_OF_THE_PAST**share
+        self._running_mean.mul_(past).add_(h.mean(dim=0), alpha=1 - past)
+        self._running_weight = past * self._running_weight + 1 - past
         return self._running_mean / self._running_weight
 
     def _in_range(self, mean: Tensor) -> Tensor:
@@ -205,13 +212,12 @@ class AutoencoderObjective(Objective):
         return penalties
 
     def _reconstruct(
-        self, x: Tensor, clean: Tensor, h: Tensor, wide: Tensor | None = None
+        self, clean: Tensor, weight: Tensor | None, h: Tensor, wide: Tensor | None = None
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Return the loss of the reconstructions, summed over rows, and its gradient by W2 h + b2."""
         layer = self.layer
         z_out, out = (None, None) if wide is None else wide
         z = torch.addmm(layer.decoder_bias, h, layer.decoder_matrix.T, out=z_out)
-        weight = None if layer.corruption is None else entry_weights(layer.corruption, x, clean)
         value, delta = layer.reconstruction_loss(z, clean, weight=weight, out=out)
         return {"reconstruction": value}, delta
 
@@ -219,6 +225,7 @@ class AutoencoderObjective(Objective):
         self,
         x: Tensor,
         clean: Tensor,
+        weight: Tensor | None,
         h: Tensor,
         mean_gradient: Tensor | None,
         gradient: Tensor,
@@ -228,7 +235,7 @@ class AutoencoderObjective(Objective):
         layer = self.layer
         encoder_weight, encoder_bias, *own, decoder_bias = self.vector.views(gradient)
         decoder_weight = own[0] if own else encoder_weight.T
-        parts, delta = self._reconstruct(x, clean, h, wide)
+        parts, delta = self._reconstruct(clean, weight, h, wide)
         _add_product(decoder_weight, delta, h)
         decoder_bias += delta.sum(dim=0)
 

@@ -110,8 +110,11 @@ class Objective(abc.ABC):
         """Return the value alone, in less time; sets ``parts`` and ``mean_activation`` too."""
 
     @abc.abstractmethod
-    def batch(self, positions: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """Return the terms, decay left out, and their gradient, over the rows at these positions; at the parameters."""
+    def batch(self, positions: Tensor, share: float) -> tuple[dict[str, Tensor], Tensor]:
+        """Return the terms, decay left out, and their gradient, over the rows at these positions; at the parameters.
+
+        ``share`` is how many rows they are, as a share of a full batch.
+        """
 
     def epoch(self, theta: Tensor, batch_size: int, number: int) -> Iterator[tuple[Tensor, Tensor, int]]:
         """Go once through all rows in random order, batch by batch.
@@ -137,8 +140,9 @@ class Objective(abc.ABC):
         self._generator.manual_seed(self.seed + number)
         order = torch.randperm(len(self.rows), generator=self._generator, device=self.rows.device)
         totals: dict[str, Tensor] = {}
-        for positions in order.split(batch_size):
-            parts, gradient = self.batch(positions)
+        full = min(batch_size, len(self.rows))
+        for positions in order.split(full):
+            parts, gradient = self.batch(positions, len(positions) / full)
             parts["decay"] = self._add_decay(theta, gradient)
             for name, part in parts.items():
                 totals[name] = totals.get(name, 0) + part * len(positions)
@@ -157,5 +161,6 @@ class Objective(abc.ABC):
 
 def default_chunk_rows(rows: AnyRows, *widths: int) -> int:
     """Return how many rows a chunk of a computation with matrices of these widths should have."""
-    widest = max(rows.n_features, *widths, 1)
+    # Layers that are not named may be wider than a narrow table.
+    widest = max(rows.n_features, *widths, 256)
     return max(64, _CHUNK_VALUES["cuda" if rows.device.type == "cuda" else "cpu"] // widest)

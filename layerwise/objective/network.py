@@ -109,7 +109,7 @@ class NetworkObjective(Objective):
         self.parts = {self.name: loss, "decay": self._add_decay(theta).item()}
         return sum(self.parts.values())
 
-    def batch(self, positions: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    def batch(self, positions: Tensor, share: float) -> tuple[dict[str, Tensor], Tensor]:
         """Return the loss and its gradient, decay left out, over the rows at these positions; at the parameters."""
         targets = None if self.targets is None else self.targets[positions]
         value, pieces = self._differentiate(self.rows.take(positions), targets)

@@ -13,7 +13,7 @@ from layerwise.reproduce import (
     ufldl_stacked,
 )
 
-# Each has PUBLISHED, load(path) and run(data, *, seed, device, callbacks, announce).
+# Each has PUBLISHED, load(path) and run(data, session).
 EXPERIMENTS: dict[str, ModuleType] = {
     "ufldl-patches": ufldl_patches,
     "ufldl-mnist-filters": ufldl_mnist_filters,

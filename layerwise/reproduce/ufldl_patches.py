@@ -32,7 +32,7 @@ PUBLISHED = {
 def load(source: Path | None) -> list[np.ndarray]:
     """Load images, and whiten them as those of IMAGES.mat are."""
     images = load_images(source)
-    return images if source is not None and source.suffix == ".mat" else whiten_images(images)
+    return images if source is not None and source.suffix.lower() == ".mat" else whiten_images(images)
 
 
 def run(

@@ -57,11 +57,12 @@ class MinibatchState:
     x : Tensor of shape (n,)
         In the type of the objective; changes in place while the solver runs.
     optimizer : torch.optim.Optimizer
-    schedule : torch.optim.lr_scheduler.LambdaLR
     value : float
         The objective averaged over the batches of the last epoch, while the parameters moved.
     gradient : None
         Stochastic solvers know none over all rows.
+    safe_x : Tensor of shape (n,) or None
+        Where the last epoch of a finite value began: the way back if the next one diverges.
     best_value : float
     n_stale : int
         Epochs in a row that lowered ``best_value`` by less than ``tol``.
@@ -73,9 +74,9 @@ class MinibatchState:
 
     x: Tensor
     optimizer: torch.optim.Optimizer
-    schedule: torch.optim.lr_scheduler.LambdaLR
     value: float = math.inf
     gradient: None = None
+    safe_x: Tensor | None = None
     best_value: float = math.inf
     n_stale: int = 0
     n_iter: int = 0
@@ -114,45 +115,46 @@ class StochasticSolver(BaseEstimator, abc.ABC):
         callback : callable or None, default=None
             Called with the state after every epoch; returning True stops.
         state : MinibatchState or None, default=None
-            From the result of an earlier call, to continue it as if it had not stopped; ``x0`` is then not used and
-            ``max_iter`` counts the earlier epochs too.
+            From the result of an earlier call with the same objective, to continue it as if it had not stopped; ``x0``
+            is then not used and ``max_iter`` counts the earlier epochs too.
 
         Returns
         -------
         result : Result
-            Its value is the average over the batches of the last epoch. An epoch whose value is not finite is undone.
+            Its value is the average over the batches of the last epoch. An epoch whose value is not finite is undone,
+            and with it the one before, at the end of which things went wrong.
         """
-        state = state or self._begin(objective, x0)
+        if state is None:
+            x = x0.to(objective.dtype, copy=True)
+            state = MinibatchState(x, self._make_optimizer(x))
         status = None if state.n_iter < self.max_iter else Status.MAX_ITER
         while status is None:
             status = self._run_epoch(objective, state)
             if status is None and callback is not None and callback(state):
                 status = Status.CALLBACK
             status = status or self._check_progress(state)
-        return Result(state.x.double(), state.value, None, state.n_iter, state.n_evaluations, status, state)
-
-    def _begin(self, objective: StochasticObjective, x0: Tensor) -> MinibatchState:
-        x = x0.to(objective.dtype, copy=True)
-        optimizer = self._make_optimizer(x)
-        n_steps = max(1, self.max_iter * math.ceil(objective.n_rows / self.batch_size))
-        factor = SCHEDULES[self.learning_rate]
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: factor(min(1.0, step / n_steps)))
-        return MinibatchState(x, optimizer, schedule)
+        return Result(
+            state.x.to(torch.float64, copy=True), state.value, None, state.n_iter, state.n_evaluations, status, state
+        )
 
     def _run_epoch(self, objective: StochasticObjective, state: MinibatchState) -> Status | None:
         """Make one epoch; return a status if it failed."""
         before = state.x.clone()
         total = torch.zeros((), dtype=torch.float64, device=state.x.device)
-        for value, gradient, n_rows in objective.epoch(state.x, self.batch_size, state.n_iter):
-            state.x.grad = gradient.mul_(n_rows / self.batch_size) if n_rows < self.batch_size else gradient
+        batch_size = min(self.batch_size, objective.n_rows)
+        n_steps = self.max_iter * math.ceil(objective.n_rows / batch_size)
+        for value, gradient, n_rows in objective.epoch(state.x, batch_size, state.n_iter):
+            state.x.grad = gradient.mul_(n_rows / batch_size) if n_rows < batch_size else gradient
+            done = state.n_evaluations / n_steps
+            state.optimizer.param_groups[0]["lr"] = self.learning_rate_init * SCHEDULES[self.learning_rate](done)
             state.optimizer.step()
-            state.schedule.step()
             state.n_evaluations += 1
             total += value * n_rows
         mean = total.item() / objective.n_rows
         if not (math.isfinite(mean) and torch.isfinite(state.x).all()):
-            state.x.copy_(before)
+            state.x.copy_(before if state.safe_x is None else state.safe_x)
             return Status.DIVERGED
+        state.safe_x = before
         state.value = mean
         state.n_iter += 1
         return None
