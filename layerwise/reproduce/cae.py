@@ -7,11 +7,9 @@ S. Rifai et al., "Contractive auto-encoders: explicit invariance during feature 
 
 from __future__ import annotations
 
-from sklearn.frozen import FrozenEstimator
-
 from layerwise.data import Digits, load_mnist
-from layerwise.estimators import Autoencoder, StackedClassifier
-from layerwise.reproduce.experiment import Outcome, Session, percent
+from layerwise.estimators import Autoencoder
+from layerwise.reproduce.experiment import Outcome, Session, classify, percent
 from layerwise.solvers import Adam
 
 ERROR = "test error (%)"
@@ -52,15 +50,7 @@ def run(
         solver=Adam(pretrain_epochs, learning_rate="cosine"),
         **session.common,
     ).fit(digits.X_train)
-    classifier = StackedClassifier(
-        FrozenEstimator(autoencoder),
-        alpha=0.0,
-        solver=Adam(finetune_epochs, learning_rate="cosine"),
-        random_state=session.seed,
-        callbacks=session.watchers,
-    ).fit(digits.X_train, digits.y_train)
-    error = 1 - classifier.score(digits.X_test, digits.y_test)
-    session.announce(f"test error after fine-tuning: {error:.2%}")
+    classifier, error = classify(autoencoder, digits, session, finetune_epochs)
     obtained: dict[str, float | str] = {
         "solver": "Adam, batches of 128",
         "contraction": contraction,

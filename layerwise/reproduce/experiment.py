@@ -12,8 +12,12 @@ from typing import Any
 import torch
 from rich.table import Table
 from sklearn.base import BaseEstimator
+from sklearn.frozen import FrozenEstimator
 
 from layerwise.callbacks import Callback, History, Step
+from layerwise.data import Digits
+from layerwise.estimators import StackedClassifier
+from layerwise.solvers import Adam
 
 # Names of settings and of figures, each with its unit, to their values.
 Figures = Mapping[str, float | str]
@@ -77,6 +81,37 @@ class Session:
     def stages(self) -> list[Step]:
         """Return the last step of every stage."""
         return [step for step in self.history.steps if step.status is not None]
+
+
+def classify(
+    pretrained: BaseEstimator, digits: Digits, session: Session, epochs: int
+) -> tuple[StackedClassifier, float]:
+    """Fine-tune a pre-trained stack with the labels of digits, all of it, by Adam.
+
+    Parameters
+    ----------
+    pretrained : Autoencoder or StackedAutoencoder
+        Fitted; not changed.
+    digits : Digits
+    session : Session
+    epochs : int
+
+    Returns
+    -------
+    classifier : StackedClassifier
+    error : float
+        Share of the test images that are classified wrongly.
+    """
+    classifier = StackedClassifier(
+        FrozenEstimator(pretrained),
+        alpha=0.0,
+        solver=Adam(epochs, learning_rate="cosine"),
+        random_state=session.seed,
+        callbacks=session.watchers,
+    ).fit(digits.X_train, digits.y_train)
+    error = 1 - classifier.score(digits.X_test, digits.y_test)
+    session.announce(f"test error after fine-tuning: {error:.2%}")
+    return classifier, error
 
 
 def report(name: str, published: Mapping[str, Figures], outcome: Outcome, session: Session) -> dict[str, Any]:

@@ -8,12 +8,10 @@ chapter "Stacked denoising autoencoders (SdA)".
 
 from __future__ import annotations
 
-from sklearn.frozen import FrozenEstimator
-
 from layerwise.corruptions import Masking
 from layerwise.data import Digits, load_mnist
-from layerwise.estimators import Autoencoder, StackedAutoencoder, StackedClassifier
-from layerwise.reproduce.experiment import Outcome, Session, percent
+from layerwise.estimators import Autoencoder, StackedAutoencoder
+from layerwise.reproduce.experiment import Outcome, Session, classify, percent
 from layerwise.solvers import Adam
 
 ERROR = "test error (%)"
@@ -68,15 +66,7 @@ def run(
     )
     first.set_params(output_activation="sigmoid", loss="binary_cross_entropy")
     stack = StackedAutoencoder([first, *upper], **session.common).fit(digits.X_train)
-    classifier = StackedClassifier(
-        FrozenEstimator(stack),
-        alpha=0.0,
-        solver=Adam(finetune_epochs, learning_rate="cosine"),
-        random_state=session.seed,
-        callbacks=session.watchers,
-    ).fit(digits.X_train, digits.y_train)
-    error = 1 - classifier.score(digits.X_test, digits.y_test)
-    session.announce(f"test error after fine-tuning: {error:.2%}")
+    classifier, error = classify(stack, digits, session, finetune_epochs)
     obtained: dict[str, float | str] = {
         "units": "relu",
         "solver": "Adam, batches of 128",
