@@ -8,7 +8,7 @@ from torch import Tensor
 from layerwise.corruptions import entry_weights
 from layerwise.data.rows import AnyRows
 from layerwise.modules import AutoencoderLayer
-from layerwise.objective.base import Objective, default_chunk_rows
+from layerwise.objective.base import Objective, add_up, default_chunk_rows
 from layerwise.penalties import contraction
 
 # Codes of all rows that an evaluation keeps from its first pass to its second, at most, unless told otherwise.
@@ -101,39 +101,30 @@ class AutoencoderObjective(Objective):
         sparsity, mean_gradient = self._mean_penalty(self.mean_activation)
 
         gradient = torch.zeros_like(theta)
-        parts: dict[str, Tensor] = {}
+        sums: dict[str, Tensor] = {}
         # The two widest matrices are made once: memory taken anew for every chunk costs page faults.
         wide = torch.empty(2, self.chunk_rows, self.rows.n_features, dtype=self.dtype, device=self.rows.device)
         for place, clean in self.rows.blocks(self.chunk_rows):
             x, weight = self._corrupt_chunk(place, clean)
             h = self._encode(x) if self._codes is None else self._codes[place]
-            for name, part in self._backpropagate(
-                x, clean, weight, h, mean_gradient, gradient, wide[:, : len(x)]
-            ).items():
-                parts[name] = parts.get(name, 0) + part
+            add_up(sums, self._backpropagate(x, clean, weight, h, mean_gradient, gradient, wide[:, : len(x)]))
         gradient /= len(self.rows)
-        decay = self._add_decay(theta, gradient)
-        self.parts = {name: total.item() / len(self.rows) for name, total in parts.items()}
-        self.parts |= {"decay": decay.item()} | {name: part.item() for name, part in sparsity.items()}
-        return sum(self.parts.values()), gradient
+        return self._keep_parts(sums, {"decay": self._add_decay(theta, gradient)} | sparsity), gradient
 
     @torch.no_grad()
     def value(self, theta: Tensor) -> float:
         """Return the value alone, in less time; sets ``parts`` and ``mean_activation`` too."""
         self.vector.write(theta)
         total = torch.zeros_like(self.mean_activation)
-        parts: dict[str, Tensor] = {}
+        sums: dict[str, Tensor] = {}
         for place, clean in self.rows.blocks(self.chunk_rows):
             x, weight = self._corrupt_chunk(place, clean)
             h = self._encode(x)
             total += h.sum(dim=0)
-            for name, part in (self._reconstruct(clean, weight, h)[0] | self._code_penalties(h)).items():
-                parts[name] = parts.get(name, 0) + part
+            add_up(sums, self._reconstruct(clean, weight, h)[0] | self._code_penalties(h))
         self.mean_activation = self._in_range(total / len(self.rows))
         sparsity, _ = self._mean_penalty(self.mean_activation)
-        self.parts = {name: part.item() / len(self.rows) for name, part in parts.items()}
-        self.parts |= {"decay": self._add_decay(theta).item()} | {name: part.item() for name, part in sparsity.items()}
-        return sum(self.parts.values())
+        return self._keep_parts(sums, {"decay": self._add_decay(theta)} | sparsity)
 
     @torch.no_grad()
     def batch(self, positions: Tensor, share: float) -> tuple[dict[str, Tensor], Tensor]:

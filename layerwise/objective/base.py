@@ -144,10 +144,15 @@ class Objective(abc.ABC):
         for positions in order.split(full):
             parts, gradient = self.batch(positions, len(positions) / full)
             parts["decay"] = self._add_decay(theta, gradient)
-            for name, part in parts.items():
-                totals[name] = totals.get(name, 0) + part * len(positions)
+            add_up(totals, parts, len(positions))
             yield sum(parts.values(), torch.zeros((), dtype=torch.float64)), gradient, len(positions)
-        self.parts = {name: total.item() / len(self.rows) for name, total in totals.items()}
+        self._keep_parts(totals, {})
+
+    def _keep_parts(self, sums: dict[str, Tensor], others: dict[str, Tensor]) -> float:
+        """Keep the terms of the value, some as sums over the rows, and return the value."""
+        self.parts = {name: total.item() / len(self.rows) for name, total in sums.items()}
+        self.parts |= {name: part.item() for name, part in others.items()}
+        return sum(self.parts.values())
 
     def _add_decay(self, theta: Tensor, gradient: Tensor | None = None) -> Tensor:
         """Return the decay, and add its gradient to that of the rest."""
@@ -157,6 +162,19 @@ class Objective(abc.ABC):
             for weight, piece in zip(weights, pieces, strict=True):
                 piece.add_(weight, alpha=self.alpha)
         return weight_decay(weights, self.alpha)
+
+
+def add_up(totals: dict[str, Tensor], parts: dict[str, Tensor], weight: int = 1) -> None:
+    """Add terms to their totals, in place.
+
+    Parameters
+    ----------
+    totals, parts : dict of str to Tensor of shape ()
+    weight : int, default=1
+        What the terms are multiplied by.
+    """
+    for name, part in parts.items():
+        totals[name] = totals.get(name, 0) + part * weight
 
 
 def default_chunk_rows(rows: AnyRows, *widths: int) -> int:

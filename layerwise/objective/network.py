@@ -98,9 +98,7 @@ class NetworkObjective(Objective):
             for piece, chunk in zip(self.vector.views(gradient), pieces, strict=True):
                 piece += chunk
         gradient /= len(self.rows)
-        decay = self._add_decay(theta, gradient)
-        self.parts = {self.name: total.item() / len(self.rows), "decay": decay.item()}
-        return sum(self.parts.values()), gradient
+        return self._keep_parts({self.name: total}, {"decay": self._add_decay(theta, gradient)}), gradient
 
     def value(self, theta: Tensor) -> float:
         """Return the value alone, in less time; sets ``parts`` too."""

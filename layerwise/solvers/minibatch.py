@@ -44,6 +44,9 @@ class StochasticObjective(Protocol):
     def n_rows(self) -> int:
         """Rows of an epoch."""
 
+    def value(self, theta: Tensor) -> float:
+        """Return the value over all rows."""
+
     def epoch(self, theta: Tensor, batch_size: int, number: int) -> Iterator[tuple[Tensor, Tensor, int]]:
         """Yield value, gradient and number of rows of each batch, at what ``theta`` holds then."""
 
@@ -56,14 +59,19 @@ class MinibatchState:
     ----------
     x : Tensor of shape (n,)
         In the type of the objective; changes in place while the solver runs.
+    start_x : Tensor of shape (n,)
+        Where it began: the way back when the value has grown.
+    best_x : Tensor of shape (n,)
+        Where the epoch of the lowest value began: the way back when the value overflows.
     optimizer : torch.optim.Optimizer
     value : float
         The objective averaged over the batches of the last epoch, while the parameters moved.
     gradient : None
         Stochastic solvers know none over all rows.
-    safe_x : Tensor of shape (n,) or None
-        Where the last epoch of a finite value began: the way back if the next one diverges.
+    first_value : float
+        That of the first batch.
     best_value : float
+        The lowest of an epoch.
     n_stale : int
         Epochs in a row that lowered ``best_value`` by less than ``tol``.
     n_iter : int
@@ -73,10 +81,12 @@ class MinibatchState:
     """
 
     x: Tensor
+    start_x: Tensor
+    best_x: Tensor
     optimizer: torch.optim.Optimizer
     value: float = math.inf
     gradient: None = None
-    safe_x: Tensor | None = None
+    first_value: float = math.inf
     best_value: float = math.inf
     n_stale: int = 0
     n_iter: int = 0
@@ -121,18 +131,18 @@ class StochasticSolver(BaseEstimator, abc.ABC):
         Returns
         -------
         result : Result
-            Its value is the average over the batches of the last epoch. An epoch whose value is not finite is undone,
-            and with it the one before, at the end of which things went wrong.
+            Its value is the average over the batches of the last epoch. If that is not finite, the point is where the
+            best epoch began; if the value over all rows has grown in the end, it is the starting point.
         """
         if state is None:
             x = x0.to(objective.dtype, copy=True)
-            state = MinibatchState(x, self._make_optimizer(x))
+            state = MinibatchState(x, x.clone(), x.clone(), self._make_optimizer(x))
         status = None if state.n_iter < self.max_iter else Status.MAX_ITER
         while status is None:
             status = self._run_epoch(objective, state)
             if status is None and callback is not None and callback(state):
                 status = Status.CALLBACK
-            status = status or self._check_progress(state)
+            status = status or self._check_progress(objective, state)
         return Result(
             state.x.to(torch.float64, copy=True), state.value, None, state.n_iter, state.n_evaluations, status, state
         )
@@ -144,6 +154,8 @@ class StochasticSolver(BaseEstimator, abc.ABC):
         batch_size = min(self.batch_size, objective.n_rows)
         n_steps = self.max_iter * math.ceil(objective.n_rows / batch_size)
         for value, gradient, n_rows in objective.epoch(state.x, batch_size, state.n_iter):
+            if state.n_evaluations == 0:
+                state.first_value = value.item()
             state.x.grad = gradient.mul_(n_rows / batch_size) if n_rows < batch_size else gradient
             done = state.n_evaluations / n_steps
             state.optimizer.param_groups[0]["lr"] = self.learning_rate_init * SCHEDULES[self.learning_rate](done)
@@ -152,21 +164,25 @@ class StochasticSolver(BaseEstimator, abc.ABC):
             total += value * n_rows
         mean = total.item() / objective.n_rows
         if not (math.isfinite(mean) and torch.isfinite(state.x).all()):
-            state.x.copy_(before if state.safe_x is None else state.safe_x)
+            state.x.copy_(state.best_x)
             return Status.DIVERGED
-        state.safe_x = before
+        lower = state.n_iter == 0 or mean < state.best_value - self.tol * abs(state.best_value)
+        state.n_stale = 0 if lower else state.n_stale + 1
+        if mean < state.best_value:
+            state.best_value, state.best_x = mean, before
         state.value = mean
         state.n_iter += 1
         return None
 
-    def _check_progress(self, state: MinibatchState) -> Status | None:
-        lower = math.isinf(state.best_value) or state.value < state.best_value - self.tol * abs(state.best_value)
-        state.n_stale = 0 if lower else state.n_stale + 1
-        state.best_value = min(state.best_value, state.value)
+    def _check_progress(self, objective: StochasticObjective, state: MinibatchState) -> Status | None:
+        if state.n_stale < self.n_iter_no_change and state.n_iter < self.max_iter:
+            return None
+        # One batch is a weak witness: if it tells of growth, all rows are asked.
+        if state.value > state.first_value and objective.value(state.x) > objective.value(state.start_x):
+            state.x.copy_(state.start_x)
+            return Status.DIVERGED
         if state.n_stale >= self.n_iter_no_change:
             return Status.VALUE
-        if state.n_iter < self.max_iter:
-            return None
         return Status.MAX_ITER if self.learning_rate == "constant" else Status.SCHEDULE
 
 
