@@ -1,20 +1,18 @@
-"""Files to arrays, arrays to blocks."""
+"""Files to arrays."""
 
 import gzip
 import hashlib
-import math
 import shutil
 import struct
 import tracemalloc
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from layerwise.data import Rows, load_idx, load_labels, load_mnist, load_rows
+from layerwise.data import load_idx, load_labels, load_mnist, load_rows
 from layerwise.data.idx import DTYPES
 
 
@@ -193,29 +191,3 @@ def test_npy_that_is_none(tmp_path):
     for name in ("text", "objects", "cut", "complex"):
         with pytest.raises(ValueError, match=f"{name}.npy"):
             load_rows(tmp_path / f"{name}.npy")
-
-
-@given(m=st.integers(0, 20), size=st.integers(1, 25), dtype=st.sampled_from([np.uint8, np.float32, np.float64]))
-def test_blocks_are_the_rows(m, size, dtype):
-    X = (np.random.default_rng(0).random((m, 3)) * 255).astype(dtype)
-    rows = Rows(X, dtype=torch.float64)
-    blocks = [(place, block.clone()) for place, block in rows.blocks(size)]
-    assert len(blocks) == math.ceil(m / size)
-    joined = torch.cat([block for _, block in blocks]) if blocks else torch.empty(0, 3)
-    expected = X / 255 if dtype == np.uint8 else X
-    np.testing.assert_allclose(joined.numpy(), expected, rtol=1e-15)
-
-
-def test_rows_are_not_copied():
-    X = np.zeros((4, 2), np.float32)
-    rows = Rows(X)
-    X[3, 1] = 7
-    assert [block[-1, 1].item() for _, block in rows.blocks(2)] == [0, 7]
-
-
-@pytest.mark.parametrize(("bad", "name"), [(np.nan, "NaN"), (np.inf, "infinity"), (-np.inf, "infinity")])
-def test_range_finds_what_is_not_finite(bad, name):
-    X = np.zeros((700_000, 3), np.float32)
-    X[600_001, 2] = bad
-    with pytest.raises(ValueError, match=rf"X\[600001, 2\] is {name}"):
-        Rows(X).range()

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import copy
+import mmap
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
 
+from layerwise.data.read_ahead import read_ahead
+
+# Bytes of rows on disk that are read into memory at once, and of a subset that is copied, at most: enough for MNIST.
+# To gather the rows of a subset anew costs about 1 % of an evaluation in memory, but random reads on disk.
+_SMALL = 2**26
+
 
 class Rows:
-    """A matrix of samples that stays as it is and is converted one block of rows at a time.
+    """A matrix of samples that stays where it is, in its own type, and is converted one block of rows at a time.
+
+    Rows on disk (a memory map) are read block by block, the next one on a thread while one is in use; so are rows that
+    do not fit on the device.
 
     Parameters
     ----------
-    X : ndarray or Tensor of shape (n_samples, n_features), uint8, float32 or float64
-        uint8 is read as intensities from 0 to 255 and scaled to [0, 1]. Not copied on the CPU.
+    X : ndarray or Tensor of shape (n_samples, n_features), uint8, float16, float32 or float64
+        uint8 is read as intensities from 0 to 255 and scaled to [0, 1]. Not copied on the CPU, unless it is a small
+        memory map.
     dtype : torch.dtype, default=torch.float32
         The type of the blocks.
     device : str or torch.device, default="cpu"
-        Where the blocks are; all rows are moved there, in their own type.
+        Where the blocks are. All rows are moved there, in their own type, if they take at most half of the memory that
+        is free; otherwise they stay on the host.
 
     Examples
     --------
@@ -41,22 +54,21 @@ class Rows:
         with warnings.catch_warnings():
             # torch warns of read-only arrays such as memory maps; rows are never written to.
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-            self._values = torch.as_tensor(X).to(device)
-        self._scale = 1 / 255 if self._values.dtype == torch.uint8 else None
+            values = torch.as_tensor(X)
         self.dtype = dtype
+        self.device = torch.empty(0, device=device).device  # "cuda" gets its number
+        self._positions: torch.Tensor | None = None
+        far = _is_mapped(X) or (values.device.type == "cpu" and self.device.type == "cuda")
+        self._streams = far and values.nbytes > _room(self.device)
+        self._values = values if self._streams else values.to(self.device, copy=far)
 
     def __len__(self) -> int:
-        return self._values.shape[0]
+        return len(self._values if self._positions is None else self._positions)
 
     @property
     def n_features(self) -> int:
         """Number of columns."""
         return self._values.shape[1]
-
-    @property
-    def device(self) -> torch.device:
-        """Where the blocks are."""
-        return self._values.device
 
     def blocks(self, size: int) -> Iterator[tuple[slice, torch.Tensor]]:
         """Yield all rows in order, at most ``size`` at a time.
@@ -71,19 +83,34 @@ class Rows:
         place : slice
             Which rows these are.
         block : Tensor of shape (n_block, n_features)
-            Valid until the next one is asked for: where rows are converted, blocks share one buffer.
+            Valid until the next one is asked for: where rows are gathered or converted, blocks share one buffer.
         """
-        buffer = None
-        for start in range(0, len(self), size):
-            place = slice(start, min(start + size, len(self)))
-            values = self._values[place]
-            if values.dtype == self.dtype:
-                yield place, values
-                continue
-            if buffer is None:
-                buffer = torch.empty(values.shape, dtype=self.dtype, device=self.device)
-            block = buffer[: len(values)].copy_(values)
-            yield place, block if self._scale is None else block.mul_(self._scale)
+        shape = min(size, len(self)), self.n_features
+        gathered = converted = None
+        if self._positions is not None and not self._streams:
+            gathered = torch.empty(shape, dtype=self._values.dtype, device=self.device)
+        if self._values.dtype != self.dtype:
+            converted = torch.empty(shape, dtype=self.dtype, device=self.device)
+        starts = range(0, len(self), size)
+        places = (slice(start, min(start + size, len(self))) for start in starts)
+        for start, values in zip(starts, self._read_all(places, gathered), strict=True):
+            yield slice(start, start + len(values)), self._convert(values, converted)
+
+    def batches(self, parts: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
+        """Yield the rows at one tensor of positions after the other, reading ahead where rows are read.
+
+        Parameters
+        ----------
+        parts : iterable of Tensor of shape (n_block,), int64
+            On any device.
+
+        Yields
+        ------
+        block : Tensor of shape (n_block, n_features)
+            As from `take`.
+        """
+        for values in self._read_all(parts):
+            yield self._convert(values)
 
     def take(self, positions: torch.Tensor) -> torch.Tensor:
         """Return the rows at these positions as one block of its own.
@@ -91,18 +118,73 @@ class Rows:
         Parameters
         ----------
         positions : Tensor of shape (n_block,), int64
-            On the device of the rows.
+            On any device.
 
         Returns
         -------
         block : Tensor of shape (n_block, n_features)
         """
-        block = self._values[positions].to(self.dtype)
-        return block if self._scale is None else block.mul_(self._scale)
+        return self._convert(self._read(positions))
 
     def subset(self, positions: torch.Tensor) -> Rows:
-        """Return the rows at these positions as rows, copied in their own type."""
-        return Rows(self._values[positions], dtype=self.dtype, device=self.device)
+        """Return the rows at these positions as rows.
+
+        They are copied, in their own type, if they take no more than 64 MB; otherwise only the positions are kept.
+
+        Parameters
+        ----------
+        positions : Tensor of shape (n_subset,), int64
+            On any device. Rows are read faster where they are in order.
+
+        Returns
+        -------
+        rows : Rows of shape (n_subset, n_features)
+        """
+        chosen = copy.copy(self)
+        if len(positions) * self.n_features * self._values.itemsize <= _SMALL:
+            chosen._values, chosen._positions = self._read(positions).to(self.device), None
+            chosen._streams = False
+        else:
+            # Half of the memory, and no view that keeps a longer tensor alive.
+            kept = torch.int32 if len(self._values) < 2**31 else torch.int64
+            chosen._positions = self._locate(positions).to(kept, copy=True)
+        return chosen
+
+    def _locate(self, positions: torch.Tensor) -> torch.Tensor:
+        """Return where in ``_values`` these rows are."""
+        positions = positions.to(self._values.device)
+        return positions if self._positions is None else self._positions.index_select(0, positions)
+
+    def _read_all(
+        self, parts: Iterable[slice | torch.Tensor], out: torch.Tensor | None = None
+    ) -> Iterator[torch.Tensor]:
+        """Return the rows of each part in their own type, read ahead where they are streamed."""
+        return read_ahead(self._read, parts) if self._streams else (self._read(part, out) for part in parts)
+
+    def _read(self, part: slice | torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
+        """Return rows in their own type: gathered ones copied (to ``out`` if that is given), streamed ones always."""
+        where: slice | torch.Tensor
+        if isinstance(part, slice):
+            where = part if self._positions is None else self._positions[part]
+        else:
+            where = self._locate(part)
+        if not self._streams:
+            if isinstance(where, slice):
+                return self._values[where]
+            return torch.index_select(self._values, 0, where, out=None if out is None else out[: len(where)])
+        # NumPy copies on this thread alone; torch would start a second team of threads beside that of the products.
+        values = self._values.numpy()
+        read = torch.from_numpy(values[where].copy() if isinstance(where, slice) else values[where.numpy()])
+        return read.pin_memory() if self.device.type == "cuda" else read
+
+    def _convert(self, values: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
+        """Return rows in the type of the computation, on the device."""
+        # The memory of a pinned tensor is not used again before its copy is done: torch's allocator sees to that.
+        values = values.to(self.device, non_blocking=True)
+        if values.dtype == self.dtype:
+            return values
+        block = values.to(self.dtype) if out is None else out[: len(values)].copy_(values)
+        return block.mul_(1 / 255) if values.dtype == torch.uint8 else block
 
     def range(self, name: str = "X") -> tuple[float, float]:
         """Return the smallest and the largest value, in the scale of the blocks.
@@ -176,6 +258,11 @@ class MappedRows:
         for place, block in self._rows.blocks(size):
             yield place, self._function(block)
 
+    def batches(self, parts: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
+        """Yield the rows at one tensor of positions after the other, as `Rows.batches` does."""
+        for block in self._rows.batches(parts):
+            yield self._function(block)
+
     def take(self, positions: torch.Tensor) -> torch.Tensor:
         """Return the rows at these positions as one block."""
         return self._function(self._rows.take(positions))
@@ -186,3 +273,16 @@ class MappedRows:
 
 
 AnyRows = Rows | MappedRows
+
+
+def _is_mapped(X: np.ndarray | torch.Tensor) -> bool:
+    """Return whether an array is a memory map of a file, or a view of one."""
+    owner: object = X
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    return isinstance(owner, mmap.mmap)
+
+
+def _room(device: torch.device) -> int:
+    """Return how many bytes of rows may be brought to a device at once, from a disk or from the host."""
+    return torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else _SMALL

@@ -24,6 +24,8 @@ from layerwise.stages import Stage, Training
 # What of a stage becomes a fitted attribute.
 RECORD = ("loss", "loss_curve", "validation_loss_curve", "n_iter", "n_evaluations", "converged")
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
+# What rows may be; anything else becomes the first.
+ROW_DTYPES = [np.float64, np.float32, np.float16, np.uint8]
 
 
 def check_rows(
@@ -42,7 +44,7 @@ def check_rows(
     """
     if isinstance(X, torch.Tensor):  # scikit-learn would not see that it is uint8
         X = (X.float() if X.dtype == torch.bfloat16 else X).numpy(force=True)
-    X = validate_data(estimator, X, reset=reset, dtype=[np.float64, np.float32, np.uint8], ensure_all_finite=False)
+    X = validate_data(estimator, X, reset=reset, dtype=ROW_DTYPES, ensure_all_finite=False)
     rows = Rows(X, dtype=DTYPES[dtype], device=check_device(device))
     low, high = rows.range(name)
     if output_activation is not None:
