@@ -29,15 +29,17 @@ class Step:
     max_iter : int
         The most there can be.
     value : float
-        The objective.
+        The objective, over the rows of this iteration.
     parts : dict of str to float
         The terms that add up to ``value``.
     mean_activation, target_activation : float or None
         Activation averaged over all units and rows, and what the sparsity asks for.
     max_gradient : float or None
         Largest entry of the gradient by size; None from stochastic solvers.
+    n_rows : int
+        Rows that the value is an average over: the sample of a progressive solver, or all.
     n_evaluations : int
-        Evaluations of the objective so far in this stage; batches of stochastic solvers.
+        Evaluations of the objective so far in this stage, over samples too; batches of stochastic solvers.
     seconds : float
         Since the stage began.
     validation_loss : float or None
@@ -55,6 +57,7 @@ class Step:
     mean_activation: float | None
     target_activation: float | None
     max_gradient: float | None
+    n_rows: int
     n_evaluations: int
     seconds: float
     validation_loss: float | None = None

@@ -29,7 +29,8 @@ class Stage:
     loss : float
         The objective over all rows, at the parameters kept.
     loss_curve : list of float
-        The objective after every iteration; of stochastic solvers its average over each epoch.
+        The objective after every iteration, of progressive solvers over the sample of that iteration; of stochastic
+        solvers its average over each epoch.
     validation_loss_curve : list of float
         The loss of the validation rows after every iteration; empty without such.
     n_iter : int
@@ -142,7 +143,11 @@ def split_rows(
             f"early stopping holds out {n_held_out} of {len(rows)} rows and leaves none to train on; give more "
             f"rows, or validation rows of their own"
         )
-    outside, inside = order[:n_held_out].to(rows.device), order[n_held_out:].sort().values.to(rows.device)
+    outside = order[:n_held_out].clone()
+    left = torch.ones(len(rows), dtype=torch.bool)
+    left[outside] = False
+    del order  # 8 bytes a row, and so are the positions that follow
+    outside, inside = outside.to(rows.device), left.nonzero().squeeze(1).to(rows.device)
     if targets is None:
         return Split(rows.subset(inside), None, rows.subset(outside), None, early_stopping)
     targets = targets.to(rows.device)
@@ -239,6 +244,7 @@ def _describe(
         mean_activation=None if mean is None else mean.mean().item(),
         target_activation=objective.target_activation,
         max_gradient=_max(state.gradient),
+        n_rows=objective.n_rows,
         n_evaluations=state.n_evaluations,
         seconds=seconds,
         validation_loss=watch.curve[-1] if watch and watch.curve else None,

@@ -20,6 +20,7 @@ def step(iteration, status=None, stage="layer 0"):
         mean_activation=0.107,
         target_activation=0.1,
         max_gradient=0.01,
+        n_rows=100,
         n_evaluations=iteration + 2,
         seconds=1.5,
         status=status,

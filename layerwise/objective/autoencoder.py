@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -70,8 +73,6 @@ class AutoencoderObjective(Objective):
     torch.Size([31])
     """
 
-    mean_activation: Tensor
-
     def __init__(
         self,
         layer: AutoencoderLayer,
@@ -85,29 +86,46 @@ class AutoencoderObjective(Objective):
         parameters = [layer.encoder_weight, layer.encoder_bias, *weights[1:], layer.decoder_bias]
         super().__init__(parameters, rows, decayed=weights, alpha=layer.alpha, seed=seed)
         self.layer = layer
-        self.chunk_rows = min(chunk_rows or default_chunk_rows(rows, layer.n_hidden), len(rows))
+        self.chunk_rows = chunk_rows or default_chunk_rows(rows, layer.n_hidden)
         self.target_activation = None if layer.sparsity is None else layer.sparsity.target
-        self.mean_activation = torch.zeros(layer.n_hidden, dtype=torch.float64, device=rows.device)
-        self._keeps_codes = len(rows) * layer.n_hidden * rows.dtype.itemsize <= cache_bytes
+        self._cache_bytes = cache_bytes
         self._codes: Tensor | None = None
-        self._running_mean = torch.zeros_like(self.mean_activation)
-        self._running_weight = 0.0
+        self._wide: Tensor | None = None
+        self._penalises_mean = layer.sparsity is not None and layer.sparsity.on_mean
+        # Of the codes: over all rows after an evaluation, a running mean of batches where it is penalised; otherwise
+        # that of the last batch is computed when it is asked for.
+        self._batch_codes: Tensor | None = None
+        self._mean = torch.zeros(layer.n_hidden, dtype=torch.float64, device=rows.device)
+        self._mean_weight = 0.0
+
+    @property
+    def mean_activation(self) -> Tensor:
+        """Mean codes, with KL sparsity as shares of the activation's range."""
+        mean = self._mean / self._mean_weight if self._batch_codes is None else self._batch_codes.mean(dim=0).double()
+        if self.target_activation is None:
+            return mean
+        low, high = self.layer.activation.low, self.layer.activation.high
+        return (mean - low) / (high - low)
+
+    def _take_rows(self, positions: Tensor | None) -> None:
+        """Average over the rows at these positions; None is all."""
+        super()._take_rows(positions)
+        self._codes = None
 
     @torch.no_grad()
     def __call__(self, theta: Tensor) -> tuple[float, Tensor]:
         """Return the value at ``theta`` over all rows, and the gradient of shape (n_parameters,)."""
         self.vector.write(theta)
-        self.mean_activation = self._encode_all()
-        sparsity, mean_gradient = self._mean_penalty(self.mean_activation)
+        self._encode_all()
+        sparsity, mean_gradient = self._mean_penalty()
 
         gradient = torch.zeros_like(theta)
+        pieces = self.vector.views(gradient)
         sums: dict[str, Tensor] = {}
-        # The two widest matrices are made once: memory taken anew for every chunk costs page faults.
-        wide = torch.empty(2, self.chunk_rows, self.rows.n_features, dtype=self.dtype, device=self.rows.device)
         for place, clean in self.rows.blocks(self.chunk_rows):
             x, weight = self._corrupt_chunk(place, clean)
             h = self._encode(x) if self._codes is None else self._codes[place]
-            add_up(sums, self._backpropagate(x, clean, weight, h, mean_gradient, gradient, wide[:, : len(x)]))
+            add_up(sums, self._backpropagate(x, clean, weight, h, mean_gradient, pieces))
         gradient /= len(self.rows)
         return self._keep_parts(sums, {"decay": self._add_decay(theta, gradient)} | sparsity), gradient
 
@@ -115,28 +133,26 @@ class AutoencoderObjective(Objective):
     def value(self, theta: Tensor) -> float:
         """Return the value alone, in less time; sets ``parts`` and ``mean_activation`` too."""
         self.vector.write(theta)
-        total = torch.zeros_like(self.mean_activation)
+        total = torch.zeros_like(self._mean)
         sums: dict[str, Tensor] = {}
         for place, clean in self.rows.blocks(self.chunk_rows):
             x, weight = self._corrupt_chunk(place, clean)
             h = self._encode(x)
             total += h.sum(dim=0)
             add_up(sums, self._reconstruct(clean, weight, h)[0] | self._code_penalties(h))
-        self.mean_activation = self._in_range(total / len(self.rows))
-        sparsity, _ = self._mean_penalty(self.mean_activation)
+        self._keep_mean(total)
+        sparsity, _ = self._mean_penalty()
         return self._keep_parts(sums, {"decay": self._add_decay(theta)} | sparsity)
 
     @torch.no_grad()
-    def batch(self, positions: Tensor, share: float) -> tuple[dict[str, Tensor], Tensor]:
-        """Return the terms, decay left out, and their gradient, over the rows at these positions; at the parameters."""
-        clean = self.rows.take(positions)
-        x, weight = self._corrupt(clean)
+    def batch(self, block: Tensor, positions: Tensor, share: float, pieces: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Return the terms over a batch of rows, decay left out, at the parameters; write their gradient."""
+        x, weight = self._corrupt(block)
         h = self._encode(x)
-        self.mean_activation = self._in_range(self._update_running_mean(h, share))
-        sparsity, mean_gradient = self._mean_penalty(self.mean_activation)
-        gradient = torch.zeros(sum(p.numel() for p in self.vector.parameters), dtype=self.dtype, device=h.device)
-        parts = self._backpropagate(x, clean, weight, h, mean_gradient, gradient)
-        return {name: part / len(h) for name, part in parts.items()} | sparsity, gradient.div_(len(h))
+        self._update_mean(h, share)
+        sparsity, mean_gradient = self._mean_penalty()
+        parts = self._backpropagate(x, block, weight, h, mean_gradient, pieces, keep=0, scale=1 / len(h))
+        return {name: part / len(h) for name, part in parts.items()} | sparsity
 
     def _corrupt_chunk(self, place: slice, clean: Tensor) -> tuple[Tensor, Tensor | None]:
         """Corrupt a chunk as in every other evaluation."""
@@ -155,37 +171,38 @@ class AutoencoderObjective(Objective):
         h = torch.addmm(self.layer.encoder_bias, x, self.layer.encoder_weight.T, out=out)
         return self.layer.activation.forward_(h)
 
-    def _encode_all(self) -> Tensor:
-        """Pass one: return the mean codes of all rows; keep the codes if they fit."""
-        if self._keeps_codes and self._codes is None:
-            self._codes = torch.empty(len(self.rows), self.layer.n_hidden, dtype=self.dtype, device=self.rows.device)
-        total = torch.zeros_like(self.mean_activation)
+    def _encode_all(self) -> None:
+        """Pass one: take the mean codes of all rows; keep the codes if they fit."""
+        shape = len(self.rows), self.layer.n_hidden
+        if self._codes is None and math.prod(shape) * self.dtype.itemsize <= self._cache_bytes:
+            self._codes = torch.empty(shape, dtype=self.dtype, device=self.rows.device)
+        total = torch.zeros_like(self._mean)
         for place, clean in self.rows.blocks(self.chunk_rows):
             out = None if self._codes is None else self._codes[place]
             total += self._encode(self._corrupt_chunk(place, clean)[0], out).sum(dim=0)
-        return self._in_range(total / len(self.rows))
+        self._keep_mean(total)
 
-    def _update_running_mean(self, h: Tensor, share: float) -> Tensor:
-        """Take a batch, of this share of a full one, into the running mean of the codes, and return that."""
-        past = _DECAY_OF_THE_PAST**share
-        self._running_mean.mul_(past).add_(h.mean(dim=0), alpha=1 - past)
-        self._running_weight = past * self._running_weight + 1 - past
-        return self._running_mean / self._running_weight
+    def _keep_mean(self, total: Tensor) -> None:
+        """Take the mean codes over all rows from their sum."""
+        self._mean, self._mean_weight, self._batch_codes = total / len(self.rows), 1.0, None
 
-    def _in_range(self, mean: Tensor) -> Tensor:
-        """Return mean activations as KL sparsity sees them: as shares of the activation's range."""
-        if self.target_activation is None:
-            return mean
-        low, high = self.layer.activation.low, self.layer.activation.high
-        return (mean - low) / (high - low)
+    def _update_mean(self, h: Tensor, share: float) -> None:
+        """Take a batch, of this share of a full one, into the running mean of the codes."""
+        if not self._penalises_mean:
+            self._batch_codes = h
+            return
+        present = 1 - _DECAY_OF_THE_PAST**share
+        self._mean.lerp_(h.mean(dim=0).double(), present)
+        self._mean_weight += present * (1 - self._mean_weight)
 
-    def _mean_penalty(self, mean: Tensor) -> tuple[dict[str, Tensor], Tensor | None]:
+    def _mean_penalty(self) -> tuple[dict[str, Tensor], Tensor | None]:
         """Value of the penalty of the mean activations, and its derivative by the mean codes."""
         sparsity, activation = self.layer.sparsity, self.layer.activation
-        if sparsity is None or not sparsity.on_mean:
+        if not self._penalises_mean:
             return {}, None
+        assert sparsity is not None
         with torch.enable_grad():
-            mean = mean.detach().requires_grad_()
+            mean = self.mean_activation.requires_grad_()
             value = sparsity.value(mean)
             (gradient,) = torch.autograd.grad(value, mean)
         return {"sparsity": value.detach()}, (gradient / (activation.high - activation.low)).to(self.dtype)
@@ -202,14 +219,15 @@ class AutoencoderObjective(Objective):
             ).double()
         return penalties
 
-    def _reconstruct(
-        self, clean: Tensor, weight: Tensor | None, h: Tensor, wide: Tensor | None = None
-    ) -> tuple[dict[str, Tensor], Tensor]:
+    def _reconstruct(self, clean: Tensor, weight: Tensor | None, h: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Return the loss of the reconstructions, summed over rows, and its gradient by W2 h + b2."""
         layer = self.layer
-        z_out, out = (None, None) if wide is None else wide
-        z = torch.addmm(layer.decoder_bias, h, layer.decoder_matrix.T, out=z_out)
-        value, delta = layer.reconstruction_loss(z, clean, weight=weight, out=out)
+        # The two widest matrices are made once: memory taken anew for every block costs page faults.
+        if self._wide is None or self._wide.shape[1] < len(clean):
+            self._wide = clean.new_empty(2, *clean.shape)
+        z, delta = self._wide[:, : len(clean)]
+        torch.addmm(layer.decoder_bias, h, layer.decoder_matrix.T, out=z)
+        value, delta = layer.reconstruction_loss(z, clean, weight=weight, out=delta)
         return {"reconstruction": value}, delta
 
     def _backpropagate(
@@ -219,16 +237,21 @@ class AutoencoderObjective(Objective):
         weight: Tensor | None,
         h: Tensor,
         mean_gradient: Tensor | None,
-        gradient: Tensor,
-        wide: Tensor | None = None,
+        pieces: Sequence[Tensor],
+        *,
+        keep: float = 1,
+        scale: float = 1,
     ) -> dict[str, Tensor]:
-        """Return the terms of a block summed over its rows; add their gradient, and that of the mean activations."""
+        """Return the terms of a block summed over its rows, and put their gradient, the means' included, into pieces.
+
+        The gradient becomes ``keep`` times what it was and ``scale`` times that of the block.
+        """
         layer = self.layer
-        encoder_weight, encoder_bias, *own, decoder_bias = self.vector.views(gradient)
+        encoder_weight, encoder_bias, *own, decoder_bias = pieces
         decoder_weight = own[0] if own else encoder_weight.T
-        parts, delta = self._reconstruct(clean, weight, h, wide)
-        _add_product(decoder_weight, delta, h)
-        decoder_bias += delta.sum(dim=0)
+        parts, delta = self._reconstruct(clean, weight, h)
+        _add_product(decoder_weight, delta, h, keep, scale)
+        decoder_bias.mul_(keep).add_(delta.sum(dim=0), alpha=scale)
 
         delta = (
             delta @ layer.decoder_matrix
@@ -238,22 +261,22 @@ class AutoencoderObjective(Objective):
         with torch.enable_grad():
             leaf = h.detach().requires_grad_()
             penalties = self._code_penalties(leaf)
-            total = sum(penalties.values(), torch.zeros(()))
         if penalties:
             by_codes, by_weight = torch.autograd.grad(
-                total, [leaf, layer.encoder_weight], allow_unused=True, materialize_grads=True
+                list(penalties.values()), [leaf, layer.encoder_weight], allow_unused=True, materialize_grads=True
             )
             delta += by_codes
-            encoder_weight += by_weight
         layer.activation.backward_(delta, h)
-        _add_product(encoder_weight, delta, x)
-        encoder_bias += delta.sum(dim=0)
+        _add_product(encoder_weight, delta, x, keep if own else 1, scale)
+        encoder_bias.mul_(keep).add_(delta.sum(dim=0), alpha=scale)
+        if penalties:
+            encoder_weight.add_(by_weight, alpha=scale)
         return parts | {name: part.detach() for name, part in penalties.items()}
 
 
-def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
-    """Add a' b to ``total``: in one pass where the types agree."""
+def _add_product(total: Tensor, a: Tensor, b: Tensor, keep: float, scale: float) -> None:
+    """Make ``total`` keep total + scale a' b: in one pass where the types agree."""
     if total.dtype == a.dtype:
-        total.addmm_(a.T, b)
+        total.addmm_(a.T, b, beta=keep, alpha=scale)
     else:
-        total += a.T @ b
+        total.mul_(keep).add_(a.T @ b, alpha=scale)

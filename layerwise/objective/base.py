@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import functools
 from collections.abc import Iterable, Iterator, Sequence
 
 import torch
@@ -59,7 +60,7 @@ class Objective(abc.ABC):
         Those of them that decay, by alpha/2 |W|^2.
     alpha : float
     seed : int
-        Draws the order of batches, and noise.
+        Draws samples, the order of batches, and noise.
 
     Attributes
     ----------
@@ -71,7 +72,6 @@ class Objective(abc.ABC):
         What the sparsity asks of them.
     """
 
-    mean_activation: Tensor | None = None
     target_activation: float | None = None
 
     def __init__(
@@ -88,6 +88,7 @@ class Objective(abc.ABC):
         self.alpha = alpha
         self.seed = seed
         self.parts: dict[str, float] = {}
+        self._all_rows = rows
         self._decays = [any(parameter is one for one in decayed) for parameter in self.vector.parameters]
         self._generator = torch.Generator(rows.device)
 
@@ -97,9 +98,26 @@ class Objective(abc.ABC):
         return self.rows.dtype
 
     @property
+    def mean_activation(self) -> Tensor | None:
+        """Mean activations of the hidden units, where they matter."""
+        return None
+
+    @property
     def n_rows(self) -> int:
-        """Rows that the value is an average over."""
+        """Rows that the value is an average over at present."""
         return len(self.rows)
+
+    def restrict(self, n_rows: int | None) -> None:
+        """Average over a random sample of so many rows, each inside every larger one; None takes all rows again."""
+        self._take_rows(None if n_rows is None else self._random_order()[:n_rows].sort().values)
+
+    def _take_rows(self, positions: Tensor | None) -> None:
+        """Average over the rows at these positions; None is all."""
+        self.rows = self._all_rows if positions is None else self._all_rows.subset(positions)
+
+    def _random_order(self) -> Tensor:
+        self._generator.manual_seed(self.seed)
+        return torch.randperm(len(self._all_rows), generator=self._generator, device=self._all_rows.device)
 
     @abc.abstractmethod
     def __call__(self, theta: Tensor) -> tuple[float, Tensor]:
@@ -110,10 +128,18 @@ class Objective(abc.ABC):
         """Return the value alone, in less time; sets ``parts`` and ``mean_activation`` too."""
 
     @abc.abstractmethod
-    def batch(self, positions: Tensor, share: float) -> tuple[dict[str, Tensor], Tensor]:
-        """Return the terms, decay left out, and their gradient, over the rows at these positions; at the parameters.
+    def batch(self, block: Tensor, positions: Tensor, share: float, pieces: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Return the terms over a batch of rows, decay left out, at the parameters; write their gradient.
 
-        ``share`` is how many rows they are, as a share of a full batch.
+        Parameters
+        ----------
+        block : Tensor of shape (n_batch, n_features)
+        positions : Tensor of shape (n_batch,), int64
+            Where these rows are.
+        share : float
+            How many they are, as a share of a full batch.
+        pieces : sequence of Tensor, in the shapes of the parameters
+            Filled with the gradient.
         """
 
     def epoch(self, theta: Tensor, batch_size: int, number: int) -> Iterator[tuple[Tensor, Tensor, int]]:
@@ -132,7 +158,7 @@ class Objective(abc.ABC):
         ------
         value : Tensor of shape (), float64
         gradient : Tensor of shape (n_parameters,), in ``dtype``
-            Averages over the rows of the batch, with the penalties.
+            Averages over the rows of the batch, with the penalties. Valid until the next one is asked for.
         n_rows : int
             Rows of the batch.
         """
@@ -141,11 +167,15 @@ class Objective(abc.ABC):
         order = torch.randperm(len(self.rows), generator=self._generator, device=self.rows.device)
         totals: dict[str, Tensor] = {}
         full = min(batch_size, len(self.rows))
-        for positions in order.split(full):
-            parts, gradient = self.batch(positions, len(positions) / full)
-            parts["decay"] = self._add_decay(theta, gradient)
-            add_up(totals, parts, len(positions))
-            yield sum(parts.values(), torch.zeros((), dtype=torch.float64)), gradient, len(positions)
+        batches = order.split(full)
+        gradient = torch.zeros_like(theta)
+        pieces = self.vector.views(gradient)
+        for positions, block in zip(batches, self.rows.batches(batches), strict=True):
+            parts = self.batch(block, positions, len(positions) / full, pieces)
+            if self.alpha:
+                parts["decay"] = self._add_decay(theta, gradient)
+            add_up(totals, parts, float(len(positions)))
+            yield functools.reduce(torch.add, parts.values()), gradient, len(positions)
         self._keep_parts(totals, {})
 
     def _keep_parts(self, sums: dict[str, Tensor], others: dict[str, Tensor]) -> float:
@@ -164,13 +194,13 @@ class Objective(abc.ABC):
         return weight_decay(weights, self.alpha)
 
 
-def add_up(totals: dict[str, Tensor], parts: dict[str, Tensor], weight: int = 1) -> None:
+def add_up(totals: dict[str, Tensor], parts: dict[str, Tensor], weight: float = 1.0) -> None:
     """Add terms to their totals, in place.
 
     Parameters
     ----------
     totals, parts : dict of str to Tensor of shape ()
-    weight : int, default=1
+    weight : float, default=1.0
         What the terms are multiplied by.
     """
     for name, part in parts.items():

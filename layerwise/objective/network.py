@@ -81,11 +81,17 @@ class NetworkObjective(Objective):
     ):
         super().__init__(parameters, rows, decayed=decayed, alpha=alpha, seed=seed)
         self.forward = forward
-        self.targets = None if targets is None else targets.to(rows.device)
+        self._all_targets = self.targets = None if targets is None else targets.to(rows.device)
         self.loss = loss
         self.name = name
         widths = [parameter.shape[0] for parameter in self.vector.parameters]
         self.chunk_rows = chunk_rows or default_chunk_rows(rows, *widths)
+
+    def _take_rows(self, positions: Tensor | None) -> None:
+        """Average over the rows at these positions, and their targets; None is all."""
+        super()._take_rows(positions)
+        if self._all_targets is not None:
+            self.targets = self._all_targets if positions is None else self._all_targets[positions]
 
     def __call__(self, theta: Tensor) -> tuple[float, Tensor]:
         """Return the value at ``theta`` over all rows, and the gradient of shape (n_parameters,)."""
@@ -107,12 +113,13 @@ class NetworkObjective(Objective):
         self.parts = {self.name: loss, "decay": self._add_decay(theta).item()}
         return sum(self.parts.values())
 
-    def batch(self, positions: Tensor, share: float) -> tuple[dict[str, Tensor], Tensor]:
-        """Return the loss and its gradient, decay left out, over the rows at these positions; at the parameters."""
+    def batch(self, block: Tensor, positions: Tensor, share: float, pieces: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Return the loss over a batch of rows, decay left out, at the parameters; write its gradient."""
         targets = None if self.targets is None else self.targets[positions]
-        value, pieces = self._differentiate(self.rows.take(positions), targets)
-        gradient = torch.cat([piece.reshape(-1) for piece in pieces])
-        return {self.name: value / len(positions)}, gradient.div_(len(positions))
+        value, gradients = self._differentiate(block, targets)
+        for piece, gradient in zip(pieces, gradients, strict=True):
+            torch.div(gradient, len(block), out=piece)
+        return {self.name: value / len(block)}
 
     def _differentiate(self, x: Tensor, target: Tensor | None) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Return the loss of a block summed over its rows, and its gradient by each parameter."""

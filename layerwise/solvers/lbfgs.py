@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Integral, Real
 from typing import ClassVar
 
@@ -14,6 +14,13 @@ from sklearn.utils._param_validation import Interval
 from torch import Tensor
 
 from layerwise.solvers.line_search import Trial, strong_wolfe
+from layerwise.solvers.progressive import (
+    STEPS_BETWEEN_TESTS,
+    Sample,
+    SampledObjective,
+    growing_samples,
+    is_outgrown,
+)
 from layerwise.solvers.result import Result, Status
 
 
@@ -25,13 +32,15 @@ class CurvaturePairs:
     history_size : int
         How many pairs are kept.
     x : Tensor of shape (n,)
-        Gives size, type and device.
+        Gives size and device.
+    dtype : torch.dtype or None, default=None
+        Type of the pairs; None is that of ``x``. That of the objective's own arithmetic is enough.
 
     Attributes
     ----------
     pairs : Tensor of shape (2 * history_size, n)
         Every s, then every y, in a ring: pair k stands in rows k and history_size + k, modulo history_size.
-    y_products : Tensor of shape (2 * history_size, history_size)
+    y_products : Tensor of shape (2 * history_size, history_size), float64
         Inner products of each row of ``pairs`` with each y; of the s only with the y that came later.
     count : int
         Pairs added since the last `clear`.
@@ -42,10 +51,10 @@ class CurvaturePairs:
     memory methods", Mathematical Programming 63, 1994, equation 3.1.
     """
 
-    def __init__(self, history_size: int, x: Tensor):
+    def __init__(self, history_size: int, x: Tensor, dtype: torch.dtype | None = None):
         self.history_size = history_size
-        self.pairs = x.new_zeros(2 * history_size, x.numel())
-        self.y_products = torch.zeros(2 * history_size, history_size, dtype=x.dtype)
+        self.pairs = x.new_zeros(2 * history_size, x.numel(), dtype=dtype)
+        self.y_products = x.new_zeros(2 * history_size, history_size, dtype=torch.float64)
         self.count = 0
 
     def clear(self) -> None:
@@ -85,24 +94,27 @@ class CurvaturePairs:
             return -gradient
         m = self.history_size
         newest = (self.count - 1) % m
-        projections = (torch.stack([gradient, self.pairs[m + newest]]) @ self.pairs.T).cpu()
-        self.y_products[:, newest] = projections[1]
-        self.y_products[m + newest] = projections[1, m:]
+        # Two products with all pairs, here and at the end, are what an iteration costs: both read the whole history.
+        ends = torch.stack([gradient.to(self.pairs.dtype), self.pairs[m + newest]])
+        projections = (self.pairs @ ends.T).double()
+        self.y_products[:, newest] = projections[:, 1]
+        self.y_products[m + newest] = projections[m:, 1]
 
-        oldest_first = torch.arange(max(0, self.count - m), self.count) % m
+        oldest_first = torch.arange(max(0, self.count - m), self.count, device=gradient.device) % m
         sy = self.y_products[oldest_first][:, oldest_first]
         yy = self.y_products[m + oldest_first][:, oldest_first]
-        sg, yg = projections[0, oldest_first], projections[0, m + oldest_first]
-        scale = (sy[-1, -1] / yy[-1, -1]).item()
+        sg, yg = projections[oldest_first, :1], projections[m + oldest_first, :1]
+        scale = sy[-1, -1] / yy[-1, -1]
         r = sy.triu()
-        u = torch.linalg.solve_triangular(r, sg[:, None], upper=True)[:, 0]
-        rest = sy.diagonal() * u + scale * (yy @ u - yg)
-        w = torch.linalg.solve_triangular(r.T, rest[:, None], upper=False)[:, 0]
+        u = torch.linalg.solve_triangular(r, sg, upper=True)
+        rest = sy.diagonal()[:, None] * u + scale * (yy @ u - yg)
+        w = torch.linalg.solve_triangular(r.T, rest, upper=False)
 
-        coefficients = torch.zeros(2 * m, dtype=r.dtype)
+        coefficients = gradient.new_zeros(2 * m, 1)
         coefficients[oldest_first] = -w
         coefficients[m + oldest_first] = scale * u
-        return torch.addmv(gradient, self.pairs.T, coefficients.to(gradient.device), beta=-scale)
+        step = (self.pairs.T @ coefficients.to(self.pairs.dtype))[:, 0]
+        return torch.sub(step, scale * gradient)
 
 
 @dataclass
@@ -113,24 +125,32 @@ class LBFGSState:
     ----------
     x : Tensor of shape (n,), float64
     value : float
+        Over the sample.
     gradient : Tensor of shape (n,), float64
+        Over the sample.
     pairs : CurvaturePairs
+    n_rows : int or None
+        Rows of the sample that is being minimised on; None is all rows.
+    values : list of float
+        Over the sample, at its start and after each step but the last.
     n_iter : int
         Steps taken so far.
     n_evaluations : int
-        Calls of the objective so far.
+        Calls of the objective so far, over samples too.
     """
 
     x: Tensor
     value: float
     gradient: Tensor
     pairs: CurvaturePairs
+    n_rows: int | None = None
+    values: list[float] = field(default_factory=list)
     n_iter: int = 0
     n_evaluations: int = 1
 
 
 class LBFGS(BaseEstimator):
-    """Limited-memory BFGS on all rows, with a line search for the strong Wolfe conditions.
+    """Limited-memory BFGS with a line search for the strong Wolfe conditions, on growing samples and then all rows.
 
     Deterministic, without a learning rate to choose, and it says why it stopped. Nothing in it depends on the scale
     of the objective.
@@ -138,18 +158,27 @@ class LBFGS(BaseEstimator):
     Parameters
     ----------
     max_iter : int, default=200
-        The most steps to take.
+        The most steps to take, on samples and on all rows together.
     tol : float, default=1e-5
         Converged when max_i |gradient_i| <= tol * |value|.
     ftol : float, default=1e-9
         Converged when a step lowers the value by no more than ftol times its size.
     history_size : int, default=10
-        Pairs of steps and gradient changes that are kept; each takes 16 bytes a parameter.
+        Pairs of steps and gradient changes that are kept; each takes 8 bytes a parameter, or 16 where the objective
+        computes in float64.
+    progressive : bool, default=True
+        Whether to take the first steps on random samples: 1,000 rows, then four times as many each, one inside the
+        next, then all rows. A sample is left when more steps on it gain less than more rows would (Bottou and Bousquet
+        2007; see `layerwise.solvers.progressive.is_outgrown`), when the solver has converged on it, or when it has had
+        half of the iterations that remained. The last steps, and the test of convergence, are those of the exact
+        problem. False takes every step on all rows, as happens with 2,000 rows and less.
 
     References
     ----------
     D. C. Liu and J. Nocedal, "On the limited memory BFGS method for large scale optimization", Mathematical
     Programming 45, 1989.
+
+    R. Bollapragada et al., "A progressive batching L-BFGS method for machine learning", ICML 2018.
 
     Examples
     --------
@@ -166,13 +195,23 @@ class LBFGS(BaseEstimator):
         "tol": [Interval(Real, 0, None, closed="left")],
         "ftol": [Interval(Real, 0, None, closed="left")],
         "history_size": [Interval(Integral, 1, None, closed="left")],
+        "progressive": ["boolean"],
     }
 
-    def __init__(self, max_iter: int = 200, *, tol: float = 1e-5, ftol: float = 1e-9, history_size: int = 10):
+    def __init__(
+        self,
+        max_iter: int = 200,
+        *,
+        tol: float = 1e-5,
+        ftol: float = 1e-9,
+        history_size: int = 10,
+        progressive: bool = True,
+    ):
         self.max_iter = max_iter
         self.tol = tol
         self.ftol = ftol
         self.history_size = history_size
+        self.progressive = progressive
 
     def minimize(
         self,
@@ -188,7 +227,8 @@ class LBFGS(BaseEstimator):
         ----------
         fun : callable
             ``fun(x) -> (value, gradient)``, the gradient a new tensor like x. Its last call is always at the point
-            reached, unless no step was possible from there.
+            reached, unless no step was possible from there. Samples are taken of it only if it is a
+            `layerwise.solvers.progressive.SampledObjective`; it is left with all its rows.
         x0 : Tensor of shape (n,), float64
             Not changed.
         callback : callable or None, default=None
@@ -200,27 +240,77 @@ class LBFGS(BaseEstimator):
         Returns
         -------
         result : Result
+            Value and gradient are those over all rows, unless it was stopped on a sample: then the value is that of
+            the sample and the gradient None.
         """
+        if not (self.progressive and isinstance(fun, SampledObjective)):
+            return self._minimize_on([Sample(None, self.max_iter)], fun, x0, callback, state)
+        try:
+            return self._minimize_on(growing_samples(fun.n_rows, self.max_iter), fun, x0, callback, state)
+        finally:
+            fun.restrict(None)
+
+    def _minimize_on(
+        self,
+        samples: list[Sample],
+        fun: Callable[[Tensor], tuple[float, Tensor]],
+        x0: Tensor,
+        callback: Callable[[LBFGSState], bool | None] | None,
+        state: LBFGSState | None,
+    ) -> Result:
+        """Minimise on one sample after the other, from where the state was left."""
+        if state is not None:  # the samples before the one that it stands on are done
+            begun = [sample.n_rows for sample in samples]
+            samples = samples[begun.index(state.n_rows) if state.n_rows in begun else -1 :]
+        if isinstance(fun, SampledObjective):
+            fun.restrict(samples[0].n_rows)
         if state is None:
             value, gradient = fun(x0)
-            state = LBFGSState(x0, value, gradient, CurvaturePairs(self.history_size, x0))
-        status = self._check_start(state)
-        while status is None:
-            status = self._iterate(fun, state, callback)
-        return Result(state.x, state.value, state.gradient, state.n_iter, state.n_evaluations, status, state)
+            pairs = CurvaturePairs(self.history_size, x0, getattr(fun, "dtype", None))
+            state = LBFGSState(x0, value, gradient, pairs, samples[0].n_rows)
+        status = None
+        for sample in samples:
+            if isinstance(fun, SampledObjective) and state.n_rows != sample.n_rows:
+                fun.restrict(sample.n_rows)
+                state.value, state.gradient = fun(state.x)
+                state.n_rows, state.values = sample.n_rows, []
+                state.n_evaluations += 1
+            status = self._minimize_sample(sample, fun, state, callback)
+            if status in (Status.CALLBACK, Status.NOT_FINITE):
+                break
+        assert status is not None
+        exact = state.gradient if state.n_rows is None else None
+        return Result(state.x, state.value, exact, state.n_iter, state.n_evaluations, status, state)
 
-    def _check_start(self, state: LBFGSState) -> Status | None:
+    def _minimize_sample(
+        self,
+        sample: Sample,
+        fun: Callable[[Tensor], tuple[float, Tensor]],
+        state: LBFGSState,
+        callback: Callable[[LBFGSState], bool | None] | None,
+    ) -> Status | None:
+        """Take steps on a sample until one was the last or, with None, the sample is outgrown."""
         if not (math.isfinite(state.value) and torch.isfinite(state.gradient).all() and torch.isfinite(state.x).all()):
             return Status.NOT_FINITE
-        return self._check_gradient(state)
+        status = self._check_gradient(state, sample.last_iter)
+        while status is None:
+            if isinstance(fun, SampledObjective) and sample.n_rows is not None:
+                state.values.append(state.value)
+                if len(state.values) % STEPS_BETWEEN_TESTS == 0:
+                    state.n_evaluations += 1
+                    if is_outgrown(fun, state.x, state.values):
+                        return None
+            status = self._iterate(sample.last_iter, fun, state, callback)
+        return status
 
-    def _check_gradient(self, state: LBFGSState) -> Status | None:
+    def _check_gradient(self, state: LBFGSState, last_iter: int) -> Status | None:
         if state.gradient.abs().max().item() <= self.tol * abs(state.value):
             return Status.GRADIENT
-        return Status.MAX_ITER if state.n_iter >= self.max_iter else None
+        return Status.MAX_ITER if state.n_iter >= last_iter else None
 
     def _iterate(
         self,
+        last_iter: int,
         fun: Callable[[Tensor], tuple[float, Tensor]],
         state: LBFGSState,
         callback: Callable[[LBFGSState], bool | None] | None,
@@ -258,5 +348,5 @@ class LBFGS(BaseEstimator):
         if callback is not None and callback(state):
             return Status.CALLBACK
         if decrease <= self.ftol * max(abs(start.value), abs(trial.value)):
-            return self._check_gradient(state) or Status.VALUE
-        return self._check_gradient(state)
+            return self._check_gradient(state, last_iter) or Status.VALUE
+        return self._check_gradient(state, last_iter)

@@ -44,6 +44,10 @@ class StochasticObjective(Protocol):
     def n_rows(self) -> int:
         """Rows of an epoch."""
 
+    @property
+    def parts(self) -> dict[str, float]:
+        """Terms of the value, averaged over the batches of the last epoch."""
+
     def value(self, theta: Tensor) -> float:
         """Return the value over all rows."""
 
@@ -150,7 +154,6 @@ class StochasticSolver(BaseEstimator, abc.ABC):
     def _run_epoch(self, objective: StochasticObjective, state: MinibatchState) -> Status | None:
         """Make one epoch; return a status if it failed."""
         before = state.x.clone()
-        total = torch.zeros((), dtype=torch.float64, device=state.x.device)
         batch_size = min(self.batch_size, objective.n_rows)
         n_steps = self.max_iter * math.ceil(objective.n_rows / batch_size)
         for value, gradient, n_rows in objective.epoch(state.x, batch_size, state.n_iter):
@@ -161,8 +164,7 @@ class StochasticSolver(BaseEstimator, abc.ABC):
             state.optimizer.param_groups[0]["lr"] = self.learning_rate_init * SCHEDULES[self.learning_rate](done)
             state.optimizer.step()
             state.n_evaluations += 1
-            total += value * n_rows
-        mean = total.item() / objective.n_rows
+        mean = sum(objective.parts.values())
         if not (math.isfinite(mean) and torch.isfinite(state.x).all()):
             state.x.copy_(state.best_x)
             return Status.DIVERGED
