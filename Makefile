@@ -1,6 +1,8 @@
 # Everything a clone needs: `make demo` and `make test` install what they use into .venv.
 PYTHON ?= python3
 BIN := .venv/bin
+RIVALS := .venv-rivals/bin
+RESULTS := benchmarks/results
 
 .PHONY: demo test test-slow bench lint clean
 
@@ -13,9 +15,15 @@ test: lint
 test-slow: .venv/installed
 	$(BIN)/python -m pytest -q -m slow
 
-bench: .venv/installed
-	$(BIN)/python benchmarks/bench_ufldl.py
-	$(BIN)/python benchmarks/bench_deep_autoencoder.py
+bench: .venv/installed .venv-rivals/installed
+	mkdir -p $(RESULTS)
+	$(BIN)/python benchmarks/bench_evaluation.py --json $(RESULTS)/evaluation.json
+	$(BIN)/python benchmarks/bench_lbfgs.py --json $(RESULTS)/lbfgs.json
+	$(BIN)/python benchmarks/bench_minibatch.py --json $(RESULTS)/minibatch.json
+	$(BIN)/python benchmarks/bench_classifier.py --json $(RESULTS)/classifier.json
+	$(BIN)/python benchmarks/bench_deep_autoencoder.py --json $(RESULTS)/deep_autoencoder.json
+	$(BIN)/python benchmarks/bench_rows.py --rows 60000 600000 --json $(RESULTS)/rows.json
+	$(BIN)/python benchmarks/bench_ufldl.py --json $(RESULTS)/ufldl.json
 
 lint: .venv/installed
 	$(BIN)/ruff check .
@@ -27,5 +35,15 @@ lint: .venv/installed
 	$(BIN)/pip install --quiet -c constraints.txt --editable '.[dev]'
 	touch $@
 
+# What the benchmarks compare with, where it would burden .venv. A rival that cannot be installed is left out there.
+# ClustPy comes without its dependencies: the search for versions that fit takes pip many minutes.
+.venv-rivals/installed: constraints.txt
+	$(PYTHON) -m venv .venv-rivals
+	$(RIVALS)/pip install --quiet -c constraints.txt torch scikit-learn numpy rich
+	-$(RIVALS)/pip install --quiet -c constraints.txt pyod==3.6.7
+	-$(RIVALS)/pip install --quiet -c constraints.txt matplotlib pandas tqdm
+	-$(RIVALS)/pip install --quiet --no-deps clustpy==0.0.3
+	touch $@
+
 clean:
-	rm -rf .venv runs dist
+	rm -rf .venv .venv-rivals runs dist $(RESULTS)
