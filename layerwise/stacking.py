@@ -196,6 +196,7 @@ def finetune(
 
     codes = split.map(lambda rows: encode(upper, rows, training.cache_bytes))
     stages = [train("head", StackedNetwork([], network.head), codes)]
+    del codes  # as large as the rows, perhaps
     if upper:
         stages.append(train("finetune", StackedNetwork(upper, network.head), split))
     return stages
@@ -203,11 +204,12 @@ def finetune(
 
 def encode(layers: Iterable[AutoencoderLayer], rows: AnyRows, cache_bytes: int = CACHE_BYTES) -> AnyRows:
     """Return the codes of rows after these layers; computed once if they fit into so much memory."""
+    codes = rows
     for layer in layers:
-        codes = MappedRows(rows, layer.encode, n_features=layer.n_hidden)
-        fits = len(rows) * layer.n_hidden * rows.dtype.itemsize <= cache_bytes
-        rows = Rows(apply(layer.encode, rows), dtype=rows.dtype, device=rows.device) if fits else codes
-    return rows
+        codes = MappedRows(codes, layer.encode, n_features=layer.n_hidden)
+    if codes is rows or len(rows) * codes.n_features * rows.dtype.itemsize > cache_bytes:
+        return codes
+    return Rows(apply(lambda block: block, codes), dtype=rows.dtype, device=rows.device)
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 import pytest
+import torch
 
 import layerwise
 from layerwise import cli
@@ -336,3 +337,23 @@ def test_demo(tmp_path):
     assert accuracy >= 93
     assert "accuracy after greedy training" in done.stdout
     assert (tmp_path / "demo" / "filters.png").stat().st_size > 10_000
+
+
+def test_threads(run, files, tmp_path):
+    before = torch.get_num_threads()
+    try:
+        assert run("--n-threads", 1, "fit", files / "images.npy", "--out", tmp_path / "one", *FIT)[0] == 0
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+    code, _, error = run("--n-threads", 0, "demo", "--out", tmp_path / "none")
+    assert (code, error) == (2, "layerwise: n_threads=0 must be at least 1\n")
+
+
+def test_progressive_is_a_flag_of_lbfgs(run, files, tmp_path):
+    out = tmp_path / "exact"
+    assert run("fit", files / "images.npy", "--out", out, "--no-progressive", *FIT)[0] == 0
+    assert layerwise.load(out).layers_[0].solver.progressive is False
+    code, _, error = run("fit", files / "images.npy", "--out", out, "--solver", "adam", "--no-progressive")
+    assert code == 2
+    assert error == "layerwise: progressive=False has no meaning with solver='adam'; choose --solver lbfgs\n"

@@ -18,7 +18,7 @@ def main() -> None:
     """Run the command line; refusals are one sentence and exit code 2, Ctrl-C is 130."""
     warnings.simplefilter("ignore", ConvergenceWarning)  # the progress display says why each stage ended
     try:
-        app(sys.argv[1:], exit_on_error=False, print_error=False)
+        app.meta(sys.argv[1:], exit_on_error=False, print_error=False)
     except KeyboardInterrupt as interrupt:
         fail(str(interrupt) or "interrupted; nothing was written", 130)
     except BrokenPipeError:  # the reader of our output has seen enough

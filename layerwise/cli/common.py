@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
+import torch
 from cyclopts import App, Parameter
 
 import layerwise
@@ -19,6 +20,26 @@ app = App(
     version=layerwise.__version__,
     suppress_keyboard_interrupt=False,
 )
+app.meta.suppress_keyboard_interrupt = False
+
+
+@app.meta.default
+def with_threads(
+    *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)], n_threads: int | None = None
+) -> None:
+    """Run a command.
+
+    Parameters
+    ----------
+    n_threads
+        Threads that compute, in every command; as many as there are cores, or as OMP_NUM_THREADS says, if not given.
+    """
+    if n_threads is not None:
+        if n_threads < 1:
+            raise ValueError(f"n_threads={n_threads} must be at least 1")
+        torch.set_num_threads(n_threads)
+    app(tokens, exit_on_error=False, print_error=False)
+
 
 Flag = Annotated[bool, Parameter(negative="")]
 Words = Parameter(consume_multiple=True, negative="")

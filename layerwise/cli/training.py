@@ -72,6 +72,7 @@ def fit(
     batch_size: int | None = None,
     learning_rate_init: float | None = None,
     learning_rate: Literal["constant", "linear", "cosine"] | None = None,
+    progressive: bool | None = None,
     validation_fraction: float | None = None,
     finetune: str | None = None,
     head_alpha: float | None = None,
@@ -128,6 +129,8 @@ def fit(
         Step size of sgd and adam at the start.
     learning_rate
         How it goes on.
+    progressive
+        L-BFGS trains layers on growing samples first, unless it is told not to.
     validation_fraction
         Share of the rows to hold out for early stopping; off if not given.
     finetune
@@ -156,7 +159,11 @@ def fit(
     minimiser = _make_solver(
         solver,
         _given(
-            max_iter=max_iter, batch_size=batch_size, learning_rate_init=learning_rate_init, learning_rate=learning_rate
+            max_iter=max_iter,
+            batch_size=batch_size,
+            learning_rate_init=learning_rate_init,
+            learning_rate=learning_rate,
+            progressive=progressive,
         ),
     )
     stopping = None if validation_fraction is None else EarlyStopping(validation_fraction)
@@ -213,7 +220,8 @@ def _given(**flags: Any) -> dict[str, Any]:
 def _make_solver(name: str, flags: dict[str, Any]) -> Solver:
     for flag, value in flags.items():
         if flag not in SOLVERS[name]().get_params():
-            raise ValueError(f"{flag}={value} has no meaning with solver={name!r}; choose --solver adam or sgd")
+            others = " or ".join(other for other in SOLVERS if flag in SOLVERS[other]().get_params())
+            raise ValueError(f"{flag}={value} has no meaning with solver={name!r}; choose --solver {others}")
     return SOLVERS[name](**flags)
 
 

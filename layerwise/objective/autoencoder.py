@@ -44,7 +44,7 @@ class AutoencoderObjective(Objective):
         Its parameters, in the order encoder weight and bias, decoder weight (unless it is tied) and bias.
     rows : Rows or MappedRows of shape (n_samples, in_features)
     seed : int, default=0
-        Draws the order of batches and the noise.
+        Draws samples, the order of batches and the noise.
     chunk_rows : int or None, default=None
         Rows a chunk; None chooses by the width. With corruption the noise depends on it.
     cache_bytes : int, default=2**30
@@ -88,6 +88,7 @@ class AutoencoderObjective(Objective):
         self.layer = layer
         self.chunk_rows = chunk_rows or default_chunk_rows(rows, layer.n_hidden)
         self.target_activation = None if layer.sparsity is None else layer.sparsity.target
+        self._all_rows = rows
         self._cache_bytes = cache_bytes
         self._codes: Tensor | None = None
         self._wide: Tensor | None = None
@@ -107,10 +108,14 @@ class AutoencoderObjective(Objective):
         low, high = self.layer.activation.low, self.layer.activation.high
         return (mean - low) / (high - low)
 
-    def _take_rows(self, positions: Tensor | None) -> None:
-        """Average over the rows at these positions; None is all."""
-        super()._take_rows(positions)
+    def restrict(self, n_rows: int | None) -> None:
+        """Average over a random sample of so many rows, each inside every larger one; None takes all rows again."""
         self._codes = None
+        self.rows = self._all_rows
+        if n_rows is not None:
+            self._generator.manual_seed(self.seed)
+            order = torch.randperm(len(self.rows), generator=self._generator, device=self.rows.device)
+            self.rows = self.rows.subset(order[:n_rows].sort().values)
 
     @torch.no_grad()
     def __call__(self, theta: Tensor) -> tuple[float, Tensor]:

@@ -60,7 +60,7 @@ class Objective(abc.ABC):
         Those of them that decay, by alpha/2 |W|^2.
     alpha : float
     seed : int
-        Draws samples, the order of batches, and noise.
+        Draws the order of batches, and noise.
 
     Attributes
     ----------
@@ -88,7 +88,6 @@ class Objective(abc.ABC):
         self.alpha = alpha
         self.seed = seed
         self.parts: dict[str, float] = {}
-        self._all_rows = rows
         self._decays = [any(parameter is one for one in decayed) for parameter in self.vector.parameters]
         self._generator = torch.Generator(rows.device)
 
@@ -106,18 +105,6 @@ class Objective(abc.ABC):
     def n_rows(self) -> int:
         """Rows that the value is an average over at present."""
         return len(self.rows)
-
-    def restrict(self, n_rows: int | None) -> None:
-        """Average over a random sample of so many rows, each inside every larger one; None takes all rows again."""
-        self._take_rows(None if n_rows is None else self._random_order()[:n_rows].sort().values)
-
-    def _take_rows(self, positions: Tensor | None) -> None:
-        """Average over the rows at these positions; None is all."""
-        self.rows = self._all_rows if positions is None else self._all_rows.subset(positions)
-
-    def _random_order(self) -> Tensor:
-        self._generator.manual_seed(self.seed)
-        return torch.randperm(len(self._all_rows), generator=self._generator, device=self._all_rows.device)
 
     @abc.abstractmethod
     def __call__(self, theta: Tensor) -> tuple[float, Tensor]:

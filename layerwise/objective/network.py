@@ -17,6 +17,9 @@ Loss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 class NetworkObjective(Objective):
     """The training problem of a whole network, or of its upper part: a head, fine-tuning, an unrolled autoencoder.
 
+    It offers no samples to progressive solvers: a network learns the labels of a small sample by heart, and does not
+    forget it on all rows. (MNIST, UFLDL's network, 200 iterations: 96.9 % with growing samples, 97.8 % without.)
+
     With m rows x_i, their targets y_i and the weights W that decay::
 
         J = 1/m sum_i loss(forward(x_i), y_i)  +  alpha/2 |W|^2
@@ -81,17 +84,11 @@ class NetworkObjective(Objective):
     ):
         super().__init__(parameters, rows, decayed=decayed, alpha=alpha, seed=seed)
         self.forward = forward
-        self._all_targets = self.targets = None if targets is None else targets.to(rows.device)
+        self.targets = None if targets is None else targets.to(rows.device)
         self.loss = loss
         self.name = name
         widths = [parameter.shape[0] for parameter in self.vector.parameters]
         self.chunk_rows = chunk_rows or default_chunk_rows(rows, *widths)
-
-    def _take_rows(self, positions: Tensor | None) -> None:
-        """Average over the rows at these positions, and their targets; None is all."""
-        super()._take_rows(positions)
-        if self._all_targets is not None:
-            self.targets = self._all_targets if positions is None else self._all_targets[positions]
 
     def __call__(self, theta: Tensor) -> tuple[float, Tensor]:
         """Return the value at ``theta`` over all rows, and the gradient of shape (n_parameters,)."""

@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
 from torch import Tensor
 
-from layerwise.solvers.line_search import Trial, strong_wolfe
+from layerwise.solvers.line_search import Trial, largest, strong_wolfe
 from layerwise.solvers.progressive import (
     STEPS_BETWEEN_TESTS,
     Sample,
@@ -171,7 +171,8 @@ class LBFGS(BaseEstimator):
         next, then all rows. A sample is left when more steps on it gain less than more rows would (Bottou and Bousquet
         2007; see `layerwise.solvers.progressive.is_outgrown`), when the solver has converged on it, or when it has had
         half of the iterations that remained. The last steps, and the test of convergence, are those of the exact
-        problem. False takes every step on all rows, as happens with 2,000 rows and less.
+        problem. False takes every step on all rows, as happens with 2,000 rows and less and in fine-tuning, where
+        small samples would be learnt by heart.
 
     References
     ----------
@@ -290,7 +291,7 @@ class LBFGS(BaseEstimator):
         callback: Callable[[LBFGSState], bool | None] | None,
     ) -> Status | None:
         """Take steps on a sample until one was the last or, with None, the sample is outgrown."""
-        if not (math.isfinite(state.value) and torch.isfinite(state.gradient).all() and torch.isfinite(state.x).all()):
+        if not all(map(math.isfinite, (state.value, largest(state.gradient), largest(state.x)))):
             return Status.NOT_FINITE
         status = self._check_gradient(state, sample.last_iter)
         while status is None:
@@ -304,7 +305,7 @@ class LBFGS(BaseEstimator):
         return status
 
     def _check_gradient(self, state: LBFGSState, last_iter: int) -> Status | None:
-        if state.gradient.abs().max().item() <= self.tol * abs(state.value):
+        if largest(state.gradient) <= self.tol * abs(state.value):
             return Status.GRADIENT
         return Status.MAX_ITER if state.n_iter >= last_iter else None
 

@@ -39,7 +39,12 @@ class Trial:
     @property
     def finite(self) -> bool:
         """Whether point, value and slope are all finite."""
-        return math.isfinite(self.value) and math.isfinite(self.slope) and bool(torch.isfinite(self.x).all())
+        return math.isfinite(self.value) and math.isfinite(self.slope) and math.isfinite(largest(self.x))
+
+
+def largest(x: Tensor) -> float:
+    """Return the size of the largest entry, in one pass; not finite where any entry is not."""
+    return torch.linalg.vector_norm(x, math.inf).item()
 
 
 def strong_wolfe(evaluate: Callable[[float], Trial], start: Trial, first_step: float) -> Trial | None:
