@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
-# Measured with benchmarks/bench_progressive.py; a factor of two in any of them changes little.
+# Chosen on MNIST, see benchmarks/RESULTS.md; a factor of two in any of them changes little.
 FIRST_SAMPLE = 1000
 GROWTH = 4
 STEPS_BETWEEN_TESTS = 50
