@@ -57,14 +57,14 @@ def run(
         n_hidden,
         alpha=3e-3,
         sparsity=KLSparsity(target=0.1, weight=3.0),
-        solver=LBFGS(max_iter=max_iter),
+        solver=LBFGS(max_iter=max_iter, progressive=False),
         **session.common,
     ).fit(digits.X_train[~low])
     classifier = StackedClassifier(
         FrozenEstimator(autoencoder),
         finetune="head",
         alpha=1e-4,
-        solver=LBFGS(max_iter=max_iter),
+        solver=LBFGS(max_iter=max_iter, progressive=False),
         callbacks=session.watchers,
     ).fit(X[:half], y[:half])
     accuracy = classifier.score(X[half:], y[half:])

@@ -43,7 +43,7 @@ def run(
         196,
         alpha=3e-3,
         sparsity=KLSparsity(target=0.1, weight=3.0),
-        solver=LBFGS(max_iter=max_iter),
+        solver=LBFGS(max_iter=max_iter, progressive=False),
         **session.common,
     ).fit(digits.X_train[:n_images])
     session.announce(f"cost {autoencoder.loss_:.4f}; each tile of filters.png is what one unit looks for")

@@ -62,7 +62,7 @@ def run(
         25,
         alpha=1e-4,
         sparsity=KLSparsity(target=0.01, weight=3.0),
-        solver=LBFGS(max_iter=max_iter),
+        solver=LBFGS(max_iter=max_iter, progressive=False),
         **session.common,
     ).fit(patches)
     session.announce(f"cost {autoencoder.loss_:.4f}; each tile of filters.png is what one unit looks for")

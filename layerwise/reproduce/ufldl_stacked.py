@@ -68,7 +68,7 @@ def run(
     -------
     outcome : Outcome
     """
-    solver = LBFGS(max_iter=max_iter)
+    solver = LBFGS(max_iter=max_iter, progressive=False)  # as published: every step on all rows
     sparse = Autoencoder(200, sparsity=KLSparsity(target=0.1, weight=3.0), alpha=3e-3, solver=solver)
     stack = StackedAutoencoder([sparse, sparse], **session.common)
     pretrained = FrozenEstimator(stack.fit(digits.X_train))
