@@ -192,7 +192,8 @@ def test_warns_when_not_converged(small):
 
 def test_in_a_pipeline_and_a_grid(small):
     X, y = small
-    pipeline = make_pipeline(MinMaxScaler(), Autoencoder(6, solver=SHORT, sparsity=KLSparsity()), LogisticRegression())
+    autoencoder = Autoencoder(6, solver=SHORT, sparsity=KLSparsity(), random_state=0)
+    pipeline = make_pipeline(MinMaxScaler(), autoencoder, LogisticRegression())
     grid = GridSearchCV(pipeline, {"autoencoder__sparsity__weight": [0.1, 3], "autoencoder__n_hidden": [4]}, cv=2)
     assert grid.fit(X.astype(float), y).best_score_ > 0.2
 
