@@ -33,8 +33,8 @@ def squared_error(
     target : Tensor of shape (n_rows, n_outputs)
     activation : Activation, default=that of name "identity"
         The function t.
-    weight : Tensor of shape (n_rows, n_outputs) or None, default=None
-        Weights w of the entries; None is 1 everywhere.
+    weight : Tensor of shape (n_rows, n_outputs) or (n_rows, 1) or None, default=None
+        Weights w of the entries, or of whole rows; None is 1 everywhere.
     out : Tensor of shape (n_rows, n_outputs) or None, default=None
         Where to write the gradient; None makes a new tensor.
 
@@ -75,8 +75,8 @@ def binary_cross_entropy(
         In [0, 1].
     activation : Activation
         The sigmoid; it is part of the loss.
-    weight : Tensor of shape (n_rows, n_outputs) or None, default=None
-        Weights w of the entries; None is 1 everywhere.
+    weight : Tensor of shape (n_rows, n_outputs) or (n_rows, 1) or None, default=None
+        Weights w of the entries, or of whole rows; None is 1 everywhere.
     out : Tensor of shape (n_rows, n_outputs) or None, default=None
         Where to write the gradient; None makes a new tensor.
 
@@ -102,20 +102,22 @@ def binary_cross_entropy(
     return losses.sum(dim=1).double().sum(), gradient
 
 
-def cross_entropy(z: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross-entropy of classes, -sum_i log softmax(z_i)[target_i]; stable for any logits.
+def cross_entropy(z: Tensor, target: Tensor, *, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of classes, -sum_i w_i log softmax(z_i)[target_i]; stable for any logits.
 
     Parameters
     ----------
     z : Tensor of shape (n_rows, n_classes)
     target : Tensor of shape (n_rows,), int64
         Index of the class of each row.
+    weight : Tensor of shape (n_rows, 1) or None, default=None
+        Weights w of the rows; None is 1 everywhere.
 
     Returns
     -------
     value : Tensor of shape (), float64
     gradient : Tensor of shape (n_rows, n_classes)
-        softmax(z) minus 1 at the class of the row.
+        w times softmax(z) minus 1 at the class of the row.
 
     Examples
     --------
@@ -125,10 +127,12 @@ def cross_entropy(z: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     (0.6931, [[0.5, -0.5]])
     """
     log_p = torch.log_softmax(z, dim=1)
-    value = F.nll_loss(log_p, target, reduction="none").double().sum()
+    losses = F.nll_loss(log_p, target, reduction="none").double()
     gradient = log_p.exp_()
     gradient[torch.arange(len(z), device=z.device), target] -= 1
-    return value, gradient
+    if weight is None:
+        return losses.sum(), gradient
+    return torch.dot(losses, weight[:, 0].double()), gradient.mul_(weight)
 
 
 # How well a reconstruction t(z) fits its input.

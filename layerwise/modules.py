@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from layerwise.activations import get_activation
 from layerwise.corruptions import Corruption
+from layerwise.data.scaling import Scaling
 from layerwise.losses import LOSSES
 from layerwise.penalties import Sparsity
 
@@ -161,6 +162,8 @@ class UnrolledAutoencoder(nn.Module):
     ----------
     layers : iterable of AutoencoderLayer
         From the input up, at least one.
+    scaling : Scaling or None, default=None
+        How `encode`, `decode` and `forward` scale the input, and the reconstruction back.
 
     References
     ----------
@@ -174,9 +177,10 @@ class UnrolledAutoencoder(nn.Module):
     torch.Size([5, 4])
     """
 
-    def __init__(self, layers: Iterable[AutoencoderLayer]):
+    def __init__(self, layers: Iterable[AutoencoderLayer], scaling: Scaling | None = None):
         super().__init__()
         self.layers = nn.ModuleList(layers)
+        self.scaling = scaling
 
     @property
     def first(self) -> AutoencoderLayer:
@@ -184,7 +188,7 @@ class UnrolledAutoencoder(nn.Module):
         return cast(AutoencoderLayer, self.layers[0])
 
     def logits(self, x: Tensor) -> Tensor:
-        """Return the reconstruction before its output activation, of shape (n_rows, n_features)."""
+        """Return the reconstruction of scaled inputs before its output activation, of shape (n_rows, n_features)."""
         layers = cast(list[AutoencoderLayer], list(self.layers))
         for layer in layers:
             x = layer.encode(x)
@@ -192,9 +196,22 @@ class UnrolledAutoencoder(nn.Module):
             x = layer.decode(x)
         return self.first.decode_logits(x)
 
+    def encode(self, x: Tensor) -> Tensor:
+        """Map inputs of shape (n_rows, n_features) to the codes of the last layer."""
+        x = x if self.scaling is None else self.scaling(x)
+        for layer in cast(list[AutoencoderLayer], list(self.layers)):
+            x = layer.encode(x)
+        return x
+
+    def decode(self, h: Tensor) -> Tensor:
+        """Map codes of the last layer to reconstructions of shape (n_rows, n_features)."""
+        for layer in reversed(cast(list[AutoencoderLayer], list(self.layers))):
+            h = layer.decode(h)
+        return h if self.scaling is None else self.scaling.inverse(h)
+
     def forward(self, x: Tensor) -> Tensor:
         """Reconstruct inputs of shape (n_rows, n_features)."""
-        return self.first.output_activation.forward(self.logits(x))
+        return self.decode(self.encode(x))
 
 
 class StackedNetwork(nn.Module):

@@ -143,8 +143,10 @@ class L1Sparsity(BaseEstimator):
         return self.weight * codes.abs().sum()
 
 
-def contraction(codes: Tensor, encoder_weight: Tensor, activation: Activation, factor: float) -> Tensor:
-    """Contraction of an encoder, factor * sum_i |dh_i/dx_i|_F^2, summed over rows.
+def contraction(
+    codes: Tensor, encoder_weight: Tensor, activation: Activation, factor: float, weight: Tensor | None = None
+) -> Tensor:
+    """Contraction of an encoder, factor * sum_i w_i |dh_i/dx_i|_F^2, summed over rows.
 
     For an element-wise activation s the Jacobian has a closed form::
 
@@ -157,6 +159,8 @@ def contraction(codes: Tensor, encoder_weight: Tensor, activation: Activation, f
     encoder_weight : Tensor of shape (n_hidden, n_features)
     activation : Activation
     factor : float
+    weight : Tensor of shape (n_rows, 1) or None, default=None
+        Weights w of the rows; None is 1 everywhere.
 
     Returns
     -------
@@ -173,7 +177,10 @@ def contraction(codes: Tensor, encoder_weight: Tensor, activation: Activation, f
     >>> contraction(torch.tensor([[0.5]]), torch.tensor([[2.0, 0.0]]), get_activation("sigmoid"), factor=1.0).item()
     0.25
     """
-    return factor * (activation.derivative(codes).square() @ encoder_weight.square().sum(dim=1)).sum()
+    slopes = activation.derivative(codes).square()
+    if weight is not None:
+        slopes = slopes * weight
+    return factor * (slopes @ encoder_weight.square().sum(dim=1)).sum()
 
 
 Sparsity = KLSparsity | L1Sparsity

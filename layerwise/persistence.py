@@ -27,7 +27,7 @@ from layerwise.penalties import KLSparsity, L1Sparsity
 from layerwise.solvers import LBFGS, SGD, Adam
 
 FORMAT = "layerwise model"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 CONFIG, TENSORS = "config.json", "model.safetensors"
 
 # Only these are ever made from a file.
@@ -156,6 +156,8 @@ def _encode(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
             return {"strings": [str(item) for item in value], "kind": value.dtype.kind}
         tensors[path] = torch.tensor(value)
         return {"tensor": path}
+    if isinstance(value, dict):
+        return {"dict": {key: _encode(item, f"{path}.{key}", tensors) for key, item in value.items()}}
     if type(value).__name__ in CLASSES:
         return _encode_estimator(value, path, tensors)
     raise TypeError(f"{path}: a {type(value).__name__} cannot be saved; known are {', '.join(CLASSES)}")
@@ -184,6 +186,8 @@ def _decode(value: Any, tensors: dict[str, Tensor], device: str) -> Any:
         return [_decode(item, tensors, device) for item in value]
     if not isinstance(value, dict):
         return value
+    if "dict" in value:
+        return {key: _decode(item, tensors, device) for key, item in value["dict"].items()}
     if "float" in value:
         return float(value["float"])
     if "strings" in value:

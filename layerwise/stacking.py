@@ -18,6 +18,7 @@ from layerwise.objective import (
     AutoencoderObjective,
     Loss,
     default_chunk_rows,
+    observe,
     reconstruction_objective,
     supervised_objective,
 )
@@ -75,7 +76,7 @@ def pretrain(
             seed = training.draw_seed()
             objective = AutoencoderObjective(layer, split.rows, seed=seed, cache_bytes=training.cache_bytes)
             watch = split.watch(UnrolledAutoencoder([layer]).logits, layer.reconstruction_loss)
-            stages.append(run_stage(f"layer {index}", objective, solver, watch, training.callback))
+            stages.append(run_stage(f"layer {index}", objective, solver, watch, training))
         if index + 1 < len(layers):
             rows = encode([layer], rows, training.cache_bytes)
             validation = None if validation is None else encode([layer], validation, training.cache_bytes)
@@ -128,7 +129,7 @@ def finetune_reconstruction(
     split = split_rows(rows, None, early_stopping, validation, None, training)
     objective = reconstruction_objective(network, split.rows, alpha=alpha, seed=training.draw_seed())
     watch = split.watch(network.logits, network.first.reconstruction_loss)
-    return [run_stage("finetune", objective, solver, watch, training.callback)]
+    return [run_stage("finetune", objective, solver, watch, training)]
 
 
 def finetune(
@@ -155,7 +156,7 @@ def finetune(
         What the loss compares the outputs with.
     solver : LBFGS, SGD or Adam
     loss : callable
-        ``loss(z, target) -> (value, gradient)``, as in `layerwise.losses`.
+        ``loss(z, target, weight=) -> (value, gradient)``, as in `layerwise.losses`.
     depth : int or None, default=None
         How many layers to train, from the head down; 0 leaves the encoders as they are, None trains all.
     alpha : float, default=0.0
@@ -192,7 +193,7 @@ def finetune(
     def train(name: str, part: StackedNetwork, split: Split) -> Stage:
         assert split.targets is not None
         objective = supervised_objective(part, split.rows, split.targets, loss, alpha=alpha, seed=training.draw_seed())
-        return run_stage(name, objective, solver, split.watch(part.forward, loss), training.callback)
+        return run_stage(name, objective, solver, split.watch(part.forward, loss), training)
 
     codes = split.map(lambda rows: encode(upper, rows, training.cache_bytes))
     stages = [train("head", StackedNetwork([], network.head), codes)]
@@ -205,11 +206,13 @@ def finetune(
 def encode(layers: Iterable[AutoencoderLayer], rows: AnyRows, cache_bytes: int = CACHE_BYTES) -> AnyRows:
     """Return the codes of rows after these layers; computed once if they fit into so much memory."""
     codes = rows
+    if rows.has_missing:
+        codes = MappedRows(codes, lambda block: observe(rows, block)[0], n_features=rows.n_features)
     for layer in layers:
         codes = MappedRows(codes, layer.encode, n_features=layer.n_hidden)
     if codes is rows or len(rows) * codes.n_features * rows.dtype.itemsize > cache_bytes:
         return codes
-    return Rows(apply(lambda block: block, codes), dtype=rows.dtype, device=rows.device)
+    return Rows(apply(lambda block: block, codes), dtype=rows.dtype, device=rows.device, weights=rows.weights)
 
 
 @torch.no_grad()

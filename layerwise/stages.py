@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,6 +42,8 @@ class Stage:
         Largest entry of the last gradient by size; None from stochastic solvers.
     mean_activation : Tensor of shape (n_hidden,) or None
         Of the hidden units over all rows, at the end.
+    state : object
+        The solver's; its ``restart`` begins a later stage with what it has learnt.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Stage:
     status: Status
     max_gradient: float | None
     mean_activation: Tensor | None
+    state: Any
 
     @property
     def converged(self) -> bool:
@@ -75,12 +78,15 @@ class Training:
         Draws the rows to hold out, the same ones in all stages.
     cache_bytes : int, default=2**30
         Codes of all rows are kept if they take no more, for each layer; otherwise they are computed again and again.
+    states : dict of str to object, default={}
+        `Stage.state` of earlier stages by name, which the stages of these names go on with.
     """
 
     callback: Callback | None = None
     generator: torch.Generator | None = None
     split_seed: int = 0
     cache_bytes: int = CACHE_BYTES
+    states: Mapping[str, Any] = field(default_factory=dict)
 
     def draw_seed(self) -> int:
         """Return a random number for one stage."""
@@ -179,25 +185,28 @@ class Watch:
         return self.stale >= self.early_stopping.patience
 
 
-def run_stage(name: str, objective: Objective, solver: Solver, watch: Watch | None, callback: Callback | None) -> Stage:
+def run_stage(name: str, objective: Objective, solver: Solver, watch: Watch | None, training: Training) -> Stage:
     """Minimise an objective from the parameters that its network has, and leave the best ones in it."""
     began = time.perf_counter()
     loss_curve: list[float] = []
     stopped_early = False
 
-    def report(state: Any, status: Status | None = None) -> bool:
-        if callback is None:
+    def report(reached: Any, status: Status | None = None) -> bool:
+        if training.callback is None:
             return False
         seconds = time.perf_counter() - began
-        return bool(callback(_describe(name, objective, solver, state, watch, seconds, status)))
+        return bool(training.callback(_describe(name, objective, solver, reached, watch, seconds, status)))
 
-    def after_iteration(state: Any) -> bool:
+    def after_iteration(reached: Any) -> bool:
         nonlocal stopped_early
-        loss_curve.append(state.value)
-        stopped_early = watch is not None and watch.follow(state.x)
-        return report(state) or stopped_early
+        loss_curve.append(reached.value)
+        stopped_early = watch is not None and watch.follow(reached.x)
+        return report(reached) or stopped_early
 
-    result = solver.minimize(objective, objective.vector.read(), callback=after_iteration)
+    start = objective.vector.read()
+    earlier = training.states.get(name)
+    state = None if earlier is None else earlier.restart(start)
+    result = solver.minimize(objective, start, callback=after_iteration, state=state)
     theta = result.x if watch is None or watch.best_theta is None else watch.best_theta.double()
     exact = result.gradient is not None and sum(objective.parts.values()) == result.value
     if theta is not result.x or not exact:
@@ -222,6 +231,7 @@ def run_stage(name: str, objective: Objective, solver: Solver, watch: Watch | No
         status=status,
         max_gradient=_max(result.gradient),
         mean_activation=objective.mean_activation,
+        state=result.state,
     )
 
 

@@ -161,7 +161,7 @@ def test_help_and_version(run):
         (["fit", "{f}/corrupt.gz", "--out", "{t}/r"], "is damaged: its gzip data cannot be read"),
         (["fit", "{f}/labels.idx", "--out", "{t}/r"], "rows need two axes"),
         (["fit", "{f}/nan.npy", "--out", "{t}/r"], "X[4, 5] is NaN"),
-        (["fit", "{f}/big.npy", "--out", "{t}/r"], "reaches only 0 to 1"),
+        (["fit", "{f}/big.npy", "--scale", "none", "--out", "{t}/r"], "reaches only 0 to 1"),
         (["fit", "{f}/table.npy", "--labels", "{f}/short.npy", "--out", "{t}/r"], "No such file"),
         (["fit", "{f}/wide.npy", "--labels", "{f}/labels.npy", "--out", "{t}/r"], "X has 3 rows, but y has 120 labels"),
         (["fit", "{f}/table.npy", "--activation", "relux", "--out", "{t}/r"], "'activation' parameter"),

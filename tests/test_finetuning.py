@@ -68,7 +68,7 @@ def test_finetuned_reconstruction_is_better(layers, stack, small, solver, untie)
     deep = StackedAutoencoder(layers, finetune="reconstruction", untie=untie, solver=solver, random_state=0).fit(X)
     assert deep.score(X) > stack.score(X)
     assert deep.loss_ == pytest.approx(-deep.score(X), rel=1e-5)
-    assert not hasattr(stack, "loss_")
+    assert [record["stage"] for record in deep.history_] == ["layer 0", "layer 1", "finetune"]
     tied = deep.layers_[0].layer_.decoder_weight is None
     assert tied is not untie
     assert deep.layers_[0].tied is tied
@@ -155,7 +155,7 @@ def test_mistakes_are_named(small):
     ):
         with pytest.raises(ValueError, match=message):
             estimator.fit(X, y)
-    with pytest.raises(ValueError, match="y=None holds no labels"):
+    with pytest.raises(ValueError, match="requires y to be passed, but the target y is None"):
         StackedRegressor().fit(X, None)
     with pytest.raises(ValueError, match=r"y holds one class only \(none\)"):
         StackedClassifier().fit(X[:0], y[:0])
@@ -163,8 +163,9 @@ def test_mistakes_are_named(small):
 
 def test_a_second_fit_forgets_the_record_of_the_first(layers, small):
     deep = StackedAutoencoder(layers, finetune="reconstruction", solver=SHORT).fit(small[0])
-    assert hasattr(deep, "loss_")
-    assert not hasattr(deep.set_params(finetune=None).fit(small[0]), "loss_")
+    assert deep.history_[-1]["stage"] == "finetune"
+    assert deep.set_params(finetune=None).fit(small[0]).history_[-1]["stage"] == "layer 1"
+    assert deep.loss_ == deep.layers_[-1].loss_
 
 
 def test_the_stack_of_a_classifier_is_its_own(layers, small):
@@ -217,11 +218,11 @@ def test_validation_labels_that_do_not_fit(small):
     with pytest.raises(ValueError, match="y_val is given without X_val"):
         classifier.fit(X, y, y_val=y)
     regressor = StackedRegressor(Autoencoder(5, solver=SHORT), solver=SHORT)
-    with pytest.raises(ValueError, match=r"y_val has shape \(300, 2\), but y has \(300,\)"):
+    with pytest.raises(ValueError, match=r"y_val has shape \(300, 2\), but \(300,\) is expected"):
         regressor.fit(X, y, X_val=X, y_val=np.stack([y, y], axis=1))
     with pytest.raises(ValueError, match="X_val contains NaN or infinity: X_val"):
         Autoencoder(5).fit(X, X_val=np.full((2, 784), np.nan))
-    with pytest.raises(ValueError, match="y_val holds 77, which is no class of y"):
+    with pytest.raises(ValueError, match="y_val holds 77, which is none of the classes: 0, 1"):
         classifier.fit(X, y, X_val=X[:1], y_val=[77])
 
 

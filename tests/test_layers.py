@@ -209,6 +209,7 @@ def test_linear_layers_reach_the_subspace_of_pca(n_components, tied):
         n_components,
         activation="identity",
         output_activation="identity",
+        scale=None,
         tied=tied,
         alpha=0.0,
         solver=LBFGS(3000, tol=1e-9, ftol=1e-15),

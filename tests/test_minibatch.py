@@ -80,7 +80,7 @@ def test_batches_average_to_the_whole(rows, batch_size):
 class Recorder:
     """A linear objective of three batches, the last of half the size, which keeps what the solver does."""
 
-    dtype, n_rows = F64, 5
+    dtype, n_draws = F64, 5
 
     def __init__(self):
         self.points = []
@@ -205,7 +205,8 @@ def test_a_lucky_first_batch_is_no_divergence():
     objective = layer_objective(Rows(x, dtype=F64))
     objective.epoch = _first_for_nothing(objective.epoch)
     result = SGD(30, batch_size=1, learning_rate_init=0.01).minimize(objective, objective.vector.read())
-    assert result.status is Status.MAX_ITER
+    assert result.status is not Status.DIVERGED
+    assert result.n_iter > 10
 
 
 def _first_for_nothing(epoch):
@@ -228,7 +229,7 @@ def test_divergence_is_a_warning():
 
 def test_overflow_is_refused():
     X = np.random.default_rng(0).random((50, 6)) * 1e30
-    linear = Autoencoder(4, activation="identity", output_activation="identity", solver=Adam(3))
+    linear = Autoencoder(4, activation="identity", output_activation="identity", scale=None, solver=Adam(3))
     with pytest.raises(FloatingPointError, match="layer 0: the objective is not finite"):
         linear.fit(X)
 

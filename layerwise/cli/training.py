@@ -67,6 +67,7 @@ def fit(
     corruption: Literal["masking", "gaussian", "salt_and_pepper"] | None = None,
     corruption_level: float | None = None,
     contraction: float = 0.0,
+    scale: Literal["auto", "minmax", "standard", "none"] = "auto",
     solver: Literal["lbfgs", "sgd", "adam"] = "lbfgs",
     max_iter: int | None = None,
     batch_size: int | None = None,
@@ -119,6 +120,9 @@ def fit(
         Share of the entries that are hit; of gaussian noise, its standard deviation. 0.25 if not given.
     contraction
         Factor of the penalty of the encoder's Jacobian.
+    scale
+        How columns are scaled within the model: minmax to the range of the output, standard to mean 0 and deviation 1,
+        none; auto leaves bytes, and rows that fit the output, as they are.
     solver
         What minimises in every stage.
     max_iter
@@ -178,6 +182,7 @@ def fit(
         if corruption is None
         else CORRUPTIONS[corruption](0.25 if corruption_level is None else corruption_level),
         contraction=contraction,
+        scale=None if scale == "none" else scale,
         solver=minimiser,
         early_stopping=stopping,
     )

@@ -6,9 +6,11 @@ import copy
 import mmap
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
+from scipy import sparse
 
 from layerwise.data.read_ahead import read_ahead
 
@@ -21,18 +23,26 @@ class Rows:
     """A matrix of samples that stays where it is, in its own type, and is converted one block of rows at a time.
 
     Rows on disk (a memory map) are read block by block, the next one on a thread while one is in use; so are rows that
-    do not fit on the device.
+    do not fit on the device, and the rows of sparse matrices, which are dense within a block only.
 
     Parameters
     ----------
-    X : ndarray or Tensor of shape (n_samples, n_features), uint8, float16, float32 or float64
+    X : ndarray, Tensor or sparse matrix (CSR) of shape (n_samples, n_features), uint8, float16, float32 or float64
         uint8 is read as intensities from 0 to 255 and scaled to [0, 1]. Not copied on the CPU, unless it is a small
-        memory map.
+        memory map. NaN is a missing value.
     dtype : torch.dtype, default=torch.float32
         The type of the blocks.
     device : str or torch.device, default="cpu"
         Where the blocks are. All rows are moved there, in their own type, if they take at most half of the memory that
         is free; otherwise they stay on the host.
+    weights : array-like of shape (n_samples,) or None, default=None
+        How often each row counts; None is once.
+
+    Attributes
+    ----------
+    weights : Tensor of shape (n_samples,), float64, or None
+    has_missing : bool
+        Whether there is a NaN; known after `column_ranges`.
 
     Examples
     --------
@@ -44,20 +54,29 @@ class Rows:
 
     def __init__(
         self,
-        X: np.ndarray | torch.Tensor,
+        X: np.ndarray | torch.Tensor | sparse.csr_array | sparse.csr_matrix,
         *,
         dtype: torch.dtype = torch.float32,
         device: str | torch.device = "cpu",
+        weights: np.ndarray | torch.Tensor | None = None,
     ):
+        self.dtype = dtype
+        self.device = torch.empty(0, device=device).device  # "cuda" gets its number
+        self.weights = None if weights is None else torch.as_tensor(weights, dtype=torch.float64, device=self.device)
+        self.has_missing = False
+        self._scaling: Callable[[torch.Tensor], torch.Tensor] | None = None
+        self._positions: torch.Tensor | None = None
+        self._values: Any  # a tensor, or what stands for one
+        if sparse.issparse(X):
+            self._streams = True
+            self._values = _CompressedRows(X)
+            return
         if isinstance(X, np.ndarray) and min(X.strides) < 0:
             X = X.copy()  # torch has no views that run backwards
         with warnings.catch_warnings():
             # torch warns of read-only arrays such as memory maps; rows are never written to.
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")
             values = torch.as_tensor(X)
-        self.dtype = dtype
-        self.device = torch.empty(0, device=device).device  # "cuda" gets its number
-        self._positions: torch.Tensor | None = None
         far = _is_mapped(X) or (values.device.type == "cpu" and self.device.type == "cuda")
         self._streams = far and values.nbytes > _room(self.device)
         self._values = values if self._streams else values.to(self.device, copy=far)
@@ -69,6 +88,26 @@ class Rows:
     def n_features(self) -> int:
         """Number of columns."""
         return self._values.shape[1]
+
+    @property
+    def is_uint8(self) -> bool:
+        """Whether the rows are intensities from 0 to 255."""
+        return self._values.dtype == torch.uint8
+
+    def astype(self, dtype: torch.dtype) -> Rows:
+        """Return the same rows, handed out in another type."""
+        other = copy.copy(self)
+        other.dtype = dtype
+        return other
+
+    def scaled(self, scaling: Callable[[torch.Tensor], torch.Tensor] | None) -> Rows:
+        """Return the same rows, each block mapped by a function that keeps its shape; None leaves them as they are.
+
+        The function is applied before rows of float64 are rounded to a smaller type.
+        """
+        other = copy.copy(self)
+        other._scaling = scaling
+        return other
 
     def blocks(self, size: int) -> Iterator[tuple[slice, torch.Tensor]]:
         """Yield all rows in order, at most ``size`` at a time.
@@ -89,7 +128,7 @@ class Rows:
         gathered = converted = None
         if self._positions is not None and not self._streams:
             gathered = torch.empty(shape, dtype=self._values.dtype, device=self.device)
-        if self._values.dtype != self.dtype:
+        if self._values.dtype != self.dtype and self._scaling is None:
             converted = torch.empty(shape, dtype=self.dtype, device=self.device)
         starts = range(0, len(self), size)
         places = (slice(start, min(start + size, len(self))) for start in starts)
@@ -141,6 +180,8 @@ class Rows:
         rows : Rows of shape (n_subset, n_features)
         """
         chosen = copy.copy(self)
+        if self.weights is not None:
+            chosen.weights = self.weights[positions.to(self.device)]
         if len(positions) * self.n_features * self._values.itemsize <= _SMALL:
             chosen._values, chosen._positions = self._read(positions).to(self.device), None
             chosen._streams = False
@@ -173,47 +214,66 @@ class Rows:
                 return self._values[where]
             return torch.index_select(self._values, 0, where, out=None if out is None else out[: len(where)])
         # NumPy copies on this thread alone; torch would start a second team of threads beside that of the products.
-        values = self._values.numpy()
-        read = torch.from_numpy(values[where].copy() if isinstance(where, slice) else values[where.numpy()])
+        if isinstance(self._values, _CompressedRows):
+            read = self._values.read(where)
+        else:
+            values = self._values.numpy()
+            read = torch.from_numpy(values[where].copy() if isinstance(where, slice) else values[where.numpy()])
         return read.pin_memory() if self.device.type == "cuda" else read
 
     def _convert(self, values: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
         """Return rows in the type of the computation, on the device."""
         # The memory of a pinned tensor is not used again before its copy is done: torch's allocator sees to that.
         values = values.to(self.device, non_blocking=True)
-        if values.dtype == self.dtype:
-            return values
-        block = values.to(self.dtype) if out is None else out[: len(values)].copy_(values)
-        return block.mul_(1 / 255) if values.dtype == torch.uint8 else block
+        if self._scaling is not None and values.dtype == torch.float64:
+            return self._scaling(values).to(self.dtype)
+        if values.dtype != self.dtype:
+            block = values.to(self.dtype) if out is None else out[: len(values)].copy_(values)
+            values = block.mul_(1 / 255) if values.dtype == torch.uint8 else block
+        return values if self._scaling is None else self._scaling(values)
 
-    def range(self, name: str = "X") -> tuple[float, float]:
-        """Return the smallest and the largest value, in the scale of the blocks.
+    def column_ranges(self, name: str = "X", *, allow_missing: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the smallest and the largest value of each column, in the scale of the blocks; see `has_missing`.
 
         Parameters
         ----------
         name : str, default="X"
             What the error calls the rows.
+        allow_missing : bool, default=False
+            Whether NaN is left out of account instead of refused.
 
         Returns
         -------
-        lowest, highest : float
+        lowest, highest : Tensor of shape (n_features,), float64
+            Infinite, and in the wrong order, where a column has no value.
 
         Raises
         ------
         ValueError
             If there is a NaN or an infinity; names the first such place.
         """
-        lowest, highest = float("inf"), float("-inf")
-        for place, block in self.blocks(max(1, 2**20 // max(1, self.n_features))):
-            low, high = (bound.item() for bound in block.aminmax())
-            if not (np.isfinite(low) and np.isfinite(high)):
-                row, column = torch.nonzero(~torch.isfinite(block))[0].tolist()
+        wide = self.astype(torch.float64) if self._values.dtype == torch.float64 else self
+        lowest = torch.full((self.n_features,), torch.inf, dtype=torch.float64, device=self.device)
+        highest = -lowest
+        for place, block in wide.blocks(max(1, 2**20 // max(1, self.n_features))):
+            low, high = block.amin(dim=0).double(), block.amax(dim=0).double()
+            if allow_missing and low.isnan().any():
+                self.has_missing = True
+                missing = block.isnan()
+                low = block.masked_fill(missing, torch.inf).amin(dim=0).double()
+                high = block.masked_fill(missing, -torch.inf).amax(dim=0).double()
+                wild = bool((low == -torch.inf).any() or (high == torch.inf).any())
+            else:
+                wild = not bool((low.isfinite() & high.isfinite()).all())
+            if wild:
+                row, column = torch.nonzero(block.isinf() if allow_missing else ~block.isfinite())[0].tolist()
                 found = "NaN" if torch.isnan(block[row, column]) else "infinity"
+                remedy = "put NaN in its place" if allow_missing else "fill them in with layerwise.AutoencoderImputer"
                 raise ValueError(
-                    f"{name} contains NaN or infinity: {name}[{place.start + row}, {column}] is {found}; remove such "
-                    f"rows, or fill them in, for example with sklearn.impute.SimpleImputer"
+                    f"{name} contains {'infinity' if allow_missing else 'NaN or infinity'}: "
+                    f"{name}[{place.start + row}, {column}] is {found}; remove such rows, or {remedy}"
                 )
-            lowest, highest = min(lowest, low), max(highest, high)
+            lowest, highest = torch.minimum(lowest, low), torch.maximum(highest, high)
         return lowest, highest
 
 
@@ -253,6 +313,16 @@ class MappedRows:
         """Where the blocks are."""
         return self._rows.device
 
+    @property
+    def weights(self) -> torch.Tensor | None:
+        """How often each row counts; None is once."""
+        return self._rows.weights
+
+    @property
+    def has_missing(self) -> bool:
+        """Functions of rows leave no value missing."""
+        return False
+
     def blocks(self, size: int) -> Iterator[tuple[slice, torch.Tensor]]:
         """Yield all rows in order, at most ``size`` at a time, as `Rows.blocks` does."""
         for place, block in self._rows.blocks(size):
@@ -273,6 +343,55 @@ class MappedRows:
 
 
 AnyRows = Rows | MappedRows
+
+
+def total_weight(rows: AnyRows) -> float:
+    """Return how many rows there are, each as often as it counts."""
+    return len(rows) if rows.weights is None else rows.weights.sum().item()
+
+
+def order_by_content(rows: AnyRows) -> torch.Tensor:
+    """Return an order of the rows that depends on what they hold and not on where they stand.
+
+    Parameters
+    ----------
+    rows : Rows or MappedRows of shape (n_samples, n_features)
+
+    Returns
+    -------
+    order : Tensor of shape (n_samples,), int64
+
+    Examples
+    --------
+    >>> x = torch.tensor([[1.0, 0.0], [0.0, 1.0], [2.0, 2.0]])
+    >>> x[order_by_content(Rows(x))].equal(x.flip(0)[order_by_content(Rows(x.flip(0)))])
+    True
+    """
+    # Rows that differ have other projections on a random line.
+    line = torch.rand(rows.n_features, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    line = line.to(rows.device)
+    keys = torch.empty(len(rows), dtype=torch.float64, device=rows.device)
+    for place, block in rows.blocks(max(1, 2**20 // max(1, rows.n_features))):
+        keys[place] = block.double() @ line
+    return keys.argsort(stable=True)
+
+
+class _CompressedRows:
+    """A sparse matrix, as `Rows` needs it of a tensor."""
+
+    def __init__(self, X: sparse.csr_array | sparse.csr_matrix):
+        self._matrix = X.tocsr()
+        self.shape = X.shape
+        self.dtype = torch.from_numpy(np.empty(0, X.dtype)).dtype
+        self.itemsize = X.dtype.itemsize
+        self.device = torch.device("cpu")
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def read(self, where: slice | torch.Tensor) -> torch.Tensor:
+        """Return these rows, dense."""
+        return torch.from_numpy(self._matrix[where if isinstance(where, slice) else where.numpy()].toarray())
 
 
 def _is_mapped(X: np.ndarray | torch.Tensor) -> bool:

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
 from numbers import Real
 from typing import Any
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
-from sklearn.utils.validation import _num_samples, validate_data
+from sklearn.utils.validation import _check_sample_weight, _num_samples, validate_data
 
 from layerwise.activations import get_activation
-from layerwise.callbacks import Callback, call_all
 from layerwise.corruptions import Corruption
 from layerwise.data.rows import Rows
-from layerwise.solvers import SOLVERS, Solver, Status
-from layerwise.stages import Stage, Training
+from layerwise.solvers import SOLVERS, Solver
 
-# What of a stage becomes a fitted attribute.
-RECORD = ("loss", "loss_curve", "validation_loss_curve", "n_iter", "n_evaluations", "converged")
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 # What rows may be; anything else becomes the first.
 ROW_DTYPES = [np.float64, np.float32, np.float16, np.uint8]
+_TENSOR_DTYPES = (torch.float64, torch.float32, torch.float16, torch.uint8)
 
 
 def check_rows(
@@ -35,43 +28,69 @@ def check_rows(
     dtype: str,
     device: str,
     reset: bool = False,
-    output_activation: str | None = None,
-    name: str = "X",
+    sample_weight: Any = None,
+    uint8_is_intensity: bool = True,
 ) -> Rows:
-    """Return ``X`` as rows for this estimator; uint8 and floats keep their type.
-
-    All values must be finite and, where an output activation is named, in its range.
-    """
-    if isinstance(X, torch.Tensor):  # scikit-learn would not see that it is uint8
-        X = (X.float() if X.dtype == torch.bfloat16 else X).numpy(force=True)
-    X = validate_data(estimator, X, reset=reset, dtype=ROW_DTYPES, ensure_all_finite=False)
-    rows = Rows(X, dtype=DTYPES[dtype], device=check_device(device))
-    low, high = rows.range(name)
-    if output_activation is not None:
-        reach = get_activation(output_activation)
-        if low < reach.low or high > reach.high:
-            raise ValueError(
-                f"{name} holds values from {low:g} to {high:g}, but output_activation={output_activation!r} reaches "
-                f"only {reach.low:g} to {reach.high:g}; scale the columns, for example with "
-                f"sklearn.preprocessing.MinMaxScaler"
-            )
-    return rows
+    """Return ``X`` as rows for this estimator; uint8 and floats keep their type. Rows of weight 0 are left out."""
+    X = _check_matrix(estimator, X, reset=reset)
+    if not uint8_is_intensity and X.dtype in (np.uint8, torch.uint8):
+        X = X.float() if isinstance(X, torch.Tensor) else X.astype(np.float32)
+    if sample_weight is None:
+        return Rows(X, dtype=DTYPES[dtype], device=check_device(device))
+    weights = check_sample_weight(sample_weight, X)
+    rows = Rows(X, dtype=DTYPES[dtype], device=check_device(device), weights=weights)
+    return rows if weights.all() else rows.subset(torch.from_numpy(np.flatnonzero(weights)))
 
 
-def check_training_rows(
-    estimator: BaseEstimator, X: Any, X_val: Any, output_activation: str
-) -> tuple[Rows, Rows | None]:
-    """Return ``X`` as rows to train a transformer with, and ``X_val`` as rows to validate it, if there are such."""
-    common = {"dtype": estimator.dtype, "device": estimator.device, "output_activation": output_activation}
-    rows = check_rows(estimator, X, **common, reset=True)
-    return rows, None if X_val is None else check_rows(estimator, X_val, **common, name="X_val")
+def _check_matrix(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
+    """Return an array, a tensor or a CSR matrix of one of the row types, with the right number of columns."""
+    if isinstance(X, torch.Tensor):
+        if X.ndim == 2 and len(X) and X.shape[1]:  # stays on its device
+            validate_data(estimator, X, reset=reset, skip_check_array=True)
+            return X if X.dtype in _TENSOR_DTYPES else X.double()
+        X = X.numpy(force=True)
+    return validate_data(
+        estimator, X, reset=reset, dtype=ROW_DTYPES, accept_sparse="csr", ensure_all_finite=False, copy=False
+    )
 
 
-def check_same_length(X: Any, y: Any, X_name: str, y_name: str) -> None:
+def check_sample_weight(sample_weight: Any, X: Any) -> np.ndarray:
+    """Return weights of rows as float64 of shape (n_samples,), none negative and not all 0."""
+    if isinstance(sample_weight, torch.Tensor):
+        sample_weight = sample_weight.numpy(force=True)
+    weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    if not weights.any():
+        raise ValueError(
+            "Sample weights must contain at least one non-zero number; with all weights zero no row counts"
+        )
+    return weights
+
+
+def check_reach(
+    lowest: torch.Tensor, highest: torch.Tensor, *, output_activation: str, scale: str | None, name: str, names: Any
+) -> None:
+    """Refuse columns whose values, as they are or scaled, are out of the range of the output activation."""
+    reach = get_activation(output_activation)
+    beyond = ((lowest < reach.low) | (highest > reach.high)) & (lowest <= highest)
+    if not beyond.any():
+        return
+    columns = beyond.nonzero()[:, 0].tolist()
+    shown = ", ".join(repr(str(names[k])) if names is not None else str(k) for k in columns[:5])
+    more = f" and {len(columns) - 5} more" if len(columns) > 5 else ""
+    how = "" if scale is None else f" with scale={scale!r}"
+    raise ValueError(
+        f"{name} holds values from {lowest[beyond].min():g} to {highest[beyond].max():g}{how} in "
+        f"column{'s' if len(columns) > 1 else ''} {shown}{more}, but output_activation={output_activation!r} reaches "
+        f"only {reach.low:g} to {reach.high:g}; choose scale='auto' or 'minmax', or output_activation='identity' with "
+        f"loss='squared_error'"
+    )
+
+
+def check_same_length(X: Any, y: np.ndarray, X_name: str, y_name: str) -> None:
     """Refuse labels that are not as many as the rows."""
     n_rows = _num_samples(X)
-    if np.ndim(y) == 0:
-        raise ValueError(f"{y_name}={y!r} holds no labels; each of the {n_rows} rows of {X_name} needs one")
+    if y.ndim == 0:
+        raise ValueError(f"{y_name}={y.item()!r} holds no labels; each of the {n_rows} rows of {X_name} needs one")
     if len(y) != n_rows:
         raise ValueError(f"{X_name} has {n_rows} rows, but {y_name} has {len(y)} labels; each row needs one")
 
@@ -122,56 +141,18 @@ def check_corruption(corruption: Corruption) -> None:
         )
 
 
-def make_training(random_state: Any, callbacks: Sequence[Callback] | None, cache_size: float) -> Training:
-    """Return what the stages of a fit share."""
-    seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
-    for callback in callbacks or ():
-        if not callable(callback):
-            raise ValueError(
-                f"callbacks holds {callback!r}, which cannot be called; a callback takes a Step (early stopping has a "
-                f"parameter of its own, early_stopping)"
-            )
-    return Training(
-        callback=call_all(callbacks),
-        generator=torch.Generator().manual_seed(int(seed)),
-        split_seed=int(seed),
-        cache_bytes=int(cache_size * 1e6),
-    )
-
-
-def keep_record(estimator: BaseEstimator, stage: Stage) -> None:
-    """Set the fitted attributes that tell how a stage went."""
-    for name in RECORD:
-        setattr(estimator, f"{name}_", getattr(stage, name))
-
-
-def forget_record(estimator: BaseEstimator) -> None:
-    """Remove those attributes, where an earlier fit left them."""
-    for name in RECORD:
-        vars(estimator).pop(f"{name}_", None)
-
-
-def warn_unless_converged(estimator: BaseEstimator, stages: Sequence[Stage]) -> None:
-    """Warn once about all stages that used up their iterations or diverged; who stops one knows it."""
-    unfinished = [stage for stage in stages if stage.status in (Status.MAX_ITER, Status.DIVERGED)]
-    if unfinished:
-        reasons = "; ".join(f"{stage.name} {_reason(stage)}" for stage in unfinished)
-        diverged = any(stage.status is Status.DIVERGED for stage in unfinished)
-        remedy = "Lower learning_rate_init" if diverged else "Raise max_iter of the solver, or its tol"
-        warnings.warn(
-            f"{type(estimator).__name__} did not converge: {reasons}. {remedy}.",
-            ConvergenceWarning,
-            stacklevel=3,
+def like_input(values: torch.Tensor | np.ndarray, X: Any) -> Any:
+    """Return results as ``X`` came: a tensor on its device for a tensor, otherwise an array; floats in its type."""
+    if isinstance(X, torch.Tensor):
+        tensor = torch.as_tensor(values, device=X.device)
+        return (
+            tensor.to(X.dtype) if X.dtype in (torch.float32, torch.float64) and tensor.is_floating_point() else tensor
         )
+    array = values.cpu().numpy() if isinstance(values, torch.Tensor) else values
+    dtype = getattr(X, "dtype", None)
+    return array.astype(dtype, copy=False) if dtype in (np.float32, np.float64) and array.dtype.kind == "f" else array
 
 
-def _reason(stage: Stage) -> str:
-    gradient = "" if stage.max_gradient is None else f", max |gradient| {stage.max_gradient:.2g}"
-    return f"{stage.status.value} (loss {stage.loss:.6g}{gradient})"
-
-
-def to_array(values: torch.Tensor, like: Any) -> np.ndarray:
-    """Return a tensor as an array, in the type of ``like`` where that is a floating one."""
-    array = values.cpu().numpy()
-    dtype = getattr(like, "dtype", None)
-    return array.astype(dtype, copy=False) if dtype in (np.float32, np.float64) else array
+def to_numpy(values: Any) -> np.ndarray:
+    """Return labels or targets as an array, also from a tensor on any device."""
+    return values.numpy(force=True) if isinstance(values, torch.Tensor) else np.asarray(values)

@@ -1,67 +1,106 @@
-"""What one autoencoder and a stack of them have in common: from rows to codes and back."""
+"""What one autoencoder and a stack of them have in common: training layers, and from rows to codes and back."""
 
 from __future__ import annotations
 
-from typing import Any
+import abc
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from layerwise import stacking
+from layerwise.activations import get_activation
 from layerwise.data.rows import Rows
-from layerwise.estimators._checks import DTYPES, check_rows, to_array
+from layerwise.data.scaling import Scaling, learn_scaling
+from layerwise.estimators._checks import DTYPES, check_reach, check_rows, check_solver, like_input
+from layerwise.estimators._parts import ComposedEstimator
+from layerwise.estimators._record import RecordMixin, make_training
+from layerwise.estimators._summary import (
+    draw_rows,
+    explained_variance_ratio,
+    find_dead_units,
+    pca_explained_variance_ratio,
+)
+from layerwise.modules import AutoencoderLayer, UnrolledAutoencoder
+from layerwise.stages import Stage, Training
+
+if TYPE_CHECKING:
+    from layerwise.estimators.autoencoder import Autoencoder
 
 
-class CodingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
-    """What one autoencoder and a stack share: mapping rows to codes and back, through ``_modules()``."""
+class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, ComposedEstimator, abc.ABC):
+    """Trains layers, and maps rows to codes and back with them."""
 
-    def transform(self, X: Any) -> np.ndarray:
+    dtype: str
+    device: str
+    warm_start: bool
+    random_state: Any
+    callbacks: Any
+    cache_size: float
+    explained_variance_ratio_: float
+    pca_explained_variance_ratio_: float
+
+    @property
+    @abc.abstractmethod
+    def _trained_layers(self) -> list[Autoencoder]:
+        """The fitted autoencoders, from the input up."""
+
+    def transform(self, X: Any) -> Any:
         """Encode rows.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            uint8 is read as intensities from 0 to 255 and scaled to [0, 1].
+        X : array-like, sparse matrix or Tensor of shape (n_samples, n_features)
+            uint8 is read as intensities from 0 to 255 if training saw such.
 
         Returns
         -------
-        codes : ndarray of shape (n_samples, n_hidden)
-            The activations of the last hidden layer; in the type of ``X`` if that is floating.
+        codes : ndarray or Tensor of shape (n_samples, n_hidden)
+            The activations of the last hidden layer; in the type of ``X`` if that is floating, and on its device if it
+            is a tensor.
         """
-        check_is_fitted(self)
-        rows = check_rows(self, X, dtype=self.dtype, device=self.device)
-        return to_array(stacking.apply(self._encode, rows), X)
+        rows = self._check_rows(X)
+        return like_input(stacking.apply(self._network().encode, rows), X)
 
-    def inverse_transform(self, X: Any) -> np.ndarray:
+    def inverse_transform(self, X: Any) -> Any:
         """Decode codes.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_hidden)
+        X : array-like or Tensor of shape (n_samples, n_hidden)
             Codes, as `transform` returns them.
 
         Returns
         -------
-        reconstructions : ndarray of shape (n_samples, n_features)
-            On the scale that training saw; [0, 1] where the rows were uint8.
+        reconstructions : ndarray or Tensor of shape (n_samples, n_features)
+            In the units of the rows that training saw; [0, 1] where those were uint8.
         """
         check_is_fitted(self)
-        X = np.asarray(X)
-        if X.ndim != 2 or X.shape[1] != self._n_features_out:
-            raise ValueError(f"codes have shape {X.shape}, but (n_samples, {self._n_features_out}) is expected")
-        if X.dtype not in (np.float32, np.float64):
-            X = X.astype(np.float64)
-        rows = Rows(X, dtype=DTYPES[self.dtype], device=self._modules()[0].encoder_weight.device)
-        return to_array(stacking.apply(self._decode, rows), X)
+        codes = X if isinstance(X, torch.Tensor) else np.asarray(X)
+        if codes.ndim != 2 or codes.shape[1] != self._n_features_out:
+            raise ValueError(
+                f"codes have shape {tuple(codes.shape)}, but (n_samples, {self._n_features_out}) is expected"
+            )
+        if codes.dtype not in (np.float32, np.float64, torch.float32, torch.float64):
+            codes = codes.double() if isinstance(codes, torch.Tensor) else codes.astype(np.float64)
+        rows = Rows(codes, dtype=DTYPES[self.dtype], device=self._modules()[0].encoder_weight.device)
+        decode, scaling = self._network().decode, self._scaling
+        if scaling is None:
+            return like_input(stacking.apply(decode, rows), codes)
+        return like_input(stacking.apply(lambda h: scaling.inverse(decode(h).double()), rows), codes)
 
     def score(self, X: Any, y: Any = None) -> float:
-        """Return minus the reconstruction error, -1/(2m) sum_i |x^_i - x_i|^2: higher is better.
+        """Return minus the reconstruction error, -1/(2m) sum_i |x^_i - x_i|^2, in the units of the rows.
+
+        Higher is better.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like, sparse matrix or Tensor of shape (n_samples, n_features)
         y : None
             Not used.
 
@@ -70,24 +109,214 @@ class CodingMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         score : float
             At most 0.
         """
-        check_is_fitted(self)
-        rows = check_rows(self, X, dtype=self.dtype, device=self.device)
+        rows, network = self._check_rows(X), self._network()
+        unit = 1.0 if self._scaling is None else self._scaling.scale
 
         def errors(x: torch.Tensor) -> torch.Tensor:
-            return 0.5 * torch.linalg.vector_norm(self._decode(self._encode(x)) - x, dim=1).double().square()
+            difference = (network(x) - x) * unit
+            return 0.5 * torch.linalg.vector_norm(difference, dim=1).double().square()
 
         return -stacking.apply(errors, rows).mean().item()
+
+    def to_torch(self) -> UnrolledAutoencoder:
+        """Return the trained torch module, to carry on with in plain PyTorch.
+
+        Its ``encode``, ``decode`` and ``forward`` take and give tensors in the units of the rows (uint8 as floats in
+        [0, 1]). It shares its parameters with this estimator.
+
+        Returns
+        -------
+        network : layerwise.modules.UnrolledAutoencoder
+        """
+        check_is_fitted(self)
+        return UnrolledAutoencoder(self._modules(), self._scaling)
+
+    @property
+    def coefs_(self) -> list[np.ndarray]:
+        """Weights from the input to the code and on to the reconstruction, each of shape (n_inputs, n_outputs)."""
+        decoders = [module.decoder_matrix for module in reversed(self._modules())]
+        matrices = [module.encoder_weight for module in self._modules()] + decoders
+        return [matrix.detach().cpu().numpy().T for matrix in matrices]
+
+    @property
+    def intercepts_(self) -> list[np.ndarray]:
+        """Biases that belong to ``coefs_``, each of shape (n_outputs,)."""
+        decoders = [module.decoder_bias for module in reversed(self._modules())]
+        biases = [module.encoder_bias for module in self._modules()] + decoders
+        return [bias.detach().cpu().numpy() for bias in biases]
+
+    def __sklearn_tags__(self) -> Tags:
+        """Say what is accepted: sparse rows too; float32 and float64 are kept."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    def _train_layers(
+        self,
+        layers: Sequence[Autoencoder],
+        frozen: Sequence[bool],
+        X: Any,
+        sample_weight: Any,
+        X_val: Any,
+        *,
+        goes_on: bool,
+        one_iteration: bool,
+        allow_missing: bool,
+    ) -> tuple[Rows, Rows | None, Training, list[Stage]]:
+        """Train layers that are not frozen, from the weights that they have if it ``goes_on``, or from new ones."""
+        rows, validation = self._prepare_rows(
+            layers[0], X, sample_weight, X_val, goes_on=goes_on, frozen=frozen[0], allow_missing=allow_missing
+        )
+        training = make_training(
+            self.random_state,
+            self.callbacks,
+            self.cache_size,
+            states=vars(self).get("_states") if goes_on else None,
+            one_iteration=one_iteration,
+        )
+        widths = [rows.n_features, *(layer.n_hidden for layer in layers[:-1])]
+        modules = [
+            layer._start(width, training.generator, keep=keep or goes_on).to(rows.device)
+            for layer, width, keep in zip(layers, widths, frozen, strict=True)
+        ]
+        stages = stacking.pretrain(
+            modules,
+            rows,
+            [None if keep else check_solver(layer.solver) for layer, keep in zip(layers, frozen, strict=True)],
+            early_stopping=[layer.early_stopping for layer in layers],
+            validation=validation,
+            training=training,
+        )
+        for layer, module in zip(layers, modules, strict=True):
+            layer.n_features_in_, layer.layer_ = module.in_features, module
+        for layer in layers[1:]:
+            layer.scaling_, layer.intensities_ = None, False
+        new = [layer for layer, keep in zip(layers, frozen, strict=True) if not keep]
+        for layer, stage in zip(new, stages, strict=True):
+            layer._keep(stage, goes_on=goes_on)
+        return rows, validation, training, stages
+
+    def _prepare_rows(
+        self,
+        first: Autoencoder,
+        X: Any,
+        sample_weight: Any,
+        X_val: Any,
+        *,
+        goes_on: bool,
+        frozen: bool,
+        allow_missing: bool,
+    ) -> tuple[Rows, Rows | None]:
+        """Return rows to train and to validate with, scaled; the first layer learns how, unless it knows already."""
+        knows = goes_on or frozen
+        rows = check_rows(
+            self,
+            X,
+            dtype=self.dtype,
+            device=self.device,
+            reset=not goes_on,
+            sample_weight=sample_weight,
+            uint8_is_intensity=not knows or first.scaling_ is None,
+        )
+        lowest, highest = rows.column_ranges(allow_missing=allow_missing)
+        if not knows:
+            reach = get_activation(first.output_activation)
+            first.scaling_ = learn_scaling(rows, lowest, highest, first.scale, (reach.low, reach.high))
+            first.intensities_ = rows.is_uint8
+        _check_scaled(self, first, lowest, highest, "X", known=knows)
+        rows = rows.scaled(first.scaling_)
+        if X_val is None:
+            return rows, None
+        return rows, check_like_training(self, self, first, X_val, "X_val", allow_missing=allow_missing)
+
+    @torch.no_grad()
+    def _summarise(self, rows: Rows, seed: int) -> None:
+        """Set what the layers make of a sample of their rows."""
+        if rows.has_missing:
+            return
+        sample = rows.take(draw_rows(len(rows), rows.n_features, seed))
+        x = sample
+        for layer in self._trained_layers:
+            h = layer.layer_.encode(x)
+            layer.dead_units_ = find_dead_units(h)
+            layer.explained_variance_ratio_ = explained_variance_ratio(x, layer.layer_.decode(h))
+            layer.pca_explained_variance_ratio_ = pca_explained_variance_ratio(x, layer.n_hidden)
+            x = h
+        if self._trained_layers[0] is not self:
+            self.explained_variance_ratio_ = explained_variance_ratio(sample, self._network().decode(x))
+            self.pca_explained_variance_ratio_ = pca_explained_variance_ratio(sample, x.shape[1])
+
+    def _modules(self) -> list[AutoencoderLayer]:
+        """Return the trained torch modules, from the input up."""
+        return [layer.layer_ for layer in self._trained_layers]
+
+    @property
+    def _scaling(self) -> Scaling | None:
+        return self._trained_layers[0].scaling_
 
     @property
     def _n_features_out(self) -> int:
         return self._modules()[-1].n_hidden
 
-    def _encode(self, x: torch.Tensor) -> torch.Tensor:
-        for layer in self._modules():
-            x = layer.encode(x)
-        return x
+    def _check_rows(self, X: Any, *, allow_missing: bool = False) -> Rows:
+        """Return rows to apply the trained layers to."""
+        check_is_fitted(self)
+        return check_like_training(self, self, self._trained_layers[0], X, allow_missing=allow_missing)
 
-    def _decode(self, h: torch.Tensor) -> torch.Tensor:
-        for layer in reversed(self._modules()):
-            h = layer.decode(h)
-        return h
+    def _network(self) -> UnrolledAutoencoder:
+        """Return the network of scaled rows."""
+        return UnrolledAutoencoder(self._modules())
+
+
+def check_like_training(
+    estimator: ComposedEstimator,
+    autoencoder: CodingEstimator,
+    first: Autoencoder,
+    X: Any,
+    name: str = "X",
+    *,
+    allow_missing: bool = False,
+) -> Rows:
+    """Return further rows for an estimator, scaled like those that its autoencoder's first layer was trained with."""
+    rows = check_rows(
+        estimator,
+        X,
+        dtype=autoencoder.dtype,
+        device=autoencoder.device,
+        uint8_is_intensity=first.scaling_ is None,
+    )
+    lowest, highest = rows.column_ranges(name, allow_missing=allow_missing)
+    if first.intensities_ and not rows.is_uint8 and (lowest.min() < 0 or highest.max() > 1):
+        raise ValueError(
+            f"{name} holds values from {lowest.min():g} to {highest.max():g}, but the model was trained on uint8, "
+            f"intensities that become 0 to 1; pass uint8, or divide by 255"
+        )
+    if name != "X":
+        _check_scaled(estimator, first, lowest, highest, name, known=True)
+    return rows.scaled(first.scaling_)
+
+
+def _check_scaled(
+    estimator: ComposedEstimator,
+    first: Autoencoder,
+    lowest: torch.Tensor,
+    highest: torch.Tensor,
+    name: str,
+    *,
+    known: bool,
+) -> None:
+    """Refuse rows to train or validate with that cannot be reconstructed."""
+    scaling = first.scaling_
+    if scaling is not None:
+        if known and first.loss == "squared_error":
+            return  # a little beyond the rows that the scale was learnt from does no harm
+        lowest, highest = scaling(torch.stack([lowest, highest]))
+    check_reach(
+        lowest,
+        highest,
+        output_activation=first.output_activation,
+        scale=None if scaling is None else first.scale,
+        name=name,
+        names=getattr(estimator, "feature_names_in_", None),
+    )

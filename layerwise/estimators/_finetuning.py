@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import abc
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
 from sklearn.frozen import FrozenEstimator
+from sklearn.utils import Tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
@@ -22,12 +23,15 @@ from layerwise.estimators._checks import (
     DTYPES,
     check_part,
     check_rows,
+    check_same_length,
+    check_sample_weight,
     check_solver,
-    keep_record,
-    make_training,
-    to_array,
-    warn_unless_converged,
+    like_input,
+    to_numpy,
 )
+from layerwise.estimators._coding import check_like_training
+from layerwise.estimators._parts import ComposedEstimator
+from layerwise.estimators._record import RecordMixin, describe, keep_states, make_training, warn_unless_converged
 from layerwise.estimators.autoencoder import Autoencoder
 from layerwise.estimators.stack import StackedAutoencoder
 from layerwise.modules import StackedNetwork, linear_head
@@ -37,8 +41,10 @@ from layerwise.solvers import SOLVERS, Solver
 _DEPTHS: dict[Any, Any] = {"all": None, "head": 0}
 
 
-class FineTunedEstimator(BaseEstimator, abc.ABC):
+class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, ComposedEstimator, abc.ABC):
     """Pre-trains ``autoencoder``, puts a head on it, trains the head and as many layers as ``finetune`` says."""
+
+    _loss: ClassVar[Loss]
 
     _parameter_constraints: ClassVar[dict] = {
         "autoencoder": [StackedAutoencoder, Autoencoder, FrozenEstimator, None],
@@ -48,6 +54,7 @@ class FineTunedEstimator(BaseEstimator, abc.ABC):
         "solver": [HasMethods("minimize"), StrOptions(set(SOLVERS))],
         "early_stopping": [EarlyStopping, None],
         "unlabeled": "no_validation",
+        "warm_start": ["boolean"],
         "random_state": ["random_state"],
         "callbacks": [list, tuple, None],
     }
@@ -62,6 +69,7 @@ class FineTunedEstimator(BaseEstimator, abc.ABC):
         solver: Solver | str = "lbfgs",
         early_stopping: EarlyStopping | None = None,
         unlabeled: Any = None,
+        warm_start: bool = False,
         random_state: Any = None,
         callbacks: Sequence[Callback] | None = None,
     ):
@@ -72,85 +80,189 @@ class FineTunedEstimator(BaseEstimator, abc.ABC):
         self.solver = solver
         self.early_stopping = early_stopping
         self.unlabeled = unlabeled
+        self.warm_start = warm_start
         self.random_state = random_state
         self.callbacks = callbacks
 
-    def transform(self, X: Any) -> np.ndarray:
+    def transform(self, X: Any) -> Any:
         """Encode rows with the fine-tuned encoders.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like, sparse matrix or Tensor of shape (n_samples, n_features)
 
         Returns
         -------
-        codes : ndarray of shape (n_samples, n_hidden)
+        codes : ndarray or Tensor of shape (n_samples, n_hidden)
             The activations of the last hidden layer.
         """
-        rows = self._check_rows(X)
-        return to_array(stacking.apply(self.network_.encode, rows), X)
+        return like_input(self._apply(lambda x: self.network_.encode(x), X), X)
+
+    def to_torch(self) -> torch.nn.Module:
+        """Return the trained torch module, to carry on with in plain PyTorch.
+
+        It maps rows in their own units (uint8 as floats in [0, 1]) to outputs, of a classifier to logits, and shares
+        its parameters with this estimator.
+
+        Returns
+        -------
+        network : torch.nn.Module
+        """
+        check_is_fitted(self)
+        scaling = self.autoencoder_._scaling
+        return self.network_ if scaling is None else torch.nn.Sequential(scaling, self.network_)
+
+    @property
+    def coefs_(self) -> list[np.ndarray]:
+        """Weights from the input to the outputs, each of shape (n_inputs, n_outputs)."""
+        matrices = [*(layer.encoder_weight for layer in self.network_.encoders()), self.network_.head.weight]
+        return [matrix.detach().cpu().numpy().T for matrix in matrices]
+
+    @property
+    def intercepts_(self) -> list[np.ndarray]:
+        """Biases that belong to ``coefs_``, each of shape (n_outputs,)."""
+        head = self.network_.head
+        last = torch.zeros(head.out_features) if head.bias is None else head.bias
+        biases = [*(layer.encoder_bias for layer in self.network_.encoders()), last]
+        return [bias.detach().cpu().numpy() for bias in biases]
+
+    def __sklearn_tags__(self) -> Tags:
+        """Say what is accepted: sparse rows too; float32 and float64 are kept."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    @property
+    @abc.abstractmethod
+    def _n_outputs(self) -> int:
+        """Width of the head."""
+
+    @abc.abstractmethod
+    def _check_y(self, y: Any) -> np.ndarray:
+        """Return labels or targets as an array of the right number of dimensions."""
+
+    @abc.abstractmethod
+    def _learn_targets(self, y: np.ndarray, *, goes_on: bool, one_iteration: bool) -> None:
+        """Learn from the labels there are what the head shall give."""
+
+    @abc.abstractmethod
+    def _encode_targets(self, y: np.ndarray, name: str) -> torch.Tensor:
+        """Return what the loss compares the outputs with."""
+
+    @abc.abstractmethod
+    def _initial_outputs(self, targets: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
+        """Return the intercepts that the head begins with."""
 
     def _fit(
         self,
         X: Any,
-        targets: torch.Tensor,
-        labelled: np.ndarray,
-        loss: Loss,
-        validation: tuple[Any, torch.Tensor] | None,
+        y: Any,
+        sample_weight: Any,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        one_iteration: bool = False,
     ) -> None:
-        """Pre-train on all rows, then fine-tune with the targets of those that are labelled."""
+        """Check labels and weights, then train."""
+        self._validate_params()
+        if y is None:
+            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
+        y = to_numpy(y)
+        check_same_length(X, y, "X", "y")
+        y = self._check_y(y)
+        weights = None if sample_weight is None else check_sample_weight(sample_weight, X)
+        chosen = find_labelled(y, self.unlabeled) & (True if weights is None else weights > 0)
+        goes_on = (self.warm_start or one_iteration) and hasattr(self, "network_")
+        self._learn_targets(y[chosen], goes_on=goes_on, one_iteration=one_iteration)
+        validation = None
+        if X_val is None and y_val is not None:
+            raise ValueError("y_val is given without X_val, the rows that it belongs to")
+        if X_val is not None:
+            y_val = to_numpy(y_val)
+            check_same_length(X_val, y_val, "X_val", "y_val")
+            validation = (X_val, self._encode_targets(self._check_y(y_val), "y_val"))
+        targets = self._encode_targets(y[chosen], "y")
+        self._train(X, targets, chosen, weights, validation, goes_on=goes_on, one_iteration=one_iteration)
+
+    def _train(
+        self,
+        X: Any,
+        targets: torch.Tensor,
+        chosen: np.ndarray,
+        weights: np.ndarray | None,
+        validation: tuple[Any, torch.Tensor] | None,
+        *,
+        goes_on: bool,
+        one_iteration: bool,
+    ) -> None:
+        """Pre-train on all rows, unless the fit goes on; then fine-tune with the targets of those that are chosen."""
         template = self._template()
         solver = check_solver(self.solver)
-        rows = check_rows(self, X, dtype=template.dtype, device=template.device, reset=True)
         check_part(self.early_stopping)
         n_layers = len(template.layers) if isinstance(template, StackedAutoencoder) else 1
         depth = _DEPTHS.get(self.finetune, self.finetune)
         if depth is not None and depth > n_layers:
             raise ValueError(f"finetune={depth} asks for more layers than there are: {n_layers}; 'all' trains all")
-        X_val = None if validation is None else validation[0]
-        held_out = None if validation is None else (self._check_rows_for(template, X_val), validation[1])
-        self.autoencoder_ = self._pretrain(template, X, X_val)
-        self.network_ = self._build().to(rows.device)
-        if self.fit_intercept:
+        if not goes_on:
+            # Columns are counted first: pre-training would speak of another estimator.
+            check_rows(self, X, dtype=template.dtype, device=template.device, reset=True)
+            self.autoencoder_ = self._pretrain(template, X, weights, None if validation is None else validation[0])
+            self.network_ = self._build().to(self.autoencoder_._modules()[0].encoder_weight.device)
+        rows = self._check_rows(X)
+        rows.weights = None if weights is None else torch.from_numpy(weights).to(rows.device)
+        if not chosen.all():
+            rows = rows.subset(torch.from_numpy(np.flatnonzero(chosen)))
+        held_out = None if validation is None else (self._check_rows(validation[0]), validation[1])
+        if self.fit_intercept and not goes_on:
             with torch.no_grad():
-                self.network_.head.bias.copy_(self._initial_outputs(targets))
-        if not labelled.all():
-            rows = rows.subset(torch.from_numpy(np.flatnonzero(labelled)).to(rows.device))
+                self.network_.head.bias.copy_(self._initial_outputs(targets, rows.weights))
         stages = stacking.finetune(
             self.network_,
             rows,
             targets,
             solver,
-            loss,
+            self._loss,
             depth=depth,
             alpha=self.alpha,
             early_stopping=self.early_stopping,
             validation=held_out,
-            training=make_training(self.random_state, self.callbacks, template.cache_size),
+            training=make_training(
+                self.random_state,
+                self.callbacks,
+                template.cache_size,
+                states=vars(self).get("_states") if goes_on else None,
+                one_iteration=one_iteration,
+            ),
         )
-        keep_record(self, stages[-1])
+        earlier = self.history_ if goes_on else ()
+        self.history_ = [*self.autoencoder_.history_, *(describe(stage, earlier) for stage in stages)]
+        keep_states(self, stages, one_iteration=one_iteration)
         warn_unless_converged(self, stages)
 
     def _outputs(self, X: Any) -> torch.Tensor:
         """Return what the head gives for each row."""
-        rows = self._check_rows(X)
-        return stacking.apply(self.network_, rows)
+        return self._apply(lambda x: self.network_(x), X)
+
+    def _apply(self, function: Callable[[torch.Tensor], torch.Tensor], X: Any) -> torch.Tensor:
+        """Return what a function of scaled blocks gives for each row."""
+        check_is_fitted(self)
+        return stacking.apply(function, self._check_rows(X))
 
     def _check_rows(self, X: Any) -> Rows:
-        check_is_fitted(self)
-        return self._check_rows_for(self.autoencoder_, X)
+        """Return rows for the network."""
+        return check_like_training(self, self.autoencoder_, self.autoencoder_._trained_layers[0], X)
 
-    def _check_rows_for(self, autoencoder: StackedAutoencoder | Autoencoder, X: Any) -> Rows:
-        return check_rows(self, X, dtype=autoencoder.dtype, device=autoencoder.device)
+    def _resolve(self, name: str, part: Any) -> Any:
+        return StackedAutoencoder() if name == "autoencoder" and part is None else super()._resolve(name, part)
 
     def _template(self) -> StackedAutoencoder | Autoencoder:
         """Return the autoencoder that is asked for, taken out of its frozen wrapper."""
-        if self.autoencoder is None:
-            return StackedAutoencoder()
-        if not isinstance(self.autoencoder, FrozenEstimator):
-            self.autoencoder._validate_params()
-            return self.autoencoder
-        template = self.autoencoder.estimator
+        template = self._resolve("autoencoder", self.autoencoder)
+        if not isinstance(template, FrozenEstimator):
+            template._validate_params()
+            return template
+        template = template.estimator
         if not isinstance(template, (StackedAutoencoder, Autoencoder)):
             raise ValueError(
                 f"autoencoder=FrozenEstimator({type(template).__name__}) cannot be fine-tuned; freeze a fitted "
@@ -160,7 +272,7 @@ class FineTunedEstimator(BaseEstimator, abc.ABC):
         return template
 
     def _pretrain(
-        self, template: StackedAutoencoder | Autoencoder, X: Any, X_val: Any
+        self, template: StackedAutoencoder | Autoencoder, X: Any, weights: np.ndarray | None, X_val: Any
     ) -> StackedAutoencoder | Autoencoder:
         if isinstance(self.autoencoder, FrozenEstimator):
             if template.n_features_in_ != self.n_features_in_:
@@ -174,7 +286,7 @@ class FineTunedEstimator(BaseEstimator, abc.ABC):
             autoencoder.set_params(callbacks=self.callbacks)
         if autoencoder.random_state is None:
             autoencoder.set_params(random_state=self.random_state)
-        return autoencoder.fit(X, X_val=X_val)
+        return autoencoder.fit(X, sample_weight=weights, X_val=X_val)
 
     def _empty_modules(self) -> dict[str, torch.nn.Module]:
         """Return modules of the right shape for the fitted attributes that are modules."""

@@ -8,24 +8,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
-from layerwise import stacking
 from layerwise.activations import ACTIVATIONS
 from layerwise.callbacks import Callback, EarlyStopping
 from layerwise.corruptions import Corruption, Gaussian, Masking, SaltAndPepper
-from layerwise.estimators._checks import (
-    DTYPES,
-    check_corruption,
-    check_part,
-    check_solver,
-    check_training_rows,
-    keep_record,
-    make_training,
-    warn_unless_converged,
-)
-from layerwise.estimators._coding import CodingMixin
+from layerwise.data.scaling import SCALES, Scaling
+from layerwise.estimators._checks import DTYPES, check_corruption, check_part, check_solver
+from layerwise.estimators._coding import CodingEstimator
+from layerwise.estimators._record import describe, keep_states, warn_unless_converged
 from layerwise.losses import LOSSES
 from layerwise.modules import AutoencoderLayer
 from layerwise.penalties import KLSparsity, L1Sparsity, Sparsity
@@ -33,7 +24,7 @@ from layerwise.solvers import SOLVERS, Solver
 from layerwise.stages import Stage
 
 
-class Autoencoder(CodingMixin, BaseEstimator):
+class Autoencoder(CodingEstimator):
     """One autoencoder: learns codes from which its input can be reconstructed.
 
     With m rows x_i, their corrupted copies x~_i (the rows themselves without corruption), codes h_i = s(W1 x~_i + b1)
@@ -49,8 +40,8 @@ class Autoencoder(CodingMixin, BaseEstimator):
         The function s of the code: ``"sigmoid"``, ``"tanh"``, ``"relu"``, ``"leaky_relu"``, ``"elu"``, ``"softplus"``
         or ``"identity"``.
     output_activation : str, default="sigmoid"
-        The function t of the reconstruction, one of the same; the rows must be in its range. ``"identity"`` is for
-        real-valued data.
+        The function t of the reconstruction, one of the same; the rows, once scaled, must be in its range.
+        ``"identity"`` is for real-valued data.
     loss : {"squared_error", "binary_cross_entropy"}, default="squared_error"
         L: 1/2 |x^ - x|^2, or -sum_k [x_k log x^_k + (1 - x_k) log(1 - x^_k)] for rows in [0, 1], computed from logits.
     tied : bool, default=False
@@ -64,6 +55,12 @@ class Autoencoder(CodingMixin, BaseEstimator):
         fit under L-BFGS, anew for each batch under stochastic solvers; `transform` and `score` never add it.
     contraction : float, default=0.0
         Factor of the penalty of the encoder's Jacobian: a contractive autoencoder.
+    scale : {"auto", "minmax", "standard"} or None, default="auto"
+        How columns are scaled, within the model: ``"minmax"`` brings each to the range of ``output_activation`` ([0, 1]
+        where that is infinite), ``"standard"`` to mean 0 and standard deviation 1. ``"auto"`` leaves uint8 alone,
+        which is read as intensities from 0 to 1; takes ``"standard"`` for outputs without a lower bound; and otherwise
+        ``"minmax"``, unless all rows lie in the range of the output (and below 1) as they are. Everything above is in
+        scaled units, `inverse_transform` and `score` are in those of the rows. In a stack only the first layer scales.
     solver : LBFGS, SGD, Adam, "lbfgs", "sgd" or "adam", default="lbfgs"
         What minimises; a name stands for the default object.
     early_stopping : EarlyStopping or None, default=None
@@ -74,8 +71,11 @@ class Autoencoder(CodingMixin, BaseEstimator):
         Type of the products; sums over rows and the solver's vectors are float64 always.
     device : str, default="auto"
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...; ``"auto"`` takes a GPU where there is one.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the last one: with its weights, its scale, and what the solver has learnt (the
+        curvature pairs of L-BFGS, the momentum of stochastic solvers).
     random_state : int, RandomState instance or None, default=None
-        Draws the initial weights.
+        Draws the initial weights, noise, and the order of batches.
     callbacks : list of callable or None, default=None
         Each is called with a `layerwise.callbacks.Step` after every iteration; returning True stops.
 
@@ -83,11 +83,23 @@ class Autoencoder(CodingMixin, BaseEstimator):
     ----------
     layer_ : layerwise.modules.AutoencoderLayer
         The trained torch module.
+    scaling_ : layerwise.data.scaling.Scaling or None
+        How columns are scaled; None where they stay as they are.
+    intensities_ : bool
+        Whether the rows were uint8.
     components_ : ndarray of shape (n_hidden, n_features_in_)
         Encoder weights by unit.
     mean_activations_ : ndarray of shape (n_hidden,)
         Of every unit over the training rows, corrupted if they were. With KL sparsity as shares of the activation's
         range, which are (1 + h) / 2 for tanh.
+    coefs_, intercepts_ : list of ndarray
+        Weights of shape (n_inputs, n_outputs) and biases, of the encoder and then of the decoder.
+    dead_units_ : ndarray of int
+        Indices of units that vary by less than 1 % of what the liveliest does, over up to 5,000 training rows.
+    explained_variance_ratio_ : float
+        Share of the variance of these rows that their reconstructions keep, 1 - sum |x^ - x|^2 / sum |x - mean|^2.
+    pca_explained_variance_ratio_ : float
+        What as many principal components of them would keep: a scale to judge by.
     loss_ : float
         The objective at the end.
     loss_curve_ : list of float
@@ -97,6 +109,8 @@ class Autoencoder(CodingMixin, BaseEstimator):
     n_iter_, n_evaluations_ : int
         Steps of the solver, and evaluations of the objective; epochs and batches of stochastic solvers.
     converged_ : bool
+    history_ : list of dict
+        All of this and more, for the one stage that there is.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Where ``X`` had names.
@@ -134,11 +148,13 @@ class Autoencoder(CodingMixin, BaseEstimator):
         "sparsity": [KLSparsity, L1Sparsity, None],
         "corruption": [Masking, SaltAndPepper, Gaussian, None],
         "contraction": [Interval(Real, 0, None, closed="left")],
+        "scale": [StrOptions(set(SCALES)), None],
         "solver": [HasMethods("minimize"), StrOptions(set(SOLVERS))],
         "early_stopping": [EarlyStopping, None],
         "cache_size": [Interval(Real, 0, None, closed="left")],
         "dtype": [StrOptions(set(DTYPES))],
         "device": [str],
+        "warm_start": ["boolean"],
         "random_state": ["random_state"],
         "callbacks": [list, tuple, None],
     }
@@ -155,11 +171,13 @@ class Autoencoder(CodingMixin, BaseEstimator):
         sparsity: Sparsity | None = None,
         corruption: Corruption | None = None,
         contraction: float = 0.0,
+        scale: str | None = "auto",
         solver: Solver | str = "lbfgs",
         early_stopping: EarlyStopping | None = None,
         cache_size: float = 1000,
         dtype: str = "float32",
         device: str = "auto",
+        warm_start: bool = False,
         random_state: Any = None,
         callbacks: Sequence[Callback] | None = None,
     ):
@@ -172,24 +190,27 @@ class Autoencoder(CodingMixin, BaseEstimator):
         self.sparsity = sparsity
         self.corruption = corruption
         self.contraction = contraction
+        self.scale = scale
         self.solver = solver
         self.early_stopping = early_stopping
         self.cache_size = cache_size
         self.dtype = dtype
         self.device = device
+        self.warm_start = warm_start
         self.random_state = random_state
         self.callbacks = callbacks
 
-    def fit(self, X: Any, y: Any = None, *, X_val: Any = None) -> Autoencoder:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, *, X_val: Any = None) -> Autoencoder:
         """Learn codes of rows.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            In the range of ``output_activation``. uint8 is read as intensities from 0 to 255 and scaled to [0, 1];
-            it stays uint8 in memory.
+        X : array-like, sparse matrix or Tensor of shape (n_samples, n_features)
+            uint8 is read as intensities from 0 to 255 and scaled to [0, 1]; it stays uint8 in memory.
         y : None
             Not used.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How often each row counts: a weight of 2 is the row given twice. None is once.
         X_val : array-like of shape (n_validation, n_features), default=None
             Rows to follow the loss of, for early stopping if that is asked for; None holds out a share for it.
 
@@ -200,30 +221,53 @@ class Autoencoder(CodingMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If a parameter is wrong, or ``X`` is not finite or out of range.
+            If a parameter is wrong, or ``X`` is not finite or, scaled, out of the range of the output.
         FloatingPointError
             If the objective overflows at the initial weights.
         """
+        return self._fit(X, sample_weight, X_val)
+
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Autoencoder:
+        """Go on learning with one iteration on these rows: an epoch of stochastic solvers, a step of L-BFGS.
+
+        The first call learns the scale of the columns. A schedule of the learning rate stays at its beginning.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or Tensor of shape (n_samples, n_features)
+        y : None
+            Not used.
+        sample_weight : array-like of shape (n_samples,), default=None
+            As in `fit`.
+
+        Returns
+        -------
+        self : Autoencoder
+        """
+        return self._fit(X, sample_weight, None, one_iteration=True)
+
+    def _fit(
+        self, X: Any, sample_weight: Any, X_val: Any, *, one_iteration: bool = False, allow_missing: bool = False
+    ) -> Autoencoder:
         self._check_parameters()
-        rows, validation = check_training_rows(self, X, X_val, self.output_activation)
-        training = make_training(self.random_state, self.callbacks, self.cache_size)
-        layer = self._build(rows.n_features, training.generator).to(rows.device)
-        stages = stacking.pretrain(
-            [layer],
-            rows,
-            [check_solver(self.solver)],
-            early_stopping=[self.early_stopping],
-            validation=validation,
-            training=training,
+        rows, _, training, stages = self._train_layers(
+            [self],
+            [False],
+            X,
+            sample_weight,
+            X_val,
+            goes_on=(self.warm_start or one_iteration) and hasattr(self, "layer_"),
+            one_iteration=one_iteration,
+            allow_missing=allow_missing,
         )
-        self.layer_ = layer
-        self._keep(stages[0])
+        keep_states(self, stages, one_iteration=one_iteration)
+        self._summarise(rows, training.split_seed)
         warn_unless_converged(self, stages)
         return self
 
-    def _modules(self) -> list[AutoencoderLayer]:
-        """Return the trained torch module, in a list."""
-        return [self.layer_]
+    @property
+    def _trained_layers(self) -> list[Autoencoder]:
+        return [self]
 
     @property
     def components_(self) -> np.ndarray:
@@ -238,16 +282,26 @@ class Autoencoder(CodingMixin, BaseEstimator):
         if self.corruption is not None:
             check_corruption(self.corruption)
 
-    def _start(self, in_features: int, generator: torch.Generator | None) -> AutoencoderLayer:
-        """Return the module to train, or the fitted one as it is."""
-        if not hasattr(self, "layer_"):
+    def _start(self, in_features: int, generator: torch.Generator | None, *, keep: bool) -> AutoencoderLayer:
+        """Return the module to train, or the fitted one as it is if that is to be kept."""
+        if not keep:
             return self._build(in_features, generator)
-        if self.layer_.in_features != in_features:
+        old = self.layer_
+        if old.in_features != in_features:
             raise ValueError(
-                f"the frozen {self!r} was fitted with {self.layer_.in_features} features, but gets {in_features} from "
-                f"below"
+                f"the frozen {self!r} was fitted with {old.in_features} features, but gets {in_features} from below"
             )
-        return self.layer_.to(DTYPES[self.dtype])
+        tied = old.decoder_weight is None
+        if (old.n_hidden, tied) != (self.n_hidden, self.tied):
+            raise ValueError(
+                f"n_hidden={self.n_hidden} and tied={self.tied} do not go with the weights to go on with, of "
+                f"n_hidden={old.n_hidden} and tied={tied}; set warm_start=False to begin anew"
+            )
+        with torch.device("meta"):  # other parameters may have changed
+            layer = self._build(in_features)
+        weights = {name: value.to(DTYPES[self.dtype]) for name, value in old.state_dict().items()}
+        layer.load_state_dict(weights, assign=True)
+        return layer
 
     def _build(self, in_features: int, generator: torch.Generator | None = None) -> AutoencoderLayer:
         """Return a layer as the parameters describe it, with new weights."""
@@ -268,10 +322,14 @@ class Autoencoder(CodingMixin, BaseEstimator):
 
     def _empty_modules(self) -> dict[str, torch.nn.Module]:
         """Return modules of the right shape for the fitted attributes that are modules."""
-        return {"layer_": self._build(self.n_features_in_)}
+        n = self.n_features_in_
+        modules: dict[str, torch.nn.Module] = {"layer_": self._build(n)}
+        if not hasattr(self, "scaling_"):  # None is no module
+            modules["scaling_"] = Scaling(torch.zeros(n), torch.ones(n))
+        return modules
 
-    def _keep(self, stage: Stage) -> None:
+    def _keep(self, stage: Stage, *, goes_on: bool) -> None:
         """Take over the record of the training."""
         assert stage.mean_activation is not None
         self.mean_activations_ = stage.mean_activation.cpu().numpy()
-        keep_record(self, stage)
+        self.history_ = [describe(stage, self.history_ if goes_on else ())]

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.utils import Tags
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, column_or_1d
 
-from layerwise.estimators._checks import DTYPES, check_same_length, to_array
-from layerwise.estimators._finetuning import FineTunedEstimator, find_labelled
+from layerwise.estimators._checks import DTYPES, like_input, to_numpy
+from layerwise.estimators._finetuning import FineTunedEstimator
 from layerwise.losses import cross_entropy, squared_error
 
 
@@ -43,6 +44,9 @@ class StackedClassifier(ClassifierMixin, FineTunedEstimator):
         Ends a stage when the loss of held-out rows stops falling, and keeps the best parameters.
     unlabeled : object, default=None
         The value in ``y`` (for example -1) of rows that have no label and that only pre-training uses.
+    warm_start : bool, default=False
+        Whether `fit` goes on with fine-tuning from the last fit, with its weights and what the solver has learnt; the
+        stack is not pre-trained again.
     random_state : int, RandomState instance or None, default=None
         Draws the initial weights of the stack, if that has no ``random_state`` of its own; and the order of batches and
         the rows to hold out. The head begins at 0.
@@ -64,6 +68,10 @@ class StackedClassifier(ClassifierMixin, FineTunedEstimator):
     n_iter_, n_evaluations_ : int
         Steps of the solver, and evaluations of the objective, in the last stage.
     converged_ : bool
+    history_ : list of dict
+        All of this and more, for every stage, those of pre-training included.
+    coefs_, intercepts_ : list of ndarray
+        Weights of shape (n_inputs, n_outputs) and biases, from the input to the head.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Where ``X`` had names.
@@ -83,15 +91,21 @@ class StackedClassifier(ClassifierMixin, FineTunedEstimator):
     True
     """
 
-    def fit(self, X: Any, y: Any, *, X_val: Any = None, y_val: Any = None) -> StackedClassifier:
+    _loss = staticmethod(cross_entropy)
+
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None
+    ) -> StackedClassifier:
         """Pre-train on the rows, then fine-tune with their labels.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like, sparse matrix or Tensor of shape (n_samples, n_features)
             uint8 is read as intensities from 0 to 255 and scaled to [0, 1]; it stays uint8 in memory.
         y : array-like of shape (n_samples,)
             Class labels, numbers or strings.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How often each row counts, in pre-training too: a weight of 2 is the row given twice. None is once.
         X_val : array-like of shape (n_validation, n_features), default=None
             Rows to follow the loss of, for early stopping if that is asked for; None holds out a share for it.
         y_val : array-like of shape (n_validation,), default=None
@@ -104,66 +118,94 @@ class StackedClassifier(ClassifierMixin, FineTunedEstimator):
         Raises
         ------
         ValueError
-            If a parameter is wrong, ``X`` is not finite or out of range, or ``y`` does not fit.
+            If a parameter is wrong, ``X`` is not finite or, scaled, out of the range of the first layer's output, or
+            ``y`` does not fit.
         FloatingPointError
             If an objective overflows at its starting point.
         """
-        self._validate_params()
-        check_same_length(X, y, "X", "y")
-        y = column_or_1d(y, warn=True)
-        labelled = find_labelled(y, self.unlabeled)
-        check_classification_targets(y[labelled])
-        self.classes_, indices = np.unique(y[labelled], return_inverse=True)
-        if len(self.classes_) < 2:
-            found = ", ".join(map(str, self.classes_)) or "none"
-            raise ValueError(f"y holds one class only ({found}), but a classifier needs at least two")
-        validation = None
-        if X_val is None and y_val is not None:
-            raise ValueError("y_val is given without X_val, the rows that it belongs to")
-        if X_val is not None:
-            check_same_length(X_val, y_val, "X_val", "y_val")
-            y_val = column_or_1d(y_val)
-            unknown = np.setdiff1d(y_val, self.classes_)
-            if len(unknown):
-                classes = ", ".join(map(str, self.classes_))
-                raise ValueError(f"y_val holds {unknown[0]}, which is no class of y; those are {classes}")
-            validation = (X_val, torch.from_numpy(np.searchsorted(self.classes_, y_val)))
-        self._fit(X, torch.from_numpy(indices.astype(np.int64)), labelled, cross_entropy, validation)
+        self._fit(X, y, sample_weight, X_val=X_val, y_val=y_val)
         return self
 
-    def predict(self, X: Any) -> np.ndarray:
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> StackedClassifier:
+        """Go on with fine-tuning by one iteration on these rows: an epoch of stochastic solvers, a step of L-BFGS.
+
+        The first call pre-trains the stack on its rows, to the end, unless it is frozen.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or Tensor of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+        classes : array-like of shape (n_classes,), default=None
+            All classes that any call may see; None takes those of the first call.
+        sample_weight : array-like of shape (n_samples,), default=None
+            As in `fit`.
+
+        Returns
+        -------
+        self : StackedClassifier
+        """
+        if not hasattr(self, "network_"):
+            self.__dict__.pop("classes_", None)
+            if classes is not None:
+                self.classes_ = np.unique(to_numpy(classes))
+        self._fit(X, y, sample_weight, one_iteration=True)
+        return self
+
+    def predict(self, X: Any) -> Any:
         """Return the most probable class of each row.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like, sparse matrix or Tensor of shape (n_samples, n_features)
 
         Returns
         -------
-        y : ndarray of shape (n_samples,)
+        y : ndarray of shape (n_samples,); or a Tensor, where ``X`` is one and classes are numbers
         """
         best = self._outputs(X).argmax(dim=1)
-        return self.classes_[best.cpu().numpy()]
+        classes = self.classes_[best.cpu().numpy()]
+        return like_input(classes, X) if classes.dtype.kind in "biuf" and isinstance(X, torch.Tensor) else classes
 
-    def predict_proba(self, X: Any) -> np.ndarray:
+    def predict_proba(self, X: Any) -> Any:
         """Return the probability of each class.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like, sparse matrix or Tensor of shape (n_samples, n_features)
 
         Returns
         -------
-        p : ndarray of shape (n_samples, n_classes)
+        p : ndarray or Tensor of shape (n_samples, n_classes)
             In the order of ``classes_``.
         """
-        return to_array(self._outputs(X).softmax(dim=1), X)
+        return like_input(self._outputs(X).softmax(dim=1), X)
 
     @property
     def _n_outputs(self) -> int:
         return len(self.classes_)
 
-    def _initial_outputs(self, targets: torch.Tensor) -> torch.Tensor:
+    def _check_y(self, y: Any) -> np.ndarray:
+        return column_or_1d(y, warn=True)
+
+    def _learn_targets(self, y: np.ndarray, *, goes_on: bool, one_iteration: bool) -> None:
+        """Learn the classes, unless they are given or known."""
+        check_classification_targets(y)
+        if goes_on or (one_iteration and hasattr(self, "classes_")):
+            return
+        self.classes_ = np.unique(y)
+        if len(self.classes_) < 2:
+            found = ", ".join(map(str, self.classes_)) or "none"
+            raise ValueError(f"y holds one class only ({found}), but a classifier needs at least two")
+
+    def _encode_targets(self, y: np.ndarray, name: str) -> torch.Tensor:
+        """Return the index of the class of each row, of shape (n_samples,)."""
+        unknown = np.setdiff1d(y, self.classes_)
+        if len(unknown):
+            classes = ", ".join(map(str, self.classes_))
+            raise ValueError(f"{name} holds {unknown[0]}, which is none of the classes: {classes}")
+        return torch.from_numpy(np.searchsorted(self.classes_, y))
+
+    def _initial_outputs(self, targets: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
         return torch.zeros(self._n_outputs)
 
 
@@ -198,6 +240,9 @@ class StackedRegressor(RegressorMixin, FineTunedEstimator):
         Ends a stage when the loss of held-out rows stops falling, and keeps the best parameters.
     unlabeled : object, default=None
         The value in ``y`` (for example ``float("nan")``) of rows that have no target and that only pre-training uses.
+    warm_start : bool, default=False
+        Whether `fit` goes on with fine-tuning from the last fit, with its weights and what the solver has learnt; the
+        stack is not pre-trained again.
     random_state : int, RandomState instance or None, default=None
         Draws the initial weights of the stack, if that has no ``random_state`` of its own; and the order of batches and
         the rows to hold out. The head's weights begin at 0.
@@ -215,6 +260,10 @@ class StackedRegressor(RegressorMixin, FineTunedEstimator):
         Columns of ``y``; None where it had one axis.
     loss_, loss_curve_, validation_loss_curve_, n_iter_, n_evaluations_, converged_
         The record of the last stage, as in `StackedClassifier`.
+    history_ : list of dict
+        All of this and more, for every stage, those of pre-training included.
+    coefs_, intercepts_ : list of ndarray
+        Weights of shape (n_inputs, n_outputs) and biases, from the input to the head.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Where ``X`` had names.
@@ -231,14 +280,20 @@ class StackedRegressor(RegressorMixin, FineTunedEstimator):
     True
     """
 
-    def fit(self, X: Any, y: Any, *, X_val: Any = None, y_val: Any = None) -> StackedRegressor:
+    _loss = staticmethod(squared_error)
+
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None
+    ) -> StackedRegressor:
         """Pre-train on the rows, then fine-tune with their targets.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like, sparse matrix or Tensor of shape (n_samples, n_features)
             uint8 is read as intensities from 0 to 255 and scaled to [0, 1]; it stays uint8 in memory.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array-like of shape (n_samples,), default=None
+            How often each row counts, in pre-training too: a weight of 2 is the row given twice. None is once.
         X_val : array-like of shape (n_validation, n_features), default=None
             Rows to follow the loss of, for early stopping if that is asked for; None holds out a share for it.
         y_val : array-like of shape (n_validation,) or (n_validation, n_outputs), default=None
@@ -251,51 +306,74 @@ class StackedRegressor(RegressorMixin, FineTunedEstimator):
         Raises
         ------
         ValueError
-            If a parameter is wrong, ``X`` is not finite or out of range, or ``y`` does not fit.
+            If a parameter is wrong, ``X`` is not finite or, scaled, out of the range of the first layer's output, or
+            ``y`` does not fit.
         FloatingPointError
             If an objective overflows at its starting point.
         """
-        self._validate_params()
-        check_same_length(X, y, "X", "y")
-        y = np.asarray(y)
-        labelled = find_labelled(y, self.unlabeled)
-        targets = self._check_targets(y[labelled], "y")
-        self.n_outputs_ = None if y.ndim == 1 else y.shape[1]
-        validation = None
-        if X_val is None and y_val is not None:
-            raise ValueError("y_val is given without X_val, the rows that it belongs to")
-        if X_val is not None:
-            check_same_length(X_val, y_val, "X_val", "y_val")
-            y_val = np.asarray(y_val)
-            if y_val.shape[1:] != y.shape[1:]:
-                raise ValueError(f"y_val has shape {y_val.shape}, but y has {y.shape}; they must have the same columns")
-            validation = (X_val, self._check_targets(y_val, "y_val"))
-        self._fit(X, targets, labelled, squared_error, validation)
+        self._fit(X, y, sample_weight, X_val=X_val, y_val=y_val)
         return self
 
-    def predict(self, X: Any) -> np.ndarray:
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> StackedRegressor:
+        """Go on with fine-tuning by one iteration on these rows: an epoch of stochastic solvers, a step of L-BFGS.
+
+        The first call pre-trains the stack on its rows, to the end, unless it is frozen.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or Tensor of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array-like of shape (n_samples,), default=None
+            As in `fit`.
+
+        Returns
+        -------
+        self : StackedRegressor
+        """
+        self._fit(X, y, sample_weight, one_iteration=True)
+        return self
+
+    def predict(self, X: Any) -> Any:
         """Return the outputs for each row.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like, sparse matrix or Tensor of shape (n_samples, n_features)
 
         Returns
         -------
-        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        y : ndarray or Tensor of shape (n_samples,) or (n_samples, n_outputs)
             As ``y`` was in `fit`.
         """
-        outputs = self._outputs(X).cpu().numpy()
-        return outputs[:, 0] if self.n_outputs_ is None else outputs
+        outputs = self._outputs(X)
+        return like_input(outputs[:, 0] if self.n_outputs_ is None else outputs, X)
+
+    def __sklearn_tags__(self) -> Tags:
+        """Say that there may be several targets."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
 
     @property
     def _n_outputs(self) -> int:
         return self.n_outputs_ or 1
 
-    def _check_targets(self, y: np.ndarray, name: str) -> torch.Tensor:
+    def _check_y(self, y: Any) -> np.ndarray:
+        return check_array(y, ensure_2d=False, dtype=None, ensure_all_finite=False, input_name="y")
+
+    def _learn_targets(self, y: np.ndarray, *, goes_on: bool, one_iteration: bool) -> None:
+        """Learn how many targets there are, unless that is known."""
+        if not goes_on:
+            self.n_outputs_ = None if y.ndim == 1 else y.shape[1]
+
+    def _encode_targets(self, y: np.ndarray, name: str) -> torch.Tensor:
         """Return targets of shape (n_samples, n_outputs) in the type of the computation."""
+        columns = () if self.n_outputs_ is None else (self.n_outputs_,)
+        if y.shape[1:] != columns:
+            raise ValueError(f"{name} has shape {y.shape}, but {(len(y), *columns)} is expected")
         y = check_array(y, ensure_2d=False, dtype=np.float64, input_name=name)
         return torch.from_numpy(y.reshape(len(y), -1)).to(DTYPES[self._template().dtype])
 
-    def _initial_outputs(self, targets: torch.Tensor) -> torch.Tensor:
-        return targets.double().mean(dim=0)
+    def _initial_outputs(self, targets: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
+        weights = torch.ones(len(targets)) if weights is None else weights.cpu()
+        return (weights.double() @ targets.double()) / weights.double().sum()

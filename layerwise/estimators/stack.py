@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import itertools
+import re
 from collections.abc import Sequence
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
@@ -18,33 +19,26 @@ from layerwise import stacking
 from layerwise.activations import get_activation
 from layerwise.callbacks import Callback, EarlyStopping
 from layerwise.data.rows import Rows
-from layerwise.estimators._checks import (
-    DTYPES,
-    check_part,
-    check_solver,
-    check_training_rows,
-    forget_record,
-    keep_record,
-    make_training,
-    warn_unless_converged,
-)
-from layerwise.estimators._coding import CodingMixin
+from layerwise.estimators._checks import DTYPES, check_part, check_solver
+from layerwise.estimators._coding import CodingEstimator
+from layerwise.estimators._record import describe, keep_states, warn_unless_converged
 from layerwise.estimators.autoencoder import Autoencoder
-from layerwise.modules import AutoencoderLayer, UnrolledAutoencoder
+from layerwise.modules import UnrolledAutoencoder
 from layerwise.solvers import SOLVERS, Solver
 from layerwise.stages import Stage, Training
 
 
-class StackedAutoencoder(CodingMixin, BaseEstimator):
+class StackedAutoencoder(CodingEstimator):
     """Autoencoders trained greedily, one on the codes of the other; then, if asked, all together.
 
     Parameters
     ----------
     layers : list of (Autoencoder, int or FrozenEstimator of a fitted Autoencoder), default=(200, 200)
         The recipe of each layer; a number n stands for ``Autoencoder(n)``. They are cloned, never changed; their
-        own ``cache_size``, ``dtype``, ``device``, ``random_state`` and ``callbacks`` do not matter here. A frozen layer
-        keeps its weights until fine-tuning: ``[FrozenEstimator(layer) for layer in stack.layers_]`` begins where a
-        fitted stack ended.
+        own ``cache_size``, ``dtype``, ``device``, ``warm_start``, ``random_state`` and ``callbacks`` do not matter
+        here, nor does ``scale`` above the first. A frozen layer keeps its weights until fine-tuning:
+        ``[FrozenEstimator(layer) for layer in stack.layers_]`` begins where a fitted stack ended. Parameters of layers
+        are reached by number, as ``layer0__n_hidden`` or ``layer1__sparsity__weight``.
     finetune : {"reconstruction"} or None, default=None
         ``"reconstruction"`` goes on with the unrolled deep autoencoder (all encoders, then all decoders) and minimises
         the first layer's loss between rows and reconstructions.
@@ -63,8 +57,11 @@ class StackedAutoencoder(CodingMixin, BaseEstimator):
         Type of the products; sums over rows and the solver's vectors are float64 always.
     device : str, default="auto"
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...; ``"auto"`` takes a GPU where there is one.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the last one: with its weights, its scale, and what the solvers have learnt. After
+        fine-tuning only that goes on.
     random_state : int, RandomState instance or None, default=None
-        Draws the initial weights.
+        Draws the initial weights, noise, and the order of batches.
     callbacks : list of callable or None, default=None
         Each is called with a `layerwise.callbacks.Step` after every iteration; returning True ends the layer.
 
@@ -74,7 +71,13 @@ class StackedAutoencoder(CodingMixin, BaseEstimator):
         One fitted autoencoder a layer, each of which encodes the codes of the one before. With fine-tuning they hold
         the weights after it, and the record of their own training before it.
     loss_, loss_curve_, validation_loss_curve_, n_iter_, n_evaluations_, converged_
-        The record of fine-tuning, as in `Autoencoder`; there only if that is asked for.
+        The record of the last stage, as in `Autoencoder`: of fine-tuning, or of the last layer.
+    history_ : list of dict
+        All of this and more, for every stage.
+    coefs_, intercepts_ : list of ndarray
+        Weights of shape (n_inputs, n_outputs) and biases, of the encoders upwards and then of the decoders downwards.
+    explained_variance_ratio_, pca_explained_variance_ratio_ : float
+        Of reconstructions through the whole stack, and of as many principal components; as in `Autoencoder`.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Where ``X`` had names.
@@ -96,6 +99,8 @@ class StackedAutoencoder(CodingMixin, BaseEstimator):
     ((200, 10), (200, 784))
     """
 
+    layers_: list[Autoencoder]
+
     _parameter_constraints: ClassVar[dict] = {
         "layers": [list, tuple],
         "finetune": [StrOptions({"reconstruction"}), None],
@@ -106,6 +111,7 @@ class StackedAutoencoder(CodingMixin, BaseEstimator):
         "cache_size": [Interval(Real, 0, None, closed="left")],
         "dtype": [StrOptions(set(DTYPES))],
         "device": [str],
+        "warm_start": ["boolean"],
         "random_state": ["random_state"],
         "callbacks": [list, tuple, None],
     }
@@ -122,6 +128,7 @@ class StackedAutoencoder(CodingMixin, BaseEstimator):
         cache_size: float = 1000,
         dtype: str = "float32",
         device: str = "auto",
+        warm_start: bool = False,
         random_state: Any = None,
         callbacks: Sequence[Callback] | None = None,
     ):
@@ -134,19 +141,21 @@ class StackedAutoencoder(CodingMixin, BaseEstimator):
         self.cache_size = cache_size
         self.dtype = dtype
         self.device = device
+        self.warm_start = warm_start
         self.random_state = random_state
         self.callbacks = callbacks
 
-    def fit(self, X: Any, y: Any = None, *, X_val: Any = None) -> StackedAutoencoder:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, *, X_val: Any = None) -> StackedAutoencoder:
         """Train the layers, the first on the rows, each other on the codes of the one before; then fine-tune if asked.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            In the range of the first layer's ``output_activation``. uint8 is read as intensities from 0 to 255 and
-            scaled to [0, 1]; it stays uint8 in memory.
+        X : array-like, sparse matrix or Tensor of shape (n_samples, n_features)
+            uint8 is read as intensities from 0 to 255 and scaled to [0, 1]; it stays uint8 in memory.
         y : None
             Not used.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How often each row counts: a weight of 2 is the row given twice. None is once.
         X_val : array-like of shape (n_validation, n_features), default=None
             Rows to follow the loss of, for early stopping where that is asked for; None holds out a share for it.
 
@@ -157,35 +166,62 @@ class StackedAutoencoder(CodingMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If a parameter is wrong, or ``X`` is not finite or out of range.
+            If a parameter is wrong, or ``X`` is not finite or, scaled, out of the range of the first layer's output.
         FloatingPointError
             If the objective overflows at the initial weights.
         """
-        layers = self._check_layers()
-        output_activation = layers[0].output_activation
-        rows, validation = check_training_rows(self, X, X_val, output_activation)
-        training = make_training(self.random_state, self.callbacks, self.cache_size)
-        widths = [rows.n_features, *(layer.n_hidden for layer in layers[:-1])]
-        modules = [
-            layer._start(width, training.generator).to(rows.device) for layer, width in zip(layers, widths, strict=True)
-        ]
-        new = [layer for layer in layers if not hasattr(layer, "layer_")]
-        stages = stacking.pretrain(
-            modules,
-            rows,
-            [check_solver(layer.solver) if layer in new else None for layer in layers],
-            early_stopping=[layer.early_stopping for layer in layers],
-            validation=validation,
-            training=training,
+        return self._fit(X, sample_weight, X_val)
+
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> StackedAutoencoder:
+        """Go on learning with one iteration of every stage: an epoch of stochastic solvers, a step of L-BFGS.
+
+        The first call learns the scale of the columns. A schedule of the learning rate stays at its beginning. With
+        fine-tuning, the layers are trained by the first call only.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or Tensor of shape (n_samples, n_features)
+        y : None
+            Not used.
+        sample_weight : array-like of shape (n_samples,), default=None
+            As in `fit`.
+
+        Returns
+        -------
+        self : StackedAutoencoder
+        """
+        return self._fit(X, sample_weight, None, one_iteration=True)
+
+    def _fit(
+        self, X: Any, sample_weight: Any, X_val: Any, *, one_iteration: bool = False, allow_missing: bool = False
+    ) -> StackedAutoencoder:
+        self._check_parameters()
+        goes_on = (self.warm_start or one_iteration) and hasattr(self, "layers_")
+        if goes_on and len(self.layers) != len(self.layers_):
+            raise ValueError(
+                f"layers has {len(self.layers)} entries, but the stack to go on with has {len(self.layers_)}; set "
+                f"warm_start=False to begin anew"
+            )
+        layers = self.layers_ if goes_on else self._start_layers()
+        fixed = goes_on and self.finetune is not None
+        rows, validation, training, stages = self._train_layers(
+            layers,
+            [fixed or isinstance(recipe, FrozenEstimator) for recipe in self.layers],
+            X,
+            sample_weight,
+            X_val,
+            goes_on=goes_on,
+            one_iteration=one_iteration,
+            allow_missing=allow_missing,
         )
-        for layer, module in zip(layers, modules, strict=True):
-            layer.n_features_in_, layer.layer_ = module.in_features, module
-        for layer, stage in zip(new, stages, strict=True):
-            layer._keep(stage)
         self.layers_ = layers
-        forget_record(self)
+        earlier = self.history_ if goes_on else ()
+        self.history_ = [record for layer in layers for record in layer.history_]
         if self.finetune is not None:
             stages += self._finetune(rows, validation, training)
+            self.history_.append(describe(stages[-1], earlier))
+        keep_states(self, stages, one_iteration=one_iteration)
+        self._summarise(rows, training.split_seed)
         warn_unless_converged(self, stages)
         return self
 
@@ -196,7 +232,7 @@ class StackedAutoencoder(CodingMixin, BaseEstimator):
             for layer, module in zip(self.layers_, modules, strict=True):
                 module.untie()
                 layer.tied = False
-        stages = stacking.finetune_reconstruction(
+        return stacking.finetune_reconstruction(
             UnrolledAutoencoder(modules),
             rows,
             check_solver(self.solver),
@@ -205,30 +241,87 @@ class StackedAutoencoder(CodingMixin, BaseEstimator):
             validation=validation,
             training=training,
         )
-        keep_record(self, stages[-1])
-        return stages
 
-    def _modules(self) -> list[AutoencoderLayer]:
-        """Return the trained torch modules, from the input up."""
-        return [layer.layer_ for layer in self.layers_]
+    @property
+    def _trained_layers(self) -> list[Autoencoder]:
+        return self.layers_
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Get the parameters of this estimator and, if ``deep``, of its layers as ``layer0__name``.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+
+        Returns
+        -------
+        params : dict
+        """
+        params = super().get_params(deep=deep)
+        if deep and isinstance(self.layers, (list, tuple)):
+            for index, layer in enumerate(self.recipes()):
+                params[f"layer{index}"] = self.layers[index]
+                if hasattr(layer, "get_params"):
+                    params |= {f"layer{index}__{key}": value for key, value in layer.get_params().items()}
+        return params
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters of this estimator, and of its layers as ``layer0`` or ``layer0__name``.
+
+        Layers are replaced by changed clones: what was passed as ``layers`` stays as it is.
+
+        Parameters
+        ----------
+        **params : dict
+
+        Returns
+        -------
+        self : StackedAutoencoder
+        """
+        own = {key: params.pop(key) for key in list(params) if not re.match(r"layer\d", key)}
+        super().set_params(**own)
+        if not params:
+            return self
+        layers = list(self.layers)
+        for key in sorted(params, key=len):  # a layer itself before what is in it
+            name, _, inner = key.partition("__")
+            index = int(name.removeprefix("layer")) if name.removeprefix("layer").isdecimal() else len(layers)
+            if index >= len(layers):
+                raise ValueError(
+                    f"{key} names no parameter: layers has {len(layers)} entries, layer0 to layer{len(layers) - 1}"
+                )
+            if not inner:
+                layers[index] = params[key]
+            else:
+                layer = Autoencoder(layers[index]) if isinstance(layers[index], Integral) else layers[index]
+                layers[index] = clone(layer).set_params(**{inner: params[key]})
+        self.layers = layers
+        return self
 
     def recipes(self) -> list[Autoencoder | FrozenEstimator]:
         """Return ``layers`` with an autoencoder in place of every number."""
         numbers = [isinstance(layer, Integral) and not isinstance(layer, bool) for layer in self.layers]
         return [Autoencoder(layer) if number else layer for layer, number in zip(self.layers, numbers, strict=True)]
 
-    def _check_layers(self) -> list[Autoencoder]:
-        """Return an unfitted clone of every layer, or a copy of a frozen one, with its parameters checked."""
+    def _check_parameters(self) -> None:
         self._validate_params()
         check_solver(self.solver)
         check_part(self.early_stopping)
         if len(self.layers) == 0:
             raise ValueError("layers=[] is empty, but a stack needs at least one layer, for example [200]")
+
+    def _start_layers(self) -> list[Autoencoder]:
+        """Return an unfitted clone of every layer, or a copy of a frozen one, with its parameters checked."""
         layers = []
         for index, layer in enumerate(self.recipes()):
             if isinstance(layer, FrozenEstimator) and isinstance(layer.estimator, Autoencoder):
                 layer = copy.deepcopy(layer.estimator)
                 check_is_fitted(layer)
+                if index > 0 and layer.scaling_ is not None:
+                    raise ValueError(
+                        f"layers[{index}] is a frozen autoencoder that scales its input, but gets codes from below; "
+                        f"only the first layer of a stack can scale: fit it with scale=None"
+                    )
             elif isinstance(layer, Autoencoder):
                 layer = clone(layer)
             if not isinstance(layer, Autoencoder):

@@ -7,7 +7,7 @@ value by name, and ``mean_activation`` the mean activations of the hidden units 
 """
 
 from layerwise.objective.autoencoder import CACHE_BYTES, AutoencoderObjective
-from layerwise.objective.base import Objective, ParameterVector, default_chunk_rows
+from layerwise.objective.base import Objective, ParameterVector, default_chunk_rows, observe
 from layerwise.objective.network import (
     Loss,
     NetworkObjective,
@@ -25,6 +25,7 @@ __all__ = [
     "ParameterVector",
     "default_chunk_rows",
     "mean_loss",
+    "observe",
     "reconstruction_objective",
     "supervised_objective",
 ]

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from layerwise.corruptions import entry_weights
-from layerwise.data.rows import AnyRows
+from layerwise.data.rows import AnyRows, total_weight
 from layerwise.modules import AutoencoderLayer
-from layerwise.objective.base import Objective, add_up, default_chunk_rows
+from layerwise.objective.base import Objective, add_up, default_chunk_rows, observe
 from layerwise.penalties import contraction
 
 # Codes of all rows that an evaluation keeps from its first pass to its second, at most, unless told otherwise.
@@ -29,10 +29,12 @@ class AutoencoderObjective(Objective):
             +  weight sum_j KL(target || 1/m sum_i h_ij)   or   weight/m sum_ij |h_ij|
             +  contraction/m sum_i |dh_i/dx~_i|_F^2
 
-    L is 1/2 |x^ - x|^2 or the cross-entropy; a tied weight decays once. The KL term depends on the mean over all rows,
-    so it is no sum over chunks. Two passes make it exact: the first encodes all rows and sums the codes; the second
-    goes back through every chunk with the derivative of the penalty as a constant. The noise of a row is the same in
-    every evaluation, so that J is a function of the parameters.
+    L is 1/2 |x^ - x|^2 or the cross-entropy; a tied weight decays once. A row of weight w counts as w rows. What is
+    missing (NaN) is 0 in the input, like what `Masking` hits, and is left out of L.
+
+    The KL term depends on the mean over all rows, so it is no sum over chunks. Two passes make it exact: the first
+    encodes all rows and sums the codes; the second goes back through every chunk with the derivative of the penalty as
+    a constant. The noise of a row is the same in every evaluation, so that J is a function of the parameters.
 
     A batch cannot know that mean. It takes a running mean of batches, with a weight of 0.9 for the past, which is
     divided by the sum of its weights and so begins at the mean of the first batch: an approximation, the better the
@@ -127,12 +129,14 @@ class AutoencoderObjective(Objective):
         gradient = torch.zeros_like(theta)
         pieces = self.vector.views(gradient)
         sums: dict[str, Tensor] = {}
-        for place, clean in self.rows.blocks(self.chunk_rows):
-            x, weight = self._corrupt_chunk(place, clean)
+        for place, block in self.rows.blocks(self.chunk_rows):
+            x, clean, weight = self._corrupt_chunk(place, block)
             h = self._encode(x) if self._codes is None else self._codes[place]
-            add_up(sums, self._backpropagate(x, clean, weight, h, mean_gradient, pieces))
-        gradient /= len(self.rows)
-        return self._keep_parts(sums, {"decay": self._add_decay(theta, gradient)} | sparsity), gradient
+            row_weight = self._row_weight(place)
+            add_up(sums, self._backpropagate(x, clean, weight, row_weight, h, mean_gradient, pieces))
+        n_rows = total_weight(self.rows)
+        gradient /= n_rows
+        return self._keep_parts(sums, {"decay": self._add_decay(theta, gradient)} | sparsity, n_rows), gradient
 
     @torch.no_grad()
     def value(self, theta: Tensor) -> float:
@@ -140,37 +144,45 @@ class AutoencoderObjective(Objective):
         self.vector.write(theta)
         total = torch.zeros_like(self._mean)
         sums: dict[str, Tensor] = {}
-        for place, clean in self.rows.blocks(self.chunk_rows):
-            x, weight = self._corrupt_chunk(place, clean)
+        for place, block in self.rows.blocks(self.chunk_rows):
+            x, clean, weight = self._corrupt_chunk(place, block)
             h = self._encode(x)
-            total += h.sum(dim=0)
-            add_up(sums, self._reconstruct(clean, weight, h)[0] | self._code_penalties(h))
+            row_weight = self._row_weight(place)
+            total += _sum_rows(h, row_weight)
+            add_up(sums, self._reconstruct(clean, weight, h)[0] | self._code_penalties(h, row_weight))
         self._keep_mean(total)
         sparsity, _ = self._mean_penalty()
-        return self._keep_parts(sums, {"decay": self._add_decay(theta)} | sparsity)
+        return self._keep_parts(sums, {"decay": self._add_decay(theta)} | sparsity, total_weight(self.rows))
 
     @torch.no_grad()
     def batch(self, block: Tensor, positions: Tensor, share: float, pieces: Sequence[Tensor]) -> dict[str, Tensor]:
         """Return the terms over a batch of rows, decay left out, at the parameters; write their gradient."""
-        x, weight = self._corrupt(block)
+        x, clean, weight = self._corrupt(*observe(self.rows, block))
         h = self._encode(x)
         self._update_mean(h, share)
         sparsity, mean_gradient = self._mean_penalty()
-        parts = self._backpropagate(x, block, weight, h, mean_gradient, pieces, keep=0, scale=1 / len(h))
+        parts = self._backpropagate(x, clean, weight, None, h, mean_gradient, pieces, keep=0, scale=1 / len(h))
         return {name: part / len(h) for name, part in parts.items()} | sparsity
 
-    def _corrupt_chunk(self, place: slice, clean: Tensor) -> tuple[Tensor, Tensor | None]:
+    def _corrupt_chunk(self, place: slice, block: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Corrupt a chunk as in every other evaluation."""
         self._generator.manual_seed(self.seed + place.start)
-        return self._corrupt(clean)
+        return self._corrupt(*observe(self.rows, block, place))
 
-    def _corrupt(self, clean: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the input for clean rows, and the weights of its entries in the loss."""
+    def _corrupt(self, clean: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return the input for clean rows, these rows, and the weights of their entries in the loss."""
         corruption = self.layer.corruption
         if corruption is None:
-            return clean, None
+            return clean, clean, weight
         x, hit = corruption.corrupt(clean, self._generator)
-        return x, entry_weights(corruption, hit, self.dtype)
+        emphasis = entry_weights(corruption, hit, self.dtype)
+        if emphasis is not None:
+            weight = emphasis if weight is None else emphasis.mul_(weight)
+        return x, clean, weight
+
+    def _row_weight(self, place: slice) -> Tensor | None:
+        """Return how often each row of a chunk counts, as a column; None is once."""
+        return None if self.rows.weights is None else self.rows.weights[place, None].to(self.dtype)
 
     def _encode(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         h = torch.addmm(self.layer.encoder_bias, x, self.layer.encoder_weight.T, out=out)
@@ -182,14 +194,14 @@ class AutoencoderObjective(Objective):
         if self._codes is None and math.prod(shape) * self.dtype.itemsize <= self._cache_bytes:
             self._codes = torch.empty(shape, dtype=self.dtype, device=self.rows.device)
         total = torch.zeros_like(self._mean)
-        for place, clean in self.rows.blocks(self.chunk_rows):
+        for place, block in self.rows.blocks(self.chunk_rows):
             out = None if self._codes is None else self._codes[place]
-            total += self._encode(self._corrupt_chunk(place, clean)[0], out).sum(dim=0)
+            total += _sum_rows(self._encode(self._corrupt_chunk(place, block)[0], out), self._row_weight(place))
         self._keep_mean(total)
 
     def _keep_mean(self, total: Tensor) -> None:
         """Take the mean codes over all rows from their sum."""
-        self._mean, self._mean_weight, self._batch_codes = total / len(self.rows), 1.0, None
+        self._mean, self._mean_weight, self._batch_codes = total / total_weight(self.rows), 1.0, None
 
     def _update_mean(self, h: Tensor, share: float) -> None:
         """Take a batch, of this share of a full one, into the running mean of the codes."""
@@ -212,15 +224,15 @@ class AutoencoderObjective(Objective):
             (gradient,) = torch.autograd.grad(value, mean)
         return {"sparsity": value.detach()}, (gradient / (activation.high - activation.low)).to(self.dtype)
 
-    def _code_penalties(self, h: Tensor) -> dict[str, Tensor]:
+    def _code_penalties(self, h: Tensor, row_weight: Tensor | None) -> dict[str, Tensor]:
         """Penalties of the codes of each row, summed over rows; differentiable by autograd."""
         layer = self.layer
         penalties = {}
         if layer.sparsity is not None and not layer.sparsity.on_mean:
-            penalties["sparsity"] = layer.sparsity.value(h).double()
+            penalties["sparsity"] = layer.sparsity.value(h if row_weight is None else h * row_weight).double()
         if layer.contraction:
             penalties["contraction"] = contraction(
-                h, layer.encoder_weight, layer.activation, layer.contraction
+                h, layer.encoder_weight, layer.activation, layer.contraction, row_weight
             ).double()
         return penalties
 
@@ -240,6 +252,7 @@ class AutoencoderObjective(Objective):
         x: Tensor,
         clean: Tensor,
         weight: Tensor | None,
+        row_weight: Tensor | None,
         h: Tensor,
         mean_gradient: Tensor | None,
         pieces: Sequence[Tensor],
@@ -258,14 +271,14 @@ class AutoencoderObjective(Objective):
         _add_product(decoder_weight, delta, h, keep, scale)
         decoder_bias.mul_(keep).add_(delta.sum(dim=0), alpha=scale)
 
-        delta = (
-            delta @ layer.decoder_matrix
-            if mean_gradient is None
-            else torch.addmm(mean_gradient, delta, layer.decoder_matrix)
-        )
+        if mean_gradient is None:
+            delta = delta @ layer.decoder_matrix
+        else:
+            by_mean = mean_gradient if row_weight is None else row_weight * mean_gradient
+            delta = torch.addmm(by_mean, delta, layer.decoder_matrix)
         with torch.enable_grad():
             leaf = h.detach().requires_grad_()
-            penalties = self._code_penalties(leaf)
+            penalties = self._code_penalties(leaf, row_weight)
         if penalties:
             by_codes, by_weight = torch.autograd.grad(
                 list(penalties.values()), [leaf, layer.encoder_weight], allow_unused=True, materialize_grads=True
@@ -277,6 +290,11 @@ class AutoencoderObjective(Objective):
         if penalties:
             encoder_weight.add_(by_weight, alpha=scale)
         return parts | {name: part.detach() for name, part in penalties.items()}
+
+
+def _sum_rows(h: Tensor, row_weight: Tensor | None) -> Tensor:
+    """Return the sum of rows, each as often as it counts."""
+    return h.sum(dim=0) if row_weight is None else (row_weight.T @ h)[0]
 
 
 def _add_product(total: Tensor, a: Tensor, b: Tensor, keep: float, scale: float) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from layerwise.data.rows import AnyRows
+from layerwise.data.rows import AnyRows, order_by_content
 from layerwise.penalties import weight_decay
 
 # Values in the widest matrix of a chunk. On the CPU its few copies should stay in the last level of cache;
@@ -90,6 +90,7 @@ class Objective(abc.ABC):
         self.parts: dict[str, float] = {}
         self._decays = [any(parameter is one for one in decayed) for parameter in self.vector.parameters]
         self._generator = torch.Generator(rows.device)
+        self._order: Tensor | None = None
 
     @property
     def dtype(self) -> torch.dtype:
@@ -105,6 +106,11 @@ class Objective(abc.ABC):
     def n_rows(self) -> int:
         """Rows that the value is an average over at present."""
         return len(self.rows)
+
+    @property
+    def n_draws(self) -> int:
+        """Rows of an epoch, on average: more than there are where weights repeat them."""
+        return len(self.rows) if self.rows.weights is None else round(_repeats(self.rows.weights).sum().item())
 
     @abc.abstractmethod
     def __call__(self, theta: Tensor) -> tuple[float, Tensor]:
@@ -132,6 +138,9 @@ class Objective(abc.ABC):
     def epoch(self, theta: Tensor, batch_size: int, number: int) -> Iterator[tuple[Tensor, Tensor, int]]:
         """Go once through all rows in random order, batch by batch.
 
+        The order depends on what the rows hold, not on how they are sorted. A row of weight 2 comes twice, one of
+        weight 1.5 every other time; weights that are smaller than 1 on average, or larger than 10, are scaled first.
+
         Parameters
         ----------
         theta : Tensor of shape (n_parameters,), in ``dtype``
@@ -150,10 +159,9 @@ class Objective(abc.ABC):
             Rows of the batch.
         """
         self.vector.bind(theta)
-        self._generator.manual_seed(self.seed + number)
-        order = torch.randperm(len(self.rows), generator=self._generator, device=self.rows.device)
+        order = self._draw_order(number)
         totals: dict[str, Tensor] = {}
-        full = min(batch_size, len(self.rows))
+        full = min(batch_size, len(order))
         batches = order.split(full)
         gradient = torch.zeros_like(theta)
         pieces = self.vector.views(gradient)
@@ -163,11 +171,25 @@ class Objective(abc.ABC):
                 parts["decay"] = self._add_decay(theta, gradient)
             add_up(totals, parts, float(len(positions)))
             yield functools.reduce(torch.add, parts.values()), gradient, len(positions)
-        self._keep_parts(totals, {})
+        self._keep_parts(totals, {}, len(order))
 
-    def _keep_parts(self, sums: dict[str, Tensor], others: dict[str, Tensor]) -> float:
-        """Keep the terms of the value, some as sums over the rows, and return the value."""
-        self.parts = {name: total.item() / len(self.rows) for name, total in sums.items()}
+    def _draw_order(self, number: int) -> Tensor:
+        """Return the positions of the rows of an epoch."""
+        if self._order is None:
+            self._order = order_by_content(self.rows)
+        order = self._order
+        if self.rows.weights is not None:
+            repeats = _repeats(self.rows.weights)[order]
+            chance = torch.rand(
+                repeats.shape, generator=self._generator.manual_seed(self.seed + number), device=order.device
+            )
+            order = order.repeat_interleave((repeats + chance).long())
+        self._generator.manual_seed(self.seed + number)
+        return order[torch.randperm(len(order), generator=self._generator, device=order.device)]
+
+    def _keep_parts(self, sums: dict[str, Tensor], others: dict[str, Tensor], n_rows: float) -> float:
+        """Keep the terms of the value, some as sums over so many rows, and return the value."""
+        self.parts = {name: total.item() / n_rows for name, total in sums.items()}
         self.parts |= {name: part.item() for name, part in others.items()}
         return sum(self.parts.values())
 
@@ -192,6 +214,38 @@ def add_up(totals: dict[str, Tensor], parts: dict[str, Tensor], weight: float = 
     """
     for name, part in parts.items():
         totals[name] = totals.get(name, 0) + part * weight
+
+
+def observe(rows: AnyRows, block: Tensor, place: slice | None = None) -> tuple[Tensor, Tensor | None]:
+    """Return a block with 0 where values are missing, and how much its entries count in the loss.
+
+    Parameters
+    ----------
+    rows : Rows or MappedRows
+    block : Tensor of shape (n_block, n_features)
+        Some of these rows.
+    place : slice or None, default=None
+        Where they are; None, for batches, leaves the weights of rows out: batches repeat rows instead.
+
+    Returns
+    -------
+    filled : Tensor of shape (n_block, n_features)
+    weight : Tensor of shape (n_block, n_features) or (n_block, 1), or None
+        The weights of the rows, and 0 for missing values; None is 1 everywhere.
+    """
+    weight = None
+    if rows.weights is not None and place is not None:
+        weight = rows.weights[place, None].to(block.dtype)
+    if not rows.has_missing:
+        return block, weight
+    observed = (~block.isnan()).to(block.dtype)
+    return block.nan_to_num(nan=0.0), observed if weight is None else observed.mul_(weight)
+
+
+def _repeats(weights: Tensor) -> Tensor:
+    """Return how often each row comes in an epoch, on average."""
+    mean = weights.mean()
+    return weights if 1 <= mean <= 10 else weights / mean
 
 
 def default_chunk_rows(rows: AnyRows, *widths: int) -> int:

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from layerwise.data.rows import AnyRows
+from layerwise.data.rows import AnyRows, total_weight
 from layerwise.modules import StackedNetwork, UnrolledAutoencoder
-from layerwise.objective.base import Objective, default_chunk_rows
+from layerwise.objective.base import Objective, default_chunk_rows, observe
 
-Loss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+# loss(z, target, weight=...) -> (value, gradient), as in `layerwise.losses`.
+Loss = Callable[..., tuple[Tensor, Tensor]]
 
 
 class NetworkObjective(Objective):
@@ -24,6 +25,8 @@ class NetworkObjective(Objective):
 
         J = 1/m sum_i loss(forward(x_i), y_i)  +  alpha/2 |W|^2
 
+    A row of weight w counts as w rows.
+
     Parameters
     ----------
     forward : callable
@@ -34,7 +37,7 @@ class NetworkObjective(Objective):
     targets : Tensor of shape (n_samples,) or (n_samples, n_outputs), or None
         None takes the rows themselves.
     loss : callable
-        ``loss(z, target) -> (value, gradient)``, as in `layerwise.losses`.
+        ``loss(z, target, weight=) -> (value, gradient)``, as in `layerwise.losses`.
     decayed : sequence of Parameter, default=()
     alpha : float, default=0.0
         Factor of the weight decay.
@@ -95,13 +98,14 @@ class NetworkObjective(Objective):
         self.vector.write(theta)
         total = torch.zeros((), dtype=torch.float64, device=self.rows.device)
         gradient = torch.zeros_like(theta)
-        for place, x in self.rows.blocks(self.chunk_rows):
-            value, pieces = self._differentiate(x, None if self.targets is None else self.targets[place])
+        for place, block in self.rows.blocks(self.chunk_rows):
+            value, pieces = self._differentiate(*observe(self.rows, block, place), place)
             total += value
             for piece, chunk in zip(self.vector.views(gradient), pieces, strict=True):
                 piece += chunk
-        gradient /= len(self.rows)
-        return self._keep_parts({self.name: total}, {"decay": self._add_decay(theta, gradient)}), gradient
+        n_rows = total_weight(self.rows)
+        gradient /= n_rows
+        return self._keep_parts({self.name: total}, {"decay": self._add_decay(theta, gradient)}, n_rows), gradient
 
     def value(self, theta: Tensor) -> float:
         """Return the value alone, in less time; sets ``parts`` too."""
@@ -112,16 +116,17 @@ class NetworkObjective(Objective):
 
     def batch(self, block: Tensor, positions: Tensor, share: float, pieces: Sequence[Tensor]) -> dict[str, Tensor]:
         """Return the loss over a batch of rows, decay left out, at the parameters; write its gradient."""
-        targets = None if self.targets is None else self.targets[positions]
-        value, gradients = self._differentiate(block, targets)
+        value, gradients = self._differentiate(*observe(self.rows, block), positions)
         for piece, gradient in zip(pieces, gradients, strict=True):
             torch.div(gradient, len(block), out=piece)
         return {self.name: value / len(block)}
 
-    def _differentiate(self, x: Tensor, target: Tensor | None) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def _differentiate(
+        self, x: Tensor, weight: Tensor | None, place: slice | Tensor
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Return the loss of a block summed over its rows, and its gradient by each parameter."""
         z = self.forward(x)
-        value, delta = self.loss(z.detach(), x if target is None else target)
+        value, delta = self.loss(z.detach(), x if self.targets is None else self.targets[place], weight=weight)
         return value, torch.autograd.grad(z, self.vector.parameters, delta)
 
 
@@ -206,14 +211,14 @@ def reconstruction_objective(
 
 @torch.no_grad()
 def mean_loss(forward: Callable[[Tensor], Tensor], loss: Loss, rows: AnyRows, targets: Tensor | None = None) -> float:
-    """Return the loss of a network averaged over rows, without penalties and without noise.
+    """Return the loss of a network averaged over rows by their weights, without penalties and without noise.
 
     Parameters
     ----------
     forward : callable
         Maps a block of rows to the network's last pre-activation.
     loss : callable
-        ``loss(z, target) -> (value, gradient)``, as in `layerwise.losses`.
+        ``loss(z, target, weight=) -> (value, gradient)``, as in `layerwise.losses`.
     rows : Rows or MappedRows of shape (n_samples, n_features)
     targets : Tensor of shape (n_samples, ...) or None, default=None
         None takes the rows themselves.
@@ -231,6 +236,7 @@ def mean_loss(forward: Callable[[Tensor], Tensor], loss: Loss, rows: AnyRows, ta
     0.6931
     """
     total = torch.zeros((), dtype=torch.float64, device=rows.device)
-    for place, x in rows.blocks(default_chunk_rows(rows)):
-        total += loss(forward(x), x if targets is None else targets[place])[0]
-    return total.item() / len(rows)
+    for place, block in rows.blocks(default_chunk_rows(rows)):
+        x, weight = observe(rows, block, place)
+        total += loss(forward(x), x if targets is None else targets[place], weight=weight)[0]
+    return total.item() / total_weight(rows)

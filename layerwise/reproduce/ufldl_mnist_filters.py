@@ -47,7 +47,7 @@ def run(
         **session.common,
     ).fit(digits.X_train[:n_images])
     session.announce(f"cost {autoencoder.loss_:.4f}; each tile of filters.png is what one unit looks for")
-    obtained = {
+    obtained: dict[str, float | str] = {
         "images": min(n_images, len(digits.X_train)),
         "iterations": autoencoder.n_iter_,
         "filters": "see filters.png",

@@ -66,7 +66,7 @@ def run(
         **session.common,
     ).fit(patches)
     session.announce(f"cost {autoencoder.loss_:.4f}; each tile of filters.png is what one unit looks for")
-    obtained = {
+    obtained: dict[str, float | str] = {
         "images": str(len(images)),
         "patches": n_patches,
         "iterations": autoencoder.n_iter_,

@@ -127,7 +127,7 @@ class LBFGSState:
     value : float
         Over the sample.
     gradient : Tensor of shape (n,), float64
-        Over the sample.
+        Over the sample; empty before the first evaluation.
     pairs : CurvaturePairs
     n_rows : int or None
         Rows of the sample that is being minimised on; None is all rows.
@@ -146,7 +146,14 @@ class LBFGSState:
     n_rows: int | None = None
     values: list[float] = field(default_factory=list)
     n_iter: int = 0
-    n_evaluations: int = 1
+    n_evaluations: int = 0
+
+    def restart(self, x0: Tensor) -> LBFGSState:
+        """Return a state to begin anew with, at another point and perhaps on other rows, that keeps the pairs.
+
+        It begins on all rows: small samples are for starting points that are far away.
+        """
+        return LBFGSState(x0, math.inf, x0.new_empty(0), self.pairs)
 
 
 class LBFGS(BaseEstimator):
@@ -236,7 +243,7 @@ class LBFGS(BaseEstimator):
             Called with the state after every step; returning True stops.
         state : LBFGSState or None, default=None
             From the result of an earlier call, to continue it as if it had not stopped; ``x0`` is then not used and
-            ``max_iter`` counts the earlier steps too.
+            ``max_iter`` counts the earlier steps too, up to the last `LBFGSState.restart`.
 
         Returns
         -------
@@ -266,9 +273,11 @@ class LBFGS(BaseEstimator):
         if isinstance(fun, SampledObjective):
             fun.restrict(samples[0].n_rows)
         if state is None:
-            value, gradient = fun(x0)
             pairs = CurvaturePairs(self.history_size, x0, getattr(fun, "dtype", None))
-            state = LBFGSState(x0, value, gradient, pairs, samples[0].n_rows)
+            state = LBFGSState(x0, math.inf, x0.new_empty(0), pairs, samples[0].n_rows)
+        if state.n_evaluations == 0:
+            state.value, state.gradient = fun(state.x)
+            state.n_evaluations += 1
         status = None
         for sample in samples:
             if isinstance(fun, SampledObjective) and state.n_rows != sample.n_rows:

@@ -41,8 +41,8 @@ class StochasticObjective(Protocol):
         """Type of the parameters while they are trained."""
 
     @property
-    def n_rows(self) -> int:
-        """Rows of an epoch."""
+    def n_draws(self) -> int:
+        """Rows of an epoch, on average."""
 
     @property
     def parts(self) -> dict[str, float]:
@@ -82,6 +82,8 @@ class MinibatchState:
         Epochs so far.
     n_evaluations : int
         Batches so far.
+    earlier_iter : int
+        Epochs before the last `restart`.
     """
 
     x: Tensor
@@ -95,6 +97,14 @@ class MinibatchState:
     n_stale: int = 0
     n_iter: int = 0
     n_evaluations: int = 0
+    earlier_iter: int = 0
+
+    def restart(self, x0: Tensor) -> MinibatchState:
+        """Return a state to begin anew with, at another point and perhaps on other rows, that keeps the momentum."""
+        self.x.copy_(x0)
+        return MinibatchState(
+            self.x, self.x.clone(), self.x.clone(), self.optimizer, earlier_iter=self.earlier_iter + self.n_iter
+        )
 
 
 class StochasticSolver(BaseEstimator, abc.ABC):
@@ -130,7 +140,7 @@ class StochasticSolver(BaseEstimator, abc.ABC):
             Called with the state after every epoch; returning True stops.
         state : MinibatchState or None, default=None
             From the result of an earlier call with the same objective, to continue it as if it had not stopped; ``x0``
-            is then not used and ``max_iter`` counts the earlier epochs too.
+            is then not used and ``max_iter`` counts the earlier epochs too, up to the last `MinibatchState.restart`.
 
         Returns
         -------
@@ -154,13 +164,13 @@ class StochasticSolver(BaseEstimator, abc.ABC):
     def _run_epoch(self, objective: StochasticObjective, state: MinibatchState) -> Status | None:
         """Make one epoch; return a status if it failed."""
         before = state.x.clone()
-        batch_size = min(self.batch_size, objective.n_rows)
-        n_steps = self.max_iter * math.ceil(objective.n_rows / batch_size)
-        for value, gradient, n_rows in objective.epoch(state.x, batch_size, state.n_iter):
+        batch_size = min(self.batch_size, objective.n_draws)
+        n_steps = self.max_iter * math.ceil(objective.n_draws / batch_size)
+        for value, gradient, n_rows in objective.epoch(state.x, batch_size, state.earlier_iter + state.n_iter):
             if state.n_evaluations == 0:
                 state.first_value = value.item()
             state.x.grad = gradient.mul_(n_rows / batch_size) if n_rows < batch_size else gradient
-            done = state.n_evaluations / n_steps
+            done = min(1.0, state.n_evaluations / n_steps)
             state.optimizer.param_groups[0]["lr"] = self.learning_rate_init * SCHEDULES[self.learning_rate](done)
             state.optimizer.step()
             state.n_evaluations += 1

@@ -1,0 +1,127 @@
+"""What a fit leaves behind: the record of its stages, and what is to be said of them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+
+from layerwise.callbacks import Callback, Step, call_all
+from layerwise.solvers import Status
+from layerwise.stages import Stage, Training
+
+
+class RecordMixin:
+    """The fitted attributes that tell how training went: those of the last stage, and ``history_`` of all."""
+
+    history_: list[dict[str, Any]]
+
+    @property
+    def loss_(self) -> float:
+        """The objective over all rows, at the end."""
+        return self.history_[-1]["loss"]
+
+    @property
+    def loss_curve_(self) -> list[float]:
+        """The objective after every iteration; of stochastic solvers its average over each epoch."""
+        return self.history_[-1]["loss_curve"]
+
+    @property
+    def validation_loss_curve_(self) -> list[float]:
+        """The loss of the validation rows after every iteration; empty without such."""
+        return self.history_[-1]["validation_loss_curve"]
+
+    @property
+    def n_iter_(self) -> int:
+        """Steps of the solver; epochs of stochastic ones."""
+        return self.history_[-1]["n_iter"]
+
+    @property
+    def n_evaluations_(self) -> int:
+        """Evaluations of the objective; batches of stochastic solvers."""
+        return self.history_[-1]["n_evaluations"]
+
+    @property
+    def converged_(self) -> bool:
+        """Whether a minimum was found, as far as the tolerances and the arithmetic allow."""
+        return self.history_[-1]["converged"]
+
+
+def describe(stage: Stage, earlier: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
+    """Return the record of a stage, joined to the last of the same name among the earlier ones."""
+    record = {
+        "stage": stage.name,
+        "loss": stage.loss,
+        "loss_curve": stage.loss_curve,
+        "validation_loss_curve": stage.validation_loss_curve,
+        "n_iter": stage.n_iter,
+        "n_evaluations": stage.n_evaluations,
+        "seconds": stage.seconds,
+        "converged": stage.converged,
+        "status": stage.status.value,
+    }
+    for before in [before for before in earlier if before["stage"] == stage.name][-1:]:
+        for name in ("loss_curve", "validation_loss_curve", "n_iter", "n_evaluations", "seconds"):
+            record[name] = before[name] + record[name]
+    return record
+
+
+def make_training(
+    random_state: Any,
+    callbacks: Sequence[Callback] | None,
+    cache_size: float,
+    *,
+    states: Mapping[str, Any] | None = None,
+    one_iteration: bool = False,
+) -> Training:
+    """Return what the stages of a fit share."""
+    seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
+    for callback in callbacks or ():
+        if not callable(callback):
+            raise ValueError(
+                f"callbacks holds {callback!r}, which cannot be called; a callback takes a Step (early stopping has a "
+                f"parameter of its own, early_stopping)"
+            )
+    return Training(
+        callback=call_all([*(callbacks or ()), _stop] if one_iteration else callbacks),
+        generator=torch.Generator().manual_seed(int(seed)),
+        split_seed=int(seed),
+        cache_bytes=int(cache_size * 1e6),
+        states=states or {},
+    )
+
+
+def keep_states(estimator: Any, stages: Sequence[Stage], *, one_iteration: bool) -> None:
+    """Keep what the solvers have learnt, where a later call may go on with it."""
+    vars(estimator).pop("_states", None)
+    if estimator.warm_start or one_iteration:
+        estimator._states = {stage.name: stage.state for stage in stages}
+
+
+def _stop(step: Step) -> bool:
+    return True
+
+
+def warn_unless_converged(estimator: BaseEstimator, stages: Sequence[Stage]) -> None:
+    """Warn once about all stages that used up their iterations or diverged; who stops one knows it."""
+    unfinished = [stage for stage in stages if stage.status in (Status.MAX_ITER, Status.DIVERGED)]
+    if unfinished:
+        reasons = "; ".join(f"{stage.name} {_reason(stage)}" for stage in unfinished)
+        diverged = any(stage.status is Status.DIVERGED for stage in unfinished)
+        remedy = "Lower learning_rate_init" if diverged else "Raise max_iter of the solver, or its tol"
+        warnings.warn(
+            f"{type(estimator).__name__} did not converge: {reasons}. {remedy}.",
+            ConvergenceWarning,
+            stacklevel=4,
+        )
+
+
+def _reason(stage: Stage) -> str:
+    gradient = "" if stage.max_gradient is None else f", max |gradient| {stage.max_gradient:.2g}"
+    return f"{stage.status.value} (loss {stage.loss:.6g}{gradient})"
