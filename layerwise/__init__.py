@@ -4,7 +4,15 @@ from importlib.metadata import version
 
 from layerwise.callbacks import EarlyStopping
 from layerwise.corruptions import Gaussian, Masking, SaltAndPepper
-from layerwise.estimators import Autoencoder, StackedAutoencoder, StackedClassifier, StackedRegressor, check_gradient
+from layerwise.estimators import (
+    Autoencoder,
+    AutoencoderImputer,
+    AutoencoderOutlierDetector,
+    StackedAutoencoder,
+    StackedClassifier,
+    StackedRegressor,
+    check_gradient,
+)
 from layerwise.penalties import KLSparsity, L1Sparsity
 from layerwise.persistence import load, save
 from layerwise.solvers import LBFGS, SGD, Adam
@@ -15,6 +23,8 @@ __all__ = [
     "SGD",
     "Adam",
     "Autoencoder",
+    "AutoencoderImputer",
+    "AutoencoderOutlierDetector",
     "EarlyStopping",
     "Gaussian",
     "KLSparsity",

@@ -21,7 +21,14 @@ from torch import Tensor
 from layerwise.callbacks import EarlyStopping
 from layerwise.checkpoint import atomic
 from layerwise.corruptions import Gaussian, Masking, SaltAndPepper
-from layerwise.estimators import Autoencoder, StackedAutoencoder, StackedClassifier, StackedRegressor
+from layerwise.estimators import (
+    Autoencoder,
+    AutoencoderImputer,
+    AutoencoderOutlierDetector,
+    StackedAutoencoder,
+    StackedClassifier,
+    StackedRegressor,
+)
 from layerwise.estimators._checks import check_device
 from layerwise.penalties import KLSparsity, L1Sparsity
 from layerwise.solvers import LBFGS, SGD, Adam
@@ -35,6 +42,7 @@ CLASSES = {
     cls.__name__: cls
     for cls in (
         *(Autoencoder, StackedAutoencoder, StackedClassifier, StackedRegressor, FrozenEstimator),
+        *(AutoencoderOutlierDetector, AutoencoderImputer),
         *(KLSparsity, L1Sparsity, Masking, SaltAndPepper, Gaussian),
         *(LBFGS, SGD, Adam, EarlyStopping),
     )

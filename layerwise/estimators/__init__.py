@@ -2,7 +2,17 @@
 
 from layerwise.estimators.autoencoder import Autoencoder
 from layerwise.estimators.checking import check_gradient
+from layerwise.estimators.imputer import AutoencoderImputer
+from layerwise.estimators.outliers import AutoencoderOutlierDetector
 from layerwise.estimators.predictors import StackedClassifier, StackedRegressor
 from layerwise.estimators.stack import StackedAutoencoder
 
-__all__ = ["Autoencoder", "StackedAutoencoder", "StackedClassifier", "StackedRegressor", "check_gradient"]
+__all__ = [
+    "Autoencoder",
+    "AutoencoderImputer",
+    "AutoencoderOutlierDetector",
+    "StackedAutoencoder",
+    "StackedClassifier",
+    "StackedRegressor",
+    "check_gradient",
+]

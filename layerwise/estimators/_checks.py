@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
+from sklearn.utils import get_tags
 from sklearn.utils.validation import _check_sample_weight, _num_samples, validate_data
 
 from layerwise.activations import get_activation
@@ -49,8 +50,9 @@ def _check_matrix(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
             validate_data(estimator, X, reset=reset, skip_check_array=True)
             return X if X.dtype in _TENSOR_DTYPES else X.double()
         X = X.numpy(force=True)
+    accept_sparse = "csr" if get_tags(estimator).input_tags.sparse else False
     return validate_data(
-        estimator, X, reset=reset, dtype=ROW_DTYPES, accept_sparse="csr", ensure_all_finite=False, copy=False
+        estimator, X, reset=reset, dtype=ROW_DTYPES, accept_sparse=accept_sparse, ensure_all_finite=False
     )
 
 

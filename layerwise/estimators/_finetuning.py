@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
@@ -18,20 +18,17 @@ from sklearn.utils.validation import check_is_fitted
 
 from layerwise import stacking
 from layerwise.callbacks import Callback, EarlyStopping
-from layerwise.data.rows import Rows
 from layerwise.estimators._checks import (
     DTYPES,
     check_part,
-    check_rows,
     check_same_length,
     check_sample_weight,
     check_solver,
     like_input,
     to_numpy,
 )
-from layerwise.estimators._coding import check_like_training
-from layerwise.estimators._parts import ComposedEstimator
 from layerwise.estimators._record import RecordMixin, describe, keep_states, make_training, warn_unless_converged
+from layerwise.estimators._wrapping import WrappingEstimator
 from layerwise.estimators.autoencoder import Autoencoder
 from layerwise.estimators.stack import StackedAutoencoder
 from layerwise.modules import StackedNetwork, linear_head
@@ -41,13 +38,12 @@ from layerwise.solvers import SOLVERS, Solver
 _DEPTHS: dict[Any, Any] = {"all": None, "head": 0}
 
 
-class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, ComposedEstimator, abc.ABC):
+class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, WrappingEstimator, abc.ABC):
     """Pre-trains ``autoencoder``, puts a head on it, trains the head and as many layers as ``finetune`` says."""
 
     _loss: ClassVar[Loss]
 
-    _parameter_constraints: ClassVar[dict] = {
-        "autoencoder": [StackedAutoencoder, Autoencoder, FrozenEstimator, None],
+    _parameter_constraints: ClassVar[dict] = WrappingEstimator._parameter_constraints | {
         "finetune": [StrOptions({"all", "head"}), Interval(Integral, 0, None, closed="left")],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "fit_intercept": ["boolean"],
@@ -55,8 +51,6 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
         "early_stopping": [EarlyStopping, None],
         "unlabeled": "no_validation",
         "warm_start": ["boolean"],
-        "random_state": ["random_state"],
-        "callbacks": [list, tuple, None],
     }
 
     def __init__(
@@ -205,9 +199,7 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
         if depth is not None and depth > n_layers:
             raise ValueError(f"finetune={depth} asks for more layers than there are: {n_layers}; 'all' trains all")
         if not goes_on:
-            # Columns are counted first: pre-training would speak of another estimator.
-            check_rows(self, X, dtype=template.dtype, device=template.device, reset=True)
-            self.autoencoder_ = self._pretrain(template, X, weights, None if validation is None else validation[0])
+            self._pretrain(template, X, weights, None if validation is None else validation[0])
             self.network_ = self._build().to(self.autoencoder_._modules()[0].encoder_weight.device)
         rows = self._check_rows(X)
         rows.weights = None if weights is None else torch.from_numpy(weights).to(rows.device)
@@ -249,44 +241,8 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
         check_is_fitted(self)
         return stacking.apply(function, self._check_rows(X))
 
-    def _check_rows(self, X: Any) -> Rows:
-        """Return rows for the network."""
-        return check_like_training(self, self.autoencoder_, self.autoencoder_._trained_layers[0], X)
-
-    def _resolve(self, name: str, part: Any) -> Any:
-        return StackedAutoencoder() if name == "autoencoder" and part is None else super()._resolve(name, part)
-
-    def _template(self) -> StackedAutoencoder | Autoencoder:
-        """Return the autoencoder that is asked for, taken out of its frozen wrapper."""
-        template = self._resolve("autoencoder", self.autoencoder)
-        if not isinstance(template, FrozenEstimator):
-            template._validate_params()
-            return template
-        template = template.estimator
-        if not isinstance(template, (StackedAutoencoder, Autoencoder)):
-            raise ValueError(
-                f"autoencoder=FrozenEstimator({type(template).__name__}) cannot be fine-tuned; freeze a fitted "
-                f"StackedAutoencoder or Autoencoder"
-            )
-        check_is_fitted(template)
-        return template
-
-    def _pretrain(
-        self, template: StackedAutoencoder | Autoencoder, X: Any, weights: np.ndarray | None, X_val: Any
-    ) -> StackedAutoencoder | Autoencoder:
-        if isinstance(self.autoencoder, FrozenEstimator):
-            if template.n_features_in_ != self.n_features_in_:
-                raise ValueError(
-                    f"X has {self.n_features_in_} features, but the frozen autoencoder was fitted with "
-                    f"{template.n_features_in_}"
-                )
-            return copy.deepcopy(template)
-        autoencoder = clone(template)
-        if self.callbacks is not None:
-            autoencoder.set_params(callbacks=self.callbacks)
-        if autoencoder.random_state is None:
-            autoencoder.set_params(random_state=self.random_state)
-        return autoencoder.fit(X, sample_weight=weights, X_val=X_val)
+    def _default_autoencoder(self) -> StackedAutoencoder:
+        return StackedAutoencoder()
 
     def _empty_modules(self) -> dict[str, torch.nn.Module]:
         """Return modules of the right shape for the fitted attributes that are modules."""

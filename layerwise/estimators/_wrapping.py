@@ -1,0 +1,93 @@
+"""What is built on an autoencoder: its training, or taking it over as it is."""
+
+from __future__ import annotations
+
+import abc
+import copy
+from typing import Any, ClassVar
+
+from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from layerwise.data.rows import Rows
+from layerwise.estimators._checks import check_rows
+from layerwise.estimators._coding import check_like_training
+from layerwise.estimators._parts import ComposedEstimator
+from layerwise.estimators.autoencoder import Autoencoder
+from layerwise.estimators.stack import StackedAutoencoder
+
+
+class WrappingEstimator(ComposedEstimator, abc.ABC):
+    """Trains a clone of ``autoencoder``, or takes a frozen one over, as ``autoencoder_``."""
+
+    autoencoder: StackedAutoencoder | Autoencoder | FrozenEstimator | None
+    random_state: Any
+    callbacks: Any
+
+    _parameter_constraints: ClassVar[dict] = {
+        "autoencoder": [StackedAutoencoder, Autoencoder, FrozenEstimator, None],
+        "random_state": ["random_state"],
+        "callbacks": [list, tuple, None],
+    }
+
+    @abc.abstractmethod
+    def _default_autoencoder(self) -> StackedAutoencoder | Autoencoder:
+        """Return what ``autoencoder=None`` stands for."""
+
+    def _resolve(self, name: str, part: Any) -> Any:
+        if name == "autoencoder" and part is None:
+            return self._default_autoencoder()
+        return super()._resolve(name, part)
+
+    def _template(self) -> StackedAutoencoder | Autoencoder:
+        """Return the autoencoder that is asked for, taken out of its frozen wrapper."""
+        template = self._resolve("autoencoder", self.autoencoder)
+        if not isinstance(template, FrozenEstimator):
+            template._validate_params()
+            return template
+        template = template.estimator
+        if not isinstance(template, (StackedAutoencoder, Autoencoder)):
+            raise ValueError(
+                f"autoencoder=FrozenEstimator({type(template).__name__}) is none of layerwise; freeze a fitted "
+                f"StackedAutoencoder or Autoencoder"
+            )
+        check_is_fitted(template)
+        return template
+
+    def _pretrain(
+        self,
+        template: StackedAutoencoder | Autoencoder,
+        X: Any,
+        weights: Any,
+        X_val: Any,
+        *,
+        allow_missing: bool = False,
+    ) -> None:
+        """Set ``autoencoder_``: trained on the rows, or a copy of the frozen one."""
+        # Columns are counted first: the autoencoder would speak of another estimator.
+        check_rows(self, X, dtype=template.dtype, device=template.device, reset=True)
+        if isinstance(self.autoencoder, FrozenEstimator):
+            if template.n_features_in_ != self.n_features_in_:
+                raise ValueError(
+                    f"X has {self.n_features_in_} features, but the frozen autoencoder was fitted with "
+                    f"{template.n_features_in_}"
+                )
+            self.autoencoder_ = copy.deepcopy(template)
+            return
+        autoencoder = clone(template)
+        if self.callbacks is not None:
+            autoencoder.set_params(callbacks=self.callbacks)
+        if autoencoder.random_state is None:
+            autoencoder.set_params(random_state=self.random_state)
+        self.autoencoder_ = autoencoder._fit(X, weights, X_val, allow_missing=allow_missing)
+
+    def _check_rows(self, X: Any, *, allow_missing: bool = False) -> Rows:
+        """Return rows for the trained autoencoder, scaled."""
+        check_is_fitted(self)
+        first = self.autoencoder_._trained_layers[0]
+        return check_like_training(self, self.autoencoder_, first, X, allow_missing=allow_missing)
+
+    def _empty_modules(self) -> dict[str, Any]:
+        """Return nothing: all modules belong to ``autoencoder_``."""
+        return {}

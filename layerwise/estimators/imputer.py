@@ -1,0 +1,163 @@
+"""The estimator that fills in missing values with what an autoencoder expects."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Any, ClassVar
+
+import torch
+from sklearn.base import OneToOneFeatureMixin, TransformerMixin
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils import Tags
+from sklearn.utils._param_validation import Interval
+
+from layerwise.callbacks import Callback
+from layerwise.corruptions import Masking
+from layerwise.estimators._checks import like_input
+from layerwise.estimators._wrapping import WrappingEstimator
+from layerwise.estimators.autoencoder import Autoencoder
+from layerwise.estimators.stack import StackedAutoencoder
+from layerwise.objective import default_chunk_rows
+from layerwise.solvers import Adam
+
+
+class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, WrappingEstimator):
+    """Fills in missing values (NaN) with the reconstructions of an autoencoder.
+
+    In training missing values are 0 in the (scaled) input, as `Masking` makes others, and are left out of the loss. To
+    fill in a row, its reconstruction takes their place; if asked, the row that results is reconstructed again.
+
+    Parameters
+    ----------
+    autoencoder : StackedAutoencoder, Autoencoder or FrozenEstimator of a fitted one, default=None
+        Cloned and trained on the rows given to `fit`; inside a `sklearn.frozen.FrozenEstimator` it is taken as it is.
+        It should have a `Masking` corruption, the loss of which counts at masked entries: ``emphasis=(1, 0)``. None
+        stands for 200 rectified units with linear outputs and standard scale, trained so by 200 epochs of Adam.
+    n_passes : int, default=1
+        How often each row is reconstructed. More than once seldom helps: training knows rows with gaps, not rows that
+        were filled in.
+    random_state : int, RandomState instance or None, default=None
+        For the autoencoder, if that has none of its own.
+    callbacks : list of callable or None, default=None
+        For the autoencoder.
+
+    Attributes
+    ----------
+    autoencoder_ : StackedAutoencoder or Autoencoder
+        The trained autoencoder.
+    empty_features_ : ndarray of int
+        Columns of which training observed nothing.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Where ``X`` had names.
+
+    References
+    ----------
+    L. Gondara and K. Wang, "MIDA: multiple imputation using denoising autoencoders", PAKDD 2018.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from layerwise import AutoencoderImputer
+    >>> X = np.linspace(-1, 1, 100)[:, None] * [1.0, 2.0, -1.0]
+    >>> AutoencoderImputer(random_state=0).fit(X).transform([[0.5, 1.0, np.nan]]).round(1)
+    array([[ 0.5,  1. , -0.5]])
+    """
+
+    _parameter_constraints: ClassVar[dict] = WrappingEstimator._parameter_constraints | {
+        "n_passes": [Interval(Integral, 1, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        autoencoder: StackedAutoencoder | Autoencoder | FrozenEstimator | None = None,
+        *,
+        n_passes: int = 1,
+        random_state: Any = None,
+        callbacks: Sequence[Callback] | None = None,
+    ):
+        self.autoencoder = autoencoder
+        self.n_passes = n_passes
+        self.random_state = random_state
+        self.callbacks = callbacks
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> AutoencoderImputer:
+        """Train the autoencoder on what is observed.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (n_samples, n_features)
+            NaN where a value is missing.
+        y : None
+            Not used.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How often each row counts: a weight of 2 is the row given twice. None is once.
+
+        Returns
+        -------
+        self : AutoencoderImputer
+        """
+        self._validate_params()
+        template = self._template()
+        self._pretrain(template, X, sample_weight, None, allow_missing=True)
+        lowest, highest = self._check_rows(X, allow_missing=True).column_ranges(allow_missing=True)
+        self.empty_features_ = (lowest > highest).nonzero()[:, 0].cpu().numpy()
+        if len(self.empty_features_):
+            warnings.warn(
+                f"columns {self.empty_features_.tolist()} of X hold no values to learn from; they are filled with 0",
+                UserWarning,
+                stacklevel=2,
+            )
+        return self
+
+    def transform(self, X: Any) -> Any:
+        """Fill in the missing values of rows.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (n_samples, n_features)
+
+        Returns
+        -------
+        filled : ndarray or Tensor of shape (n_samples, n_features)
+            What was observed is as it was; a column of which nothing was observed in training is 0.
+        """
+        rows = self._check_rows(X, allow_missing=True)
+        exact = rows.scaled(None).astype(torch.float64)
+        results = torch.empty(len(rows), rows.n_features, dtype=torch.float64, device=rows.device)
+        size = default_chunk_rows(rows)
+        for (place, x), (_, original) in zip(rows.blocks(size), exact.blocks(size), strict=True):
+            results[place] = torch.where(original.isnan(), self._fill(x), original)
+        return like_input(results, X)
+
+    @torch.no_grad()
+    def _fill(self, x: torch.Tensor) -> torch.Tensor:
+        """Return a block of scaled rows with what is missing filled in, in the units of the rows."""
+        network, scaling = self.autoencoder_._network(), self.autoencoder_._scaling
+        missing = x.isnan()
+        filled = x.nan_to_num(nan=0.0)
+        for _ in range(self.n_passes):
+            filled = torch.where(missing, network(filled), filled)
+        filled = filled.double() if scaling is None else scaling.inverse(filled.double())
+        filled[:, self.empty_features_] = 0.0
+        return filled
+
+    def __sklearn_tags__(self) -> Tags:
+        """Say that NaN is accepted, and that float32 and float64 are kept."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    def _default_autoencoder(self) -> Autoencoder:
+        return Autoencoder(
+            200,
+            activation="relu",
+            output_activation="identity",
+            scale="standard",
+            alpha=1e-2,
+            corruption=Masking(0.2, emphasis=(1, 0)),
+            solver=Adam(200, learning_rate_init=3e-3, learning_rate="cosine", n_iter_no_change=200),
+        )

@@ -1,0 +1,202 @@
+"""The estimator that tells rows which an autoencoder cannot reconstruct."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Real
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from sklearn.base import OutlierMixin
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils import Tags
+from sklearn.utils._param_validation import Interval
+
+from layerwise import stacking
+from layerwise.callbacks import Callback, Step
+from layerwise.estimators._checks import check_sample_weight, like_input
+from layerwise.estimators._wrapping import WrappingEstimator
+from layerwise.estimators.autoencoder import Autoencoder
+from layerwise.estimators.stack import StackedAutoencoder
+from layerwise.solvers import LBFGS
+
+
+class AutoencoderOutlierDetector(OutlierMixin, WrappingEstimator):
+    """Finds rows that an autoencoder, trained on mostly normal ones, reconstructs badly.
+
+    The error of a row x_i is taken in the scale of the training, so that every feature counts as it did there::
+
+        error_i = 1/2 sum_k (x^_ik - x_ik)^2
+
+    Parameters
+    ----------
+    autoencoder : StackedAutoencoder, Autoencoder or FrozenEstimator of a fitted one, default=None
+        Cloned and trained on the rows given to `fit`; inside a `sklearn.frozen.FrozenEstimator` it is taken as it is.
+        None stands for 32 tied tanh units with linear outputs that are trained for 30 iterations of L-BFGS: quick, and
+        too short to learn outliers.
+    contamination : float, default=0.1
+        Share of the training rows that are taken for outliers, above 0 and up to 0.5.
+    random_state : int, RandomState instance or None, default=None
+        For the autoencoder, if that has none of its own.
+    callbacks : list of callable or None, default=None
+        For the autoencoder.
+
+    Attributes
+    ----------
+    autoencoder_ : StackedAutoencoder or Autoencoder
+        The trained autoencoder.
+    offset_ : float
+        Rows whose score is below it are outliers: halfway between the training rows on either side.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Where ``X`` had names.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from layerwise import AutoencoderOutlierDetector
+    >>> line = np.linspace(-1, 1, 100)[:, None] * [1.0, 2.0, -1.0]
+    >>> detector = AutoencoderOutlierDetector(random_state=0).fit(line)
+    >>> detector.predict([[0.5, 1.0, -0.5], [0.5, -1.0, 0.5]])
+    array([ 1, -1])
+    >>> detector.reconstruction_error([[0.5, 1.0, 4.0]], per_feature=True).argmax()
+    2
+    """
+
+    _parameter_constraints: ClassVar[dict] = WrappingEstimator._parameter_constraints | {
+        "contamination": [Interval(Real, 0, 0.5, closed="right")],
+    }
+
+    def __init__(
+        self,
+        autoencoder: StackedAutoencoder | Autoencoder | FrozenEstimator | None = None,
+        *,
+        contamination: float = 0.1,
+        random_state: Any = None,
+        callbacks: Sequence[Callback] | None = None,
+    ):
+        self.autoencoder = autoencoder
+        self.contamination = contamination
+        self.random_state = random_state
+        self.callbacks = callbacks
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> AutoencoderOutlierDetector:
+        """Train the autoencoder, then set the threshold by its errors on the same rows.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or Tensor of shape (n_samples, n_features)
+        y : None
+            Not used.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How often each row counts: a weight of 2 is the row given twice. None is once.
+
+        Returns
+        -------
+        self : AutoencoderOutlierDetector
+        """
+        self._validate_params()
+        self._pretrain(self._template(), X, sample_weight, None)
+        scores = -self._errors(X).cpu().numpy()
+        weights = np.ones(len(scores)) if sample_weight is None else check_sample_weight(sample_weight, X)
+        self.offset_ = _weighted_quantile(scores, weights, self.contamination)
+        return self
+
+    def reconstruction_error(self, X: Any, *, per_feature: bool = False) -> Any:
+        """Return how badly rows are reconstructed, in the scale of the training.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or Tensor of shape (n_samples, n_features)
+        per_feature : bool, default=False
+            Whether to return the terms of the sum, which say what is unusual about a row.
+
+        Returns
+        -------
+        errors : ndarray or Tensor of shape (n_samples,) or (n_samples, n_features)
+            At least 0. The features of a row add up to its error.
+        """
+        errors = self._errors(X, per_feature=per_feature)
+        return like_input(errors, X)
+
+    def score_samples(self, X: Any) -> Any:
+        """Return minus the error of each row: the higher, the more normal.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or Tensor of shape (n_samples, n_features)
+
+        Returns
+        -------
+        scores : ndarray or Tensor of shape (n_samples,)
+        """
+        return -self.reconstruction_error(X)
+
+    def decision_function(self, X: Any) -> Any:
+        """Return the score of each row less ``offset_``: negative for outliers.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or Tensor of shape (n_samples, n_features)
+
+        Returns
+        -------
+        scores : ndarray or Tensor of shape (n_samples,)
+        """
+        return like_input(-self._errors(X) - self.offset_, X)
+
+    def predict(self, X: Any) -> Any:
+        """Return 1 for normal rows and -1 for outliers.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or Tensor of shape (n_samples, n_features)
+
+        Returns
+        -------
+        labels : ndarray or Tensor of shape (n_samples,), int
+        """
+        return like_input(torch.where(-self._errors(X) < self.offset_, -1, 1), X)
+
+    def __sklearn_tags__(self) -> Tags:
+        """Say what is accepted: sparse rows too."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    def _errors(self, X: Any, *, per_feature: bool = False) -> torch.Tensor:
+        rows = self._check_rows(X)
+        network = self.autoencoder_._network()
+
+        def errors(x: torch.Tensor) -> torch.Tensor:
+            terms = (network(x) - x).square_().mul_(0.5)
+            return terms if per_feature else terms.double().sum(dim=1)
+
+        return stacking.apply(errors, rows)
+
+    def _default_autoencoder(self) -> Autoencoder:
+        return Autoencoder(
+            32,
+            activation="tanh",
+            output_activation="identity",
+            tied=True,
+            alpha=1e-3,
+            solver=LBFGS(history_size=5),
+            callbacks=[_is_enough],
+        )
+
+
+def _is_enough(step: Step) -> bool:
+    """Stop training before outliers are learnt by heart."""
+    return step.iteration >= 30
+
+
+def _weighted_quantile(values: np.ndarray, weights: np.ndarray, share: float) -> float:
+    """Return the value that this share of the total weight lies below: halfway where it falls between two values."""
+    order = np.argsort(values)
+    reached = np.cumsum(weights[order]) / weights.sum()
+    # Sums of weights that should be the same differ by rounding.
+    below, above = np.searchsorted(reached, [share - 1e-12, share + 1e-12], side="left")
+    values = values[order]
+    return float((values[below] + values[min(above, len(values) - 1)]) / 2)
