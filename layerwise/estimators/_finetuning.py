@@ -241,6 +241,10 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
         check_is_fitted(self)
         return stacking.apply(function, self._check_rows(X))
 
+    @property
+    def _n_features_out(self) -> int:
+        return self.network_.head.in_features
+
     def _default_autoencoder(self) -> StackedAutoencoder:
         return StackedAutoencoder()
 

@@ -60,8 +60,8 @@ class AutoencoderOutlierDetector(OutlierMixin, WrappingEstimator):
     >>> detector = AutoencoderOutlierDetector(random_state=0).fit(line)
     >>> detector.predict([[0.5, 1.0, -0.5], [0.5, -1.0, 0.5]])
     array([ 1, -1])
-    >>> detector.reconstruction_error([[0.5, 1.0, 4.0]], per_feature=True).argmax()
-    2
+    >>> detector.reconstruction_error([[0.5, 1.0, 4.0]], per_feature=True).argmax(axis=1)
+    array([2])
     """
 
     _parameter_constraints: ClassVar[dict] = WrappingEstimator._parameter_constraints | {
