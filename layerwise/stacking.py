@@ -23,7 +23,7 @@ from layerwise.objective import (
     supervised_objective,
 )
 from layerwise.solvers import Solver
-from layerwise.stages import UNWATCHED, Split, Stage, Training, run_stage, split_rows
+from layerwise.stages import UNWATCHED, Split, Stage, Training, run_stage, split_rows, threads_for
 
 
 def pretrain(
@@ -231,11 +231,13 @@ def apply(function: Callable[[Tensor], Tensor], rows: AnyRows) -> Tensor:
         On the device of the rows.
     """
     outputs = None
-    for place, block in rows.blocks(default_chunk_rows(rows)):
-        output = function(block)
-        if outputs is None:
-            outputs = output.new_empty(len(rows), *output.shape[1:])
-        outputs[place] = output
+    # About as many operations as layers of some hundred units take.
+    with threads_for(500 * len(rows) * rows.n_features):
+        for place, block in rows.blocks(default_chunk_rows(rows)):
+            output = function(block)
+            if outputs is None:
+                outputs = output.new_empty(len(rows), *output.shape[1:])
+            outputs[place] = output
     if outputs is None:
         raise ValueError("there are no rows, but at least one is needed")
     return outputs

@@ -272,7 +272,7 @@ def test_not_fitted(small):
             method(small[0])
     with pytest.raises(NotFittedError):
         StackedClassifier(FrozenEstimator(StackedAutoencoder())).fit(*small)
-    with pytest.raises(ValueError, match="cannot be fine-tuned"):
+    with pytest.raises(ValueError, match="is none of layerwise"):
         StackedClassifier(FrozenEstimator(MinMaxScaler())).fit(*small)
 
 

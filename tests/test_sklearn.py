@@ -1,34 +1,17 @@
 """A normal member of scikit-learn: its own checks, in several settings, and what pipelines and searches need."""
 
-import copy
-import pickle
-
-import numpy as np
 import pytest
-import sklearn
 import torch
-from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
-from sklearn.calibration import CalibratedClassifierCV
-from sklearn.compose import ColumnTransformer
-from sklearn.datasets import load_digits, load_iris
-from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from layerwise import (
     LBFGS,
-    SGD,
     Adam,
     Autoencoder,
     AutoencoderImputer,
     AutoencoderOutlierDetector,
-    KLSparsity,
-    L1Sparsity,
     Masking,
     StackedAutoencoder,
     StackedClassifier,

@@ -84,11 +84,7 @@ def learn_scaling(
     if scale is None:
         return None
     if scale == "standard":
-        scaler = StandardScaler()
-        for place, block in rows.astype(torch.float64).blocks(max(1, 2**20 // rows.n_features)):
-            weights = None if rows.weights is None else rows.weights[place].cpu().numpy()
-            scaler.partial_fit(block.cpu().numpy(), sample_weight=weights)
-        scaling = Scaling(torch.from_numpy(scaler.mean_), torch.from_numpy(scaler.scale_))
+        scaling = _standardise(rows, torch.maximum(lowest.abs(), highest.abs()))
     else:
         low, high = (low, high) if low > -inf and high < inf else (0.0, 1.0)
         spread = highest - lowest
@@ -108,6 +104,19 @@ def _choose(rows: Rows, lowest: Tensor, highest: Tensor, low: float, high: float
     if low == -inf:
         return "standard"
     return None if (lowest >= low).all() and (highest <= min(high, 1)).all() else "minmax"
+
+
+def _standardise(rows: Rows, size: Tensor) -> Scaling:
+    """Return the scaling to mean 0 and standard deviation 1 of columns whose values are not larger than ``size``."""
+    # Brought near 1 by powers of 2, so that no square overflows or underflows.
+    _, exponent = torch.frexp(torch.where(size.isfinite(), size, 1.0).cpu())
+    scaler = StandardScaler()
+    for place, block in rows.astype(torch.float64).blocks(max(1, 2**20 // rows.n_features)):
+        weights = None if rows.weights is None else rows.weights[place].cpu().numpy()
+        scaler.partial_fit(torch.ldexp(block.cpu(), -exponent).numpy(), sample_weight=weights)
+    constant = torch.from_numpy((scaler.scale_ == 1) & (scaler.var_ < 0.5))  # as scikit-learn leaves those
+    scale = torch.ldexp(torch.from_numpy(scaler.scale_), exponent)
+    return Scaling(torch.ldexp(torch.from_numpy(scaler.mean_), exponent), torch.where(constant, 1.0, scale))
 
 
 def _check_finite(scaling: Scaling, scale: str) -> None:

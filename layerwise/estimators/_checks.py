@@ -46,6 +46,7 @@ def check_rows(
 def _check_matrix(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
     """Return an array, a tensor or a CSR matrix of one of the row types, with the right number of columns."""
     if isinstance(X, torch.Tensor):
+        X = X.detach()
         if X.ndim == 2 and len(X) and X.shape[1]:  # stays on its device
             validate_data(estimator, X, reset=reset, skip_check_array=True)
             return X if X.dtype in _TENSOR_DTYPES else X.double()
@@ -61,7 +62,11 @@ def check_sample_weight(sample_weight: Any, X: Any) -> np.ndarray:
     if isinstance(sample_weight, torch.Tensor):
         sample_weight = sample_weight.numpy(force=True)
     weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-    if not weights.any():
+    with np.errstate(over="ignore"):
+        total = weights.sum()
+    if not np.isfinite(total):
+        raise ValueError("the sum of sample_weight overflows; divide the weights by a large number")
+    if total == 0:
         raise ValueError(
             "Sample weights must contain at least one non-zero number; with all weights zero no row counts"
         )
@@ -73,7 +78,8 @@ def check_reach(
 ) -> None:
     """Refuse columns whose values, as they are or scaled, are out of the range of the output activation."""
     reach = get_activation(output_activation)
-    beyond = ((lowest < reach.low) | (highest > reach.high)) & (lowest <= highest)
+    slack = 1e-9  # of scaling, by rounding
+    beyond = ((lowest < reach.low - slack) | (highest > reach.high + slack)) & (lowest <= highest)
     if not beyond.any():
         return
     columns = beyond.nonzero()[:, 0].tolist()
@@ -86,6 +92,18 @@ def check_reach(
         f"only {reach.low:g} to {reach.high:g}; choose scale='auto' or 'minmax', or output_activation='identity' with "
         f"loss='squared_error'"
     )
+
+
+def check_size(lowest: torch.Tensor, highest: torch.Tensor, *, dtype: str, name: str) -> None:
+    """Refuse scaled columns that are close to an overflow."""
+    largest = torch.finfo(DTYPES[dtype]).max / 1e6
+    beyond = (torch.maximum(lowest.abs(), highest.abs()) > largest) & (lowest <= highest)
+    if beyond.any():
+        remedy = "use dtype='float64'" if dtype == "float32" else "divide it by a large number"
+        raise ValueError(
+            f"column {int(beyond.nonzero()[0])} of {name} holds values from {lowest[beyond][0]:g} to "
+            f"{highest[beyond][0]:g}, scaled as in training: too large for dtype={dtype!r}; {remedy}"
+        )
 
 
 def check_same_length(X: Any, y: np.ndarray, X_name: str, y_name: str) -> None:

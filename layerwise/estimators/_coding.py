@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import Tags
+from sklearn.utils import Tags, check_array
 from sklearn.utils.validation import check_is_fitted
 
 from layerwise import stacking
 from layerwise.activations import get_activation
 from layerwise.data.rows import Rows
 from layerwise.data.scaling import Scaling, learn_scaling
-from layerwise.estimators._checks import DTYPES, check_reach, check_rows, check_solver, like_input
+from layerwise.estimators._checks import DTYPES, check_reach, check_rows, check_size, check_solver, like_input
 from layerwise.estimators._parts import ComposedEstimator
 from layerwise.estimators._record import RecordMixin, make_training
 from layerwise.estimators._summary import (
@@ -27,6 +27,8 @@ from layerwise.estimators._summary import (
 )
 from layerwise.modules import AutoencoderLayer, UnrolledAutoencoder
 from layerwise.stages import Stage, Training
+
+_CODE_DTYPES = [np.float64, np.float32]
 
 if TYPE_CHECKING:
     from layerwise.estimators.autoencoder import Autoencoder
@@ -80,14 +82,17 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
             In the units of the rows that training saw; [0, 1] where those were uint8.
         """
         check_is_fitted(self)
-        codes = X if isinstance(X, torch.Tensor) else np.asarray(X)
+        codes = (
+            X.detach() if isinstance(X, torch.Tensor) else check_array(X, dtype=_CODE_DTYPES, ensure_all_finite=False)
+        )
         if codes.ndim != 2 or codes.shape[1] != self._n_features_out:
             raise ValueError(
                 f"codes have shape {tuple(codes.shape)}, but (n_samples, {self._n_features_out}) is expected"
             )
         if codes.dtype not in (np.float32, np.float64, torch.float32, torch.float64):
-            codes = codes.double() if isinstance(codes, torch.Tensor) else codes.astype(np.float64)
+            codes = codes.double()
         rows = Rows(codes, dtype=DTYPES[self.dtype], device=self._modules()[0].encoder_weight.device)
+        rows.column_ranges("X")
         decode, scaling = self._network().decode, self._scaling
         if scaling is None:
             return like_input(stacking.apply(decode, rows), codes)
@@ -113,8 +118,7 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
         unit = 1.0 if self._scaling is None else self._scaling.scale
 
         def errors(x: torch.Tensor) -> torch.Tensor:
-            difference = (network(x) - x) * unit
-            return 0.5 * torch.linalg.vector_norm(difference, dim=1).double().square()
+            return 0.5 * ((network(x) - x).double() * unit).square().sum(dim=1)
 
         return -stacking.apply(errors, rows).mean().item()
 
@@ -169,8 +173,7 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
             layers[0], X, sample_weight, X_val, goes_on=goes_on, frozen=frozen[0], allow_missing=allow_missing
         )
         training = make_training(
-            self.random_state,
-            self.callbacks,
+            self,
             self.cache_size,
             states=vars(self).get("_states") if goes_on else None,
             one_iteration=one_iteration,
@@ -217,7 +220,7 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
             device=self.device,
             reset=not goes_on,
             sample_weight=sample_weight,
-            uint8_is_intensity=not knows or first.scaling_ is None,
+            uint8_is_intensity=not knows or first._reads_intensities,
         )
         lowest, highest = rows.column_ranges(allow_missing=allow_missing)
         if not knows:
@@ -279,12 +282,15 @@ def check_like_training(
     allow_missing: bool = False,
 ) -> Rows:
     """Return further rows for an estimator, scaled like those that its autoencoder's first layer was trained with."""
+    width = getattr(X, "shape", (0, 0))[-1]
+    if name != "X" and width != estimator.n_features_in_:
+        raise ValueError(f"{name} has {width} features, but X has {estimator.n_features_in_}")
     rows = check_rows(
         estimator,
         X,
         dtype=autoencoder.dtype,
         device=autoencoder.device,
-        uint8_is_intensity=first.scaling_ is None,
+        uint8_is_intensity=first._reads_intensities,
     )
     lowest, highest = rows.column_ranges(name, allow_missing=allow_missing)
     if first.intensities_ and not rows.is_uint8 and (lowest.min() < 0 or highest.max() > 1):
@@ -294,6 +300,9 @@ def check_like_training(
         )
     if name != "X":
         _check_scaled(estimator, first, lowest, highest, name, known=True)
+    if first.scaling_ is not None:
+        lowest, highest = first.scaling_(torch.stack([lowest, highest]))
+    check_size(lowest, highest, dtype=autoencoder.dtype, name=name)
     return rows.scaled(first.scaling_)
 
 

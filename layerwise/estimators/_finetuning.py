@@ -209,6 +209,8 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
         if self.fit_intercept and not goes_on:
             with torch.no_grad():
                 self.network_.head.bias.copy_(self._initial_outputs(targets, rows.weights))
+        if hasattr(self, "_relay"):
+            self._relay.fitted_attributes = lambda: {"network_": self.network_}
         stages = stacking.finetune(
             self.network_,
             rows,
@@ -220,8 +222,7 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
             early_stopping=self.early_stopping,
             validation=held_out,
             training=make_training(
-                self.random_state,
-                self.callbacks,
+                self,
                 template.cache_size,
                 states=vars(self).get("_states") if goes_on else None,
                 one_iteration=one_iteration,

@@ -6,10 +6,11 @@ from typing import Any, Self
 
 from sklearn.base import BaseEstimator
 
+from layerwise.estimators._sklearn_callbacks import CallbackSupportMixin
 from layerwise.solvers import SOLVERS
 
 
-class ComposedEstimator(BaseEstimator):
+class ComposedEstimator(CallbackSupportMixin, BaseEstimator):
     """Lets ``get_params`` and ``set_params`` reach into parts that are given by a name, such as ``solver="adam"``."""
 
     def _resolve(self, name: str, part: Any) -> Any:

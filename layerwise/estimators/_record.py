@@ -72,24 +72,26 @@ def describe(stage: Stage, earlier: Sequence[dict[str, Any]] = ()) -> dict[str, 
     return record
 
 
+def all_callbacks(estimator: Any) -> list[Callback]:
+    """Return the callbacks of an estimator, and what tells those of scikit-learn."""
+    relay = vars(estimator).get("_relay")
+    return [*(estimator.callbacks or ()), *([] if relay is None else [relay])]
+
+
 def make_training(
-    random_state: Any,
-    callbacks: Sequence[Callback] | None,
-    cache_size: float,
-    *,
-    states: Mapping[str, Any] | None = None,
-    one_iteration: bool = False,
+    estimator: Any, cache_size: float, *, states: Mapping[str, Any] | None, one_iteration: bool
 ) -> Training:
     """Return what the stages of a fit share."""
-    seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
-    for callback in callbacks or ():
+    seed = check_random_state(estimator.random_state).randint(np.iinfo(np.int32).max)
+    callbacks = all_callbacks(estimator)
+    for callback in callbacks:
         if not callable(callback):
             raise ValueError(
                 f"callbacks holds {callback!r}, which cannot be called; a callback takes a Step (early stopping has a "
                 f"parameter of its own, early_stopping)"
             )
     return Training(
-        callback=call_all([*(callbacks or ()), _stop] if one_iteration else callbacks),
+        callback=call_all([*callbacks, _stop] if one_iteration else callbacks),
         generator=torch.Generator().manual_seed(int(seed)),
         split_seed=int(seed),
         cache_bytes=int(cache_size * 1e6),

@@ -14,6 +14,7 @@ from layerwise.data.rows import Rows
 from layerwise.estimators._checks import check_rows
 from layerwise.estimators._coding import check_like_training
 from layerwise.estimators._parts import ComposedEstimator
+from layerwise.estimators._record import all_callbacks
 from layerwise.estimators.autoencoder import Autoencoder
 from layerwise.estimators.stack import StackedAutoencoder
 
@@ -76,11 +77,13 @@ class WrappingEstimator(ComposedEstimator, abc.ABC):
             self.autoencoder_ = copy.deepcopy(template)
             return
         autoencoder = clone(template)
-        if self.callbacks is not None:
-            autoencoder.set_params(callbacks=self.callbacks)
         if autoencoder.random_state is None:
             autoencoder.set_params(random_state=self.random_state)
+        own = autoencoder.callbacks
+        callbacks = all_callbacks(self)
+        autoencoder.callbacks = callbacks if self.callbacks is not None else [*(own or ()), *callbacks]
         self.autoencoder_ = autoencoder._fit(X, weights, X_val, allow_missing=allow_missing)
+        autoencoder.callbacks = own if self.callbacks is None else self.callbacks
 
     def _check_rows(self, X: Any, *, allow_missing: bool = False) -> Rows:
         """Return rows for the trained autoencoder, scaled."""

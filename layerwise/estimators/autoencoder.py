@@ -17,6 +17,7 @@ from layerwise.data.scaling import SCALES, Scaling
 from layerwise.estimators._checks import DTYPES, check_corruption, check_part, check_solver
 from layerwise.estimators._coding import CodingEstimator
 from layerwise.estimators._record import describe, keep_states, warn_unless_converged
+from layerwise.estimators._sklearn_callbacks import relayed
 from layerwise.losses import LOSSES
 from layerwise.modules import AutoencoderLayer
 from layerwise.penalties import KLSparsity, L1Sparsity, Sparsity
@@ -200,6 +201,7 @@ class Autoencoder(CodingEstimator):
         self.random_state = random_state
         self.callbacks = callbacks
 
+    @relayed
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None, *, X_val: Any = None) -> Autoencoder:
         """Learn codes of rows.
 
@@ -273,6 +275,11 @@ class Autoencoder(CodingEstimator):
     def components_(self) -> np.ndarray:
         """Encoder weights by unit."""
         return self.layer_.encoder_weight.detach().cpu().numpy()
+
+    @property
+    def _reads_intensities(self) -> bool:
+        """Whether uint8 rows are intensities from 0 to 1, and not numbers like the floats of training."""
+        return self.intensities_ or self.scaling_ is None
 
     def _check_parameters(self) -> None:
         self._validate_params()

@@ -16,6 +16,7 @@ from sklearn.utils._param_validation import Interval
 from layerwise import stacking
 from layerwise.callbacks import Callback, Step
 from layerwise.estimators._checks import check_sample_weight, like_input
+from layerwise.estimators._sklearn_callbacks import relayed
 from layerwise.estimators._wrapping import WrappingEstimator
 from layerwise.estimators.autoencoder import Autoencoder
 from layerwise.estimators.stack import StackedAutoencoder
@@ -81,6 +82,7 @@ class AutoencoderOutlierDetector(OutlierMixin, WrappingEstimator):
         self.random_state = random_state
         self.callbacks = callbacks
 
+    @relayed
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> AutoencoderOutlierDetector:
         """Train the autoencoder, then set the threshold by its errors on the same rows.
 
@@ -170,8 +172,8 @@ class AutoencoderOutlierDetector(OutlierMixin, WrappingEstimator):
         network = self.autoencoder_._network()
 
         def errors(x: torch.Tensor) -> torch.Tensor:
-            terms = (network(x) - x).square_().mul_(0.5)
-            return terms if per_feature else terms.double().sum(dim=1)
+            terms = (network(x) - x).double().square_().mul_(0.5)
+            return terms if per_feature else terms.sum(dim=1)
 
         return stacking.apply(errors, rows)
 

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.base import ClassifierMixin, RegressorMixin
-from sklearn.utils import Tags
+from sklearn.utils import Tags, assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, column_or_1d
 
 from layerwise.estimators._checks import DTYPES, like_input, to_numpy
 from layerwise.estimators._finetuning import FineTunedEstimator
+from layerwise.estimators._sklearn_callbacks import relayed
 from layerwise.losses import cross_entropy, squared_error
 
 
@@ -93,6 +94,7 @@ class StackedClassifier(ClassifierMixin, FineTunedEstimator):
 
     _loss = staticmethod(cross_entropy)
 
+    @relayed
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None
     ) -> StackedClassifier:
@@ -189,6 +191,8 @@ class StackedClassifier(ClassifierMixin, FineTunedEstimator):
 
     def _learn_targets(self, y: np.ndarray, *, goes_on: bool, one_iteration: bool) -> None:
         """Learn the classes, unless they are given or known."""
+        if y.dtype.kind == "f":
+            assert_all_finite(y, input_name="y")
         check_classification_targets(y)
         if goes_on or (one_iteration and hasattr(self, "classes_")):
             return
@@ -282,6 +286,7 @@ class StackedRegressor(RegressorMixin, FineTunedEstimator):
 
     _loss = staticmethod(squared_error)
 
+    @relayed
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None
     ) -> StackedRegressor:

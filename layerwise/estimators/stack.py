@@ -22,6 +22,7 @@ from layerwise.data.rows import Rows
 from layerwise.estimators._checks import DTYPES, check_part, check_solver
 from layerwise.estimators._coding import CodingEstimator
 from layerwise.estimators._record import describe, keep_states, warn_unless_converged
+from layerwise.estimators._sklearn_callbacks import relayed
 from layerwise.estimators.autoencoder import Autoencoder
 from layerwise.modules import UnrolledAutoencoder
 from layerwise.solvers import SOLVERS, Solver
@@ -145,6 +146,7 @@ class StackedAutoencoder(CodingEstimator):
         self.random_state = random_state
         self.callbacks = callbacks
 
+    @relayed
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None, *, X_val: Any = None) -> StackedAutoencoder:
         """Train the layers, the first on the rows, each other on the codes of the one before; then fine-tune if asked.
 
