@@ -73,10 +73,12 @@ def pretrain(
     for index, (layer, solver, stopping) in enumerate(zip(layers, solvers, stoppings, strict=True)):
         if solver is not None:
             split = split_rows(rows, None, stopping, validation, None, training)
-            seed = training.draw_seed()
-            objective = AutoencoderObjective(layer, split.rows, seed=seed, cache_bytes=training.cache_bytes)
+            name = f"layer {index}"
+            objective = AutoencoderObjective(
+                layer, split.rows, seed=training.stage_seed(name), cache_bytes=training.cache_bytes
+            )
             watch = split.watch(UnrolledAutoencoder([layer]).logits, layer.reconstruction_loss)
-            stages.append(run_stage(f"layer {index}", objective, solver, watch, training))
+            stages.append(run_stage(name, objective, solver, watch, training))
         if index + 1 < len(layers):
             rows = encode([layer], rows, training.cache_bytes)
             validation = None if validation is None else encode([layer], validation, training.cache_bytes)
@@ -127,7 +129,7 @@ def finetune_reconstruction(
     ['finetune']
     """
     split = split_rows(rows, None, early_stopping, validation, None, training)
-    objective = reconstruction_objective(network, split.rows, alpha=alpha, seed=training.draw_seed())
+    objective = reconstruction_objective(network, split.rows, alpha=alpha, seed=training.stage_seed("finetune"))
     watch = split.watch(network.logits, network.first.reconstruction_loss)
     return [run_stage("finetune", objective, solver, watch, training)]
 
@@ -192,7 +194,8 @@ def finetune(
 
     def train(name: str, part: StackedNetwork, split: Split) -> Stage:
         assert split.targets is not None
-        objective = supervised_objective(part, split.rows, split.targets, loss, alpha=alpha, seed=training.draw_seed())
+        seed = training.stage_seed(name)
+        objective = supervised_objective(part, split.rows, split.targets, loss, alpha=alpha, seed=seed)
         return run_stage(name, objective, solver, split.watch(part.forward, loss), training)
 
     codes = split.map(lambda rows: encode(upper, rows, training.cache_bytes))

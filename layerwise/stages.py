@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,8 +19,8 @@ from layerwise.data.rows import AnyRows
 from layerwise.objective import CACHE_BYTES, Loss, Objective, mean_loss
 from layerwise.solvers import Solver, Status
 
-# Operations that one core does in about a millisecond: a heuristic choice.
-_SMALL = 1e8
+# Operations that one core does in some milliseconds: a heuristic choice.
+_SMALL = 3e8
 
 
 @dataclass(frozen=True)
@@ -76,10 +77,8 @@ class Training:
     ----------
     callback : callable or None, default=None
         Called with a `Step` after every iteration; returning True ends the stage.
-    generator : torch.Generator or None, default=None
-        Draws noise and the order of batches; None is one with seed 0.
-    split_seed : int, default=0
-        Draws the rows to hold out, the same ones in all stages.
+    seed : int, default=0
+        Draws the rows to hold out, the same ones in all stages; noise and the order of batches.
     cache_bytes : int, default=2**30
         Codes of all rows are kept if they take no more, for each layer; otherwise they are computed again and again.
     states : dict of str to object, default={}
@@ -87,15 +86,13 @@ class Training:
     """
 
     callback: Callback | None = None
-    generator: torch.Generator | None = None
-    split_seed: int = 0
+    seed: int = 0
     cache_bytes: int = CACHE_BYTES
     states: Mapping[str, Any] = field(default_factory=dict)
 
-    def draw_seed(self) -> int:
-        """Return a random number for one stage."""
-        generator = self.generator or torch.Generator().manual_seed(0)
-        return int(torch.randint(2**31, (), generator=generator))
+    def stage_seed(self, name: str) -> int:
+        """Return the seed of noise and batches in the stage of this name, the same in every fit."""
+        return (self.seed + zlib.crc32(name.encode())) % 2**31
 
 
 # No callback, seed 0.
@@ -146,7 +143,7 @@ def split_rows(
     if early_stopping is None or held_out is not None:
         held_out_targets = None if held_out_targets is None else held_out_targets.to(rows.device)
         return Split(rows, targets, held_out, held_out_targets, early_stopping)
-    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(training.split_seed))
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(training.seed))
     n_held_out = max(1, round(early_stopping.validation_fraction * len(rows)))
     if n_held_out >= len(rows):
         raise ValueError(
@@ -196,7 +193,7 @@ def threads_for(operations: float) -> Iterator[None]:
     Parameters
     ----------
     operations : float
-        Floating-point operations that are done at once.
+        Floating-point operations of an iteration.
     """
     n_threads = torch.get_num_threads()
     if operations >= _SMALL or n_threads == 1:
@@ -230,8 +227,7 @@ def run_stage(name: str, objective: Objective, solver: Solver, watch: Watch | No
     start = objective.vector.read()
     earlier = training.states.get(name)
     state = None if earlier is None else earlier.restart(start)
-    rows_at_once = min(objective.n_rows, getattr(solver, "batch_size", objective.n_rows))
-    with threads_for(6 * rows_at_once * len(start)):
+    with threads_for(6 * objective.n_rows * len(start)):
         result = solver.minimize(objective, start, callback=after_iteration, state=state)
     theta = result.x if watch is None or watch.best_theta is None else watch.best_theta.double()
     exact = result.gradient is not None and sum(objective.parts.values()) == result.value

@@ -178,9 +178,10 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
             states=vars(self).get("_states") if goes_on else None,
             one_iteration=one_iteration,
         )
+        generator = torch.Generator().manual_seed(training.seed)
         widths = [rows.n_features, *(layer.n_hidden for layer in layers[:-1])]
         modules = [
-            layer._start(width, training.generator, keep=keep or goes_on).to(rows.device)
+            layer._start(width, generator, keep=keep or goes_on).to(rows.device)
             for layer, width, keep in zip(layers, widths, frozen, strict=True)
         ]
         stages = stacking.pretrain(

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
@@ -92,8 +91,7 @@ def make_training(
             )
     return Training(
         callback=call_all([*callbacks, _stop] if one_iteration else callbacks),
-        generator=torch.Generator().manual_seed(int(seed)),
-        split_seed=int(seed),
+        seed=int(seed),
         cache_bytes=int(cache_size * 1e6),
         states=states or {},
     )

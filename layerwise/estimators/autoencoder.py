@@ -263,7 +263,7 @@ class Autoencoder(CodingEstimator):
             allow_missing=allow_missing,
         )
         keep_states(self, stages, one_iteration=one_iteration)
-        self._summarise(rows, training.split_seed)
+        self._summarise(rows, training.seed)
         warn_unless_converged(self, stages)
         return self
 

@@ -223,7 +223,7 @@ class StackedAutoencoder(CodingEstimator):
             stages += self._finetune(rows, validation, training)
             self.history_.append(describe(stages[-1], earlier))
         keep_states(self, stages, one_iteration=one_iteration)
-        self._summarise(rows, training.split_seed)
+        self._summarise(rows, training.seed)
         warn_unless_converged(self, stages)
         return self
 
