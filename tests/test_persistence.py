@@ -18,6 +18,8 @@ from layerwise import (
     SGD,
     Adam,
     Autoencoder,
+    AutoencoderImputer,
+    AutoencoderOutlierDetector,
     EarlyStopping,
     Gaussian,
     KLSparsity,
@@ -79,6 +81,30 @@ def test_classifier_round_trip(small, stack, tmp_path, frozen, names):
     assert_array_equal(again.autoencoder_.transform(X), classifier.autoencoder_.transform(X))
     layerwise.save(again, tmp_path / "again")
     assert (tmp_path / "again" / "config.json").read_text() == (tmp_path / "model" / "config.json").read_text()
+
+
+@pytest.mark.parametrize("scale", ["minmax", "standard"])
+def test_scale_is_saved_with_the_model(tmp_path, scale):
+    X = np.random.default_rng(0).random((40, 3)) * [1, 1000, 1e-3] + [0, 5, -1]
+    stack = StackedAutoencoder([Autoencoder(2, output_activation="identity", scale=scale, solver=SHORT)]).fit(X)
+    layerwise.save(stack, tmp_path / "model")
+    again = layerwise.load(tmp_path / "model")
+    assert_array_equal(again.transform(X), stack.transform(X))
+    assert_array_equal(again.inverse_transform(again.transform(X)), stack.inverse_transform(stack.transform(X)))
+    assert again.score(X) == stack.score(X)
+    assert again.history_ == stack.history_
+    assert again.explained_variance_ratio_ == stack.explained_variance_ratio_
+
+
+def test_detector_and_imputer_round_trip(tmp_path):
+    X = np.random.default_rng(0).random((40, 3))
+    detector = AutoencoderOutlierDetector(contamination=0.2, random_state=0).fit(X)
+    layerwise.save(detector, tmp_path / "detector")
+    assert_array_equal(layerwise.load(tmp_path / "detector").decision_function(X), detector.decision_function(X))
+    X[::3, 1] = np.nan
+    imputer = AutoencoderImputer(Autoencoder(3, corruption=Masking(), solver=SHORT)).fit(X)
+    layerwise.save(imputer, tmp_path / "imputer")
+    assert_array_equal(layerwise.load(tmp_path / "imputer").transform(X), imputer.transform(X))
 
 
 def test_every_kind_of_part_round_trips(small, tmp_path):

@@ -34,7 +34,7 @@ class AutoencoderOutlierDetector(OutlierMixin, WrappingEstimator):
     ----------
     autoencoder : StackedAutoencoder, Autoencoder or FrozenEstimator of a fitted one, default=None
         Cloned and trained on the rows given to `fit`; inside a `sklearn.frozen.FrozenEstimator` it is taken as it is.
-        None stands for 32 tied tanh units with linear outputs that are trained for 30 iterations of L-BFGS: quick, and
+        None stands for 32 tied ELU units with linear outputs that are trained for 30 iterations of L-BFGS: quick, and
         too short to learn outliers.
     contamination : float, default=0.1
         Share of the training rows that are taken for outliers, above 0 and up to 0.5.
@@ -180,7 +180,7 @@ class AutoencoderOutlierDetector(OutlierMixin, WrappingEstimator):
     def _default_autoencoder(self) -> Autoencoder:
         return Autoencoder(
             32,
-            activation="tanh",
+            activation="elu",
             output_activation="identity",
             tied=True,
             alpha=1e-3,
