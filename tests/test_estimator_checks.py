@@ -33,8 +33,7 @@ def estimators(layer, solver):
     stack = StackedAutoencoder([layer, layer], solver=solver, **_F64)
     return [
         layer,
-        stack,
-        clone(stack).set_params(finetune="reconstruction"),
+        clone(stack).set_params(finetune="reconstruction") if layer.tied else stack,
         StackedClassifier(layer if layer.tied else stack, solver=solver),
         StackedRegressor(layer if layer.tied else stack, solver=solver),
         AutoencoderOutlierDetector(layer),

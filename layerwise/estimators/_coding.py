@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags, check_array
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import _num_features, check_is_fitted
 
 from layerwise import stacking
 from layerwise.activations import get_activation
@@ -283,9 +283,8 @@ def check_like_training(
     allow_missing: bool = False,
 ) -> Rows:
     """Return further rows for an estimator, scaled like those that its autoencoder's first layer was trained with."""
-    width = getattr(X, "shape", (0, 0))[-1]
-    if name != "X" and width != estimator.n_features_in_:
-        raise ValueError(f"{name} has {width} features, but X has {estimator.n_features_in_}")
+    if name != "X" and np.ndim(X) == 2 and _num_features(X) != estimator.n_features_in_:
+        raise ValueError(f"{name} has {_num_features(X)} features, but X has {estimator.n_features_in_}")
     rows = check_rows(
         estimator,
         X,
