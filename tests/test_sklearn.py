@@ -27,6 +27,7 @@ from layerwise import (
     SGD,
     Adam,
     Autoencoder,
+    AutoencoderOutlierDetector,
     KLSparsity,
     L1Sparsity,
     Masking,
@@ -258,6 +259,22 @@ def test_rows_may_come_in_any_order(digits):
     order = np.random.default_rng(0).permutation(len(X))
     autoencoder = Autoencoder(6, corruption=Masking(0.3), solver=Adam(5), random_state=0)
     assert_array_equal(clone(autoencoder).fit(X[order]).components_, autoencoder.fit(X).components_)
+
+
+# Outliers.
+
+
+def test_an_outlier_in_training_is_found():
+    """It must not be learnt by heart, however large it is."""
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        X = rng.normal(size=(300, 2)) @ rng.normal(size=(2, 6)) + 0.1 * rng.normal(size=(300, 6))
+        X[7, 2] = 30
+        detector = AutoencoderOutlierDetector(contamination=0.01, random_state=0).fit(X)
+        assert detector.predict(X)[7] == -1
+        assert detector.score_samples(X).argmin() == 7
+        assert detector.reconstruction_error(X[[7]], per_feature=True).argmax() == 2
+        assert (detector.predict(X) == -1).sum() == 3
 
 
 # Fitted attributes.

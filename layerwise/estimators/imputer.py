@@ -35,7 +35,7 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, WrappingEstimat
     ----------
     autoencoder : StackedAutoencoder, Autoencoder or FrozenEstimator of a fitted one, default=None
         Cloned and trained on the rows given to `fit`; inside a `sklearn.frozen.FrozenEstimator` it is taken as it is.
-        It should have a `Masking` corruption, the loss of which counts at masked entries: ``emphasis=(1, 0)``. None
+        It should have a `Masking` corruption, the loss of which counts mostly at masked entries. None
         stands for 500 rectified units with linear outputs and standard scale, trained by 200 epochs of Adam with
         ``Masking(0.15, emphasis=(1, 0.05))``.
     n_passes : int, default=1

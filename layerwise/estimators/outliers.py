@@ -34,8 +34,8 @@ class AutoencoderOutlierDetector(OutlierMixin, WrappingEstimator):
     ----------
     autoencoder : StackedAutoencoder, Autoencoder or FrozenEstimator of a fitted one, default=None
         Cloned and trained on the rows given to `fit`; inside a `sklearn.frozen.FrozenEstimator` it is taken as it is.
-        None stands for 32 tied ELU units with linear outputs that are trained for 30 iterations of L-BFGS: quick, and
-        too short to learn outliers.
+        None stands for 32 tied tanh units with linear outputs that are trained for 30 iterations of L-BFGS: too short,
+        with codes too narrow, to learn outliers among the training rows.
     contamination : float, default=0.1
         Share of the training rows that are taken for outliers, above 0 and up to 0.5.
     random_state : int, RandomState instance or None, default=None
@@ -180,10 +180,10 @@ class AutoencoderOutlierDetector(OutlierMixin, WrappingEstimator):
     def _default_autoencoder(self) -> Autoencoder:
         return Autoencoder(
             32,
-            activation="elu",
+            activation="tanh",
             output_activation="identity",
             tied=True,
-            alpha=1e-3,
+            alpha=0.1,
             solver=LBFGS(history_size=5),
             callbacks=[_is_enough],
         )
