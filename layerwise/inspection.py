@@ -1,0 +1,85 @@
+"""What is in a trained model, in figures and words that JSON can hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sklearn.base import BaseEstimator
+from sklearn.pipeline import Pipeline
+
+from layerwise.estimators import Autoencoder
+
+
+def bare(model: BaseEstimator) -> BaseEstimator:
+    """Return the estimator of layerwise at the end of a pipeline, or the model itself."""
+    return model[-1] if isinstance(model, Pipeline) else model
+
+
+def stack_of(model: BaseEstimator) -> BaseEstimator:
+    """Return the autoencoder or stack that a model is, or is built on as pre-training left it."""
+    model = bare(model)
+    return getattr(model, "autoencoder_", model)
+
+
+def layers_of(model: BaseEstimator) -> list[Autoencoder]:
+    """Return the fitted autoencoders of a model, from the input up."""
+    return stack_of(model)._trained_layers
+
+
+def inspect_model(model: BaseEstimator) -> dict[str, Any]:
+    """Describe a fitted model of layerwise.
+
+    Parameters
+    ----------
+    model : estimator of layerwise, or Pipeline that ends in one
+
+    Returns
+    -------
+    facts : dict
+        ``model`` (its class), ``n_features``, ``feature_names`` and ``classes`` (lists or None), ``n_parameters``,
+        ``layers`` (a dict each: its parameters in words, its dead units, its explained variance) and ``stages`` (a dict
+        each: how training went).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from layerwise import Autoencoder, LBFGS
+    >>> X = np.random.default_rng(0).random((50, 6))
+    >>> facts = inspect_model(Autoencoder(3, solver=LBFGS(max_iter=5), random_state=0).fit(X))
+    >>> facts["model"], facts["n_parameters"], facts["layers"][0]["n_hidden"]
+    ('Autoencoder', 45, 3)
+    """
+    estimator = bare(model)
+    network = getattr(estimator, "network_", None)
+    modules = [network] if network is not None else stack_of(model)._modules()
+    names, classes = getattr(estimator, "feature_names_in_", None), getattr(estimator, "classes_", None)
+    history = getattr(estimator, "history_", stack_of(model).history_)
+    return {
+        "model": type(estimator).__name__,
+        "n_features": int(estimator.n_features_in_),
+        "feature_names": None if names is None else [str(name) for name in names],
+        "classes": None if classes is None else classes.tolist(),
+        "n_parameters": sum(parameter.numel() for module in modules for parameter in module.parameters()),
+        "layers": [_describe_layer(layer) for layer in layers_of(model)],
+        "stages": [
+            {name: value for name, value in stage.items() if not name.endswith("_curve")} for stage in history
+        ],
+    }
+
+
+def _describe_layer(layer: Autoencoder) -> dict[str, Any]:
+    dead = getattr(layer, "dead_units_", None)
+    return {
+        "n_inputs": int(layer.n_features_in_),
+        **{name: getattr(layer, name) for name in ("n_hidden", "activation", "output_activation", "loss", "tied")},
+        **{name: float(getattr(layer, name)) for name in ("alpha", "contraction")},
+        **{name: _words(getattr(layer, name)) for name in ("sparsity", "corruption", "solver", "early_stopping")},
+        "scaled": layer.scaling_ is not None,
+        "n_dead_units": None if dead is None else len(dead),
+        "explained_variance_ratio": getattr(layer, "explained_variance_ratio_", None),
+        "pca_explained_variance_ratio": getattr(layer, "pca_explained_variance_ratio_", None),
+    }
+
+
+def _words(part: Any) -> str | None:
+    return part if part is None or isinstance(part, str) else " ".join(repr(part).split())
