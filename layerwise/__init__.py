@@ -1,40 +1,27 @@
 """Stacked autoencoders: features learned one layer at a time, fine-tuned with the labels there are."""
 
+from importlib import import_module
 from importlib.metadata import version
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
-from layerwise.callbacks import EarlyStopping
-from layerwise.corruptions import Gaussian, Masking, SaltAndPepper
-from layerwise.estimators import (
-    Autoencoder,
-    AutoencoderImputer,
-    AutoencoderOutlierDetector,
-    StackedAutoencoder,
-    StackedClassifier,
-    StackedRegressor,
-    check_gradient,
-)
-from layerwise.penalties import KLSparsity, L1Sparsity
-from layerwise.persistence import load, save
-from layerwise.solvers import LBFGS, SGD, Adam
+if TYPE_CHECKING:
+    from layerwise._api import *  # noqa: F403
 
 __version__ = version("layerwise")
-__all__ = [
-    "LBFGS",
-    "SGD",
-    "Adam",
-    "Autoencoder",
-    "AutoencoderImputer",
-    "AutoencoderOutlierDetector",
-    "EarlyStopping",
-    "Gaussian",
-    "KLSparsity",
-    "L1Sparsity",
-    "Masking",
-    "SaltAndPepper",
-    "StackedAutoencoder",
-    "StackedClassifier",
-    "StackedRegressor",
-    "check_gradient",
-    "load",
-    "save",
-]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for, and nothing before: torch takes seconds, which `layerwise --help` need not wait for."""
+    if name.startswith("__") and name != "__all__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name != "__all__" and find_spec(f"{__name__}.{name}"):
+        return import_module(f"{__name__}.{name}")
+    api = import_module(f"{__name__}._api")
+    if name not in (*api.__all__, "__all__"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(api, name)
+
+
+def __dir__() -> list[str]:
+    return [*import_module(f"{__name__}._api").__all__, "__version__"]

@@ -16,11 +16,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from sklearn.base import BaseEstimator
 from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
 from torch import Tensor
 
 from layerwise.callbacks import EarlyStopping
 from layerwise.checkpoint import atomic
 from layerwise.corruptions import Gaussian, Masking, SaltAndPepper
+from layerwise.data.table_encoder import TableEncoder
 from layerwise.estimators import (
     Autoencoder,
     AutoencoderImputer,
@@ -34,7 +36,7 @@ from layerwise.penalties import KLSparsity, L1Sparsity
 from layerwise.solvers import LBFGS, SGD, Adam
 
 FORMAT = "layerwise model"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 CONFIG, TENSORS = "config.json", "model.safetensors"
 
 # Only these are ever made from a file.
@@ -42,7 +44,7 @@ CLASSES = {
     cls.__name__: cls
     for cls in (
         *(Autoencoder, StackedAutoencoder, StackedClassifier, StackedRegressor, FrozenEstimator),
-        *(AutoencoderOutlierDetector, AutoencoderImputer),
+        *(AutoencoderOutlierDetector, AutoencoderImputer, TableEncoder, Pipeline),
         *(KLSparsity, L1Sparsity, Masking, SaltAndPepper, Gaussian),
         *(LBFGS, SGD, Adam, EarlyStopping),
     )
@@ -56,7 +58,7 @@ def save(estimator: BaseEstimator, folder: str | PathLike[str], *, overwrite: bo
 
     Parameters
     ----------
-    estimator : Autoencoder, StackedAutoencoder, StackedClassifier or StackedRegressor
+    estimator : estimator of layerwise, or Pipeline of such
         Callbacks, and a ``random_state`` that is no integer, are not saved.
     folder : str or path-like
         Will hold ``config.json`` and ``model.safetensors``.
@@ -113,7 +115,7 @@ def load(folder: str | PathLike[str], *, device: str = "auto") -> Any:
 
     Returns
     -------
-    estimator : Autoencoder, StackedAutoencoder, StackedClassifier or StackedRegressor
+    estimator : estimator of layerwise, or Pipeline of such
 
     Raises
     ------
@@ -210,13 +212,15 @@ def _decode_estimator(spec: dict[str, Any], tensors: dict[str, Tensor], device: 
     params = {name: _decode(value, tensors, device) for name, value in spec["params"].items()}
     if "device" in params:
         params["device"] = device
+    if cls is Pipeline:
+        params["steps"] = [(name, step) for name, step in params["steps"]]
     estimator = cls(**params)
     fitted = {name: _decode(value, tensors, device) for name, value in spec["fitted"].items()}
     for name, value in fitted.items():
         if not name.endswith("_") or name.startswith("_"):
             raise ValueError(f"{name} is no fitted attribute")
         setattr(estimator, name, value)
-    if fitted:
+    if fitted and hasattr(estimator, "_empty_modules"):
         with torch.device("meta"):  # shapes only: the numbers come from the file
             modules = estimator._empty_modules()
         for name, module in modules.items():

@@ -13,6 +13,7 @@ HOUSE = [
     {"runs"},
     {"report", "export"},
     {"__init__"},
+    {"_api"},
     {"displays", "inspection", "recipes", "persistence"},
     {"plotting"},
     {"estimators"},

@@ -170,7 +170,7 @@ def test_loading_draws_no_random_numbers(model):
 
 def test_config_is_readable(model):
     config = json.loads((model / "config.json").read_text())
-    assert config["format_version"] == 2
+    assert config["format_version"] == 3
     assert config["estimator"]["class"] == "StackedClassifier"
     assert config["estimator"]["params"]["autoencoder"]["params"]["n_hidden"] == 5
 
@@ -244,7 +244,7 @@ def damage_config(model, change):
     ("change", "message"),
     [
         (lambda c: c.update(format="pickle"), "does not describe a layerwise model"),
-        (lambda c: c.update(format_version=99), "format_version=99, but this layerwise reads 2"),
+        (lambda c: c.update(format_version=99), "format_version=99, but this layerwise reads 3"),
         (lambda c: c["estimator"].update({"class": "Popen"}), "damaged"),
         (lambda c: c["estimator"].pop("params"), "damaged"),
         (lambda c: c["estimator"]["params"].update(shell=True), "damaged"),

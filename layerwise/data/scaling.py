@@ -48,6 +48,10 @@ class Scaling(nn.Module):
         """Bring scaled rows of shape (n_rows, n_features) back; their type is kept."""
         return (x * self.scale + self.center).to(x.dtype)
 
+    def inverted(self) -> Scaling:
+        """Return the inverse as a module."""
+        return Scaling(-self.center / self.scale, 1 / self.scale)
+
 
 def learn_scaling(
     rows: Rows, lowest: Tensor, highest: Tensor, scale: str | None, reach: tuple[float, float] = (-inf, inf)

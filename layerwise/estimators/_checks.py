@@ -33,7 +33,7 @@ def check_rows(
     uint8_is_intensity: bool = True,
 ) -> Rows:
     """Return ``X`` as rows for this estimator; uint8 and floats keep their type. Rows of weight 0 are left out."""
-    X = _check_matrix(estimator, X, reset=reset)
+    X = check_matrix(estimator, X, reset=reset)
     if not uint8_is_intensity and X.dtype in (np.uint8, torch.uint8):
         X = X.float() if isinstance(X, torch.Tensor) else X.astype(np.float32)
     if sample_weight is None:
@@ -43,7 +43,7 @@ def check_rows(
     return rows if weights.all() else rows.subset(torch.from_numpy(np.flatnonzero(weights)))
 
 
-def _check_matrix(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
+def check_matrix(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
     """Return an array, a tensor or a CSR matrix of one of the row types, with the right number of columns."""
     if isinstance(X, torch.Tensor):
         X = X.detach()

@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from layerwise import stacking
 from layerwise.callbacks import Callback, EarlyStopping
+from layerwise.data.scaling import Scaling
 from layerwise.estimators._checks import (
     DTYPES,
     check_part,
@@ -103,8 +104,8 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
         network : torch.nn.Module
         """
         check_is_fitted(self)
-        scaling = self.autoencoder_._scaling
-        return self.network_ if scaling is None else torch.nn.Sequential(scaling, self.network_)
+        parts = (self.autoencoder_._scaling, self.network_, self._unscale_outputs)
+        return torch.nn.Sequential(*(part for part in parts if part is not None))
 
     @property
     def coefs_(self) -> list[np.ndarray]:
@@ -128,6 +129,11 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
         return tags
 
     @property
+    def _unscale_outputs(self) -> Scaling | None:
+        """What brings the outputs of the head to the units of the targets; None if they are in those."""
+        return None
+
+    @property
     @abc.abstractmethod
     def _n_outputs(self) -> int:
         """Width of the head."""
@@ -137,16 +143,14 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
         """Return labels or targets as an array of the right number of dimensions."""
 
     @abc.abstractmethod
-    def _learn_targets(self, y: np.ndarray, *, goes_on: bool, one_iteration: bool) -> None:
-        """Learn from the labels there are what the head shall give."""
+    def _learn_targets(
+        self, y: np.ndarray, weights: np.ndarray | None, *, goes_on: bool, one_iteration: bool
+    ) -> None:
+        """Learn from the labels there are, and how much each counts, what the head shall give."""
 
     @abc.abstractmethod
     def _encode_targets(self, y: np.ndarray, name: str) -> torch.Tensor:
         """Return what the loss compares the outputs with."""
-
-    @abc.abstractmethod
-    def _initial_outputs(self, targets: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
-        """Return the intercepts that the head begins with."""
 
     def _fit(
         self,
@@ -168,7 +172,8 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
         weights = None if sample_weight is None else check_sample_weight(sample_weight, X)
         chosen = find_labelled(y, self.unlabeled) & (True if weights is None else weights > 0)
         goes_on = (self.warm_start or one_iteration) and hasattr(self, "network_")
-        self._learn_targets(y[chosen], goes_on=goes_on, one_iteration=one_iteration)
+        chosen_weights = None if weights is None else weights[chosen]
+        self._learn_targets(y[chosen], chosen_weights, goes_on=goes_on, one_iteration=one_iteration)
         validation = None
         if X_val is None and y_val is not None:
             raise ValueError("y_val is given without X_val, the rows that it belongs to")
@@ -206,9 +211,6 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
         if not chosen.all():
             rows = rows.subset(torch.from_numpy(np.flatnonzero(chosen)))
         held_out = None if validation is None else (self._check_rows(validation[0]), validation[1])
-        if self.fit_intercept and not goes_on:
-            with torch.no_grad():
-                self.network_.head.bias.copy_(self._initial_outputs(targets, rows.weights))
         if hasattr(self, "_relay"):
             self._relay.fitted_attributes = lambda: {"network_": self.network_}
         stages = stacking.finetune(

@@ -11,7 +11,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from layerwise.data.rows import Rows
-from layerwise.estimators._checks import check_rows
+from layerwise.estimators._checks import check_matrix
 from layerwise.estimators._coding import check_like_training
 from layerwise.estimators._parts import ComposedEstimator
 from layerwise.estimators._record import all_callbacks
@@ -67,7 +67,7 @@ class WrappingEstimator(ComposedEstimator, abc.ABC):
     ) -> None:
         """Set ``autoencoder_``: trained on the rows, or a copy of the frozen one."""
         # Columns are counted first: the autoencoder would speak of another estimator.
-        check_rows(self, X, dtype=template.dtype, device=template.device, reset=True)
+        check_matrix(self, X, reset=True)
         if isinstance(self.autoencoder, FrozenEstimator):
             if template.n_features_in_ != self.n_features_in_:
                 raise ValueError(

@@ -11,6 +11,8 @@ from sklearn.utils import Tags, assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, column_or_1d
 
+from layerwise.data.rows import Rows
+from layerwise.data.scaling import Scaling, learn_scaling
 from layerwise.estimators._checks import DTYPES, like_input, to_numpy
 from layerwise.estimators._finetuning import FineTunedEstimator
 from layerwise.estimators._sklearn_callbacks import relayed
@@ -189,7 +191,9 @@ class StackedClassifier(ClassifierMixin, FineTunedEstimator):
     def _check_y(self, y: Any) -> np.ndarray:
         return column_or_1d(y, warn=True)
 
-    def _learn_targets(self, y: np.ndarray, *, goes_on: bool, one_iteration: bool) -> None:
+    def _learn_targets(
+        self, y: np.ndarray, weights: np.ndarray | None, *, goes_on: bool, one_iteration: bool
+    ) -> None:
         """Learn the classes, unless they are given or known."""
         if y.dtype.kind == "f":
             assert_all_finite(y, input_name="y")
@@ -209,9 +213,6 @@ class StackedClassifier(ClassifierMixin, FineTunedEstimator):
             raise ValueError(f"{name} holds {unknown[0]}, which is none of the classes: {classes}")
         return torch.from_numpy(np.searchsorted(self.classes_, y))
 
-    def _initial_outputs(self, targets: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
-        return torch.zeros(self._n_outputs)
-
 
 class StackedRegressor(RegressorMixin, FineTunedEstimator):
     """A stack of autoencoders with a linear head, fine-tuned with targets.
@@ -222,8 +223,8 @@ class StackedRegressor(RegressorMixin, FineTunedEstimator):
 
         1/(2m) sum_i |y^_i - y_i|^2  +  alpha/2 |theta|^2
 
-    Targets are taken as they are; where they are far from the size of 1, wrap this in
-    `sklearn.compose.TransformedTargetRegressor`.
+    where each target is scaled to mean 0 and standard deviation 1; `predict` and `score` are in the units of the
+    targets.
 
     Parameters
     ----------
@@ -237,7 +238,7 @@ class StackedRegressor(RegressorMixin, FineTunedEstimator):
     alpha : float, default=1e-4
         Factor of the weight decay of the head, see above.
     fit_intercept : bool, default=True
-        Whether each output has an intercept; it does not decay, and begins at the mean of its target.
+        Whether each output has an intercept; it does not decay.
     solver : LBFGS, SGD, Adam, "lbfgs", "sgd" or "adam", default="lbfgs"
         What minimises; a name stands for the default object.
     early_stopping : EarlyStopping or None, default=None
@@ -262,12 +263,14 @@ class StackedRegressor(RegressorMixin, FineTunedEstimator):
         The trained torch module.
     n_outputs_ : int or None
         Columns of ``y``; None where it had one axis.
+    target_scaling_ : layerwise.data.scaling.Scaling
+        How targets are scaled.
     loss_, loss_curve_, validation_loss_curve_, n_iter_, n_evaluations_, converged_
         The record of the last stage, as in `StackedClassifier`.
     history_ : list of dict
         All of this and more, for every stage, those of pre-training included.
     coefs_, intercepts_ : list of ndarray
-        Weights of shape (n_inputs, n_outputs) and biases, from the input to the head.
+        Weights of shape (n_inputs, n_outputs) and biases, from the scaled input to the scaled targets.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Where ``X`` had names.
@@ -275,12 +278,11 @@ class StackedRegressor(RegressorMixin, FineTunedEstimator):
     Examples
     --------
     >>> from sklearn.datasets import load_diabetes
-    >>> from sklearn.preprocessing import minmax_scale
     >>> from layerwise import Autoencoder, LBFGS, StackedRegressor
     >>> X, y = load_diabetes(return_X_y=True)
     >>> autoencoder = Autoencoder(8, solver=LBFGS(max_iter=50))
     >>> regressor = StackedRegressor(autoencoder, solver=LBFGS(max_iter=100), random_state=0)
-    >>> regressor.fit(minmax_scale(X), y / 100).score(minmax_scale(X), y / 100) > 0.4
+    >>> regressor.fit(X, y).score(X, y) > 0.4
     True
     """
 
@@ -350,7 +352,8 @@ class StackedRegressor(RegressorMixin, FineTunedEstimator):
         y : ndarray or Tensor of shape (n_samples,) or (n_samples, n_outputs)
             As ``y`` was in `fit`.
         """
-        outputs = self._outputs(X)
+        scaling = self.target_scaling_
+        outputs = scaling.inverse(self._outputs(X).double().to(scaling.center.device))
         return like_input(outputs[:, 0] if self.n_outputs_ is None else outputs, X)
 
     def __sklearn_tags__(self) -> Tags:
@@ -366,19 +369,34 @@ class StackedRegressor(RegressorMixin, FineTunedEstimator):
     def _check_y(self, y: Any) -> np.ndarray:
         return check_array(y, ensure_2d=False, dtype=None, ensure_all_finite=False, input_name="y")
 
-    def _learn_targets(self, y: np.ndarray, *, goes_on: bool, one_iteration: bool) -> None:
-        """Learn how many targets there are, unless that is known."""
-        if not goes_on:
-            self.n_outputs_ = None if y.ndim == 1 else y.shape[1]
+    def _learn_targets(
+        self, y: np.ndarray, weights: np.ndarray | None, *, goes_on: bool, one_iteration: bool
+    ) -> None:
+        """Learn how many targets there are, and their scale, unless that is known."""
+        if goes_on:
+            return
+        self.n_outputs_ = None if y.ndim == 1 else y.shape[1]
+        rows = Rows(self._as_columns(y, "y"), dtype=torch.float64, device=torch.device("cpu"), weights=weights)
+        scaling = learn_scaling(rows, *rows.column_ranges("y"), "standard")
+        assert scaling is not None
+        self.target_scaling_ = scaling
 
     def _encode_targets(self, y: np.ndarray, name: str) -> torch.Tensor:
-        """Return targets of shape (n_samples, n_outputs) in the type of the computation."""
+        """Return scaled targets of shape (n_samples, n_outputs) in the type of the computation."""
+        targets = torch.from_numpy(self._as_columns(y, name)).to(self.target_scaling_.center.device)
+        return self.target_scaling_(targets).cpu().to(DTYPES[self._template().dtype])
+
+    def _as_columns(self, y: np.ndarray, name: str) -> np.ndarray:
+        """Return targets as float64 of shape (n_samples, n_outputs)."""
         columns = () if self.n_outputs_ is None else (self.n_outputs_,)
         if y.shape[1:] != columns:
             raise ValueError(f"{name} has shape {y.shape}, but {(len(y), *columns)} is expected")
-        y = check_array(y, ensure_2d=False, dtype=np.float64, input_name=name)
-        return torch.from_numpy(y.reshape(len(y), -1)).to(DTYPES[self._template().dtype])
+        return check_array(y, ensure_2d=False, dtype=np.float64, input_name=name).reshape(len(y), -1)
 
-    def _initial_outputs(self, targets: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
-        weights = torch.ones(len(targets)) if weights is None else weights.cpu()
-        return (weights.double() @ targets.double()) / weights.double().sum()
+    @property
+    def _unscale_outputs(self) -> Scaling:
+        return self.target_scaling_.inverted()
+
+    def _empty_modules(self) -> dict[str, torch.nn.Module]:
+        n = self._n_outputs
+        return super()._empty_modules() | {"target_scaling_": Scaling(torch.zeros(n), torch.ones(n))}

@@ -1,0 +1,37 @@
+"""What `layerwise` exports: everything that its users need by name."""
+
+from layerwise.callbacks import EarlyStopping
+from layerwise.corruptions import Gaussian, Masking, SaltAndPepper
+from layerwise.estimators import (
+    Autoencoder,
+    AutoencoderImputer,
+    AutoencoderOutlierDetector,
+    StackedAutoencoder,
+    StackedClassifier,
+    StackedRegressor,
+    check_gradient,
+)
+from layerwise.penalties import KLSparsity, L1Sparsity
+from layerwise.persistence import load, save
+from layerwise.solvers import LBFGS, SGD, Adam
+
+__all__ = [
+    "LBFGS",
+    "SGD",
+    "Adam",
+    "Autoencoder",
+    "AutoencoderImputer",
+    "AutoencoderOutlierDetector",
+    "EarlyStopping",
+    "Gaussian",
+    "KLSparsity",
+    "L1Sparsity",
+    "Masking",
+    "SaltAndPepper",
+    "StackedAutoencoder",
+    "StackedClassifier",
+    "StackedRegressor",
+    "check_gradient",
+    "load",
+    "save",
+]
