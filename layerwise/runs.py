@@ -1,69 +1,177 @@
-"""A run on disk is a folder: the model, ``metrics.jsonl`` with every iteration, and pictures."""
+"""A run on disk is a folder: the model, how it was made, ``metrics.jsonl`` with every iteration, pictures, a report."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import platform
+import shlex
+import sys
+import tomllib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
+import torch
 from matplotlib.axes import Axes
 from sklearn.base import BaseEstimator
 
+import layerwise
 from layerwise import persistence, plotting
-from layerwise.callbacks import Step
-from layerwise.estimators import Autoencoder
+from layerwise.export import write_model_card
+from layerwise.inspection import bare, layers_of, stack_of
+from layerwise.recipes import write_toml
+from layerwise.report import write_report
 
-METRICS = "metrics.jsonl"
+METRICS, FACTS, SETTINGS, REPORT, CARD = "metrics.jsonl", "run.json", "run.toml", "report.html", "MODEL_CARD.md"
 # Inputs and reconstructions in a picture.
 _N_EXAMPLES = 12
 
 
+def gather_facts(**facts: Any) -> dict[str, Any]:
+    """Return how a run was made: the command, the versions, the machine, and the facts given.
+
+    Parameters
+    ----------
+    **facts : str, number, list or None
+
+    Returns
+    -------
+    facts : dict
+        What JSON can hold.
+    """
+    return {
+        "command": shlex.join(["layerwise", *sys.argv[1:]]),
+        **facts,
+        "threads": torch.get_num_threads(),
+        "layerwise_version": layerwise.__version__,
+        "torch_version": torch.__version__,
+        "python_version": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
 def write_run(
     folder: Path,
-    estimator: BaseEstimator | None,
-    steps: Iterable[Step],
+    model: BaseEstimator | None,
     X: Any,
-    image_shape: tuple[int, ...] | None,
+    *,
+    facts: Mapping[str, Any],
+    settings: Mapping[str, Any] | None = None,
+    y: Any = None,
+    image_shape: tuple[int, ...] | None = None,
+    feature_names: Sequence[str] | None = None,
+    row_names: Sequence[str] | None = None,
+    report: bool = True,
 ) -> None:
-    """Write a trained estimator, its history and its pictures into a folder that is made.
+    """Write a trained model, how it was made, its pictures and its report into a folder that holds the metrics.
 
     Parameters
     ----------
     folder : Path
-        Does not exist yet.
-    estimator : estimator of layerwise or None
-        None writes the history alone.
-    steps : iterable of Step
-        The history, as `layerwise.callbacks.History` keeps it.
+        Holds ``metrics.jsonl``.
+    model : estimator of layerwise, Pipeline that ends in one, or None
+        None writes the facts and the loss alone.
     X : array-like of shape (n_samples, n_features)
-        Rows to show reconstructions of; the first few are taken.
-    image_shape : tuple of int or None
+        Rows for pictures and report, as the last step of the model takes them.
+    facts : mapping
+        As `gather_facts` returns them.
+    settings : mapping or None, default=None
+        What ``run.toml`` shall hold, if there is a recipe that repeats the run.
+    y : array-like of shape (n_samples,) or None, default=None
+        Labels or targets.
+    image_shape : tuple of int or None, default=None
         Shape of a row as an image; None leaves out the pictures that need it.
+    feature_names, row_names : sequence of str or None, default=None
+    report : bool, default=True
+        Whether to write ``report.html``.
     """
-    folder.mkdir()
-    steps = list(steps)
-    with (folder / METRICS).open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(step.as_dict()) + "\n" for step in steps)
-
+    history = read_metrics(folder)
+    (folder / FACTS).write_text(json.dumps(facts, indent=2, default=str) + "\n", encoding="utf-8")
+    if settings is not None:
+        (folder / SETTINGS).write_text(write_toml(settings), encoding="utf-8")
     curves: dict[str, list[float]] = {}
-    for step in steps:
-        if step.status is None:
-            curves.setdefault(step.stage, []).append(step.value)
+    for step in history:
+        if step["status"] is None and step["value"] is not None:
+            curves.setdefault(step["stage"], []).append(step["value"])
     save_picture(plotting.plot_loss(curves), folder / "loss.png")
-    if estimator is None:
+    if model is None:
         return
-    persistence.write(estimator, folder)
-    if image_shape is None:
-        return
-    stack = getattr(estimator, "autoencoder_", estimator)
-    first = stack if isinstance(stack, Autoencoder) else stack.layers_[0]
-    save_picture(plotting.plot_filters(first.components_, image_shape), folder / "filters.png")
-    examples = X[:_N_EXAMPLES]
-    reconstructions = stack.inverse_transform(stack.transform(examples))
-    picture = plotting.plot_reconstructions(examples, reconstructions, image_shape)
-    save_picture(picture, folder / "reconstructions.png")
+    persistence.write(model, folder)
+    write_model_card(folder / CARD, model, facts)
+    if image_shape is not None:
+        _write_pictures(folder, model, X, image_shape)
+    if report:
+        write_report(
+            folder / REPORT,
+            bare(model),
+            X,
+            y=y,
+            history=history,
+            run=facts,
+            image_shape=image_shape,
+            feature_names=feature_names,
+            row_names=row_names,
+        )
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """Return the steps of a run, as `layerwise.callbacks.Step.as_dict` gives them; none if the file is not there.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    steps : list of dict
+    """
+    path = folder / METRICS
+    if not path.is_file():
+        return []
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """Return how a run was made; empty if the folder does not tell.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    facts : dict
+    """
+    path = folder / FACTS
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    return facts if isinstance(facts, dict) else {}
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """Return the settings of a run; empty if the folder has none.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    settings : dict
+    """
+    path = folder / SETTINGS
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
 
 
 def save_picture(ax: Axes, path: Path) -> None:
@@ -78,3 +186,12 @@ def save_picture(ax: Axes, path: Path) -> None:
     assert figure is not None
     figure.savefig(path, dpi=120)
     plt.close(figure)
+
+
+def _write_pictures(folder: Path, model: BaseEstimator, X: Any, image_shape: tuple[int, ...]) -> None:
+    stack = stack_of(model)
+    save_picture(plotting.plot_filters(layers_of(model)[0].components_, image_shape), folder / "filters.png")
+    examples = X[:_N_EXAMPLES]
+    reconstructions = stack.inverse_transform(stack.transform(examples))
+    picture = plotting.plot_reconstructions(examples, reconstructions, image_shape)
+    save_picture(picture, folder / "reconstructions.png")

@@ -6,19 +6,39 @@ import sys
 import warnings
 
 import cyclopts
-from sklearn.exceptions import ConvergenceWarning
 
-from layerwise.cli import experiments, models, training  # noqa: F401 - their commands register themselves
 from layerwise.cli.common import app, fail
 
 __all__ = ["app", "main"]
 
+# Name, home and purpose of each command. A home is imported when its command is called: torch takes seconds.
+_COMMANDS = {
+    "demo": ("training:demo", "Train on handwritten digits that come with layerwise."),
+    "init": ("training:init", "Write a commented run.toml for a file of data."),
+    "fit": ("training:fit", "Train a model: autoencoders, a classifier, a regressor or an outlier detector."),
+    "encode": ("models:encode", "Write the codes of rows."),
+    "decode": ("models:decode", "Write what codes stand for."),
+    "reconstruct": ("models:reconstruct", "Write rows as the model reconstructs them."),
+    "predict": ("models:predict", "Write a label, a value, or whether it is an outlier, for each row."),
+    "score": ("models:score", "Write how unusual each row is, and in which features."),
+    "evaluate": ("models:evaluate", "Measure a model on rows, with labels if there are."),
+    "inspect": ("sharing:inspect", "Tell what is in the folder of a model."),
+    "report": ("sharing:report", "Write the page of a run: curves, filters, codes, mistakes."),
+    "export": ("sharing:export", "Write a model as ONNX, or as a NumPy program that stands alone."),
+    "compare": ("experiments:compare_command", "Train with and without pre-training, and tell whether it helps."),
+    "reproduce": ("experiments:reproduce_app", "Run a published experiment, and show published beside obtained."),
+    "check-gradient": ("experiments:check_gradient_command", "Compare the gradient of a training with differences."),
+}
+for _name, (_home, _purpose) in _COMMANDS.items():
+    app.command(f"layerwise.cli.{_home}", name=_name, help=_purpose)
+app.register_install_completion_command(name="--install-completion")
+
 
 def main() -> None:
     """Run the command line; refusals are one sentence and exit code 2, Ctrl-C is 130."""
-    warnings.simplefilter("ignore", ConvergenceWarning)  # the progress display says why each stage ended
+    warnings.showwarning = _show_warning
     try:
-        app.meta(sys.argv[1:], exit_on_error=False, print_error=False)
+        app.meta(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value")
     except KeyboardInterrupt as interrupt:
         fail(str(interrupt) or "interrupted; nothing was written", 130)
     except BrokenPipeError:  # the reader of our output has seen enough
@@ -33,3 +53,8 @@ def main() -> None:
         if isinstance(error, RuntimeError) and "memory" not in str(error):
             raise
         fail("there is not enough memory for this; use fewer rows or smaller layers", 2)
+
+
+def _show_warning(message: Warning | str, *place: object, **more: object) -> None:
+    """Show a warning as one sentence, without the line of code that it comes from."""
+    print(f"layerwise: warning: {' '.join(str(message).split())}", file=sys.stderr)

@@ -1,31 +1,110 @@
-"""What all commands share: the app, the display of a training, the last lines of a run."""
+"""What all commands share: the app, what they answer with, the display of a training, refusals.
+
+Nothing here imports torch: `layerwise --help` answers at once.
+"""
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import torch
 from cyclopts import App, Parameter
 
 import layerwise
-from layerwise.callbacks import Progress
 
 app = App(
     name="layerwise",
-    help="Stacked autoencoders: features learned one layer at a time.",
+    help="Stacked autoencoders: features learned one layer at a time, fine-tuned with the labels there are.",
     version=layerwise.__version__,
     suppress_keyboard_interrupt=False,
 )
 app.meta.suppress_keyboard_interrupt = False
 
+Flag = Annotated[bool, Parameter(negative="")]
+Words = Parameter(consume_multiple=True, negative="")
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a command answers with.
+
+    Attributes
+    ----------
+    facts : mapping
+        For machines: one JSON object with --json.
+    text : str
+        For people.
+    next : str, default=""
+        The command that a person may want next.
+    """
+
+    facts: Mapping[str, Any]
+    text: str
+    next: str = ""
+
+
+@dataclass(frozen=True)
+class Display:
+    """How a command shows what it does, until it answers.
+
+    Attributes
+    ----------
+    quiet : bool, default=False
+        Show nothing.
+    as_json : bool, default=False
+        Standard output is for one JSON object: what is said goes to standard error.
+    """
+
+    quiet: bool = False
+    as_json: bool = False
+
+    def say(self, text: str) -> None:
+        """Tell something on the way."""
+        if not self.quiet:
+            print(text, file=sys.stderr if self.as_json else sys.stdout, flush=True)
+
+    @contextmanager
+    def watching(self) -> Iterator[list[Callable]]:
+        """Give the callbacks that show a training; say what was reached if it is interrupted."""
+        from sklearn.exceptions import ConvergenceWarning
+
+        from layerwise.progress import Progress
+
+        with warnings.catch_warnings(), Progress() as progress:
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the display says why each stage ended
+            try:
+                yield [] if self.quiet else [progress]
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt(f"interrupted {progress.reached}; nothing was written") from None
+
+    def answer(self, reply: Reply | None) -> None:
+        """Print the answer of a command."""
+        if reply is None:  # help
+            return
+        if self.as_json:
+            print(json.dumps(reply.facts, default=str))
+            return
+        if reply.text:
+            print(reply.text)
+        if reply.next and not self.quiet:
+            print(f"Next: {reply.next}", file=sys.stderr)
+
+
+Shown = Annotated[Display, Parameter(parse=False)]
+
 
 @app.meta.default
-def with_threads(
-    *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)], n_threads: int | None = None
+def run(
+    *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+    n_threads: int | None = None,
+    quiet: Flag = False,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> None:
     """Run a command.
 
@@ -33,34 +112,46 @@ def with_threads(
     ----------
     n_threads
         Threads that compute, in every command; as many as there are cores, or as OMP_NUM_THREADS says, if not given.
+    quiet
+        Show no progress and no advice, only the answer.
+    as_json
+        Answer with one JSON object on standard output.
     """
+    command, bound, injected = app.parse_args(tokens, exit_on_error=False, print_error=False)
     if n_threads is not None:
         if n_threads < 1:
             raise ValueError(f"n_threads={n_threads} must be at least 1")
+        import torch
+
         torch.set_num_threads(n_threads)
-    app(tokens, exit_on_error=False, print_error=False)
+    display = Display(quiet, as_json)
+    display.answer(command(*bound.args, **bound.kwargs, **dict.fromkeys(injected, display)))
 
 
-Flag = Annotated[bool, Parameter(negative="")]
-Words = Parameter(consume_multiple=True, negative="")
+def given(**flags: Any) -> dict[str, Any]:
+    """Return the flags that were given; the others have their defaults."""
+    return {name: value for name, value in flags.items() if value is not None}
 
 
-@contextmanager
-def watching() -> Iterator[Progress]:
-    """Show the training in the block, and say what was reached if it is interrupted."""
-    with Progress() as progress:
-        try:
-            yield progress
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"interrupted {progress.reached}; nothing was written") from None
+def render(table: Any) -> str:
+    """Return a table of rich as text, as wide as the terminal."""
+    from rich.console import Console
+
+    console = Console()
+    with console.capture() as capture:
+        console.print(table)
+    return capture.get().rstrip()
 
 
-def print_contents(out: Path) -> None:
-    """Tell what a run wrote."""
-    print(f"In {out}: {', '.join(sorted(entry.name for entry in out.iterdir()))}")
+def list_contents(out: Path) -> str:
+    """Return what is in the folder of a run, in words."""
+    return f"In {out}: {', '.join(sorted(entry.name for entry in out.iterdir()))}"
 
 
 def fail(message: str, code: int) -> None:
-    """End with one sentence on standard error."""
-    print(f"layerwise: {' '.join(message.split())}", file=sys.stderr)
+    """End with one sentence on standard error; with --json, as a JSON object on standard output too."""
+    message = " ".join(message.split())
+    if "--json" in sys.argv:
+        print(json.dumps({"error": message}))
+    print(f"layerwise: {message}", file=sys.stderr)
     sys.exit(code)

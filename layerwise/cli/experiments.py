@@ -7,39 +7,44 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import App
-from rich.console import Console
 from rich.table import Table
 
 import layerwise
 from layerwise import plotting, runs
+from layerwise.callbacks import MetricsFile
 from layerwise.checkpoint import atomic
-from layerwise.cli.common import Flag, Words, app, print_contents, watching
+from layerwise.cli.common import Display, Flag, Reply, Shown, Words, list_contents, render
+from layerwise.cli.opening import open_model
 from layerwise.comparison import Comparison, compare
 from layerwise.corruptions import Masking
-from layerwise.data import load_labels, load_rows
+from layerwise.data import read_input
 from layerwise.estimators import Autoencoder, StackedAutoencoder, StackedClassifier, check_gradient
 from layerwise.estimators._finetuning import FineTunedEstimator
+from layerwise.inspection import bare
 from layerwise.reproduce import EXPERIMENTS, experiment
+from layerwise.reproduce.experiment import Session
 from layerwise.solvers import LBFGS, Adam
 
-reproduce_app = App(name="reproduce", help="Run a published experiment and compare.")
-app.command(reproduce_app)
+reproduce_app = App(name="reproduce", help="Run a published experiment, and show published beside obtained.")
 
 
 def _run_experiment(
-    name: str, data: Path | None, seed: int, device: str, out: Path, overwrite: bool, **settings: Any
-) -> None:
-    """Run an experiment, write its folder, print published beside obtained."""
+    name: str, data: Path | None, seed: int, device: str, out: Path, overwrite: bool, display: Display, **settings: Any
+) -> Reply:
+    """Run an experiment, write its folder, answer with published beside obtained."""
     module = EXPERIMENTS[name]
     inputs = module.load(data)
-    with atomic(out, overwrite=overwrite) as staging, watching() as progress:
-        session = experiment.Session(seed, device, [progress], print)
-        outcome = module.run(inputs, session, **settings)
+    with atomic(out, overwrite=overwrite) as staging, display.watching() as callbacks:
+        staging.mkdir()
+        with MetricsFile(staging / runs.METRICS) as metrics:
+            session = Session(seed, device, [*callbacks, metrics], display.say)
+            outcome = module.run(inputs, session, **settings)
         figures = experiment.report(name, module.PUBLISHED, outcome, session)
-        runs.write_run(staging, outcome.estimator, session.history.steps, outcome.examples, outcome.image_shape)
         (staging / "figures.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    Console().print(experiment.table(figures))
-    print_contents(out)
+        facts = runs.gather_facts(experiment=name, random_state=seed, seconds=figures["obtained"]["seconds"])
+        runs.write_run(staging, outcome.estimator, outcome.examples, facts=facts, image_shape=outcome.image_shape)
+    text = f"{render(experiment.table(figures))}\n{list_contents(out)}"
+    return Reply(figures, text, f"open {out / runs.REPORT} in a browser" if outcome.estimator is not None else "")
 
 
 @reproduce_app.command(name="ufldl-stacked")
@@ -52,7 +57,8 @@ def ufldl_stacked(
     device: str = "auto",
     out: Path = Path("runs/ufldl-stacked"),
     overwrite: Flag = False,
-) -> None:
+    display: Shown,
+) -> Reply:
     """Repeat the stacked autoencoder of the UFLDL tutorial on all of MNIST.
 
     Example: layerwise reproduce ufldl-stacked --data mnist --softmax-alpha 1e-4 --max-iter 400
@@ -75,7 +81,7 @@ def ufldl_stacked(
         Replace the folder if it is there.
     """
     settings = {"max_iter": max_iter, "softmax_alpha": softmax_alpha}
-    _run_experiment("ufldl-stacked", data, seed, device, out, overwrite, **settings)
+    return _run_experiment("ufldl-stacked", data, seed, device, out, overwrite, display, **settings)
 
 
 @reproduce_app.command(name="ufldl-patches")
@@ -86,7 +92,8 @@ def ufldl_patches(
     device: str = "auto",
     out: Path = Path("runs/ufldl-patches"),
     overwrite: Flag = False,
-) -> None:
+    display: Shown,
+) -> Reply:
     """Learn edges from 8x8 patches of natural images, as in the UFLDL tutorial.
 
     Example: layerwise reproduce ufldl-patches --data IMAGES.mat
@@ -104,7 +111,7 @@ def ufldl_patches(
     overwrite
         Replace the folder if it is there.
     """
-    _run_experiment("ufldl-patches", data, seed, device, out, overwrite)
+    return _run_experiment("ufldl-patches", data, seed, device, out, overwrite, display)
 
 
 def _add_mnist_experiment(name: str) -> None:
@@ -117,8 +124,9 @@ def _add_mnist_experiment(name: str) -> None:
         device: str = "auto",
         out: Path = Path("runs") / name,
         overwrite: Flag = False,
-    ) -> None:
-        _run_experiment(name, data, seed, device, out, overwrite)
+        display: Shown,
+    ) -> Reply:
+        return _run_experiment(name, data, seed, device, out, overwrite, display)
 
     command.__doc__ = f"""{(EXPERIMENTS[name].__doc__ or "").splitlines()[0]}
 
@@ -145,13 +153,12 @@ for _name in EXPERIMENTS:
         _add_mnist_experiment(_name)
 
 
-@app.command(name="compare")
 def compare_command(
     data: Path,
-    labels: Path,
+    labels: str,
     *,
     test_data: Path,
-    test_labels: Path,
+    test_labels: str | None = None,
     model: Path | None = None,
     budgets: Annotated[list[int | Literal["all"]], Words] = [100, 1000],  # noqa: B006 - never changed
     finetune: Annotated[list[Literal["head", "all"]], Words] = ["head", "all"],  # noqa: B006 - never changed
@@ -159,21 +166,22 @@ def compare_command(
     seed: int = 0,
     out: Path = Path("runs/compare"),
     overwrite: Flag = False,
-) -> None:
+    display: Shown,
+) -> Reply:
     """Show whether pre-training helps: train the same network with and without it, on few labels and on many.
 
-    Example: layerwise compare train-images.gz train-labels.gz --test-data t10k-images.gz --test-labels t10k-labels.gz
+    Example: layerwise compare train.csv species --test-data test.csv --budgets 30 100
 
     Parameters
     ----------
     data
-        Rows, all of which pre-training sees: a .npy or an IDX file.
+        Rows, all of which pre-training sees, in any form that fit takes.
     labels
-        One label a row: a .npy or an IDX file.
+        The column or array of the data, or the file, that holds the labels.
     test_data
         Rows to measure the accuracy on.
     test_labels
-        Their labels.
+        Their labels; the column of the same name if not given.
     model
         Folder of a trained classifier, to take its recipe; without it, two denoising layers of 500 units.
     budgets
@@ -189,13 +197,14 @@ def compare_command(
     overwrite
         Replace the folder if it is there.
     """
-    classifier = _default_classifier() if model is None else layerwise.load(model)
+    classifier = _default_classifier() if model is None else bare(layerwise.load(model))
     if not isinstance(classifier, StackedClassifier):
         raise ValueError(f"{model} is no classifier but a {type(classifier).__name__}; train one with fit --labels")
-    X, X_test = load_rows(data).X, load_rows(test_data).X
-    y, y_test = load_labels(labels), load_labels(test_labels)
-    with atomic(out, overwrite=overwrite) as staging, watching() as progress:
-        classifier.set_params(callbacks=[progress])
+    train = read_input(data, labels=labels)
+    test = read_input(test_data, labels=test_labels or labels, encoder=train.encoder)
+    X, y, X_test, y_test = train.X, train.y, test.X, test.y
+    with atomic(out, overwrite=overwrite) as staging, display.watching() as callbacks:
+        classifier.set_params(callbacks=callbacks)
         comparison = compare(
             classifier,
             X,
@@ -206,17 +215,15 @@ def compare_command(
             depths=finetune,
             n_seeds=seeds,
             seed=seed,
-            announce=print,
+            announce=display.say,
         )
         staging.mkdir()
         (staging / "comparison.json").write_text(json.dumps(comparison.as_dict(), indent=2) + "\n", encoding="utf-8")
         runs.save_picture(plotting.plot_comparison(comparison.budgets, comparison.series()), staging / "comparison.png")
-    Console().print(_comparison_table(comparison))
-    print_contents(out)
+    return Reply(comparison.as_dict(), f"{render(_comparison_table(comparison))}\n{list_contents(out)}")
 
 
-@app.command(name="check-gradient")
-def check_gradient_command(model: Path, data: Path, *, labels: Path | None = None, n_rows: int = 50) -> None:
+def check_gradient_command(model: Path, data: Path, *, labels: str | None = None, n_rows: int = 50) -> Reply:
     """Compare the gradient of every stage of a model's training with differences of its objective.
 
     Example: layerwise check-gradient runs/digits train-images.gz --labels train-labels.gz
@@ -226,21 +233,21 @@ def check_gradient_command(model: Path, data: Path, *, labels: Path | None = Non
     model
         Folder of a trained model, to take its recipe.
     data
-        Rows: a .npy or an IDX file.
+        Rows, in any form that fit takes.
     labels
-        One label a row, for a classifier.
+        The column or array of the data, or the file, that holds the labels, for a classifier.
     n_rows
         How many rows to take, from the first.
     """
     if n_rows < 1:
         raise ValueError(f"n_rows={n_rows} leaves nothing to check with; give at least 1")
-    X = load_rows(data).X[:n_rows]
-    y = None if labels is None else load_labels(labels)[:n_rows]
-    estimator = layerwise.load(model)
+    opened = open_model(model, data, labels=labels)
+    X, y, estimator = opened.X[:n_rows], opened.y, opened.estimator
     if isinstance(estimator, FineTunedEstimator) and y is None:
         raise ValueError(f"{model} is a {type(estimator).__name__}; give labels with --labels")
-    for stage, error in check_gradient(estimator, X, y).items():
-        print(f"{stage}: |gradient - numeric| / |numeric| = {error:.1e}")
+    errors = check_gradient(estimator, X, None if y is None else y[:n_rows])
+    lines = [f"{stage}: |gradient - numeric| / |numeric| = {error:.1e}" for stage, error in errors.items()]
+    return Reply(errors, "\n".join(lines))
 
 
 def _default_classifier() -> StackedClassifier:

@@ -1,23 +1,35 @@
-"""Commands that use a trained model: encode, predict, evaluate."""
+"""Commands that use a trained model: encode, decode, reconstruct, predict, score, evaluate."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from sklearn.frozen import FrozenEstimator
+from sklearn.metrics import accuracy_score, mean_absolute_error, r2_score, roc_auc_score
 
-import layerwise
 from layerwise.checkpoint import atomic
-from layerwise.cli.common import Flag, app
-from layerwise.data import load_labels, load_rows
-from layerwise.estimators import StackedClassifier
-from layerwise.estimators._finetuning import FineTunedEstimator
+from layerwise.cli.common import Flag, Reply, Shown
+from layerwise.cli.opening import Opened, open_model
+from layerwise.data import check_output, read_input, write_columns, write_csv
+from layerwise.estimators import AutoencoderOutlierDetector, StackedClassifier, StackedRegressor
+from layerwise.inspection import stack_of
 
 
-@app.command
-def encode(model: Path, data: Path, *, out: Path, device: str = "auto", overwrite: Flag = False) -> None:
-    """Write the codes of rows to a .npy file.
+def encode(
+    model: Path,
+    data: Path,
+    *,
+    out: Path | None = None,
+    array: str | None = None,
+    device: str = "auto",
+    overwrite: Flag = False,
+    display: Shown,
+) -> Reply:
+    """Write the codes of rows: the features that the model has learned.
 
     Example: layerwise encode runs/digits t10k-images.gz --out codes.npy
 
@@ -26,51 +38,203 @@ def encode(model: Path, data: Path, *, out: Path, device: str = "auto", overwrit
     model
         Folder of a trained model.
     data
-        Rows: a .npy or an IDX file.
+        Rows, in any form that fit takes.
     out
-        The .npy file to write, one row of codes for each row.
+        File to write: .csv, .parquet, .feather, .json, .jsonl, .npy, .npz or .safetensors; without it CSV goes to
+        standard output.
+    array
+        Which array of a .npz, .mat or .safetensors file holds the rows.
     device
         auto, cpu, cuda or cuda:N.
     overwrite
         Replace the file if it is there.
     """
-    with _array_file(out, overwrite) as staging:
-        codes = layerwise.load(model, device=device).transform(load_rows(data).X)
-        np.save(staging, codes, allow_pickle=False)
-    print(f"{len(codes)} rows of {codes.shape[1]} codes are in {out}")
+
+    def columns() -> tuple[dict[str, Any], Opened]:
+        opened = open_model(model, data, array=array, device=device)
+        return {"code": opened.estimator.transform(opened.X)}, opened
+
+    return _write(columns, out, overwrite, display)
 
 
-@app.command
-def predict(model: Path, data: Path, *, out: Path | None = None, device: str = "auto", overwrite: Flag = False) -> None:
-    """Print the predicted label of each row, or write them to a .npy file.
+def decode(
+    model: Path,
+    codes: Path,
+    *,
+    out: Path | None = None,
+    device: str = "auto",
+    overwrite: Flag = False,
+    display: Shown,
+) -> Reply:
+    """Write what codes stand for: the rows that they are decoded to.
 
-    Example: layerwise predict runs/digits t10k-images.gz --out labels.npy
+    Example: layerwise decode runs/digits codes.npy --out images.npy
 
     Parameters
     ----------
     model
-        Folder of a trained classifier.
-    data
-        Rows: a .npy or an IDX file.
+        Folder of a trained model.
+    codes
+        One row of codes for each row, as encode writes them.
     out
-        The .npy file to write; without it, one label a line goes to standard output.
+        File to write, as for encode; without it CSV goes to standard output.
     device
         auto, cpu, cuda or cuda:N.
     overwrite
         Replace the file if it is there.
     """
-    if out is None:
-        print("\n".join(str(label) for label in _predict(model, data, device)))
-        return
-    with _array_file(out, overwrite) as staging:
-        labels = _predict(model, data, device)
-        np.save(staging, labels, allow_pickle=False)
-    print(f"{len(labels)} labels are in {out}")
+
+    def columns() -> tuple[dict[str, Any], Opened]:
+        opened = open_model(model, None, device=device)
+        rows = read_input(codes)
+        named = [name for name in rows.feature_names or [] if name.startswith("code_")]
+        X = rows.X[:, [rows.feature_names.index(name) for name in named]] if named and rows.feature_names else rows.X
+        return _as_rows(opened, stack_of(opened.estimator).inverse_transform(X)), opened
+
+    return _write(columns, out, overwrite, display)
 
 
-@app.command
-def evaluate(model: Path, data: Path, *, labels: Path | None = None, device: str = "auto") -> None:
-    """Print how well a model does on rows: its accuracy with labels, its reconstruction error without.
+def reconstruct(
+    model: Path,
+    data: Path,
+    *,
+    out: Path | None = None,
+    array: str | None = None,
+    device: str = "auto",
+    overwrite: Flag = False,
+    display: Shown,
+) -> Reply:
+    """Write rows as the model reconstructs them: without noise, with the likeliest texts.
+
+    Example: layerwise reconstruct runs/digits t10k-images.gz --out clean.npy
+
+    Parameters
+    ----------
+    model
+        Folder of a trained model.
+    data
+        Rows, in any form that fit takes.
+    out
+        File to write, as for encode; without it CSV goes to standard output.
+    array
+        Which array of a .npz, .mat or .safetensors file holds the rows.
+    device
+        auto, cpu, cuda or cuda:N.
+    overwrite
+        Replace the file if it is there.
+    """
+
+    def columns() -> tuple[dict[str, Any], Opened]:
+        opened = open_model(model, data, array=array, device=device)
+        stack = stack_of(opened.estimator)
+        return _as_rows(opened, stack.inverse_transform(stack.transform(opened.X))), opened
+
+    return _write(columns, out, overwrite, display)
+
+
+def predict(
+    model: Path,
+    data: Path,
+    *,
+    probabilities: Flag = False,
+    out: Path | None = None,
+    array: str | None = None,
+    device: str = "auto",
+    overwrite: Flag = False,
+    display: Shown,
+) -> Reply:
+    """Write a label for each row, a value, or whether it is an outlier, by what the model was trained for.
+
+    Example: layerwise predict runs/species table.csv --probabilities --out predictions.csv
+
+    Parameters
+    ----------
+    model
+        Folder of a trained classifier, regressor or outlier detector.
+    data
+        Rows, in any form that fit takes.
+    probabilities
+        Of a classifier: the probability of each class too.
+    out
+        File to write, as for encode; without it CSV goes to standard output.
+    array
+        Which array of a .npz, .mat or .safetensors file holds the rows.
+    device
+        auto, cpu, cuda or cuda:N.
+    overwrite
+        Replace the file if it is there.
+    """
+
+    def columns() -> tuple[dict[str, Any], Opened]:
+        opened = open_model(model, data, array=array, device=device)
+        estimator = opened.estimator
+        if probabilities and not isinstance(estimator, StackedClassifier):
+            raise ValueError(f"{model} is no classifier but a {type(estimator).__name__}, which has no probabilities")
+        if isinstance(estimator, StackedRegressor):
+            return {"prediction": estimator.predict(opened.X)}, opened
+        if isinstance(estimator, AutoencoderOutlierDetector):
+            return {"outlier": estimator.predict(opened.X) < 0}, opened
+        if not isinstance(estimator, StackedClassifier):
+            raise ValueError(f"{model} is a {type(estimator).__name__}, which predicts nothing; train with --labels")
+        p = estimator.predict_proba(opened.X)
+        shares = {f"p_{label}": p[:, place] for place, label in enumerate(estimator.classes_)} if probabilities else {}
+        return {"label": estimator.classes_[p.argmax(axis=1)], **shares}, opened
+
+    return _write(columns, out, overwrite, display)
+
+
+def score(
+    model: Path,
+    data: Path,
+    *,
+    per_feature: Flag = False,
+    out: Path | None = None,
+    array: str | None = None,
+    device: str = "auto",
+    overwrite: Flag = False,
+    display: Shown,
+) -> Reply:
+    """Write how badly each row is reconstructed: the higher the error, the more unusual the row.
+
+    Example: layerwise score runs/machines machines.csv --per-feature --out scores.csv
+
+    Parameters
+    ----------
+    model
+        Folder of a trained model; an outlier detector says which rows are outliers, too.
+    data
+        Rows, in any form that fit takes.
+    per_feature
+        What each feature adds to the error, too: why a row is unusual.
+    out
+        File to write, as for encode; without it CSV goes to standard output.
+    array
+        Which array of a .npz, .mat or .safetensors file holds the rows.
+    device
+        auto, cpu, cuda or cuda:N.
+    overwrite
+        Replace the file if it is there.
+    """
+
+    def columns() -> tuple[dict[str, Any], Opened]:
+        opened = open_model(model, data, array=array, device=device)
+        detector, columns = opened.estimator, {}
+        if isinstance(detector, AutoencoderOutlierDetector):
+            columns["outlier"] = detector.predict(opened.X) < 0
+        else:
+            detector = AutoencoderOutlierDetector(FrozenEstimator(stack_of(detector))).fit(opened.X)
+        errors = detector.reconstruction_error(opened.X, per_feature=True)
+        names = opened.feature_names or [f"x_{place}" for place in range(errors.shape[1])]
+        shares = {f"error: {name}": errors[:, place] for place, name in enumerate(names)} if per_feature else {}
+        return {"error": errors.sum(axis=1), **columns, **shares}, opened
+
+    return _write(columns, out, overwrite, display)
+
+
+def evaluate(
+    model: Path, data: Path, *, labels: str | None = None, array: str | None = None, device: str = "auto"
+) -> Reply:
+    """Measure a model on rows: accuracy, R2 or AUC with labels, the reconstruction error without.
 
     Example: layerwise evaluate runs/digits t10k-images.gz --labels t10k-labels.gz
 
@@ -79,39 +243,78 @@ def evaluate(model: Path, data: Path, *, labels: Path | None = None, device: str
     model
         Folder of a trained model.
     data
-        Rows: a .npy or an IDX file.
+        Rows, in any form that fit takes.
     labels
-        The true label of each row: a .npy or an IDX file.
+        The column or array of the data, or the file, that holds the true labels or targets; the one of the training if
+        not given.
+    array
+        Which array of a .npz, .mat or .safetensors file holds the rows.
     device
         auto, cpu, cuda or cuda:N.
     """
-    X = load_rows(data).X
-    if labels is None:
-        estimator = layerwise.load(model, device=device)
-        if isinstance(estimator, FineTunedEstimator):
-            raise ValueError(f"{model} is a {type(estimator).__name__}; give the true labels with --labels")
-        print(f"reconstruction error 1/(2m) sum |x^ - x|^2: {-estimator.score(X):.6g} on {len(X)} rows")
-        return
-    classifier, y = _load_classifier(model, device), load_labels(labels)
-    if len(y) != len(X):
-        raise ValueError(f"{data} has {len(X)} rows, but {labels} has {len(y)} labels; each row needs one")
-    wrong = int((classifier.predict(X) != y).sum())
-    print(f"accuracy {1 - wrong / len(X):.2%}: {wrong} of {len(X)} rows are wrong")
+    opened = open_model(model, data, labels=labels, array=array, device=device)
+    facts = {"n_rows": len(opened.X), **_measure(opened)}
+    lines = [f"{name}: {value:.6g}" if isinstance(value, float) else f"{name}: {value}" for name, value in facts.items()]
+    return Reply(facts, "\n".join(lines))
 
 
-def _load_classifier(model: Path, device: str) -> StackedClassifier:
-    estimator = layerwise.load(model, device=device)
-    if not isinstance(estimator, StackedClassifier):
-        raise ValueError(f"{model} is no classifier but a {type(estimator).__name__}; train one with fit --labels")
-    return estimator
+def _measure(opened: Opened) -> dict[str, Any]:
+    """Return the figures of a model on rows, by what it is."""
+    estimator, X, y = opened.estimator, opened.X, opened.y
+    predictor = isinstance(estimator, (StackedClassifier, StackedRegressor))
+    if predictor and y is None:
+        raise ValueError(f"{opened.folder} is a {type(estimator).__name__}; give the true labels with --labels")
+    if isinstance(estimator, StackedClassifier):
+        known = estimator.classes_.astype(y.dtype) if y.dtype.kind in "biuf" else estimator.classes_.astype(str)
+        y = y if y.dtype.kind in "biuf" else y.astype(str)
+        accuracy = float(accuracy_score(y, known[np.argmax(estimator.predict_proba(X), axis=1)]))
+        most = np.unique(y, return_counts=True)[1].max() / len(y)
+        return {"accuracy": accuracy, "n_wrong": round((1 - accuracy) * len(y)), "accuracy_of_commonest": float(most)}
+    if isinstance(estimator, StackedRegressor):
+        predicted = estimator.predict(X)
+        return {"r2": r2_score(y, predicted), "mean_absolute_error": mean_absolute_error(y, predicted)}
+    if isinstance(estimator, AutoencoderOutlierDetector):
+        errors = estimator.reconstruction_error(X)
+        figures = {"mean_error": float(errors.mean()), "n_outliers": int((estimator.predict(X) < 0).sum())}
+        if y is None:
+            return figures
+        values, counts = np.unique(y.astype(str), return_counts=True)
+        if len(values) != 2:
+            raise ValueError(f"labels have {len(values)} different values, but two are needed: outlier and normal")
+        rare = values[counts.argmin()]
+        return figures | {"outlier_label": str(rare), "auc": float(roc_auc_score(y.astype(str) == rare, errors))}
+    reconstruction = estimator.inverse_transform(estimator.transform(X))
+    clean = X / 255 if X.dtype == np.uint8 else X
+    return {
+        "reconstruction_error": -estimator.score(X),
+        "r2": float(1 - np.square(reconstruction - clean).sum() / np.square(clean - clean.mean(axis=0)).sum()),
+    }
 
 
-def _predict(model: Path, data: Path, device: str) -> np.ndarray:
-    return _load_classifier(model, device).predict(load_rows(data).X)
+def _as_rows(opened: Opened, X: np.ndarray) -> dict[str, Any]:
+    """Return reconstructed rows as columns like those of the training."""
+    if opened.encoder is None:
+        return {"x": X}
+    frame = opened.encoder.inverse_transform(X)
+    return {name: frame[name].to_numpy() for name in frame.columns}
 
 
-def _array_file(out: Path, overwrite: bool) -> AbstractContextManager[Path]:
-    """Give a place for a .npy file, refused before the work if it cannot be had; otherwise as `atomic`."""
-    if out.suffix != ".npy":
-        raise ValueError(f"out={out} must end in .npy")
-    return atomic(out, overwrite=overwrite)
+def _write(columns: Any, out: Path | None, overwrite: bool, display: Any) -> Reply:
+    """Write columns, made once it is sure that there is a place for them, to a file or to standard output."""
+    if out is None:
+        made, opened = columns()
+        if display.as_json:
+            return Reply({"rows": _records(made, opened.ids)}, "")
+        write_csv(sys.stdout, made, ids=opened.ids)
+        return Reply({}, "")
+    check_output(out)
+    with atomic(out, overwrite=overwrite) as staging:
+        made, opened = columns()
+        write_columns(staging, made, ids=opened.ids)
+    n_rows = len(next(iter(made.values())))
+    return Reply({"out": str(out), "n_rows": n_rows, "columns": list(made)}, f"{n_rows:,} rows are in {out}")
+
+
+def _records(columns: Mapping[str, Any], ids: Mapping[str, Any]) -> list[dict[str, Any]]:
+    named = {name: np.asarray(values).tolist() for name, values in {**ids, **columns}.items()}
+    return [dict(zip(named, row, strict=True)) for row in zip(*named.values(), strict=True)]

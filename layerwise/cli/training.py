@@ -1,28 +1,29 @@
-"""Commands that train: demo and fit."""
+"""Commands that train, or prepare for it: demo, init, fit."""
 
 from __future__ import annotations
 
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
-from sklearn.base import BaseEstimator, clone
+from cyclopts import Parameter
 
-from layerwise import runs
-from layerwise.callbacks import EarlyStopping, History
+from layerwise import recipes, runs
+from layerwise.callbacks import Callback, MetricsFile
 from layerwise.checkpoint import atomic
-from layerwise.cli.common import Flag, Words, app, print_contents, watching
-from layerwise.corruptions import CORRUPTIONS
-from layerwise.data import load_labels, load_mnist_small, load_rows
-from layerwise.estimators import Autoencoder, StackedAutoencoder, StackedClassifier
-from layerwise.penalties import KLSparsity, L1Sparsity, Sparsity
+from layerwise.cli.common import Display, Flag, Reply, Shown, Words, given, list_contents
+from layerwise.cli.fitting import choose_model, mark_unlabeled, open_trackers, train
+from layerwise.cli.recipe_flags import overlay
+from layerwise.data import Input, describe_missing, load_mnist_small, read_input
+from layerwise.recipes import DATA_KEYS
 from layerwise.reproduce import ufldl_stacked
 from layerwise.reproduce.experiment import Session
-from layerwise.solvers import SOLVERS, Solver
 
 
-@app.command
-def demo(*, out: Path = Path("runs/demo"), seed: int = 0, overwrite: Flag = False) -> None:
+def demo(*, out: Path = Path("runs/demo"), seed: int = 0, overwrite: Flag = False, display: Shown) -> Reply:
     """Train a stacked autoencoder on 6,000 handwritten digits and test it on 1,000 others.
 
     Example: layerwise demo --out runs/demo
@@ -30,45 +31,114 @@ def demo(*, out: Path = Path("runs/demo"), seed: int = 0, overwrite: Flag = Fals
     Parameters
     ----------
     out
-        Folder for the model, the metrics and the pictures.
+        Folder for the model, the metrics, the pictures and the report.
     seed
         Draws the initial weights.
     overwrite
         Replace the folder if it is there.
     """
-    print(
-        "784-200-200-10 on the MNIST images shipped with layerwise: 6,000 to train with, 1,000 to test",
-        flush=True,
-    )
+    display.say("784-200-200-10 on the MNIST images shipped with layerwise: 6,000 to train with, 1,000 to test")
     digits = load_mnist_small()
-    with atomic(out, overwrite=overwrite) as staging, watching() as progress:
-        session = Session(seed, callbacks=[progress], announce=print)
-        outcome = ufldl_stacked.run(digits, session, max_iter=100, softmax_alpha=1e-4)
-        runs.write_run(staging, outcome.estimator, session.history.steps, digits.X_test, (28, 28))
-    print_contents(out)
-    print(f"Next: look at {out / 'filters.png'}, or run: layerwise fit --help")
+    start = time.perf_counter()
+    with atomic(out, overwrite=overwrite) as staging, display.watching() as callbacks:
+        staging.mkdir()
+        with MetricsFile(staging / runs.METRICS) as metrics:
+            session = Session(seed, callbacks=[*callbacks, metrics], announce=display.say)
+            outcome = ufldl_stacked.run(digits, session, max_iter=100, softmax_alpha=1e-4)
+        facts = runs.gather_facts(
+            data="MNIST images shipped with layerwise: 1,000 to test",
+            n_rows=len(digits.X_test),
+            random_state=seed,
+            seconds=round(time.perf_counter() - start, 1),
+        )
+        runs.write_run(
+            staging, outcome.estimator, digits.X_test, y=digits.y_test, facts=facts, image_shape=outcome.image_shape
+        )
+    return Reply(
+        dict(outcome.obtained) | {"out": str(out)},
+        list_contents(out),
+        f"open {out / runs.REPORT} in a browser, or run: layerwise init YOUR_FILE",
+    )
 
 
-@app.command
-def fit(
+def init(
     data: Path,
     *,
-    out: Path,
-    labels: Path | None = None,
-    layers: Annotated[list[int], Words] = [200, 200],  # noqa: B006 - never changed
-    activation: str = "sigmoid",
+    labels: str | None = None,
+    id: Annotated[list[str] | None, Words] = None,
+    ignore: Annotated[list[str] | None, Words] = None,
+    array: str | None = None,
+    image_shape: tuple[int, int] | None = None,
+    model: Literal["autoencoder", "classifier", "regressor", "outliers"] | None = None,
+    out: Path = Path("run.toml"),
+    overwrite: Flag = False,
+) -> Reply:
+    """Look at data and write a commented run.toml that `layerwise fit --config` takes.
+
+    Example: layerwise init table.csv --labels species
+
+    Parameters
+    ----------
+    data
+        Rows: CSV, Parquet, Feather, .npy, .npz, IDX, .mat, .safetensors, or a folder of images.
+    labels
+        The column, array or file of labels or targets; class for the sub-folders of images.
+    id
+        Columns that tell rows apart.
+    ignore
+        Columns to leave out.
+    array
+        Which array of a .npz, .mat or .safetensors file holds the rows.
+    image_shape
+        Height and width to resize images to.
+    model
+        What to train; chosen by the labels if not given.
+    out
+        The file to write.
+    overwrite
+        Replace the file if it is there.
+    """
+    places = given(data=str(data), labels=labels, id=id, ignore=ignore, array=array, image_shape=image_shape)
+    with atomic(out, overwrite=overwrite) as staging:
+        source = read_input(**_where(places))
+        missing = describe_missing(source.X, source.feature_names)
+        model = model or choose_model(source.y)
+        recipe = recipes.build({"model": model, "layers": recipes.default_layers(model), "random_state": 0})
+        settings = recipes.describe(recipe) | places | {"out": f"runs/{data.stem}", "impute": bool(missing) or None}
+        staging.write_text(recipes.write_toml(settings), encoding="utf-8")
+    lines = [_describe_rows(source), missing, f"A recipe for model={model!r} is in {out}"]
+    text = "\n".join(line for line in lines if line)
+    facts = {"out": str(out), "n_rows": len(source.X), "n_features": source.X.shape[1], "model": model}
+    return Reply(facts, text, f"read {out}, then run: layerwise fit --config {out}")
+
+
+def fit(
+    data: Path | None = None,
+    *,
+    out: Path | None = None,
+    config: Path | None = None,
+    labels: str | None = None,
+    id: Annotated[list[str] | None, Words] = None,
+    ignore: Annotated[list[str] | None, Words] = None,
+    array: str | None = None,
+    image_shape: tuple[int, int] | None = None,
+    impute: Annotated[bool | None, Parameter(negative="")] = None,
+    model: Literal["autoencoder", "classifier", "regressor", "outliers"] | None = None,
+    contamination: float | None = None,
+    layers: Annotated[list[int] | None, Words] = None,
+    activation: str | None = None,
     output_activation: str | None = None,
-    loss: str = "squared_error",
-    tied: Flag = False,
-    alpha: float = 3e-3,
-    sparsity: Literal["kl", "l1"] | None = None,
+    loss: str | None = None,
+    tied: Annotated[bool | None, Parameter(negative="")] = None,
+    alpha: float | None = None,
+    sparsity: Literal["kl", "l1", "none"] | None = None,
     sparsity_target: float | None = None,
     sparsity_weight: float | None = None,
-    corruption: Literal["masking", "gaussian", "salt_and_pepper"] | None = None,
+    corruption: Literal["masking", "gaussian", "salt_and_pepper", "none"] | None = None,
     corruption_level: float | None = None,
-    contraction: float = 0.0,
-    scale: Literal["auto", "minmax", "standard", "none"] = "auto",
-    solver: Literal["lbfgs", "sgd", "adam"] = "lbfgs",
+    contraction: float | None = None,
+    scale: Literal["auto", "minmax", "standard", "none"] | None = None,
+    solver: Literal["lbfgs", "sgd", "adam"] | None = None,
     max_iter: int | None = None,
     batch_size: int | None = None,
     learning_rate_init: float | None = None,
@@ -79,35 +149,61 @@ def fit(
     head_alpha: float | None = None,
     unlabeled: str | None = None,
     random_state: int | None = None,
-    dtype: Literal["float32", "float64"] = "float32",
-    device: str = "auto",
+    dtype: Literal["float32", "float64"] | None = None,
+    device: str | None = None,
+    track: Annotated[list[Literal["tensorboard", "mlflow"]] | None, Words] = None,
+    report: bool = True,
     overwrite: Flag = False,
-) -> None:
-    """Train a stack of autoencoders on rows; with labels, a classifier.
+    display: Shown,
+) -> Reply:
+    """Train a model on rows: autoencoders; with labels a classifier, with numbers as labels a regressor.
+
+    Example: layerwise fit table.csv --labels species --out runs/species
 
     Example: layerwise fit train-images.gz --labels train-labels.gz --layers 200 200 --out runs/digits
+
+    Example: layerwise fit machines.csv --id name --model outliers --impute --out runs/machines
 
     Parameters
     ----------
     data
-        Rows: a .npy or an IDX file. Bytes are scaled to [0, 1].
+        Rows: CSV, Parquet, Feather, .npy, .npz, IDX, .mat, .safetensors, or a folder of images. Bytes are scaled to
+        [0, 1]; columns of text become one column for each of their values.
     out
-        Folder for the model, the metrics and the pictures.
+        Folder for the model, the metrics, the pictures and the report.
+    config
+        A TOML file with all of this, and a recipe for each layer (see layerwise init); flags win over it.
     labels
-        One label a row: a .npy or an IDX file. Without it the stack is trained alone.
+        The column or array of the data, or the file, that holds labels or targets; class for the sub-folders of
+        images. Rows whose label is missing serve pre-training only.
+    id
+        Columns that tell rows apart: no features, but kept in what other commands write.
+    ignore
+        Columns to leave out.
+    array
+        Which array of a .npz, .mat or .safetensors file holds the rows.
+    image_shape
+        Height and width to resize images to.
+    impute
+        Fill in missing numbers by an autoencoder first.
+    model
+        What to train. If not given: a classifier or a regressor, by the labels; without labels autoencoders, or an
+        outlier detector if contamination is given.
+    contamination
+        Share of the rows to take for outliers; 0.1 if not given.
     layers
-        Hidden units of each layer.
+        Hidden units of each layer; 200 200, and 32 for outliers, if not given.
     activation
-        Of the hidden units: sigmoid, tanh, relu, leaky_relu, elu, softplus or identity.
+        Of the hidden units: sigmoid, tanh, relu, leaky_relu, elu, softplus or identity; sigmoid if not given.
     output_activation
         Of the first layer's output, one of the same; sigmoid if not given. Upper layers reconstruct codes, with the
         activation of those.
     loss
-        Of the first layer: squared_error or binary_cross_entropy.
+        Of the first layer: squared_error, if not given, or binary_cross_entropy.
     tied
         Decoders are the transposed encoders.
     alpha
-        Weight decay of each layer.
+        Weight decay of each layer; 0.003 if not given.
     sparsity
         kl keeps mean activations near a target, l1 keeps activations small; off if neither this nor a target is given.
     sparsity_target
@@ -119,12 +215,12 @@ def fit(
     corruption_level
         Share of the entries that are hit; of gaussian noise, its standard deviation. 0.25 if not given.
     contraction
-        Factor of the penalty of the encoder's Jacobian.
+        Factor of the penalty of the encoder's Jacobian; 0 if not given.
     scale
         How columns are scaled within the model: minmax to the range of the output, standard to mean 0 and deviation 1,
-        none; auto leaves bytes, and rows that fit the output, as they are.
+        none; auto, if not given, leaves bytes, and rows that fit the output, as they are.
     solver
-        What minimises in every stage.
+        What minimises in every stage; lbfgs if not given.
     max_iter
         Iterations of L-BFGS in each stage, 200 if not given; epochs of the others, 50 if not given.
     batch_size
@@ -143,111 +239,99 @@ def fit(
     head_alpha
         Weight decay of the head; 0.0001 if not given.
     unlabeled
-        The label of rows that have none; only pre-training uses them.
+        The label of rows that have none; gaps are found without it.
     random_state
-        Draws the initial weights; a number makes the run repeatable.
+        Draws the initial weights, noise and batches; drawn, and written down, if not given.
     dtype
-        Type of the products.
+        Type of the products; float32 if not given.
     device
-        auto, cpu, cuda or cuda:N.
+        auto, if not given, cpu, cuda or cuda:N.
+    track
+        Experiment trackers to send the metrics to as well.
+    report
+        Write report.html.
     overwrite
         Replace the folder if it is there.
     """
-    table = load_rows(data)
-    y = None if labels is None else load_labels(labels)
-    for flag, value in _given(unlabeled=unlabeled, head_alpha=head_alpha).items():
-        if y is None:
-            raise ValueError(f"{flag}={value} has no meaning without labels; give them with --labels")
-    if corruption is None and corruption_level is not None:
-        raise ValueError(f"corruption_level={corruption_level:g} has no meaning without --corruption")
-    minimiser = _make_solver(
-        solver,
-        _given(
-            max_iter=max_iter,
-            batch_size=batch_size,
-            learning_rate_init=learning_rate_init,
-            learning_rate=learning_rate,
-            progressive=progressive,
-        ),
+    flags = given(**locals())  # each under the name of the parameter that it sets
+    for name in ("config", "track", "report", "overwrite", "display"):
+        flags.pop(name, None)
+    settings = ({} if config is None else recipes.read_toml(config)) | _take(flags, (*DATA_KEYS, "impute", "model"))
+    for name, remedy in (("data", "a file or a folder of images"), ("out", "a folder for the run, with --out")):
+        if name not in settings:
+            raise ValueError(f"{name} is not given; name {remedy}, or both in a TOML file with --config")
+    settings.setdefault("random_state", secrets.randbelow(2**31))
+    place = Path(settings["out"])
+    with atomic(place, overwrite=overwrite) as staging, display.watching() as callbacks:
+        staging.mkdir()
+        facts = _fit_into(staging, settings, flags, callbacks, track or [], report, display)
+    next_step = {"autoencoder": "encode {} {} --out codes.csv", "outliers": "score {} {} --out scores.csv"}.get(
+        facts["model"], "predict {} {}"
     )
-    stopping = None if validation_fraction is None else EarlyStopping(validation_fraction)
-    layer = Autoencoder(
-        activation=activation,
-        output_activation=output_activation or "sigmoid",
-        loss=loss,
-        tied=tied,
-        alpha=alpha,
-        sparsity=_make_sparsity(sparsity, sparsity_target, sparsity_weight),
-        corruption=None
-        if corruption is None
-        else CORRUPTIONS[corruption](0.25 if corruption_level is None else corruption_level),
-        contraction=contraction,
-        scale=None if scale == "none" else scale,
-        solver=minimiser,
-        early_stopping=stopping,
+    return Reply(facts, list_contents(place), f"layerwise {next_step.format(place, settings['data'])}")
+
+
+def _fit_into(
+    folder: Path,
+    settings: dict[str, Any],
+    flags: dict[str, Any],
+    callbacks: Sequence[Callback],
+    track: Sequence[str],
+    report: bool,
+    display: Display,
+) -> dict[str, Any]:
+    """Train, and write all of the run into a folder; return its facts."""
+    start = time.perf_counter()
+    source = read_input(**_where(settings), scratch=folder.parent)
+    display.say(_describe_rows(source))
+    settings = settings | {"model": settings.get("model") or choose_model(source.y, flags.get("contamination"))}
+    settings = overlay(settings, flags)
+    y, complete = mark_unlabeled(source.y, settings)
+    with MetricsFile(folder / runs.METRICS) as metrics, ExitStack() as stack:
+        trackers = open_trackers(track, Path(settings["out"]), folder, stack)
+        fitted, X = train(source, y, complete, [*callbacks, metrics, *trackers])
+    places = {name: settings[name] for name in (*DATA_KEYS, "impute") if name in settings}
+    facts = runs.gather_facts(
+        model=settings["model"],
+        **places | {"image_shape": source.image_shape},
+        random_state=settings["random_state"],
+        n_rows=len(X),
+        n_features=X.shape[1],
+        missing=describe_missing(source.X, source.feature_names),
+        seconds=round(time.perf_counter() - start, 1),
     )
-    upper = clone(layer).set_params(
-        output_activation=activation, loss=loss if activation == "sigmoid" else "squared_error"
+    runs.write_run(
+        folder,
+        fitted,
+        X,
+        y=source.y,
+        facts=facts,
+        settings=recipes.describe(recipes.build(settings)) | places,
+        image_shape=source.image_shape,
+        feature_names=source.feature_names,
+        row_names=source.row_names,
+        report=report,
     )
-    stack = StackedAutoencoder(
-        [clone(layer if place == 0 else upper).set_params(n_hidden=width) for place, width in enumerate(layers)],
-        dtype=dtype,
-        device=device,
-        random_state=random_state,
-    )
-    estimator: BaseEstimator
-    if y is None:
-        estimator = stack.set_params(finetune=finetune, solver=minimiser, early_stopping=stopping)
-    else:
-        estimator = StackedClassifier(
-            stack,
-            finetune=int(finetune) if finetune and finetune.isdecimal() else finetune or "all",
-            alpha=1e-4 if head_alpha is None else head_alpha,
-            solver=minimiser,
-            early_stopping=stopping,
-            unlabeled=None if unlabeled is None else _as_label(unlabeled, y),
-            random_state=random_state,
-        )
-    history = History()
-    with atomic(out, overwrite=overwrite) as staging, watching() as progress:
-        estimator.set_params(callbacks=[history, progress]).fit(table.X, y)
-        runs.write_run(staging, estimator, history.steps, table.X, table.image_shape)
-    print_contents(out)
-    next_step = f"encode {out} {data} --out codes.npy" if y is None else f"predict {out} {data}"
-    print(f"Next: layerwise {next_step}")
+    return facts
 
 
-def _given(**flags: Any) -> dict[str, Any]:
-    """Return the flags that were given; the others have the solver's defaults."""
-    return {name: value for name, value in flags.items() if value is not None}
+def _take(flags: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Take these flags out, as TOML can hold them."""
+    taken = {name: flags.pop(name) for name in names if name in flags}
+    return {name: str(value) if isinstance(value, Path) else value for name, value in taken.items()}
 
 
-def _make_solver(name: str, flags: dict[str, Any]) -> Solver:
-    for flag, value in flags.items():
-        if flag not in SOLVERS[name]().get_params():
-            others = " or ".join(other for other in SOLVERS if flag in SOLVERS[other]().get_params())
-            raise ValueError(f"{flag}={value} has no meaning with solver={name!r}; choose --solver {others}")
-    return SOLVERS[name](**flags)
+def _where(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `read_input` takes."""
+    places = {name: settings[name] for name in DATA_KEYS if name in settings and name not in ("data", "out")}
+    if "image_shape" in places:
+        places["image_shape"] = tuple(places["image_shape"])
+    return {"path": settings["data"], **places}
 
 
-def _as_label(text: str, y: np.ndarray) -> Any:
-    """Return a label in the type of the others."""
-    try:
-        label = text if y.dtype.kind == "U" else np.array([text]).astype(y.dtype)[0]
-    except (ValueError, OverflowError):
-        raise ValueError(f"unlabeled={text!r} is no label of type {y.dtype}, which the labels have") from None
-    if not (y == label).any():
-        raise ValueError(f"unlabeled={text!r} stands nowhere in the labels")
-    return label
-
-
-def _make_sparsity(kind: str | None, target: float | None, weight: float | None) -> Sparsity | None:
-    if kind is None and target is None:
-        if weight is not None:
-            raise ValueError(f"sparsity_weight={weight:g} has no meaning without sparsity; give --sparsity kl or l1")
-        return None
-    if kind == "l1":
-        if target is not None:
-            raise ValueError(f"sparsity_target={target:g} has no meaning with sparsity='l1'; choose --sparsity kl")
-        return L1Sparsity(**_given(weight=weight))
-    return KLSparsity(**_given(target=target, weight=weight))
+def _describe_rows(source: Input) -> str:
+    """Return what was read, in words."""
+    text = f"{len(source.X):,} rows of {source.X.shape[1]:,} features"
+    if source.image_shape is not None:
+        text = f"{len(source.X):,} images of {' x '.join(map(str, source.image_shape))}"
+    return text if source.y is None else f"{text}, with labels"

@@ -1,0 +1,113 @@
+"""What `fit` does, step by step: from settings and a file of data to a trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.pipeline import Pipeline
+
+from layerwise import recipes
+from layerwise.callbacks import Callback, Step
+from layerwise.data import Input, describe_missing
+from layerwise.estimators import AutoencoderImputer
+from layerwise.trackers import MLflow, TensorBoard
+
+# Numbers with more different values than this are targets rather than classes: a heuristic choice.
+_MAX_CLASSES = 30
+
+
+def choose_model(y: np.ndarray | None, contamination: float | None = None) -> str:
+    """Return which model suits the labels: one of `layerwise.recipes.MODELS`."""
+    if y is None:
+        return "autoencoder" if contamination is None else "outliers"
+    known = _known(y)
+    if y.ndim == 2 or y.dtype.kind == "f" and (known != np.floor(known)).any():
+        return "regressor"
+    return "regressor" if y.dtype.kind in "iuf" and len(np.unique(known)) > _MAX_CLASSES else "classifier"
+
+
+def mark_unlabeled(y: np.ndarray | None, settings: Mapping[str, Any]) -> tuple[np.ndarray | None, dict[str, Any]]:
+    """Return labels that estimators take, and settings that name the label of rows that have none.
+
+    A missing text becomes the empty one, a missing class number the one below the lowest, a missing target stays NaN.
+    """
+    settings = dict(settings)
+    if y is None or settings["model"] not in ("classifier", "regressor"):
+        return None, settings
+    finetuning = dict(settings.get("finetuning", {}))
+    unlabeled = finetuning.get("unlabeled")
+    if unlabeled is not None:
+        finetuning["unlabeled"] = _as_label(unlabeled, y)
+        return y, settings | {"finetuning": finetuning}
+    missing = _missing(y)
+    if not missing.any():
+        return y.astype(str) if y.dtype.kind == "O" else y, settings
+    if y.dtype.kind == "O":
+        y, unlabeled = np.where(missing, "", y).astype(str), ""
+    elif settings["model"] == "classifier" and (_known(y) == np.floor(_known(y))).all():
+        unlabeled = int(_known(y).min()) - 1
+        y = np.where(missing, unlabeled, y).astype(np.int64)
+    else:
+        unlabeled = float("nan")
+    return y, settings | {"finetuning": finetuning | {"unlabeled": unlabeled}}
+
+
+def train(
+    source: Input, y: np.ndarray | None, settings: Mapping[str, Any], callbacks: Sequence[Callback]
+) -> tuple[BaseEstimator, np.ndarray]:
+    """Train the model of the settings; return it, after what prepares its rows, and those rows."""
+    steps: list[tuple[str, BaseEstimator]] = []
+    if source.encoder is not None:
+        steps.append(("table", source.encoder))
+    X = source.X
+    missing = describe_missing(X, source.feature_names)
+    if missing and not settings.get("impute"):
+        raise ValueError(f"{missing}; fill them in with --impute, or leave such columns out with --ignore NAME")
+    if missing:
+        imputer = AutoencoderImputer(random_state=settings["random_state"])
+        imputer.set_params(callbacks=[_prefixed("imputer", callback) for callback in callbacks])
+        X = imputer.fit_transform(X)
+        steps.append(("imputer", imputer))
+    model = recipes.build(settings).set_params(callbacks=list(callbacks))
+    model.fit(X) if y is None else model.fit(X, y)
+    steps.append(("model", model))
+    return (model if len(steps) == 1 else Pipeline(steps)), X
+
+
+def open_trackers(names: Sequence[str], out: Path, staging: Path, stack: ExitStack) -> list[Callback]:
+    """Return the experiment trackers of these names, open until the stack is closed."""
+    trackers = {"tensorboard": lambda: TensorBoard(staging / "tensorboard"), "mlflow": lambda: MLflow(out.name)}
+    return [stack.enter_context(trackers[name]()) for name in names]
+
+
+def _prefixed(prefix: str, callback: Callback) -> Callback:
+    """Return a callback that takes the stages of another model under names of their own."""
+    def call(step: Step) -> bool | None:
+        return callback(replace(step, stage=f"{prefix} {step.stage}"))
+
+    return call
+
+
+def _missing(y: np.ndarray) -> np.ndarray:
+    return np.array([label is None for label in y]) if y.dtype.kind == "O" else np.asarray(y != y)
+
+
+def _known(y: np.ndarray) -> np.ndarray:
+    return y[~_missing(y)]
+
+
+def _as_label(value: Any, y: np.ndarray) -> Any:
+    """Return a label in the type of the others."""
+    try:
+        label = str(value) if y.dtype.kind in "UO" else np.array([value]).astype(y.dtype)[0].item()
+    except (ValueError, OverflowError):
+        raise ValueError(f"unlabeled={value!r} is no label of type {y.dtype}, which the labels have") from None
+    if not (y == label).any():
+        raise ValueError(f"unlabeled={value!r} stands nowhere in the labels")
+    return label

@@ -1,0 +1,103 @@
+"""A trained model with the rows to use it on, read and prepared like those of its training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.pipeline import Pipeline
+
+import layerwise
+from layerwise import runs
+from layerwise.data import Input, TableEncoder, describe_missing, read_input
+from layerwise.inspection import bare
+
+# Files that hold arrays by name.
+_WITH_NAMES = (".npz", ".mat", ".safetensors")
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A model and rows for it.
+
+    Attributes
+    ----------
+    folder : Path
+        Of the model.
+    estimator : estimator of layerwise
+        Without what prepares its rows.
+    encoder : TableEncoder or None
+        From tables to rows.
+    source : Input or None
+        What was read; None where there are codes or nothing.
+    X : ndarray of shape (n_samples, n_features)
+        Rows as the estimator takes them.
+    """
+
+    folder: Path
+    estimator: BaseEstimator
+    encoder: TableEncoder | None
+    source: Input | None
+    X: np.ndarray
+
+    @property
+    def y(self) -> np.ndarray | None:
+        """Labels, where they were asked for."""
+        return None if self.source is None else self.source.y
+
+    @property
+    def ids(self) -> dict[str, Any]:
+        """Columns that tell rows apart."""
+        return {} if self.source is None else self.source.ids
+
+    @property
+    def feature_names(self) -> Sequence[str] | None:
+        """Names of the columns of ``X``."""
+        return None if self.source is None else self.source.feature_names
+
+
+def open_model(
+    folder: Path, data: Path | None, *, labels: str | None = None, array: str | None = None, device: str = "auto"
+) -> Opened:
+    """Load a model, and read rows as those of its training were read.
+
+    Parameters
+    ----------
+    folder : Path
+    data : Path or None
+        None reads nothing.
+    labels : str or None, default=None
+        Where the labels are, as `read_input` takes it; None takes none.
+    array : str or None, default=None
+        Which array of a file holds the rows; None takes that of the training.
+    device : str, default="auto"
+
+    Returns
+    -------
+    opened : Opened
+    """
+    model = layerwise.load(folder, device=device)
+    steps = model.named_steps if isinstance(model, Pipeline) else {}
+    encoder = steps.get("table")
+    if data is None:
+        return Opened(folder, bare(model), encoder, None, np.empty((0, 0)))
+    facts = runs.read_facts(folder)
+    source = read_input(
+        data,
+        labels=labels,
+        id=facts.get("id") if encoder is not None else None,
+        array=array or (facts.get("array") if data.suffix in _WITH_NAMES else None),
+        encoder=encoder,
+        image_shape=tuple(facts["image_shape"]) if data.is_dir() and facts.get("image_shape") else None,
+    )
+    X = source.X
+    missing = describe_missing(X, source.feature_names)
+    if missing and "imputer" not in steps:
+        raise ValueError(f"{data}: {missing}; the model was trained on rows without gaps, or fit it with --impute")
+    if "imputer" in steps:
+        X = steps["imputer"].transform(X)
+    return Opened(folder, bare(model), encoder, source, X)

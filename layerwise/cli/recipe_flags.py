@@ -1,0 +1,90 @@
+"""From the flags of `fit`, which give one recipe for all layers, to settings; flags win over a TOML file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from layerwise.recipes import default_layers
+
+_SOLVER_FLAGS = ("solver", "max_iter", "batch_size", "learning_rate_init", "learning_rate", "progressive")
+
+
+def overlay(settings: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with the flags that were given in their places, in every layer.
+
+    Parameters
+    ----------
+    settings : mapping
+        Of a TOML file; empty without one.
+    flags : mapping
+        Those of `fit` that describe a model, only the ones that were given.
+
+    Returns
+    -------
+    settings : dict
+        As `layerwise.recipes.build` takes them.
+    """
+    settings, flags = dict(settings), dict(flags)
+    for name in ("model", "contamination", "random_state", "dtype", "device"):
+        if name in flags:
+            settings[name] = flags.pop(name)
+    finetuning = dict(settings.get("finetuning", {}))
+    if "finetune" in flags:
+        finetune = flags.pop("finetune")
+        finetuning["finetune"] = int(finetune) if finetune.isdecimal() else finetune
+    for flag, name in (("head_alpha", "alpha"), ("unlabeled", "unlabeled")):
+        if flag in flags:
+            finetuning[name] = flags.pop(flag)
+    layers = [dict(layer) for layer in settings.get("layers", [])]
+    if flags and not layers:
+        layers = default_layers(settings.get("model", "autoencoder"))
+    if "layers" in flags:  # further layers are like the last that there is
+        widths = flags.pop("layers")
+        layers = [
+            layers[min(place, len(layers) - 1)] | {"n_hidden": width} for place, width in enumerate(widths)
+        ]
+    solver = {name: flags.pop(name) for name in _SOLVER_FLAGS if name in flags}
+    stopping = flags.pop("validation_fraction", None)
+    for spec in [*layers, finetuning]:
+        if solver:
+            spec["solver"] = _update(spec.get("solver", "lbfgs"), solver, "solver")
+        if stopping is not None:
+            spec["early_stopping"] = {**(spec.get("early_stopping") or {}), "validation_fraction": stopping}
+    for spec in layers:
+        _set_parts(spec, flags)
+    if layers:
+        settings["layers"] = layers
+    if finetuning:
+        settings["finetuning"] = finetuning
+    return settings
+
+
+def _set_parts(spec: dict[str, Any], flags: Mapping[str, Any]) -> None:
+    """Set parameters of a layer; those of its parts are flags such as ``sparsity_target``."""
+    plain = dict(flags)
+    for kind, default in (("sparsity", "kl" if "sparsity_target" in flags else None), ("corruption", None)):
+        chosen = {}
+        if kind in plain:
+            chosen[kind] = plain.pop(kind)
+        details = {name: plain.pop(name) for name in list(plain) if name.startswith(f"{kind}_")}
+        if not chosen and not details:
+            continue
+        part = spec.get(kind) or default
+        if not chosen and part is None:
+            name, value = next(iter(details.items()))
+            raise ValueError(f"{name}={value:g} has no meaning without {kind}; choose one with --{kind}")
+        renamed = {name.removeprefix(f"{kind}_"): value for name, value in details.items()}
+        spec[kind] = _update(part, chosen | renamed, kind)
+        if kind == "corruption" and spec[kind]["name"] != "none":
+            spec[kind].setdefault("level", 0.25)
+    spec |= plain
+
+
+def _update(part: Any, changes: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """Return the description of a part with changes; another kind of part begins with its own defaults."""
+    part = {"name": part} if isinstance(part, str) or part is None else dict(part)
+    name = changes.get(kind, part.get("name"))
+    if name != part.get("name"):
+        part = {"name": name}
+    return part | {key: value for key, value in changes.items() if key != kind}

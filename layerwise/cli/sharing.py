@@ -1,0 +1,133 @@
+"""Commands that show a model or carry it away: inspect, report, export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+import layerwise
+from layerwise import runs
+from layerwise.checkpoint import atomic
+from layerwise.cli.common import Flag, Reply, Shown, render
+from layerwise.cli.opening import open_model
+from layerwise.export import export_numpy, export_onnx
+from layerwise.inspection import inspect_model
+from layerwise.report import write_report
+
+
+def inspect(model: Path) -> Reply:
+    """Tell what is in the folder of a model: its layers, how training went, how it was made.
+
+    Example: layerwise inspect runs/digits
+
+    Parameters
+    ----------
+    model
+        Folder of a trained model.
+    """
+    loaded = layerwise.load(model, device="cpu")
+    facts = {**inspect_model(loaded), "run": runs.read_facts(model), "files": sorted(p.name for p in model.iterdir())}
+    lines = [
+        f"{facts['model']} of {facts['n_features']:,} features, {facts['n_parameters']:,} parameters",
+        *([f"classes: {', '.join(map(str, facts['classes']))}"] if facts["classes"] else []),
+        render(_table(facts["layers"], "Layers")),
+        render(_table(facts["stages"], "Training")),
+        *(f"{name}: {value}" for name, value in facts["run"].items() if value not in (None, [])),
+        f"files: {', '.join(facts['files'])}",
+    ]
+    return Reply(facts, "\n".join(lines), f"layerwise report {model}")
+
+
+def report(
+    run: Path,
+    data: Path | None = None,
+    *,
+    labels: str | None = None,
+    out: Path | None = None,
+    overwrite: Flag = False,
+    display: Shown,
+) -> Reply:
+    """Write the page of a run anew, on its own data or on other rows: curves, filters, codes, mistakes.
+
+    Example: layerwise report runs/digits t10k-images.gz --labels t10k-labels.gz --out test.html
+
+    Parameters
+    ----------
+    run
+        Folder of a trained model.
+    data
+        Rows, in any form that fit takes; those of the training if not given.
+    labels
+        The column or array of the data, or the file, that holds labels or targets.
+    out
+        The .html file to write; report.html in the folder of the run, anew, if not given.
+    overwrite
+        Replace the file if it is there.
+    """
+    facts = runs.read_facts(run)
+    if data is None and facts.get("data") is None:
+        raise ValueError(f"{run} does not say what it was trained on; give rows: layerwise report {run} DATA")
+    labels = labels or (facts.get("labels") if data is None else None)
+    place = out or run / runs.REPORT
+    with atomic(place, overwrite=overwrite or out is None) as staging:
+        opened = open_model(run, data or Path(facts["data"]), labels=labels)
+        source = opened.source
+        assert source is not None
+        write_report(
+            staging,
+            opened.estimator,
+            opened.X,
+            y=source.y,
+            history=runs.read_metrics(run),
+            run=facts if data is None else facts | {"report on": str(data)},
+            image_shape=source.image_shape,
+            feature_names=source.feature_names,
+            row_names=source.row_names,
+        )
+    return Reply({"out": str(place)}, f"The report is in {place}", f"open {place} in a browser")
+
+
+def export(
+    model: Path, *, onnx: Path | None = None, numpy: Path | None = None, overwrite: Flag = False
+) -> Reply:
+    """Write a model as ONNX, or as a program that needs NumPy alone.
+
+    Example: layerwise export runs/digits --onnx digits.onnx --numpy digits.py
+
+    Parameters
+    ----------
+    model
+        Folder of a trained model.
+    onnx
+        The .onnx file to write; it is compared with the model before it is kept.
+    numpy
+        The .py file to write; its weights go into a .npz file beside it.
+    overwrite
+        Replace files that are there.
+    """
+    if onnx is None and numpy is None:
+        raise ValueError("nothing is asked for; give --onnx FILE.onnx, --numpy FILE.py, or both")
+    loaded = layerwise.load(model, device="cpu")
+    written = []
+    if onnx is not None:
+        export_onnx(loaded, onnx, overwrite=overwrite)
+        written.append(onnx)
+    if numpy is not None:
+        export_numpy(loaded, numpy, overwrite=overwrite)
+        written += [numpy, numpy.with_suffix(".npz")]
+    names = [str(path) for path in written]
+    return Reply({"files": names}, f"Written: {', '.join(names)}", f"python {numpy} --help" if numpy else "")
+
+
+def _table(rows: list[dict[str, Any]], title: str) -> Table:
+    """Return rows of the same keys as a table: a line a key, as there are more keys than rows."""
+    table = Table("", *(str(row.get("stage", place)) for place, row in enumerate(rows)), title=title)
+    for name in rows[0] if rows else ():
+        table.add_row(name, *(_short(row[name]) for row in rows))
+    return table
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else "-" if value is None else str(value)

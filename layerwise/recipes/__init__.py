@@ -1,0 +1,285 @@
+"""Recipes: from settings, as a TOML file or the flags of the command line give them, to estimators, and back."""
+
+from __future__ import annotations
+
+import json
+import math
+import tomllib
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from sklearn.base import BaseEstimator
+
+from layerwise.callbacks import EarlyStopping
+from layerwise.corruptions import CORRUPTIONS
+from layerwise.estimators import (
+    Autoencoder,
+    AutoencoderOutlierDetector,
+    StackedAutoencoder,
+    StackedClassifier,
+    StackedRegressor,
+)
+from layerwise.penalties import KLSparsity, L1Sparsity
+from layerwise.solvers import SOLVERS
+
+MODELS = ("autoencoder", "classifier", "regressor", "outliers")
+# The classes that stand behind the names of parts.
+PARTS: dict[str, dict[str, type]] = {
+    "sparsity": {"kl": KLSparsity, "l1": L1Sparsity},
+    "corruption": CORRUPTIONS,
+    "solver": SOLVERS,
+}
+# What layers begin with where settings do not describe them; of outliers what `AutoencoderOutlierDetector` takes.
+_LAYERS: tuple[dict[str, Any], ...] = ({"n_hidden": 200, "alpha": 3e-3},) * 2
+_OUTLIER_LAYER = {
+    "n_hidden": 32,
+    "activation": "tanh",
+    "output_activation": "identity",
+    "tied": True,
+    "alpha": 0.1,
+    "solver": {"name": "lbfgs", "history_size": 5, "max_iter": 30},
+}
+# Parameters of a layer that belong to the whole run.
+_OF_RUN = ("cache_size", "dtype", "device", "warm_start", "random_state", "callbacks")
+_PREDICTORS = {"classifier": StackedClassifier, "regressor": StackedRegressor}
+_LAYER_KEYS = tuple(name for name in Autoencoder._get_param_names() if name not in _OF_RUN)
+_FINETUNING_KEYS = ("finetune", "untie", "alpha", "fit_intercept", "solver", "early_stopping", "unlabeled")
+_RUN_KEYS = ("model", "contamination", "impute", "random_state", "dtype", "device", "layers", "finetuning")
+DATA_KEYS = ("data", "out", "labels", "id", "ignore", "array", "image_shape")
+
+
+def read_toml(path: str | PathLike[str]) -> dict[str, Any]:
+    """Read settings from a TOML file, and refuse keys that mean nothing.
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    Returns
+    -------
+    settings : dict
+        As `build` takes them, and the keys of ``DATA_KEYS``.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If it is no TOML, or has an unknown key.
+    """
+    try:
+        settings = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no TOML file: {error}") from error
+    _check_keys(str(path), settings, _RUN_KEYS + DATA_KEYS)
+    _check_kind("layers", settings.get("layers", []), list)
+    _check_kind("finetuning", settings.get("finetuning", {}), dict)
+    return settings
+
+
+def default_layers(model: str) -> list[dict[str, Any]]:
+    """Return the description of the layers that a model has if settings do not tell.
+
+    Parameters
+    ----------
+    model : str
+        One of ``MODELS``.
+
+    Returns
+    -------
+    layers : list of dict
+    """
+    return [dict(_OUTLIER_LAYER)] if model == "outliers" else [dict(layer) for layer in _LAYERS]
+
+
+def build(settings: Mapping[str, Any]) -> BaseEstimator:
+    """Return the estimator that settings describe.
+
+    Parameters
+    ----------
+    settings : mapping
+        ``model`` (one of ``MODELS``), ``layers`` (a list of mappings, one a layer, with the parameters of
+        `Autoencoder`; parts such as the solver are mappings too, with a ``name``), ``finetuning`` (a mapping with the
+        parameters of the estimator around the layers), ``contamination``, ``random_state``, ``dtype``, ``device``.
+
+    Returns
+    -------
+    estimator : StackedAutoencoder, StackedClassifier, StackedRegressor or AutoencoderOutlierDetector
+
+    Raises
+    ------
+    ValueError
+        If a key or a value has no meaning.
+
+    Examples
+    --------
+    >>> stack = build({"layers": [{"n_hidden": 50, "sparsity": {"name": "kl", "target": 0.1}}, {"n_hidden": 10}]})
+    >>> [layer.n_hidden for layer in stack.layers], stack.layers[0].sparsity
+    ([50, 10], KLSparsity(target=0.1))
+    """
+    model = settings.get("model", "autoencoder")
+    if model not in MODELS:
+        raise ValueError(f"model={model!r} is not known; choose one of {', '.join(MODELS)}")
+    if "contamination" in settings and model != "outliers":
+        raise ValueError(f"contamination={settings['contamination']} has no meaning with model={model!r}")
+    specs = settings.get("layers") or ([] if model == "outliers" else default_layers(model))
+    finetuning = _build_parts("finetuning", settings.get("finetuning", {}), _FINETUNING_KEYS)
+    seed = settings.get("random_state")
+    common = {name: settings[name] for name in ("dtype", "device") if name in settings} | {"random_state": seed}
+    stack = StackedAutoencoder(_build_layers(specs), **common)
+    if model in _PREDICTORS:
+        return _set("finetuning", _PREDICTORS[model](stack, random_state=seed), finetuning)
+    stack = _set("finetuning", stack, finetuning)
+    if model == "autoencoder":
+        return stack
+    contamination = {name: settings[name] for name in ("contamination",) if name in settings}
+    return AutoencoderOutlierDetector(stack if specs else None, random_state=seed, **contamination)
+
+
+def describe(estimator: BaseEstimator) -> dict[str, Any]:
+    """Return the settings that `build` would make an estimator from: all parameters, those of parts too.
+
+    Parameters
+    ----------
+    estimator : StackedAutoencoder, StackedClassifier, StackedRegressor or AutoencoderOutlierDetector
+
+    Returns
+    -------
+    settings : dict
+
+    Examples
+    --------
+    >>> settings = describe(build({"model": "classifier", "layers": [{"n_hidden": 50}]}))
+    >>> settings["layers"][0]["n_hidden"], settings["finetuning"]["finetune"]
+    (50, 'all')
+    """
+    names = {StackedClassifier: "classifier", StackedRegressor: "regressor", AutoencoderOutlierDetector: "outliers"}
+    model = names.get(type(estimator), "autoencoder")
+    settings: dict[str, Any] = {"model": model, "random_state": estimator.random_state}
+    stack = getattr(estimator, "autoencoder", estimator)
+    if model == "outliers":
+        settings["contamination"] = estimator.contamination
+    if stack is None:
+        return settings
+    layers = stack.recipes()
+    settings |= {"dtype": stack.dtype, "device": stack.device}
+    settings["layers"] = [{name: _describe_part(getattr(layer, name)) for name in _LAYER_KEYS} for layer in layers]
+    outer = stack if model == "outliers" else estimator
+    settings["finetuning"] = {
+        name: _describe_part(getattr(outer, name)) for name in _FINETUNING_KEYS if hasattr(outer, name)
+    }
+    return settings
+
+
+def write_toml(settings: Mapping[str, Any]) -> str:
+    """Return settings as a TOML file with comments, which `layerwise fit --config` takes.
+
+    Parameters
+    ----------
+    settings : mapping
+        As `describe` returns them, and keys of ``DATA_KEYS``.
+
+    Returns
+    -------
+    text : str
+    """
+    environment = Environment(
+        loader=PackageLoader(__name__, "."), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["toml"] = _toml
+    known = dict.fromkeys(_RUN_KEYS + DATA_KEYS) | {"finetuning": {}, "layers": []}
+    return environment.get_template("run.toml.j2").render(known | dict(settings))
+
+
+def _build_layers(specs: list[Mapping[str, Any]]) -> list[Autoencoder]:
+    """Return a layer for each description; upper ones reconstruct codes unless they say otherwise."""
+    layers: list[Autoencoder] = []
+    for place, spec in enumerate(specs):
+        where = f"layers[{place}]"
+        _check_kind(where, spec, dict)
+        params = _build_parts(where, spec, _LAYER_KEYS)
+        if layers:
+            below = layers[-1].activation
+            params = {"output_activation": below} | params
+        layers.append(_set(where, Autoencoder(), params))
+    return layers
+
+
+def _build_parts(where: str, spec: Mapping[str, Any], known: tuple[str, ...]) -> dict[str, Any]:
+    """Return parameters with parts made from their descriptions."""
+    _check_keys(where, spec, known)
+    params = dict(spec)
+    for kind in PARTS.keys() & params.keys():
+        params[kind] = _build_part(kind, params[kind])
+    if params.get("early_stopping") is not None:
+        _check_kind("early_stopping", params["early_stopping"], dict)
+        _check_keys("early_stopping", params["early_stopping"], EarlyStopping._get_param_names())
+        params["early_stopping"] = EarlyStopping(**params["early_stopping"])
+    for name in ("scale", "finetune", "early_stopping"):
+        if params.get(name) == "none":
+            params[name] = None
+    return params
+
+
+def _build_part(kind: str, spec: Any) -> Any:
+    """Return the penalty, corruption or solver of a description: a name, or a mapping with one."""
+    if spec is None or spec == "none":
+        return None
+    spec = {"name": spec} if isinstance(spec, str) else spec
+    _check_kind(kind, spec, dict)
+    choices = PARTS[kind]
+    name = spec.get("name")
+    if name not in choices:
+        raise ValueError(f"{kind} has name={name!r}, which is not known; choose one of {', '.join(choices)}")
+    params = {key: value for key, value in spec.items() if key != "name"}
+    for key, value in params.items():
+        if key not in choices[name]._get_param_names():
+            others = [other for other, cls in choices.items() if key in cls._get_param_names()]
+            remedy = f"choose {kind} {' or '.join(others)}" if others else f"it has {_list(choices[name])}"
+            raise ValueError(f"{key}={value} has no meaning with {kind}={name!r}; {remedy}")
+    return choices[name](**{key: tuple(value) if isinstance(value, list) else value for key, value in params.items()})
+
+
+def _describe_part(part: Any) -> Any:
+    for choices in PARTS.values():
+        for name, cls in choices.items():
+            if type(part) is cls:
+                defaults = cls().get_params()
+                changed = {key: value for key, value in part.get_params().items() if value != defaults[key]}
+                return {"name": name} | changed if changed else name
+    return part.get_params() if isinstance(part, EarlyStopping) else part
+
+
+def _set(where: str, estimator: Any, params: Mapping[str, Any]) -> Any:
+    _check_keys(where, params, estimator._get_param_names())
+    return estimator.set_params(**params)
+
+
+def _check_keys(where: str, found: Mapping[str, Any], known: Any) -> None:
+    unknown = [key for key in found if key not in known]
+    if unknown:
+        raise ValueError(f"{where} has {unknown[0]!r}, which means nothing there; known are {', '.join(sorted(known))}")
+
+
+def _check_kind(where: str, value: Any, kind: type) -> None:
+    if not isinstance(value, kind):
+        word = "a table of names and values" if kind is dict else "a list of tables, [[layers]]"
+        raise ValueError(f"{where}={value!r} must be {word}")
+
+
+def _list(cls: Any) -> str:
+    return ", ".join(cls._get_param_names())
+
+
+def _toml(value: Any) -> str:
+    """Return a value as TOML writes it."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{name} = {_toml(item)}" for name, item in value.items() if item is not None) + " }"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return '"none"' if value is None else json.dumps(value, ensure_ascii=False)
