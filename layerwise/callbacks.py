@@ -1,19 +1,25 @@
-"""What can watch or stop a training run: any callable that takes a `Step` and returns True to stop; early stopping."""
+"""What can watch or stop a training run: any callable that takes a `Step` and returns True to stop; early stopping.
+
+`layerwise.progress.Progress` shows a run on a terminal; `layerwise.trackers` hands it to TensorBoard, MLflow or W&B.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import sys
+import json
+import math
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, TextIO
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as RichProgress
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
+
+# Steps that tell how fast a stage goes: a heuristic choice.
+_RECENT = 20
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,8 @@ class Step:
         Evaluations of the objective so far in this stage, over samples too; batches of stochastic solvers.
     seconds : float
         Since the stage began.
+    n_rows_seen : int
+        Rows evaluated so far in this stage: those of every evaluation, over samples too, or of every batch.
     validation_loss : float or None
         The loss, without penalties and noise, of rows that this stage is not trained on.
     status : str or None
@@ -60,12 +68,15 @@ class Step:
     n_rows: int
     n_evaluations: int
     seconds: float
+    n_rows_seen: int = 0
     validation_loss: float | None = None
     status: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the attributes as a dict that JSON can hold."""
-        return dataclasses.asdict(self)
+        """Return the attributes as a dict that strict JSON can hold: None stands for what is not finite."""
+        attributes = dataclasses.asdict(self)
+        attributes["parts"] = _finite(attributes["parts"])
+        return _finite(attributes)
 
     def describe(self) -> str:
         """Return the cost, its parts and the mean activation in one line."""
@@ -75,6 +86,21 @@ class Step:
         if self.validation_loss is not None:
             text += f", validation {self.validation_loss:.5g}"
         return text
+
+    def follows(self, earlier: Step) -> bool:
+        """Return whether the stage of an earlier step has gone on to this one: it did not end or begin anew."""
+        return (
+            earlier.status is None
+            and (earlier.stage, earlier.max_iter) == (self.stage, self.max_iter)
+            and earlier.iteration <= self.iteration
+            and earlier.seconds <= self.seconds
+        )
+
+
+def _finite(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()
+    }
 
 
 Callback = Callable[[Step], bool | None]
@@ -123,14 +149,14 @@ class EarlyStopping(BaseEstimator):
         self.tol = tol
 
 
-class _Watcher:
+class Watcher:
     """A callback that clones of an estimator share, so that the one a user holds sees everything."""
 
-    def __deepcopy__(self, memo: dict) -> _Watcher:
+    def __deepcopy__(self, memo: dict) -> Watcher:
         return self
 
 
-class History(_Watcher):
+class History(Watcher):
     """Keeps every step.
 
     Attributes
@@ -156,81 +182,91 @@ class History(_Watcher):
         self.steps.append(step)
 
 
-class Progress(_Watcher):
-    """Shows the run: a live bar a stage on a terminal, a plain line now and then elsewhere.
+class MetricsFile(Watcher):
+    """Writes every step to a file as it happens, one line of JSON each; what is not finite becomes null.
 
-    Use it as a context manager, so that the terminal is left in order.
+    Use it as a context manager. Lines are added to those that are there.
 
     Parameters
     ----------
-    console : rich.console.Console or None, default=None
-        Where to; None is standard error.
-    every : int, default=20
-        Iterations between plain lines.
-
-    Attributes
-    ----------
-    reached : str
-        The last step that was shown, in words.
+    path : str or Path
+        Its folder exists.
 
     Examples
     --------
-    >>> from layerwise import Autoencoder
-    >>> from layerwise.callbacks import Progress
-    >>> with Progress() as progress:
-    ...     Autoencoder(5, callbacks=[progress]).fit(X)  # doctest: +SKIP
+    >>> import json, tempfile
+    >>> from layerwise import Autoencoder, LBFGS
+    >>> from layerwise.data import load_mnist_small
+    >>> path = Path(tempfile.mkdtemp()) / "metrics.jsonl"
+    >>> with MetricsFile(path) as metrics:
+    ...     autoencoder = Autoencoder(5, solver=LBFGS(max_iter=2), callbacks=[metrics], random_state=0)
+    ...     _ = autoencoder.fit(load_mnist_small().X_train[:100])
+    >>> [json.loads(line)["iteration"] for line in path.read_text().splitlines()]
+    [1, 2, 2]
     """
 
-    def __init__(self, console: Console | None = None, *, every: int = 20):
-        self.console = console or Console(stderr=True)
-        self.every = every
-        self.reached = "before the first iteration"
-        self._live: RichProgress | None = None
-        self._tasks: dict[str, TaskID] = {}
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self._file: TextIO | None = None
 
-    def __enter__(self) -> Progress:
-        """Begin the live display."""
-        if self.console.is_terminal:
-            self._live = RichProgress(
-                TextColumn("{task.description:9}"),
-                BarColumn(bar_width=20),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TextColumn("{task.fields[detail]}"),
-                console=self.console,
-                redirect_stdout=sys.stdout.isatty(),  # so that print() does not tear the display
-            )
-            self._live.start()
+    def __enter__(self) -> MetricsFile:
+        """Open the file."""
+        if not self.path.parent.is_dir():
+            raise FileNotFoundError(f"path={str(self.path)!r} lies in a folder that does not exist; make it first")
+        self._file = self.path.open("a", encoding="utf-8", buffering=1)  # written out line by line
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """End the live display."""
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def __call__(self, step: Step) -> None:
-        """Show a step."""
-        self.reached = f"in stage {step.stage} at iteration {step.iteration} of {step.max_iter}, cost {step.value:.5g}"
-        if self._live is not None:
-            self._update_bar(self._live, step)
-        elif step.status is not None:
-            self._print(
-                f"{step.stage}: {step.status}; {step.iteration} iterations, {step.n_evaluations} evaluations, "
-                f"{step.seconds:.1f} s"
-            )
-        elif step.iteration == 1 or step.iteration % self.every == 0:
-            self._print(f"{step.stage} [{step.iteration}/{step.max_iter}] {step.describe()}")
+        """Write a step."""
+        if self._file is None:
+            raise ValueError("MetricsFile is not open; train inside `with MetricsFile(path) as metrics:`")
+        self._file.write(json.dumps(step.as_dict(), allow_nan=False) + "\n")
 
-    def _update_bar(self, live: RichProgress, step: Step) -> None:
-        if step.stage not in self._tasks:
-            self._tasks[step.stage] = live.add_task(step.stage, total=step.max_iter, detail="")
-        task = self._tasks[step.stage]
-        live.update(task, completed=step.iteration, detail=step.describe())
-        if step.status is not None:
-            live.update(task, total=max(step.iteration, 1), completed=max(step.iteration, 1))
-            live.stop_task(task)
-            del self._tasks[step.stage]
 
-    def _print(self, text: str) -> None:
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+class Pace:
+    """How fast a stage goes, from its recent steps.
+
+    Examples
+    --------
+    >>> pace = Pace()
+    >>> pace.rows_per_second is None and pace.seconds_left is None
+    True
+    """
+
+    def __init__(self) -> None:
+        self._steps: deque[Step] = deque(maxlen=_RECENT + 1)
+
+    def follow(self, step: Step) -> None:
+        """Take note of a step."""
+        last = self._steps[-1] if self._steps else None
+        if last is None or not step.follows(last):
+            self._steps.clear()
+            self._steps.append(dataclasses.replace(step, iteration=0, n_rows_seen=0, seconds=0.0))
+        elif step.n_rows != last.n_rows:  # on a larger sample steps take longer
+            self._steps.clear()
+            self._steps.append(last)
+        self._steps.append(step)
+
+    @property
+    def rows_per_second(self) -> float | None:
+        """Rows evaluated a second; None while that is unknown."""
+        n_rows, seconds = self._gain("n_rows_seen"), self._gain("seconds")
+        return n_rows / seconds if n_rows > 0 and seconds > 0 else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long the stage takes to ``max_iter`` if it goes on like this; None while that is unknown."""
+        n_iter = self._gain("iteration")
+        if n_iter == 0:
+            return None
+        last = self._steps[-1]
+        return (last.max_iter - last.iteration) * self._gain("seconds") / n_iter
+
+    def _gain(self, name: str) -> float:
+        return getattr(self._steps[-1], name) - getattr(self._steps[0], name) if self._steps else 0

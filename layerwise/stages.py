@@ -279,6 +279,7 @@ def _describe(
         n_rows=objective.n_rows,
         n_evaluations=state.n_evaluations,
         seconds=seconds,
+        n_rows_seen=objective.n_rows_seen,
         validation_loss=watch.curve[-1] if watch and watch.curve else None,
         status=None if status is None else status.value,
     )

@@ -20,7 +20,7 @@ HOUSE = [
     {"stacking"},
     {"stages"},
     {"checkpoint"},
-    {"trackers"},
+    {"trackers", "progress"},
     {"callbacks"},
     {"solvers"},
     {"objective"},

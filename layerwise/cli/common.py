@@ -72,14 +72,15 @@ class Display:
     @contextmanager
     def watching(self) -> Iterator[list[Callable]]:
         """Give the callbacks that show a training; say what was reached if it is interrupted."""
+        from rich.console import Console
         from sklearn.exceptions import ConvergenceWarning
 
         from layerwise.progress import Progress
 
-        with warnings.catch_warnings(), Progress() as progress:
+        with warnings.catch_warnings(), Progress(Console(stderr=True, quiet=True) if self.quiet else None) as progress:
             warnings.simplefilter("ignore", ConvergenceWarning)  # the display says why each stage ended
             try:
-                yield [] if self.quiet else [progress]
+                yield [progress]
             except KeyboardInterrupt:
                 raise KeyboardInterrupt(f"interrupted {progress.reached}; nothing was written") from None
 

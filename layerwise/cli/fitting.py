@@ -27,7 +27,7 @@ def choose_model(y: np.ndarray | None, contamination: float | None = None) -> st
     if y is None:
         return "autoencoder" if contamination is None else "outliers"
     known = _known(y)
-    if y.ndim == 2 or y.dtype.kind == "f" and (known != np.floor(known)).any():
+    if y.ndim == 2 or (y.dtype.kind == "f" and (known != np.floor(known)).any()):
         return "regressor"
     return "regressor" if y.dtype.kind in "iuf" and len(np.unique(known)) > _MAX_CLASSES else "classifier"
 
@@ -88,6 +88,7 @@ def open_trackers(names: Sequence[str], out: Path, staging: Path, stack: ExitSta
 
 def _prefixed(prefix: str, callback: Callback) -> Callback:
     """Return a callback that takes the stages of another model under names of their own."""
+
     def call(step: Step) -> bool | None:
         return callback(replace(step, stage=f"{prefix} {step.stage}"))
 

@@ -254,8 +254,8 @@ def evaluate(
     """
     opened = open_model(model, data, labels=labels, array=array, device=device)
     facts = {"n_rows": len(opened.X), **_measure(opened)}
-    lines = [f"{name}: {value:.6g}" if isinstance(value, float) else f"{name}: {value}" for name, value in facts.items()]
-    return Reply(facts, "\n".join(lines))
+    shown = {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in facts.items()}
+    return Reply(facts, "\n".join(f"{name}: {value}" for name, value in shown.items()))
 
 
 def _measure(opened: Opened) -> dict[str, Any]:

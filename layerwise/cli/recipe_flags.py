@@ -41,9 +41,7 @@ def overlay(settings: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, 
         layers = default_layers(settings.get("model", "autoencoder"))
     if "layers" in flags:  # further layers are like the last that there is
         widths = flags.pop("layers")
-        layers = [
-            layers[min(place, len(layers) - 1)] | {"n_hidden": width} for place, width in enumerate(widths)
-        ]
+        layers = [layers[min(place, len(layers) - 1)] | {"n_hidden": width} for place, width in enumerate(widths)]
     solver = {name: flags.pop(name) for name in _SOLVER_FLAGS if name in flags}
     stopping = flags.pop("validation_fraction", None)
     for spec in [*layers, finetuning]:

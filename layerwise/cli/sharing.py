@@ -89,9 +89,7 @@ def report(
     return Reply({"out": str(place)}, f"The report is in {place}", f"open {place} in a browser")
 
 
-def export(
-    model: Path, *, onnx: Path | None = None, numpy: Path | None = None, overwrite: Flag = False
-) -> Reply:
+def export(model: Path, *, onnx: Path | None = None, numpy: Path | None = None, overwrite: Flag = False) -> Reply:
     """Write a model as ONNX, or as a program that needs NumPy alone.
 
     Example: layerwise export runs/digits --onnx digits.onnx --numpy digits.py

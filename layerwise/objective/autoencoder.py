@@ -134,6 +134,7 @@ class AutoencoderObjective(Objective):
             h = self._encode(x) if self._codes is None else self._codes[place]
             row_weight = self._row_weight(place)
             add_up(sums, self._backpropagate(x, clean, weight, row_weight, h, mean_gradient, pieces))
+        self.n_rows_seen += len(self.rows)
         n_rows = total_weight(self.rows)
         gradient /= n_rows
         return self._keep_parts(sums, {"decay": self._add_decay(theta, gradient)} | sparsity, n_rows), gradient
@@ -150,6 +151,7 @@ class AutoencoderObjective(Objective):
             row_weight = self._row_weight(place)
             total += _sum_rows(h, row_weight)
             add_up(sums, self._reconstruct(clean, weight, h)[0] | self._code_penalties(h, row_weight))
+        self.n_rows_seen += len(self.rows)
         self._keep_mean(total)
         sparsity, _ = self._mean_penalty()
         return self._keep_parts(sums, {"decay": self._add_decay(theta)} | sparsity, total_weight(self.rows))

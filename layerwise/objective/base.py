@@ -70,6 +70,8 @@ class Objective(abc.ABC):
     mean_activation : Tensor of shape (n_hidden,), float64, or None
     target_activation : float or None
         What the sparsity asks of them.
+    n_rows_seen : int
+        Rows evaluated so far, over samples and batches too.
     """
 
     target_activation: float | None = None
@@ -88,6 +90,7 @@ class Objective(abc.ABC):
         self.alpha = alpha
         self.seed = seed
         self.parts: dict[str, float] = {}
+        self.n_rows_seen = 0
         self._decays = [any(parameter is one for one in decayed) for parameter in self.vector.parameters]
         self._generator = torch.Generator(rows.device)
         self._order: Tensor | None = None
@@ -170,6 +173,7 @@ class Objective(abc.ABC):
             if self.alpha:
                 parts["decay"] = self._add_decay(theta, gradient)
             add_up(totals, parts, float(len(positions)))
+            self.n_rows_seen += len(positions)
             yield functools.reduce(torch.add, parts.values()), gradient, len(positions)
         self._keep_parts(totals, {}, len(order))
 

@@ -103,6 +103,7 @@ class NetworkObjective(Objective):
             total += value
             for piece, chunk in zip(self.vector.views(gradient), pieces, strict=True):
                 piece += chunk
+        self.n_rows_seen += len(self.rows)
         n_rows = total_weight(self.rows)
         gradient /= n_rows
         return self._keep_parts({self.name: total}, {"decay": self._add_decay(theta, gradient)}, n_rows), gradient
@@ -111,6 +112,7 @@ class NetworkObjective(Objective):
         """Return the value alone, in less time; sets ``parts`` too."""
         self.vector.write(theta)
         loss = mean_loss(self.forward, self.loss, self.rows, self.targets)
+        self.n_rows_seen += len(self.rows)
         self.parts = {self.name: loss, "decay": self._add_decay(theta).item()}
         return sum(self.parts.values())
 

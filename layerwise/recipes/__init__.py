@@ -167,6 +167,8 @@ def describe(estimator: BaseEstimator) -> dict[str, Any]:
     layers = stack.recipes()
     settings |= {"dtype": stack.dtype, "device": stack.device}
     settings["layers"] = [{name: _describe_part(getattr(layer, name)) for name in _LAYER_KEYS} for layer in layers]
+    for upper in settings["layers"][1:]:
+        del upper["scale"]  # only the first scales
     outer = stack if model == "outliers" else estimator
     settings["finetuning"] = {
         name: _describe_part(getattr(outer, name)) for name in _FINETUNING_KEYS if hasattr(outer, name)
@@ -226,7 +228,7 @@ def _build_parts(where: str, spec: Mapping[str, Any], known: tuple[str, ...]) ->
 
 def _build_part(kind: str, spec: Any) -> Any:
     """Return the penalty, corruption or solver of a description: a name, or a mapping with one."""
-    if spec is None or spec == "none":
+    if spec in (None, "none", {"name": "none"}):
         return None
     spec = {"name": spec} if isinstance(spec, str) else spec
     _check_kind(kind, spec, dict)

@@ -1,0 +1,183 @@
+"""Settings to estimators and back; flags over TOML."""
+
+import tomllib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from layerwise import LBFGS, Adam, Autoencoder, AutoencoderOutlierDetector, KLSparsity, Masking, StackedRegressor
+from layerwise.activations import ACTIVATIONS
+from layerwise.cli.recipe_flags import overlay
+from layerwise.recipes import build, default_layers, describe, read_toml, write_toml
+
+shares = st.floats(0.01, 0.99)
+parts = {
+    "sparsity": st.sampled_from(["kl", "l1"]) | st.builds(lambda t: {"name": "kl", "target": t, "weight": 2.0}, shares),
+    "corruption": st.sampled_from(["masking", "gaussian"])
+    | st.builds(lambda t: {"name": "salt_and_pepper", "level": t}, shares),
+    "solver": st.sampled_from(["lbfgs", "adam", "sgd"])
+    | st.builds(lambda n: {"name": "adam", "max_iter": n, "batch_size": n + 1}, st.integers(1, 99)),
+    "early_stopping": st.builds(lambda t: {"validation_fraction": t, "patience": 3}, shares),
+}
+layers = st.fixed_dictionaries(
+    {"n_hidden": st.integers(1, 300)},
+    optional={
+        "activation": st.sampled_from(sorted(ACTIVATIONS)),
+        "tied": st.booleans(),
+        "alpha": st.floats(0, 1),
+        "scale": st.sampled_from(["none", "auto", "standard"]),
+        **parts,
+    },
+)
+recipes = st.fixed_dictionaries(
+    {"layers": st.lists(layers, min_size=1, max_size=3)},
+    optional={
+        "model": st.sampled_from(["autoencoder", "classifier", "regressor", "outliers"]),
+        "random_state": st.integers(0, 9),
+        "dtype": st.sampled_from(["float32", "float64"]),
+        "finetuning": st.fixed_dictionaries({}, optional={"alpha": st.floats(0, 1), **{"solver": parts["solver"]}}),
+    },
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(recipes)
+def test_toml_says_all(recipe):
+    """What `write_toml` writes builds the same estimator, parameter by parameter."""
+    estimator = build(recipe)
+    written = tomllib.loads(write_toml(describe(estimator) | {"data": 'a"b.csv', "out": "runs/ä"}))
+    assert (written.pop("data"), written.pop("out")) == ('a"b.csv', "runs/ä")
+    assert describe(build(written)) == describe(estimator)
+
+
+def test_parts_and_their_parameters():
+    stack = build(
+        {
+            "layers": [
+                {"n_hidden": 9, "activation": "tanh", "sparsity": {"name": "kl", "target": 0.2}},
+                {"n_hidden": 4, "corruption": {"name": "masking", "emphasis": [1, 0.5]}, "solver": "adam"},
+            ]
+        }
+    )
+    first, second = stack.layers
+    assert first.sparsity.get_params() == KLSparsity(target=0.2).get_params()
+    assert second.output_activation == "tanh"  # it reconstructs codes of the first
+    assert second.corruption.get_params() == Masking(emphasis=(1, 0.5)).get_params()
+    assert isinstance(second.solver, Adam)
+    assert first.alpha == Autoencoder().alpha
+
+
+def test_outliers_without_layers_are_the_detectors_own():
+    assert build({"model": "outliers"}).autoencoder is None
+    own = AutoencoderOutlierDetector()._default_autoencoder()
+    same = build({"model": "outliers", "layers": default_layers("outliers")}).autoencoder.layers[0]
+    different = {name for name, value in own.get_params(deep=False).items() if getattr(same, name) != value}
+    assert different == {"callbacks", "solver"}  # its callback ends after the iterations that settings have as a limit
+    assert same.solver.get_params() == LBFGS(max_iter=30, history_size=5).get_params()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        ({"model": "forest"}, "model='forest' is not known; choose one of autoencoder, classifier"),
+        ({"layers": [{"n_hiden": 3}]}, r"layers\[0\] has 'n_hiden', which means nothing there; known are activation"),
+        ({"layers": [3]}, r"layers\[0\]=3 must be a table"),
+        ({"layers": [{"solver": "newton"}]}, "solver has name='newton', which is not known; choose one of lbfgs"),
+        ({"layers": [{"solver": {"batch_size": 3}}]}, "solver has name=None"),
+        (
+            {"layers": [{"solver": {"name": "lbfgs", "batch_size": 3}}]},
+            "batch_size=3 has no meaning with solver='lbfgs'; choose solver sgd or adam",
+        ),
+        (
+            {"layers": [{"sparsity": {"name": "kl", "rate": 3}}]},
+            "rate=3 has no meaning with sparsity='kl'; it has target, weight",
+        ),
+        ({"layers": [{"early_stopping": 5}]}, "early_stopping=5 must be a table"),
+        ({"finetuning": {"depth": 1}}, "finetuning has 'depth'"),
+        ({"model": "classifier", "finetuning": {"untie": True}}, "finetuning has 'untie'"),
+        ({"contamination": 0.2}, "contamination=0.2 has no meaning with model='autoencoder'"),
+    ],
+)
+def test_refusals(recipe, message):
+    with pytest.raises(ValueError, match=message):
+        build(recipe)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("layers = 3", r"layers=3 must be a list of tables, \[\[layers\]\]"),
+        ("[layers]\nn_hidden = 3", "must be a list of tables"),
+        ("finetuning = 1", "finetuning=1 must be a table"),
+        ("colour = 1", "has 'colour', which means nothing there; known are array, contamination"),
+        ("layers = ", "is no TOML file"),
+        ("a = '\x00'", "is no TOML file"),
+    ],
+)
+def test_toml_refusals(tmp_path, text, message):
+    (tmp_path / "run.toml").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_toml(tmp_path / "run.toml")
+
+
+def test_flags_win_in_every_layer():
+    toml = {
+        "random_state": 1,
+        "layers": [
+            {"n_hidden": 9, "alpha": 0.5, "solver": {"name": "adam", "max_iter": 7, "batch_size": 3}},
+            {"n_hidden": 5, "sparsity": {"name": "kl", "target": 0.3}},
+        ],
+        "finetuning": {"alpha": 0.25},
+    }
+    flags = {"alpha": 0.1, "max_iter": 4, "sparsity_weight": 2.0, "corruption": "masking", "random_state": 2}
+    with pytest.raises(ValueError, match="sparsity_weight=2 has no meaning without sparsity; choose one with --spars"):
+        overlay(toml, flags)
+    settings = overlay(toml, flags | {"sparsity": "kl"})
+    first, second = settings["layers"]
+    assert settings["random_state"] == 2
+    assert first == {
+        "n_hidden": 9,
+        "alpha": 0.1,
+        "solver": {"name": "adam", "max_iter": 4, "batch_size": 3},
+        "sparsity": {"name": "kl", "weight": 2.0},
+        "corruption": {"name": "masking", "level": 0.25},
+    }
+    assert second["sparsity"] == {"name": "kl", "target": 0.3, "weight": 2.0}
+    assert second["solver"] == {"name": "lbfgs", "max_iter": 4}
+    assert settings["finetuning"] == {"alpha": 0.25, "solver": {"name": "lbfgs", "max_iter": 4}}
+    assert toml["layers"][0]["alpha"] == 0.5  # what came in is as it was
+
+
+def test_another_solver_forgets_the_parameters_of_the_first():
+    toml = {"layers": [{"n_hidden": 3, "solver": {"name": "adam", "batch_size": 3}}]}
+    assert overlay(toml, {"solver": "lbfgs"})["layers"][0]["solver"] == {"name": "lbfgs"}
+
+
+def test_widths_repeat_the_last_recipe():
+    toml = {"layers": [{"n_hidden": 9, "alpha": 1}, {"n_hidden": 5, "alpha": 2}]}
+    assert [tuple(layer.values()) for layer in overlay(toml, {"layers": [7, 6, 5]})["layers"]] == [
+        (7, 1),
+        (6, 2),
+        (5, 2),
+    ]
+    assert overlay({}, {"layers": [7]})["layers"] == [default_layers("autoencoder")[0] | {"n_hidden": 7}]
+    assert overlay({"model": "outliers"}, {"layers": [7]})["layers"][0]["activation"] == "tanh"
+
+
+def test_no_flags_change_nothing():
+    assert overlay({"model": "outliers"}, {}) == {"model": "outliers"}
+    assert overlay({}, {"finetune": "2"}) == {"finetuning": {"finetune": 2}}
+
+
+def test_part_is_switched_off():
+    toml = {"layers": [{"n_hidden": 3, "sparsity": "kl", "corruption": "masking"}]}
+    estimator = build(overlay(toml, {"sparsity": "none", "corruption": "none"}))
+    assert estimator.layers[0].sparsity is None
+    assert estimator.layers[0].corruption is None
+
+
+def test_regressor():
+    regressor = build({"model": "regressor", "layers": [{"n_hidden": 3}], "finetuning": {"finetune": "head"}})
+    assert isinstance(regressor, StackedRegressor)
+    assert regressor.finetune == "head"
