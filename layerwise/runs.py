@@ -100,7 +100,6 @@ def write_run(
     if model is None:
         return
     persistence.write(model, folder)
-    write_model_card(folder / CARD, model, facts)
     if image_shape is not None:
         _write_pictures(folder, model, X, image_shape)
     if report:
@@ -115,6 +114,7 @@ def write_run(
             feature_names=feature_names,
             row_names=row_names,
         )
+    write_model_card(folder / CARD, model, facts)  # the last: it lists the files
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:

@@ -167,7 +167,13 @@ def test_widths_repeat_the_last_recipe():
 
 def test_no_flags_change_nothing():
     assert overlay({"model": "outliers"}, {}) == {"model": "outliers"}
-    assert overlay({}, {"finetune": "2"}) == {"finetuning": {"finetune": 2}}
+    assert overlay({"model": "classifier"}, {"finetune": "2"})["finetuning"] == {"finetune": 2}
+
+
+def test_codes_of_a_narrow_table_are_narrower():
+    assert [layer["n_hidden"] for layer in overlay({}, {}, 13)["layers"]] == [13, 7]
+    assert [layer["n_hidden"] for layer in overlay({}, {}, 784)["layers"]] == [200, 200]
+    assert "layers" not in overlay({"model": "classifier"}, {}, 13)
 
 
 def test_part_is_switched_off():

@@ -17,7 +17,7 @@ from layerwise.cli.common import Display, Flag, Reply, Shown, Words, list_conten
 from layerwise.cli.opening import open_model
 from layerwise.comparison import Comparison, compare
 from layerwise.corruptions import Masking
-from layerwise.data import read_input
+from layerwise.data.inputs import read_input
 from layerwise.estimators import Autoencoder, StackedAutoencoder, StackedClassifier, check_gradient
 from layerwise.estimators._finetuning import FineTunedEstimator
 from layerwise.inspection import bare

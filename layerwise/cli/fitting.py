@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline
 
 from layerwise import recipes
 from layerwise.callbacks import Callback, Step
-from layerwise.data import Input, describe_missing
+from layerwise.data.inputs import Input, describe_missing
 from layerwise.estimators import AutoencoderImputer
 from layerwise.trackers import MLflow, TensorBoard
 

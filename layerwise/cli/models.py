@@ -14,7 +14,8 @@ from sklearn.metrics import accuracy_score, mean_absolute_error, r2_score, roc_a
 from layerwise.checkpoint import atomic
 from layerwise.cli.common import Flag, Reply, Shown
 from layerwise.cli.opening import Opened, open_model
-from layerwise.data import check_output, read_input, write_columns, write_csv
+from layerwise.data.inputs import read_input
+from layerwise.data.outputs import check_output, write_columns, write_csv
 from layerwise.estimators import AutoencoderOutlierDetector, StackedClassifier, StackedRegressor
 from layerwise.inspection import stack_of
 
@@ -245,8 +246,8 @@ def evaluate(
     data
         Rows, in any form that fit takes.
     labels
-        The column or array of the data, or the file, that holds the true labels or targets; the one of the training if
-        not given.
+        The column or array of the data, or the file, that holds the true labels or targets; of a table the column of
+        the training if not given.
     array
         Which array of a .npz, .mat or .safetensors file holds the rows.
     device

@@ -13,7 +13,9 @@ from sklearn.pipeline import Pipeline
 
 import layerwise
 from layerwise import runs
-from layerwise.data import Input, TableEncoder, describe_missing, read_input
+from layerwise.data.inputs import Input, describe_missing, read_input
+from layerwise.data.table_encoder import TableEncoder
+from layerwise.data.tables import is_table, scan_table
 from layerwise.inspection import bare
 
 # Files that hold arrays by name.
@@ -46,7 +48,7 @@ class Opened:
 
     @property
     def y(self) -> np.ndarray | None:
-        """Labels, where they were asked for."""
+        """Labels, where there are."""
         return None if self.source is None else self.source.y
 
     @property
@@ -58,6 +60,21 @@ class Opened:
     def feature_names(self) -> Sequence[str] | None:
         """Names of the columns of ``X``."""
         return None if self.source is None else self.source.feature_names
+
+    @property
+    def row_names(self) -> list[str] | None:
+        """What to call the rows."""
+        return None if self.source is None else name_rows(self.source)
+
+
+def name_rows(source: Input) -> list[str] | None:
+    """Return the first of the columns that tell rows apart, as text; None without such."""
+    return [str(name) for name in next(iter(source.ids.values()))] if source.ids else None
+
+
+def list_columns(data: Path) -> list[str]:
+    """Return the names of the columns of a table; none of other files."""
+    return scan_table(data).collect_schema().names() if is_table(data) else []
 
 
 def open_model(
@@ -71,7 +88,7 @@ def open_model(
     data : Path or None
         None reads nothing.
     labels : str or None, default=None
-        Where the labels are, as `read_input` takes it; None takes none.
+        Where the labels are, as `read_input` takes it; None takes the column of the training, where there is such.
     array : str or None, default=None
         Which array of a file holds the rows; None takes that of the training.
     device : str, default="auto"
@@ -86,10 +103,11 @@ def open_model(
     if data is None:
         return Opened(folder, bare(model), encoder, None, np.empty((0, 0)))
     facts = runs.read_facts(folder)
+    columns = list_columns(data) if encoder is not None else []
     source = read_input(
         data,
-        labels=labels,
-        id=facts.get("id") if encoder is not None else None,
+        labels=labels or (facts.get("labels") if facts.get("labels") in columns else None),
+        id=[name for name in facts.get("id") or [] if name in columns],
         array=array or (facts.get("array") if data.suffix in _WITH_NAMES else None),
         encoder=encoder,
         image_shape=tuple(facts["image_shape"]) if data.is_dir() and facts.get("image_shape") else None,

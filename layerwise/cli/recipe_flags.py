@@ -10,7 +10,9 @@ from layerwise.recipes import default_layers
 _SOLVER_FLAGS = ("solver", "max_iter", "batch_size", "learning_rate_init", "learning_rate", "progressive")
 
 
-def overlay(settings: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
+def overlay(
+    settings: Mapping[str, Any], flags: Mapping[str, Any], n_features: int | None = None
+) -> dict[str, Any]:
     """Return settings with the flags that were given in their places, in every layer.
 
     Parameters
@@ -19,6 +21,8 @@ def overlay(settings: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, 
         Of a TOML file; empty without one.
     flags : mapping
         Those of `fit` that describe a model, only the ones that were given.
+    n_features : int or None, default=None
+        Of the rows.
 
     Returns
     -------
@@ -37,8 +41,9 @@ def overlay(settings: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, 
         if flag in flags:
             finetuning[name] = flags.pop(flag)
     layers = [dict(layer) for layer in settings.get("layers", [])]
-    if flags and not layers:
-        layers = default_layers(settings.get("model", "autoencoder"))
+    model = settings.get("model", "autoencoder")
+    if not layers and (flags or model == "autoencoder"):
+        layers = default_layers(model, n_features)
     if "layers" in flags:  # further layers are like the last that there is
         widths = flags.pop("layers")
         layers = [layers[min(place, len(layers) - 1)] | {"n_hidden": width} for place, width in enumerate(widths)]

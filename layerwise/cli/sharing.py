@@ -84,7 +84,7 @@ def report(
             run=facts if data is None else facts | {"report on": str(data)},
             image_shape=source.image_shape,
             feature_names=source.feature_names,
-            row_names=source.row_names,
+            row_names=opened.row_names,
         )
     return Reply({"out": str(place)}, f"The report is in {place}", f"open {place} in a browser")
 

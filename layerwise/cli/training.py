@@ -16,8 +16,10 @@ from layerwise.callbacks import Callback, MetricsFile
 from layerwise.checkpoint import atomic
 from layerwise.cli.common import Display, Flag, Reply, Shown, Words, given, list_contents
 from layerwise.cli.fitting import choose_model, mark_unlabeled, open_trackers, train
+from layerwise.cli.opening import name_rows
 from layerwise.cli.recipe_flags import overlay
-from layerwise.data import Input, describe_missing, load_mnist_small, read_input
+from layerwise.data import load_mnist_small
+from layerwise.data.inputs import Input, describe_missing, read_input
 from layerwise.recipes import DATA_KEYS
 from layerwise.reproduce import ufldl_stacked
 from layerwise.reproduce.experiment import Session
@@ -103,7 +105,7 @@ def init(
         source = read_input(**_where(places))
         missing = describe_missing(source.X, source.feature_names)
         model = model or choose_model(source.y)
-        recipe = recipes.build({"model": model, "layers": recipes.default_layers(model), "random_state": 0})
+        recipe = recipes.build({"model": model, "layers": recipes.default_layers(model, source.X.shape[1]), "random_state": 0})
         settings = recipes.describe(recipe) | places | {"out": f"runs/{data.stem}", "impute": bool(missing) or None}
         staging.write_text(recipes.write_toml(settings), encoding="utf-8")
     lines = [_describe_rows(source), missing, f"A recipe for model={model!r} is in {out}"]
@@ -192,7 +194,8 @@ def fit(
     contamination
         Share of the rows to take for outliers; 0.1 if not given.
     layers
-        Hidden units of each layer; 200 200, and 32 for outliers, if not given.
+        Hidden units of each layer. If not given, 200 200; without labels not more than features, and half of them; for
+        outliers 32.
     activation
         Of the hidden units: sigmoid, tanh, relu, leaky_relu, elu, softplus or identity; sigmoid if not given.
     output_activation
@@ -203,7 +206,7 @@ def fit(
     tied
         Decoders are the transposed encoders.
     alpha
-        Weight decay of each layer; 0.003 if not given.
+        Weight decay of each layer; 0.0001 if not given.
     sparsity
         kl keeps mean activations near a target, l1 keeps activations small; off if neither this nor a target is given.
     sparsity_target
@@ -285,7 +288,7 @@ def _fit_into(
     source = read_input(**_where(settings), scratch=folder.parent)
     display.say(_describe_rows(source))
     settings = settings | {"model": settings.get("model") or choose_model(source.y, flags.get("contamination"))}
-    settings = overlay(settings, flags)
+    settings = overlay(settings, flags, source.X.shape[1])
     y, complete = mark_unlabeled(source.y, settings)
     with MetricsFile(folder / runs.METRICS) as metrics, ExitStack() as stack:
         trackers = open_trackers(track, Path(settings["out"]), folder, stack)
@@ -309,7 +312,7 @@ def _fit_into(
         settings=recipes.describe(recipes.build(settings)) | places,
         image_shape=source.image_shape,
         feature_names=source.feature_names,
-        row_names=source.row_names,
+        row_names=name_rows(source),
         report=report,
     )
     return facts

@@ -21,35 +21,44 @@ class RecordMixin:
 
     history_: list[dict[str, Any]]
 
+    def _last(self, name: str) -> Any:
+        """Return an entry of the record of the last stage."""
+        if not self.history_:
+            raise AttributeError(
+                f"{type(self).__name__} has no {name}_: its weights came from elsewhere, and nothing is known of their "
+                f"training"
+            )
+        return self.history_[-1][name]
+
     @property
     def loss_(self) -> float:
         """The objective over all rows, at the end."""
-        return self.history_[-1]["loss"]
+        return self._last("loss")
 
     @property
     def loss_curve_(self) -> list[float]:
         """The objective after every iteration; of stochastic solvers its average over each epoch."""
-        return self.history_[-1]["loss_curve"]
+        return self._last("loss_curve")
 
     @property
     def validation_loss_curve_(self) -> list[float]:
         """The loss of the validation rows after every iteration; empty without such."""
-        return self.history_[-1]["validation_loss_curve"]
+        return self._last("validation_loss_curve")
 
     @property
     def n_iter_(self) -> int:
         """Steps of the solver; epochs of stochastic ones."""
-        return self.history_[-1]["n_iter"]
+        return self._last("n_iter")
 
     @property
     def n_evaluations_(self) -> int:
         """Evaluations of the objective; batches of stochastic solvers."""
-        return self.history_[-1]["n_evaluations"]
+        return self._last("n_evaluations")
 
     @property
     def converged_(self) -> bool:
         """Whether a minimum was found, as far as the tolerances and the arithmetic allow."""
-        return self.history_[-1]["converged"]
+        return self._last("converged")
 
 
 def describe(stage: Stage, earlier: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:

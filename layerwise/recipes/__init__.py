@@ -33,7 +33,7 @@ PARTS: dict[str, dict[str, type]] = {
     "solver": SOLVERS,
 }
 # What layers begin with where settings do not describe them; of outliers what `AutoencoderOutlierDetector` takes.
-_LAYERS: tuple[dict[str, Any], ...] = ({"n_hidden": 200, "alpha": 3e-3},) * 2
+_N_HIDDEN = (200, 200)
 _OUTLIER_LAYER = {
     "n_hidden": 32,
     "activation": "tanh",
@@ -80,19 +80,30 @@ def read_toml(path: str | PathLike[str]) -> dict[str, Any]:
     return settings
 
 
-def default_layers(model: str) -> list[dict[str, Any]]:
+def default_layers(model: str, n_features: int | None = None) -> list[dict[str, Any]]:
     """Return the description of the layers that a model has if settings do not tell.
 
     Parameters
     ----------
     model : str
         One of ``MODELS``.
+    n_features : int or None, default=None
+        Of the rows. The codes of an autoencoder without labels are narrower than its rows.
 
     Returns
     -------
     layers : list of dict
+
+    Examples
+    --------
+    >>> default_layers("autoencoder", n_features=13)
+    [{'n_hidden': 13}, {'n_hidden': 7}]
     """
-    return [dict(_OUTLIER_LAYER)] if model == "outliers" else [dict(layer) for layer in _LAYERS]
+    if model == "outliers":
+        return [dict(_OUTLIER_LAYER)]
+    if model != "autoencoder" or n_features is None:
+        return [{"n_hidden": width} for width in _N_HIDDEN]
+    return [{"n_hidden": min(width, -(-n_features // part))} for part, width in enumerate(_N_HIDDEN, 1)]
 
 
 def build(settings: Mapping[str, Any]) -> BaseEstimator:

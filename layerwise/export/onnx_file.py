@@ -1,0 +1,189 @@
+"""A model as one ONNX file, compared with the model itself before it is kept."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from importlib.metadata import version
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from torch import nn
+
+from layerwise.checkpoint import atomic
+from layerwise.data.scaling import Scaling
+from layerwise.export._parts import Parts, take_apart
+from layerwise.export.torch_module import to_module
+from layerwise.inspection import layers_of
+
+# The most that one file can hold, by the format it is written in.
+_MAX_BYTES = 2**31 - 2**20
+# How far onnxruntime may be from torch, as a share of the largest value of an output, or of 1.
+_TOLERANCE = 1e-5
+_INPUT = "rows"
+
+
+def export_onnx(model: BaseEstimator, path: str | PathLike[str], *, overwrite: bool = False) -> None:
+    """Write a fitted model as one ONNX file, in which scaling and weights are inside.
+
+    Its input ``rows`` is float32 of shape (n_rows, n_features) in the units that training saw, its outputs are those of
+    `to_module`. A float32 has seven digits: of a column around 10,000 it keeps about 0.001. Names of features and
+    classes (as JSON), the kind of model and the version of layerwise are in the metadata of the file.
+
+    The file is kept if onnxruntime computes with it what torch computes with the model, on 1, 2 and 1,000 random rows.
+
+    Parameters
+    ----------
+    model : estimator of layerwise, or Pipeline of ("table", TableEncoder), ("imputer", AutoencoderImputer) and such one
+        The encoder of a table is left out: the file takes the columns that it makes.
+    path : str or path-like
+        The file, which ends in ``.onnx``.
+    overwrite : bool, default=False
+        Whether to replace a file that is there.
+
+    Raises
+    ------
+    ValueError
+        If the path does not end in ``.onnx``, the model is not known or too large, or the file computes something else.
+    FileExistsError
+        If the file exists and must not be replaced.
+    ImportError
+        If onnx, onnxscript or onnxruntime is missing.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import numpy as np, onnxruntime
+    >>> from layerwise import Autoencoder, LBFGS
+    >>> X = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)
+    >>> autoencoder = Autoencoder(3, solver=LBFGS(max_iter=5), random_state=0).fit(X)
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "model.onnx"
+    >>> export_onnx(autoencoder, path)
+    >>> codes, reconstructions = onnxruntime.InferenceSession(path).run(None, {"rows": X})
+    >>> np.allclose(codes, autoencoder.transform(X), atol=1e-5)
+    True
+    """
+    path = Path(path)
+    if path.suffix != ".onnx":
+        raise ValueError(f"path={str(path)!r} must end in .onnx")
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            f"export_onnx needs onnx, onnxscript and onnxruntime ({error}); pip install 'layerwise[onnx]'"
+        ) from error
+    parts, module = take_apart(model), to_module(model)
+    n_bytes = sum(tensor.nbytes for tensor in module.state_dict().values())
+    if n_bytes > _MAX_BYTES:
+        raise ValueError(
+            f"the model takes {n_bytes / 2**30:.1f} GiB, but one ONNX file holds less than 2; use export_numpy"
+        )
+    with atomic(path, overwrite=overwrite) as staging:
+        _write(module, parts, staging)
+        _check(module, parts, staging)
+
+
+def _write(module: nn.Module, parts: Parts, path: Path) -> None:
+    example = torch.zeros(2, parts.n_features)
+    with _quiet():
+        program = torch.onnx.export(
+            module,
+            (example,),
+            dynamo=True,
+            input_names=[_INPUT],
+            output_names=list(module(example)),
+            dynamic_shapes={_INPUT: {0: torch.export.Dim("n_rows")}},
+            verbose=False,
+        )
+        assert program is not None
+        program.model.metadata_props.update(_metadata(parts))
+        program.save(path, external_data=False)
+
+
+def _metadata(parts: Parts) -> dict[str, str]:
+    metadata = {
+        "layerwise_version": version("layerwise"),
+        "model": type(parts.estimator).__name__,
+        "input": "intensities from 0 to 1 (those of uint8, divided by 255)"
+        if parts.intensities
+        else "rows as they are",
+    }
+    if parts.feature_names is not None:
+        metadata["feature_names"] = json.dumps(parts.feature_names)
+    if hasattr(parts.estimator, "classes_"):
+        metadata["classes"] = json.dumps(parts.estimator.classes_.tolist())
+    return metadata
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep to itself what the exporter says of its own parts."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            for category in (FutureWarning, DeprecationWarning):
+                warnings.simplefilter("ignore", category)
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _check(module: nn.Module, parts: Parts, path: Path) -> None:
+    """Compare what a file and the model that it was made of compute from the same rows."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    rows = _random_rows(parts, 1000)
+    allowed = _allowed(module, rows)
+    for n_rows in (1, 2, len(rows)):
+        found = session.run(None, {_INPUT: rows[:n_rows]})
+        expected = module(torch.from_numpy(rows[:n_rows]))
+        for (name, values), output in zip(expected.items(), found, strict=True):
+            difference = _difference(output, values.numpy())
+            if not difference <= allowed[name]:
+                raise ValueError(
+                    f"the ONNX file is not kept: of {n_rows} random rows onnxruntime computes {name} that differ from "
+                    f"the model's by {difference:.2g}, but {allowed[name]:.2g} is allowed"
+                )
+
+
+def _allowed(module: nn.Module, rows: np.ndarray) -> dict[str, float]:
+    """Return how far each output may be off: more than the tolerance only where float32 itself is less exact."""
+    exact = copy.deepcopy(module).double()(torch.from_numpy(rows).double())
+    return {
+        name: max(_TOLERANCE, 10 * _difference(values.numpy(), exact[name].numpy()))
+        for name, values in module(torch.from_numpy(rows)).items()
+    }
+
+
+def _random_rows(parts: Parts, n_rows: int) -> np.ndarray:
+    """Return rows that are from 0 to 1 when scaled, with gaps where the model fills in such."""
+    rng = np.random.default_rng(0)
+    rows = rng.random((n_rows, parts.n_features))
+    scaling: Scaling | None = layers_of(parts.first)[0].scaling_
+    if scaling is not None:
+        rows = copy.deepcopy(scaling).cpu().inverse(torch.from_numpy(rows)).numpy()
+    if parts.fills_in:
+        rows[rng.random(rows.shape) < 0.2] = np.nan
+    return rows.astype(np.float32)
+
+
+def _difference(found: np.ndarray, expected: np.ndarray) -> float:
+    """Return the largest difference, as a share of the largest value of its column where that is above 1."""
+    if found.shape != expected.shape:
+        return float("inf")
+    size = np.maximum(1, np.abs(expected).max(axis=0))
+    return float((np.abs(found - expected) / size).max())

@@ -1,0 +1,147 @@
+"""A model as one torch module, from rows in their own units to outputs that have names."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from sklearn.base import BaseEstimator
+from torch import Tensor, nn
+
+from layerwise.export._parts import take_apart
+from layerwise.modules import AutoencoderLayer
+
+
+def to_module(model: BaseEstimator) -> nn.Module:
+    """Return a fitted model as one torch module that stands alone.
+
+    It maps float32 rows of shape (n_rows, n_features), in the units that training saw (uint8 as floats in [0, 1], NaN
+    for what an imputer shall fill in), to a dict of outputs:
+
+    - autoencoder, stack: ``codes``, ``reconstructions``
+    - classifier: ``probabilities`` in the order of ``classes_``, ``codes``
+    - regressor: ``predictions``, ``codes``
+    - outlier detector: ``scores`` (negative for outliers) and ``errors``, each of shape (n_rows,)
+    - imputer: ``filled``
+
+    Parameters
+    ----------
+    model : estimator of layerwise, or Pipeline of ("table", TableEncoder), ("imputer", AutoencoderImputer) and such one
+        The encoder of a table is left out: the module takes the columns that it makes.
+
+    Returns
+    -------
+    module : torch.nn.Module
+        On the CPU, with copies of the parameters, rounded to float32; columns are scaled in float64.
+
+    Raises
+    ------
+    ValueError
+        If the model, or a step of it, is not known.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from layerwise import Autoencoder, LBFGS
+    >>> X = np.random.default_rng(0).normal(size=(50, 6))
+    >>> module = to_module(Autoencoder(3, solver=LBFGS(max_iter=5), random_state=0).fit(X))
+    >>> {name: tuple(values.shape) for name, values in module(torch.zeros(2, 6)).items()}
+    {'codes': (2, 3), 'reconstructions': (2, 6)}
+    """
+    parts = take_apart(model)
+    module: nn.Module = _MODULES[parts.kind](parts.estimator)
+    if parts.imputer is not None:
+        module = _Imputed(_Filling(parts.imputer), module)
+    module = copy.deepcopy(module).cpu()
+    for part in module.modules():
+        if isinstance(part, (AutoencoderLayer, nn.Linear)):
+            part.float()
+    return module.requires_grad_(False).eval()
+
+
+class _Coding(nn.Module):
+    def __init__(self, estimator):
+        super().__init__()
+        self.network = estimator.to_torch()
+
+    def forward(self, rows: Tensor) -> dict[str, Tensor]:
+        codes = self.network.encode(rows)
+        return {"codes": codes, "reconstructions": self.network.decode(codes)}
+
+
+class _Classifying(nn.Module):
+    def __init__(self, estimator):
+        super().__init__()
+        self.scaling = estimator.autoencoder_._scaling or nn.Identity()
+        self.network = estimator.network_
+
+    def forward(self, rows: Tensor) -> dict[str, Tensor]:
+        codes = self.network.encode(self.scaling(rows))
+        return {"probabilities": self.network.head(codes).softmax(dim=1), "codes": codes}
+
+
+class _Regressing(nn.Module):
+    def __init__(self, estimator):
+        super().__init__()
+        self.scaling = estimator.autoencoder_._scaling or nn.Identity()
+        self.network = estimator.network_
+        self.unscale = estimator._unscale_outputs or nn.Identity()
+        self.flat = estimator.n_outputs_ is None
+
+    def forward(self, rows: Tensor) -> dict[str, Tensor]:
+        codes = self.network.encode(self.scaling(rows))
+        predictions = self.unscale(self.network.head(codes))
+        return {"predictions": predictions[:, 0] if self.flat else predictions, "codes": codes}
+
+
+class _Detecting(nn.Module):
+    def __init__(self, estimator):
+        super().__init__()
+        self.scaling = estimator.autoencoder_._scaling or nn.Identity()
+        self.network = estimator.autoencoder_._network()
+        self.offset = float(estimator.offset_)
+
+    def forward(self, rows: Tensor) -> dict[str, Tensor]:
+        x = self.scaling(rows)
+        errors = 0.5 * (self.network(x) - x).double().square().sum(dim=1)
+        return {"scores": (-errors - self.offset).to(rows.dtype), "errors": errors.to(rows.dtype)}
+
+
+class _Filling(nn.Module):
+    empty: Tensor
+
+    def __init__(self, estimator):
+        super().__init__()
+        self.scaling = estimator.autoencoder_._scaling
+        self.network = estimator.autoencoder_._network()
+        self.n_passes = estimator.n_passes
+        empty = torch.zeros(estimator.n_features_in_, dtype=torch.bool)
+        empty[estimator.empty_features_] = True
+        self.register_buffer("empty", empty)
+
+    def forward(self, rows: Tensor) -> dict[str, Tensor]:
+        missing = rows.isnan()
+        x = rows if self.scaling is None else self.scaling(rows)
+        x = x.masked_fill(missing, 0.0)
+        for _ in range(self.n_passes):
+            x = torch.where(missing, self.network(x), x)
+        expected = x if self.scaling is None else self.scaling.inverse(x)
+        return {"filled": torch.where(missing, expected.masked_fill(self.empty, 0.0), rows)}
+
+
+class _Imputed(nn.Module):
+    def __init__(self, filling: nn.Module, module: nn.Module):
+        super().__init__()
+        self.filling, self.module = filling, module
+
+    def forward(self, rows: Tensor) -> dict[str, Tensor]:
+        return self.module(self.filling(rows)["filled"])
+
+
+_MODULES: dict[str, type[nn.Module]] = {
+    "coder": _Coding,
+    "classifier": _Classifying,
+    "regressor": _Regressing,
+    "detector": _Detecting,
+    "imputer": _Filling,
+}
