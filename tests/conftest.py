@@ -2,6 +2,8 @@
 
 import json
 import os
+import sys
+import warnings
 from pathlib import Path
 
 import matplotlib as mpl
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from layerwise import cli
 from layerwise.data import load_mnist, load_mnist_small
 
 mpl.use("Agg")
@@ -45,3 +48,22 @@ def digits():
 @pytest.fixture
 def generator():
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run a command line in this process; return exit code, standard output and standard error."""
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # which the command line replaces
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["layerwise", *map(str, words)])
+        capsys.readouterr()
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as exit_:
+            code = exit_.code
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call

@@ -14,27 +14,8 @@ import pytest
 import torch
 
 import layerwise
-from layerwise import cli
 from layerwise.data import Digits
 from layerwise.reproduce import EXPERIMENTS, ufldl_stacked
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run a command line in this process; return exit code, standard output and standard error."""
-
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["layerwise", *map(str, words)])
-        capsys.readouterr()
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as exit_:
-            code = exit_.code
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,15 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
-from layerwise import LBFGS, Autoencoder, KLSparsity, StackedAutoencoder, StackedClassifier, stacking
+from layerwise import (
+    LBFGS,
+    Autoencoder,
+    AutoencoderOutlierDetector,
+    KLSparsity,
+    StackedAutoencoder,
+    StackedClassifier,
+    stacking,
+)
 from layerwise.callbacks import History
 from layerwise.data import Rows
 from layerwise.modules import AutoencoderLayer
@@ -311,3 +319,12 @@ def test_fitted_estimators_can_be_pickled(small, stack):
     """By users, for joblib and for workers; layerwise itself never loads a pickle."""
     again = pickle.loads(pickle.dumps(stack))
     assert_array_equal(again.transform(small[0]), stack.transform(small[0]))
+
+
+def test_callbacks_do_not_change_the_outlier_detector(digits):
+    """The default autoencoder ends by a callback of its own, which those of the user join."""
+    X, history = digits.X_train[:200], History()
+    plain = AutoencoderOutlierDetector(random_state=0).fit(X)
+    watched = AutoencoderOutlierDetector(random_state=0, callbacks=[history]).fit(X)
+    assert history.steps[-1].iteration == 30
+    assert_array_equal(watched.score_samples(X), plain.score_samples(X))

@@ -396,9 +396,9 @@ def random_bytes(path):
     path.write_bytes(np.random.default_rng(0).bytes(5000))
 
 
-def of_version_73(path):
+def that_only_begins_like_version_73(path):
     header = b"MATLAB 7.3 MAT-file".ljust(124) + struct.pack("<H", 0x0200) + b"IM"
-    path.write_bytes(header + b"\x89HDF\r\n\x1a\n" + bytes(600))
+    path.write_bytes(header.ljust(512) + b"\x89HDF\r\n\x1a\n" + bytes(600))
 
 
 def that_lies(path):
@@ -428,7 +428,7 @@ SMALL = {"x": np.eye(2)}
         (truncated, {}, "is not a MAT file, or is damaged"),
         (that_lies, {}, "is not a MAT file, or is damaged|takes more memory"),
         (of_unknown_type, {}, "is damaged or made to do harm|is not a MAT file, or is damaged"),
-        (of_version_73, {}, r"version 7\.3 \(HDF5\), which is not read; save it in MATLAB with"),
+        (that_only_begins_like_version_73, {}, "is not a MAT file, or is damaged"),
         (saved({"x": OBJECTS}), {}, "holds 'x' as cell, but an array of numbers is needed"),
         (saved({"x": "text"}), {}, "holds 'x' as char"),
         (saved({"x": {"field": 1.0}}), {}, "holds 'x' as struct"),

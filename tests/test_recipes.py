@@ -183,6 +183,14 @@ def test_part_is_switched_off():
     assert estimator.layers[0].corruption is None
 
 
+def test_level_of_gaussian_noise_is_its_deviation():
+    flags = {"corruption": "gaussian", "corruption_level": 0.1}
+    assert build(overlay({}, flags)).layers[0].corruption.std == 0.1
+    assert build(overlay({}, {"corruption": "gaussian"})).layers[0].corruption.std == 0.25
+    toml = {"layers": [{"corruption": {"name": "gaussian", "std": 0.3}}]}
+    assert build(overlay(toml, {"corruption_level": 0.2})).layers[0].corruption.std == 0.2
+
+
 def test_regressor():
     regressor = build({"model": "regressor", "layers": [{"n_hidden": 3}], "finetuning": {"finetune": "head"}})
     assert isinstance(regressor, StackedRegressor)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from sklearn.metrics import accuracy_score, mean_absolute_error, r2_score, roc_a
 
 from layerwise.checkpoint import atomic
 from layerwise.cli.common import Flag, Reply, Shown
-from layerwise.cli.opening import Opened, open_model
+from layerwise.cli.opening import Opened, list_columns, open_model
 from layerwise.data.inputs import read_input
 from layerwise.data.outputs import check_output, write_columns, write_csv
 from layerwise.estimators import AutoencoderOutlierDetector, StackedClassifier, StackedRegressor
@@ -87,10 +88,12 @@ def decode(
 
     def columns() -> tuple[dict[str, Any], Opened]:
         opened = open_model(model, None, device=device)
-        rows = read_input(codes)
-        named = [name for name in rows.feature_names or [] if name.startswith("code_")]
-        X = rows.X[:, [rows.feature_names.index(name) for name in named]] if named and rows.feature_names else rows.X
-        return _as_rows(opened, stack_of(opened.estimator).inverse_transform(X)), opened
+        if isinstance(opened.estimator, (StackedClassifier, StackedRegressor)):
+            raise ValueError(f"{model} has codes that labels have changed, which cannot be decoded; see reconstruct")
+        others = [name for name in list_columns(codes) if not name.startswith("code_")]
+        source = read_input(codes, id=others)
+        rows = _as_rows(opened, stack_of(opened.estimator).inverse_transform(source.X))
+        return rows, replace(opened, source=source)
 
     return _write(columns, out, overwrite, display)
 

@@ -79,9 +79,19 @@ def _set_parts(spec: dict[str, Any], flags: Mapping[str, Any]) -> None:
             raise ValueError(f"{name}={value:g} has no meaning without {kind}; choose one with --{kind}")
         renamed = {name.removeprefix(f"{kind}_"): value for name, value in details.items()}
         spec[kind] = _update(part, chosen | renamed, kind)
-        if kind == "corruption" and spec[kind]["name"] != "none":
-            spec[kind].setdefault("level", 0.25)
+        if kind == "corruption":
+            spec[kind] = _complete_corruption(spec[kind])
     spec |= plain
+
+
+def _complete_corruption(part: dict[str, Any]) -> dict[str, Any]:
+    """Return the description of a corruption with a level; that of gaussian noise is its standard deviation."""
+    if part["name"] == "none":
+        return part
+    name = "std" if part["name"] == "gaussian" else "level"
+    return {"name": part["name"], name: part.get(name, 0.25)} | {
+        key if key != "level" else name: value for key, value in part.items()
+    }
 
 
 def _update(part: Any, changes: Mapping[str, Any], kind: str) -> dict[str, Any]:

@@ -3,21 +3,32 @@
 from layerwise.data.datasets import Digits, load_mnist, load_mnist_small
 from layerwise.data.files import load_labels, load_rows
 from layerwise.data.idx import load_idx
+from layerwise.data.image_folder import ImageFolder, load_image_folder
 from layerwise.data.images import load_images, load_mat_images, whiten_images
+from layerwise.data.inputs import Input, describe_missing, read_input
 from layerwise.data.mat import load_mat
+from layerwise.data.outputs import check_output, write_columns, write_csv
 from layerwise.data.patches import extract_patches, normalize_patches
 from layerwise.data.rows import AnyRows, MappedRows, Rows
+from layerwise.data.table_encoder import TableEncoder
+from layerwise.data.tables import scan_table
 from layerwise.data.whitening import PCAWhitening, ZCAWhitening
 
 __all__ = [
     "AnyRows",
     "Digits",
+    "ImageFolder",
+    "Input",
     "MappedRows",
     "PCAWhitening",
     "Rows",
+    "TableEncoder",
     "ZCAWhitening",
+    "check_output",
+    "describe_missing",
     "extract_patches",
     "load_idx",
+    "load_image_folder",
     "load_images",
     "load_labels",
     "load_mat",
@@ -26,5 +37,9 @@ __all__ = [
     "load_mnist_small",
     "load_rows",
     "normalize_patches",
+    "read_input",
+    "scan_table",
     "whiten_images",
+    "write_columns",
+    "write_csv",
 ]

@@ -9,7 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from layerwise.data._polars import list_names, reading
+from layerwise.data.archives import ARCHIVE_ENDINGS, choose_labels, choose_rows, is_archive, list_arrays, load_array
 from layerwise.data.idx import load_idx
+from layerwise.data.tables import TABLE_ENDINGS, is_table, label_values, scan_table
 
 
 class Table(NamedTuple):
@@ -26,18 +29,21 @@ class Table(NamedTuple):
     image_shape: tuple[int, ...] | None
 
 
-def load_rows(path: str | PathLike[str]) -> Table:
-    """Load rows from a ``.npy`` or an IDX file; images become rows of pixels.
+def load_rows(path: str | PathLike[str], array: str | None = None) -> Table:
+    """Load rows from a file of arrays; images become rows of pixels. Of tables with names see `read_input`.
 
     Parameters
     ----------
     path : str or path-like
-        A ``.npy`` file (never pickled objects), or an IDX file, compressed with gzip or not.
+        A ``.npy``, ``.npz``, ``.mat`` or ``.safetensors`` file (never pickled objects), or else an IDX file, compressed
+        with gzip or not. In a ``.mat`` file of images they are counted along the last axis, as MATLAB does.
+    array : str or None, default=None
+        Which array of a file of several. None takes the only matrix, or the one called X, x, data, features or images.
 
     Returns
     -------
     table : Table
-        In the type of the file; memory-mapped where the file is not compressed.
+        In the type of the file; memory-mapped where that is ``.npy`` or IDX and not compressed.
 
     Raises
     ------
@@ -46,40 +52,64 @@ def load_rows(path: str | PathLike[str]) -> Table:
     ValueError
         If it is damaged, holds no numbers, or has less than two axes.
     """
-    array = _load_array(Path(path))
-    if array.ndim < 2:
-        raise ValueError(f"{path} has shape {array.shape}, but rows need two axes: samples and features")
-    return Table(array.reshape(len(array), math.prod(array.shape[1:])), _image_shape(array.shape[1:]))
+    path = Path(path)
+    if is_archive(path):
+        values = load_array(path, choose_rows(path, list_arrays(path), array))
+    else:
+        values = _load_single(path, array)
+    if values.ndim < 2:
+        raise ValueError(f"{path} has shape {values.shape}, but rows need two axes: samples and features")
+    if values.dtype.kind not in "biuf":
+        raise ValueError(f"{path} holds values of type {values.dtype}, but numbers are needed")
+    return Table(values.reshape(len(values), math.prod(values.shape[1:])), _image_shape(values.shape[1:]))
 
 
-def load_labels(path: str | PathLike[str]) -> np.ndarray:
-    """Load one label a row from a ``.npy`` or an IDX file.
+def load_labels(path: str | PathLike[str], array: str | None = None) -> np.ndarray:
+    """Load one label a row from a file of arrays, or from a table of one column.
 
     Parameters
     ----------
     path : str or path-like
-        As for `load_rows`.
+        As for `load_rows`; also a ``.csv``, ``.tsv``, ``.parquet``, ``.feather`` or ``.arrow`` file.
+    array : str or None, default=None
+        Which array of a file of several. None takes the only vector, or the one called y, labels, label or target.
 
     Returns
     -------
     y : ndarray of shape (n_samples,)
+        Numbers or text. Labels missing from a table are NaN among numbers and None among text.
 
     Raises
     ------
     OSError
         If the file cannot be read.
     ValueError
-        If it is damaged or does not have one axis.
+        If it is damaged, or does not hold one label a row.
     """
-    array = _load_array(Path(path))
-    if array.ndim != 1:
-        raise ValueError(f"{path} has shape {array.shape}, but labels need one axis: one label a row")
-    return array
+    path = Path(path)
+    if is_table(path):
+        return _load_column(path)
+    if is_archive(path):
+        values = load_array(path, choose_labels(path, list_arrays(path), array))
+    else:
+        values = _load_single(path, array)
+    if values.ndim > 1 and values.size == max(values.shape):  # one row or column, as in MATLAB
+        values = values.reshape(-1)
+    if values.ndim != 1:
+        raise ValueError(f"{path} has shape {values.shape}, but labels need one axis: one label a row")
+    if values.dtype.kind not in "biufU":
+        raise ValueError(f"{path} holds values of type {values.dtype}, but numbers, or text for labels, are needed")
+    return values
 
 
-def _load_array(path: Path) -> np.ndarray:
-    if path.suffix != ".npy":
-        return load_idx(path)
+def _load_single(path: Path, name: str | None) -> np.ndarray:
+    """Load the array of a file that holds no other."""
+    if name is not None:
+        raise ValueError(f"{path} holds no arrays with names, so there is no {name!r} in it")
+    if is_table(path):
+        raise ValueError(f"{path} is a table with named columns, but an array is needed here: .npy, .npz or IDX")
+    if path.suffix.lower() != ".npy":
+        return _load_idx(path)
     try:
         array = np.lib.format.open_memmap(path, mode="r")
     except ValueError as error:
@@ -87,6 +117,28 @@ def _load_array(path: Path) -> np.ndarray:
     if array.dtype.kind not in "biufU":
         raise ValueError(f"{path} holds values of type {array.dtype}, but numbers, or text for labels, are needed")
     return array
+
+
+def _load_idx(path: Path) -> np.ndarray:
+    """Load an IDX file; of other files say what layerwise reads."""
+    try:
+        return load_idx(path)
+    except ValueError as error:
+        if "not an IDX file" not in str(error) or path.suffix.lower() in ("", ".gz", ".idx"):
+            raise
+        known = ", ".join((*TABLE_ENDINGS, ".npy", *ARCHIVE_ENDINGS))
+        raise ValueError(f"{path} is of no known format; known are {known}, IDX, and folders of images") from error
+
+
+def _load_column(path: Path) -> np.ndarray:
+    table = scan_table(path)
+    with reading(path):
+        frame = table.collect()
+    if frame.width != 1:
+        raise ValueError(
+            f"{path} has the {frame.width} columns {list_names(frame.columns)}, but a file of labels needs a single one"
+        )
+    return label_values(frame.to_series())
 
 
 def _image_shape(shape: tuple[int, ...]) -> tuple[int, ...] | None:

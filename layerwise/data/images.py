@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from sklearn.datasets import load_sample_images
 
 from layerwise.data.mat import load_mat
 
-_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 # Only these parsers of Pillow see a file, whatever it is.
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 # Thousandths of red, green and blue in the luminance, by ITU-R BT.601: whole numbers, so that white is exactly 1.
@@ -53,16 +53,16 @@ def load_images(source: str | PathLike[str] | None = None) -> list[np.ndarray]:
     """
     if source is not None and Path(source).suffix.lower() == ".mat":
         return load_mat_images(source)
-    _check_pillow()
+    check_pillow()
     if source is None:
         return [_grey(image) for image in load_sample_images().images]
     folder = Path(source)
     if not folder.is_dir():
         raise FileNotFoundError(f"source={str(source)!r} is neither a folder of images nor a .mat file")
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in _ENDINGS and path.is_file())
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_ENDINGS and path.is_file())
     if not paths:
-        raise FileNotFoundError(f"{folder} holds no image (looked for {', '.join(_ENDINGS)})")
-    return [_load_image(path) for path in paths]
+        raise FileNotFoundError(f"{folder} holds no image (looked for {', '.join(IMAGE_ENDINGS)})")
+    return [open_image(path, _decode) for path in paths]
 
 
 def load_mat_images(path: str | PathLike[str], name: str | None = None) -> list[np.ndarray]:
@@ -141,20 +141,22 @@ def whiten_images(images: Sequence[np.ndarray], *, cutoff: float = 0.3) -> list[
     return whitened
 
 
-def _check_pillow() -> None:
+def check_pillow() -> None:
+    """Raise an ImportError if Pillow is not there."""
     try:
         import PIL  # noqa: F401
     except ImportError as error:
         raise ImportError("reading images needs Pillow, which is not installed: pip install pillow") from error
 
 
-def _load_image(path: Path) -> np.ndarray:
+def open_image(path: Path, use: Callable[[Any], Any]) -> Any:
+    """Open an image file with Pillow and return what ``use`` makes of it; a ValueError names a file that is bad."""
     from PIL import Image, UnidentifiedImageError
 
     with path.open("rb") as file, warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
-            return _decode(Image.open(file, formats=_FORMATS))
+            return use(Image.open(file, formats=_FORMATS))
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise ValueError(
                 f"{path} has so many pixels that it may be meant to fill the memory; make it smaller, or raise "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import os
 import subprocess
@@ -11,6 +12,7 @@ import tempfile
 import warnings
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +25,10 @@ _DTYPES: dict[str, np.dtype] = {
 }
 # Address space of the reading process beside the array: Python, NumPy and SciPy map 0.2 GiB.
 _READER_BYTES = 2**30
+# How HDF5 begins, at the start of a file or, after MATLAB's own header, at byte 512.
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+# Exit status of the reading process where h5py is missing.
+_NO_H5PY = 3
 
 
 class _RefusedError(Exception):
@@ -36,7 +42,7 @@ def load_mat(
     max_bytes: int = 2**30,
     timeout: float = 60,
 ) -> np.ndarray:
-    """Load one numeric array from a MAT file, version 7.2 or older.
+    """Load one numeric array from a MAT file; one of version 7.3 needs h5py (``pip install 'layerwise[matlab]'``).
 
     Another Python process reads the file, with limits on its memory (where the system has such limits) and its time,
     so a file that is damaged or made to do harm cannot crash or exhaust this process.
@@ -64,6 +70,8 @@ def load_mat(
     ValueError
         If the file is no MAT file or is damaged, has no such variable, or holds it as something other than an array
         of real numbers; or if reading takes more memory or time than allowed.
+    ImportError
+        If it is of version 7.3 and h5py is not installed.
 
     Examples
     --------
@@ -74,9 +82,7 @@ def load_mat(
     >>> load_mat(path).shape
     (8, 8, 2)
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is not there, or is not a file")
+    path = _check_there(path)
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "array.npy"
         _read_in_child(path, name, result, max_bytes, timeout)
@@ -86,8 +92,44 @@ def load_mat(
         return np.load(result, allow_pickle=False)
 
 
+def list_mat(path: str | PathLike[str], *, timeout: float = 60) -> dict[str, tuple[int, ...]]:
+    """Return the names and shapes of the numeric arrays in a MAT file, which is read as `load_mat` does.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+    timeout : float, default=60
+        How many seconds reading may take.
+
+    Returns
+    -------
+    shapes : dict of str to tuple of int
+
+    Raises
+    ------
+    FileNotFoundError, ValueError, ImportError
+        As for `load_mat`.
+    """
+    path = _check_there(path)
+    with tempfile.TemporaryDirectory() as folder:
+        result = Path(folder) / "shapes.json"
+        _read_in_child(path, None, result, 0, timeout)
+        try:
+            return {str(name): tuple(map(int, shape)) for name, shape in json.loads(result.read_bytes()).items()}
+        except (OSError, ValueError, AttributeError, TypeError) as error:
+            raise ValueError(f"{path} cannot be trusted: the process that read it did not hand back names") from error
+
+
+def _check_there(path: str | PathLike[str]) -> Path:
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not there, or is not a file")
+    return path
+
+
 def _read_in_child(path: Path, name: str | None, result: Path, max_bytes: int, timeout: float) -> None:
-    """Run this file as a program that writes the array to ``result``; raise a ValueError where it fails."""
+    """Run this file as a program that writes the array, or names and shapes, to ``result``; raise where it fails."""
     # -P keeps modules in the working directory from being imported. The file is run by its path because importing
     # layerwise would import torch, which takes seconds.
     command = [sys.executable, "-P", __file__, str(path.absolute()), str(result), str(int(max_bytes))]
@@ -101,6 +143,11 @@ def _read_in_child(path: Path, name: str | None, result: Path, max_bytes: int, t
     except subprocess.TimeoutExpired as error:
         message = f"{path} was not read within timeout={timeout} seconds; raise timeout if you trust it"
         raise ValueError(message) from error
+    if child.returncode == _NO_H5PY:
+        raise ImportError(
+            f"{path} is a MAT file of version 7.3, which needs h5py: pip install 'layerwise[matlab]', or save it in "
+            f"MATLAB with the option '-v7'"
+        )
     if child.returncode == 1:
         raise ValueError(f"{path} {child.stderr.strip()}")
     if child.returncode != 0:
@@ -115,29 +162,36 @@ def _main(path: str, result: str, max_bytes: str, name: str | None = None) -> No
     warnings.simplefilter("ignore")
     _limit_memory(3 * int(max_bytes) + _READER_BYTES)
     try:
-        _convert(path, result, int(max_bytes), name)
+        list_variables, read = (_list_hdf5, _read_hdf5) if _is_hdf5(path) else (_list_scipy, _read_scipy)
+        variables = list_variables(path)
+        if result.endswith(".json"):
+            Path(result).write_text(
+                json.dumps({key: shape for key, (shape, kind) in variables.items() if kind in _DTYPES})
+            )
+        else:
+            name = _choose(variables, name)
+            _check_header(name, *variables[name], int(max_bytes))
+            _save(name, read(path, name), variables[name][1], result, int(max_bytes))
     except _RefusedError as error:
         sys.exit(str(error))
-    except NotImplementedError:
-        sys.exit("is a MAT file of version 7.3 (HDF5), which is not read; save it in MATLAB with the option '-v7'")
+    except ModuleNotFoundError:
+        sys.exit(_NO_H5PY)
     except MemoryError:
         sys.exit(f"takes more memory to read than max_bytes={max_bytes} allows; raise max_bytes if you trust it")
     except Exception as error:
-        # Whatever SciPy comes upon in bytes that are not what they should be.
+        # Whatever SciPy or h5py comes upon in bytes that are not what they should be.
         sys.exit(f"is not a MAT file, or is damaged ({type(error).__name__}: {str(error)[:200]!r})")
 
 
-def _convert(path: str, result: str, max_bytes: int, name: str | None) -> None:
-    """Save one variable of a MAT file as .npy, after a look at what its header says of it."""
-    from scipy.io import loadmat, whosmat
-
-    variables = {key: (shape, kind) for key, shape, kind in whosmat(path, appendmat=False) if key[:2] != "__"}
-    name = _choose(variables, name)
-    shape, kind = variables[name]
+def _check_header(name: str, shape: tuple[int, ...], kind: str, max_bytes: int) -> None:
+    """Refuse a variable by what the file says of it, before its values are read."""
     if kind not in _DTYPES:
         raise _RefusedError(f"holds {name!r} as {kind}, but an array of numbers is needed")
     _check_size(name, shape, math.prod(shape) * _DTYPES[kind].itemsize, max_bytes)
-    array = loadmat(path, appendmat=False, variable_names=[name])[name]
+
+
+def _save(name: str, array: Any, kind: str, result: str, max_bytes: int) -> None:
+    """Save the values of a variable as .npy, in the type that it has in MATLAB."""
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
         found = getattr(array, "dtype", type(array).__name__)
         raise _RefusedError(f"holds {name!r} as {found}, but an array of real numbers is needed")
@@ -145,6 +199,63 @@ def _convert(path: str, result: str, max_bytes: int, name: str | None) -> None:
     array = array.astype(_DTYPES[kind], copy=False)
     _check_size(name, array.shape, array.nbytes, max_bytes)
     np.save(result, array, allow_pickle=False)
+
+
+# Both kinds of file: what there is by name, as (shape, MATLAB's class), and the values of one variable.
+
+
+def _list_scipy(path: str) -> dict[str, tuple[tuple[int, ...], str]]:
+    from scipy.io import whosmat
+
+    return {key: (shape, kind) for key, shape, kind in whosmat(path, appendmat=False) if key[:2] != "__"}
+
+
+def _read_scipy(path: str, name: str) -> Any:
+    from scipy.io import loadmat
+
+    return loadmat(path, appendmat=False, variable_names=[name])[name]
+
+
+def _is_hdf5(path: str) -> bool:
+    with open(path, "rb") as file:
+        head = file.read(520)
+    return head.startswith(_HDF5) or head[512:] == _HDF5
+
+
+def _list_hdf5(path: str) -> dict[str, tuple[tuple[int, ...], str]]:
+    import h5py
+
+    variables: dict[str, tuple[tuple[int, ...], str]] = {}
+    with h5py.File(path, "r") as file:
+        for name in file:
+            # A link may lead to another file, and so may values that are stored outside.
+            if name[0] == "#" or not isinstance(file.get(name, getlink=True), h5py.HardLink):
+                continue
+            item = file[name]
+            kind = item.attrs.get("MATLAB_class", b"no variable of MATLAB").decode()
+            if not isinstance(item, h5py.Dataset):
+                variables[name] = ((), f"sparse {kind}" if "MATLAB_sparse" in item.attrs else kind)
+            elif item.external or item.is_virtual:
+                variables[name] = ((), "values in another file")
+            else:
+                variables[name] = (_shape_hdf5(item), kind)
+    return variables
+
+
+def _read_hdf5(path: str, name: str) -> Any:
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        item = file[name]
+        # HDF5 counts along the last axis first, MATLAB along the first one.
+        return np.zeros(_shape_hdf5(item)) if "MATLAB_empty" in item.attrs else item[()].T
+
+
+def _shape_hdf5(item: Any) -> tuple[int, ...]:
+    """Return the shape that a variable has in MATLAB; one without values is stored as its shape."""
+    if "MATLAB_empty" in item.attrs and item.size <= 32:
+        return tuple(int(side) for side in np.ravel(item[()]))
+    return item.shape[::-1]
 
 
 def _choose(variables: dict, name: str | None) -> str:

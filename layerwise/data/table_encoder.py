@@ -1,7 +1,286 @@
-"""Stand-in until the helper who builds this replaces the whole file (overwrite it)."""
+"""Tables to numbers and back: numbers stay, text becomes one column of 0 and 1 for each of its values."""
 
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from numbers import Integral
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import check_array
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import check_is_fitted
+
+from layerwise.data._polars import import_polars, list_names
+from layerwise.data.tables import to_frame
+
+if TYPE_CHECKING:
+    import polars as pl
+
+# The category of a text that is missing.
+_MISSING = "missing"
 
 
 class TableEncoder(TransformerMixin, BaseEstimator):
-    """To be written."""
+    """Turn the columns of a data frame into numbers.
+
+    Columns of numbers, and of true and false, come first and keep their values; what is missing is NaN. Each column of
+    text follows as one column for each value that it had in training, in alphabetical order, 1 where a row has that
+    value and 0 elsewhere. A missing text is a value too, called ``"missing"``.
+
+    Needs polars: ``pip install 'layerwise[tables]'``.
+
+    Parameters
+    ----------
+    ignore : str or sequence of str, default=()
+        Columns to leave out.
+    max_categories : int, default=100
+        How many different values a column of text may have; more are refused, because such a column is rather a name
+        or a number of each row, or free text.
+
+    Attributes
+    ----------
+    feature_names_in_ : ndarray of shape (n_features_in_,), object
+        The columns that are used, in the order of the data frame.
+    n_features_in_ : int
+    numbers_ : list of str
+        The columns of numbers.
+    categories_ : dict of str to list of str
+        The columns of text, and the values of each.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> people = pl.DataFrame({"town": ["Bern", None, "Basel"], "age": [31, 28, None]})
+    >>> encoder = TableEncoder().fit(people)
+    >>> encoder.get_feature_names_out().tolist()
+    ['age', 'town=Basel', 'town=Bern', 'town=missing']
+    >>> encoder.transform(people)
+    array([[31.,  0.,  1.,  0.],
+           [28.,  0.,  0.,  1.],
+           [nan,  1.,  0.,  0.]])
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "ignore": ["array-like", str],
+        "max_categories": [Interval(Integral, 1, None, closed="left")],
+    }
+
+    def __init__(self, *, ignore: str | Sequence[str] = (), max_categories: int = 100):
+        self.ignore = ignore
+        self.max_categories = max_categories
+
+    def fit(self, X: Any, y: Any = None) -> TableEncoder:
+        """Learn the columns, and the values of those of text.
+
+        Parameters
+        ----------
+        X : polars or pandas data frame of shape (n_samples, n_columns)
+        y : None
+            Not used.
+
+        Returns
+        -------
+        self : TableEncoder
+
+        Raises
+        ------
+        ValueError
+            If a column is neither numbers nor text, or one of text has more than ``max_categories`` values.
+        TypeError
+            If ``X`` is no data frame.
+        """
+        self.__dict__.pop("feature_names_in_", None)
+        frame = to_frame(X)
+        if not len(frame):
+            raise ValueError("X has no rows, but at least one is needed to learn the values of its columns")
+        return self.partial_fit(frame)
+
+    def partial_fit(self, X: Any, y: Any = None) -> TableEncoder:
+        """Learn from some of the rows; all batches together teach what `fit` learns from the whole.
+
+        Parameters
+        ----------
+        X : polars or pandas data frame of shape (n_samples, n_columns)
+            The first one decides which columns there are and which are numbers. It may be without rows.
+        y : None
+            Not used.
+
+        Returns
+        -------
+        self : TableEncoder
+
+        Raises
+        ------
+        ValueError, TypeError
+            As for `fit`.
+        """
+        self._validate_params()
+        frame = to_frame(X)
+        if not hasattr(self, "feature_names_in_"):
+            self._learn_columns(frame)
+        for name, values in self._texts(frame).items():
+            categories = sorted({*self.categories_[name], *values})
+            if len(categories) > self.max_categories:
+                raise ValueError(
+                    f"column {name!r} holds text with at least {len(categories)} different values, more than "
+                    f"max_categories={self.max_categories}; leave it out with ignore (at the command line: "
+                    f"--ignore {name}, or --id {name} if it names the rows)"
+                )
+            self.categories_[name] = categories
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Encode rows. Columns that training did not have are passed over.
+
+        Parameters
+        ----------
+        X : polars or pandas data frame of shape (n_samples, n_columns)
+
+        Returns
+        -------
+        rows : ndarray of shape (n_samples, n_features_out), float64
+            A text that training did not have is 0 in all columns of its values, with a warning.
+
+        Raises
+        ------
+        ValueError
+            If a column is missing, or holds text where training had numbers.
+        """
+        check_is_fitted(self, "categories_")
+        pl = import_polars()
+        frame = to_frame(X)
+        self._check_columns(frame, self.feature_names_in_.tolist())
+        self._warn_of_unknown(frame)
+        columns = [_as_numbers(frame[name]) for name in self.numbers_]
+        for name, categories in self.categories_.items():
+            values = _as_text(frame[name])
+            columns += [(values == category).cast(pl.Float64) for category in categories]
+        named = [column.alias(str(place)) for place, column in enumerate(columns)]
+        return pl.DataFrame(named).to_numpy(order="c", writable=True)
+
+    def inverse_transform(self, X: Any) -> pl.DataFrame:
+        """Turn numbers back into a table; a text is the value whose column is largest.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features_out)
+            As `transform` returns it, or reconstructions of such rows.
+
+        Returns
+        -------
+        table : polars.DataFrame of shape (n_samples, n_features_in_)
+            Numbers as float64. A text is missing where the largest is that of ``"missing"``, or where all are equal.
+        """
+        check_is_fitted(self, "categories_")
+        pl = import_polars()
+        X = check_array(X, dtype=np.float64, ensure_all_finite="allow-nan", ensure_min_samples=0, input_name="X")
+        width = len(self.get_feature_names_out())
+        if X.shape[1] != width:
+            raise ValueError(f"X has shape {X.shape}, but encoded rows of shape (n_samples, {width}) are expected")
+        columns = {name: pl.Series(name, X[:, place]).fill_nan(None) for place, name in enumerate(self.numbers_)}
+        start = len(self.numbers_)
+        for name, categories in self.categories_.items():
+            columns[name] = _largest(name, categories, X[:, start : start + len(categories)])
+            start += len(categories)
+        return pl.DataFrame([columns[name] for name in self.feature_names_in_])
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Return the names of the encoded columns: ``"age"``, ..., ``"town=Basel"``, ...
+
+        Parameters
+        ----------
+        input_features : None
+            Not used.
+
+        Returns
+        -------
+        names : ndarray of shape (n_features_out,), object
+        """
+        check_is_fitted(self, "categories_")
+        texts = [f"{name}={category}" for name, values in self.categories_.items() for category in values]
+        return np.array([*self.numbers_, *texts], dtype=object)
+
+    def _learn_columns(self, frame: pl.DataFrame) -> None:
+        ignored = {self.ignore} if isinstance(self.ignore, str) else set(self.ignore)
+        names = [name for name in frame.columns if name not in ignored]
+        if not names:
+            raise ValueError(f"no column is left to learn from; the table has {list_names(frame.columns) or 'none'}")
+        other = [name for name in names if not (_is_number(frame[name]) or _is_text(frame[name]))]
+        if other:
+            raise ValueError(
+                f"column {other[0]!r} holds values of type {frame[other[0]].dtype}, but numbers or text are needed; "
+                f"leave it out with ignore (at the command line: --ignore {other[0]}), or make numbers of it first"
+            )
+        self.numbers_ = [name for name in names if _is_number(frame[name])]
+        self.categories_: dict[str, list[str]] = {name: [] for name in names if _is_text(frame[name])}
+        self.n_features_in_ = len(names)
+        self.feature_names_in_ = np.array(names, dtype=object)
+
+    def _check_columns(self, frame: pl.DataFrame, names: Sequence[str]) -> None:
+        there = set(frame.columns)
+        absent = [name for name in names if name not in there]
+        if absent:
+            raise ValueError(
+                f"the table has no column {list_names(absent)}, which the encoder was trained with; it has "
+                f"{list_names(frame.columns) or 'none'}"
+            )
+
+    def _texts(self, frame: pl.DataFrame) -> dict[str, set[str]]:
+        """Return the different values of the columns of text."""
+        self._check_columns(frame, list(self.categories_))
+        return {name: set(_as_text(frame[name].unique())) for name in self.categories_}
+
+    def _warn_of_unknown(self, frame: pl.DataFrame) -> None:
+        found = self._texts(frame).items()
+        unknown = {name: sorted(values.difference(self.categories_[name])) for name, values in found}
+        named = "; ".join(f"{name}: {list_names(values)}" for name, values in unknown.items() if values)
+        if named:
+            message = f"the table has values that training did not have, which are encoded as zeros: {named}"
+            warnings.warn(message, UserWarning, stacklevel=4)  # scikit-learn wraps transform
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = tags.input_tags.string = tags.input_tags.categorical = True
+        return tags
+
+
+def _is_number(column: pl.Series) -> bool:
+    pl = import_polars()
+    return column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null)
+
+
+def _is_text(column: pl.Series) -> bool:
+    pl = import_polars()
+    return column.dtype in (pl.String, pl.Categorical, pl.Enum)
+
+
+def _as_text(column: pl.Series) -> pl.Series:
+    pl = import_polars()
+    return column.cast(pl.String).fill_null(_MISSING)
+
+
+def _as_numbers(column: pl.Series) -> pl.Series:
+    """Return a column as float64, with null for what is missing."""
+    pl = import_polars()
+    if _is_number(column):
+        return column.cast(pl.Float64)
+    if not _is_text(column):
+        raise ValueError(f"column {column.name!r} holds values of type {column.dtype}, but training had numbers there")
+    numbers = column.cast(pl.String).str.strip_chars().cast(pl.Float64, strict=False)
+    wrong = column.filter(numbers.is_null() & column.is_not_null())
+    if len(wrong):
+        raise ValueError(f"column {column.name!r} holds {str(wrong[0])[:63]!r}, but training had only numbers there")
+    return numbers
+
+
+def _largest(name: str, categories: list[str], columns: np.ndarray) -> pl.Series:
+    """Return the category of the largest column in each row; nothing where it is ``"missing"`` or all are equal."""
+    pl = import_polars()
+    values = pl.Series(name, categories, dtype=pl.String).gather(columns.argmax(axis=1))
+    unclear = (values == _MISSING).to_numpy()
+    if len(categories) > 1:
+        unclear |= columns.max(axis=1) == columns.min(axis=1)
+    return pl.select(pl.when(pl.Series(~unclear)).then(values)).to_series().alias(name)

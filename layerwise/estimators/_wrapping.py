@@ -80,10 +80,9 @@ class WrappingEstimator(ComposedEstimator, abc.ABC):
         if autoencoder.random_state is None:
             autoencoder.set_params(random_state=self.random_state)
         own = autoencoder.callbacks
-        callbacks = all_callbacks(self)
-        autoencoder.callbacks = callbacks if self.callbacks is not None else [*(own or ()), *callbacks]
+        autoencoder.callbacks = [*(own or ()), *all_callbacks(self)]
         self.autoencoder_ = autoencoder._fit(X, weights, X_val, allow_missing=allow_missing)
-        autoencoder.callbacks = own if self.callbacks is None else self.callbacks
+        autoencoder.callbacks = own
 
     def _check_rows(self, X: Any, *, allow_missing: bool = False) -> Rows:
         """Return rows for the trained autoencoder, scaled."""

@@ -41,7 +41,7 @@ class AutoencoderOutlierDetector(OutlierMixin, WrappingEstimator):
     random_state : int, RandomState instance or None, default=None
         For the autoencoder, if that has none of its own.
     callbacks : list of callable or None, default=None
-        For the autoencoder.
+        For the autoencoder, beside its own.
 
     Attributes
     ----------

@@ -1,0 +1,52 @@
+"""What the modules that use polars share: the import, its errors in our words, names of columns."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+def import_polars() -> Any:
+    """Return the module polars; an ImportError names the extra it comes with."""
+    try:
+        import polars
+    except ImportError as error:
+        raise ImportError("tables need polars, which is not installed: pip install 'layerwise[tables]'") from error
+    return polars
+
+
+def columns(*names: str) -> Any:
+    """Return an expression of the columns of just these names; ``polars.col`` takes ``*`` and ``^x$`` for patterns."""
+    import_polars()
+    from polars import selectors
+
+    return selectors.by_name(*names).as_expr()
+
+
+@contextmanager
+def reading(path: Path, kind: str = "a table") -> Iterator[None]:
+    """Say in one sentence what polars found wrong with a file in the block."""
+    pl = import_polars()
+    try:
+        yield
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        if isinstance(error, PermissionError):
+            raise
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise ValueError(f"{path} cannot be read as {kind} ({reason})") from error
+
+
+def check_names(what: Any, names: Sequence[str]) -> None:
+    """Refuse columns of which two have the same name; ``what`` has them."""
+    name, count = Counter(names).most_common(1)[0] if names else ("", 0)
+    if count > 1:
+        raise ValueError(f"{what} has two columns called {name!r}; give each column a name of its own")
+
+
+def list_names(names: Sequence[str]) -> str:
+    """Return names for a message: the first 20."""
+    rest = f" and {len(names) - 20} more" if len(names) > 20 else ""
+    return ", ".join(repr(name[:63]) for name in names[:20]) + rest

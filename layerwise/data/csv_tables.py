@@ -1,0 +1,148 @@
+"""CSV files, read lazily as text; a column is numbers where all its values are."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import math
+import zlib
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from layerwise.data._polars import check_names, columns, import_polars, reading
+
+if TYPE_CHECKING:
+    import polars as pl
+
+# What stands for a missing value in CSV, besides nothing: what R, pandas, databases and the UCI repository write.
+MISSING = (
+    *("", "?", "NA", "N/A", "n/a", "#N/A", "#NA", "<NA>", "NaN", "nan", "NAN", "-NaN", "-nan"),
+    *("null", "NULL", "Null", "None"),
+)
+_FLAGS = {"false": False, "False": False, "FALSE": False, "true": True, "True": True, "TRUE": True}
+# The header of a CSV file must end within this many characters.
+_HEADER = 2**24
+
+
+def scan_csv(path: Path, text: Collection[str]) -> pl.LazyFrame:
+    """Open a CSV file with the columns typed, those named in ``text`` left as text; see `scan_table`."""
+    pl = import_polars()
+    names, separator = _read_header(path)
+    try:
+        with reading(path, "CSV"):
+            raw = pl.scan_csv(path, separator=separator, infer_schema=False, glob=False)
+            found = raw.collect_schema().names()
+            if len(found) != len(names):
+                raise ValueError(f"{path} has a first line that cannot be read as names of columns")
+            raw = raw.rename(dict(zip(found, names, strict=True)))
+            n_rows, n_empty = raw.select(pl.len(), pl.last().null_count().alias("")).collect(engine="streaming").row(0)
+            if n_empty and len(names) > 1:  # a row that ends early has no last value
+                n_rows -= _count_blank_end(path, separator, len(names))
+                raw = raw.head(n_rows)
+            if n_rows == 0:
+                raise ValueError(f"{path} has a line with the names of its columns, but no rows")
+            return _typed(raw.select(_clean(name) for name in names if name), text)
+    except ValueError:
+        _count_blank_end(path, separator, len(names))  # says which line is wrong, if it is that
+        raise
+
+
+def _typed(table: pl.LazyFrame, text: Collection[str]) -> pl.LazyFrame:
+    """Turn columns of text into numbers, or true and false, where all their values are that."""
+    pl = import_polars()
+    candidates = [name for name in table.collect_schema().names() if name not in text]
+    numbers = {name: columns(name).cast(pl.Float64, strict=False) for name in candidates}
+    flags = {name: columns(name).replace_strict(_FLAGS, default=None, return_dtype=pl.Boolean) for name in candidates}
+    found = _that_lose_nothing(table, numbers)
+    found |= _that_lose_nothing(table, {name: flags[name] for name in candidates if name not in found})
+    return table.with_columns(found.values())
+
+
+def _that_lose_nothing(table: pl.LazyFrame, conversions: dict[str, pl.Expr]) -> dict[str, pl.Expr]:
+    """Return the conversions of columns, by name, under which no value goes missing."""
+    if not conversions:
+        return {}
+    lost = [
+        (conversion.null_count() - columns(name).null_count()).alias(name) for name, conversion in conversions.items()
+    ]
+    counts = table.select(lost).collect(engine="streaming").row(0, named=True)
+    return {name: conversion for name, conversion in conversions.items() if counts[name] == 0}
+
+
+def _clean(name: str) -> pl.Expr:
+    pl = import_polars()
+    value = columns(name).str.strip_chars()
+    return pl.when(value.is_in(MISSING)).then(None).otherwise(value).alias(name)
+
+
+def _read_header(path: Path) -> tuple[list[str], str]:
+    """Return the names of the columns, and the separator."""
+    with _open_text(path) as file:
+        head = file.read(_HEADER).lstrip("\r\n")
+    if not head.strip():
+        raise ValueError(f"{path} is empty")
+    if "\0" in head:
+        raise ValueError(f"{path} is not a CSV file: it holds bytes that are not text")
+    first = head.split("\n", 1)[0]
+    separator = "\t" if ".tsv" in path.suffixes[-2:] else max(",;\t|", key=first.count)
+    try:
+        names = [name.strip() for name in next(csv.reader(io.StringIO(head, newline=""), delimiter=separator))]
+    except csv.Error as error:
+        raise ValueError(f"{path} has a first line that cannot be read as names of columns ({error})") from error
+    _check_header(path, names)
+    return names, separator
+
+
+def _check_header(path: Path, names: list[str]) -> None:
+    if "" in names[1:] or names == [""]:
+        raise ValueError(
+            f"{path} has no name for column {names.index('', 1 if len(names) > 1 else 0) + 1} in its first line"
+        )
+    hint = "if the first line is not meant as names, add one with names above it"
+    try:
+        check_names(path, names)
+    except ValueError as error:
+        raise ValueError(f"{error}; {hint}") from None
+    numbers = [float(name) for name in names if _is_number(name)]
+    if numbers != sorted(numbers):  # rising ones may be positions or wavelengths
+        raise ValueError(f"{path} has numbers in its first line, which must name the columns; {hint}")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def _count_blank_end(path: Path, separator: str, width: int) -> int:
+    """Return how many blank lines end a CSV file; refuse other lines that have not ``width`` values."""
+    blank = 0
+    with _open_text(path) as file:
+        reader = csv.reader(file, delimiter=separator)
+        next(row for row in reader if row)  # the names; blank lines may stand above them
+        for row in reader:
+            if row and (blank or len(row) != width):
+                line, found = (reader.line_num - 1, 0) if blank else (reader.line_num, len(row))
+                values = f"{found} value{'s' * (found != 1)}"
+                raise ValueError(f"{path} has {values} in line {line}, but its first line names {width} columns")
+            blank += not row
+    return blank
+
+
+@contextmanager
+def _open_text(path: Path) -> Iterator[IO[str]]:
+    """Open a CSV file, compressed or not, for a look at its lines."""
+    opener: Any = gzip.open if path.suffix.lower() == ".gz" else open
+    try:
+        with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
+            yield file
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not text in UTF-8 ({error.reason}); save it as CSV in UTF-8") from error
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise ValueError(f"{path} is damaged: its gzip data cannot be read ({error}); fetch it again") from error
+    except csv.Error as error:
+        raise ValueError(f"{path} cannot be read as CSV ({error})") from error

@@ -1,0 +1,291 @@
+"""Whatever a user has - a table, a file of arrays, a folder of images - as rows, labels and identifiers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from layerwise.data._polars import columns, import_polars, list_names
+from layerwise.data.archives import is_archive, list_arrays
+from layerwise.data.files import load_labels, load_rows
+from layerwise.data.image_folder import load_image_folder
+from layerwise.data.scratch import MEMORY, allocate
+from layerwise.data.table_encoder import TableEncoder
+from layerwise.data.tables import (
+    batches,
+    count_rows,
+    identifier_values,
+    is_table,
+    label_values,
+    scan_table,
+    without_rows,
+)
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_BLOCK = 2**22
+
+
+class Input(NamedTuple):
+    """Rows, and what belongs to them.
+
+    Attributes
+    ----------
+    X : ndarray or memmap of shape (n_samples, n_features)
+        Numbers. Bytes of images stay uint8; what is missing is NaN.
+    y : ndarray of shape (n_samples,) or None
+        Labels: numbers or text, with NaN or None for a label that is missing.
+    ids : dict of str to ndarray of shape (n_samples,)
+        The columns that name the rows.
+    image_shape : tuple of int or None
+        The shape that a row can be drawn in.
+    encoder : TableEncoder or None
+        What made the rows of a table.
+    feature_names : list of str or None
+        The names of the columns of ``X``, where they have some.
+    """
+
+    X: np.ndarray
+    y: np.ndarray | None
+    ids: dict[str, np.ndarray]
+    image_shape: tuple[int, ...] | None
+    encoder: TableEncoder | None
+    feature_names: list[str] | None
+
+
+def read_input(
+    path: str | PathLike[str],
+    *,
+    labels: str | PathLike[str] | None = None,
+    id: str | Sequence[str] | None = None,
+    ignore: str | Sequence[str] = (),
+    array: str | None = None,
+    encoder: TableEncoder | None = None,
+    image_shape: tuple[int, ...] | None = None,
+    scratch: str | PathLike[str] | None = None,
+    memory: int = MEMORY,
+) -> Input:
+    r"""Read rows, labels and identifiers from a file or folder of any kind that layerwise knows.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A table with named columns (``.csv``, ``.tsv``, also with ``.gz``; ``.parquet``, ``.feather``, ``.arrow``), see
+        `scan_table` and `TableEncoder`; a file of arrays (``.npy``, ``.npz``, ``.mat``, ``.safetensors``, IDX), see
+        `load_rows`; or a folder of images, see `load_image_folder`. Tables are read in batches.
+    labels : str, path-like or None, default=None
+        A column of the table, or an array in the same file, or a file of labels, see `load_labels`. ``"class"`` takes
+        the sub-folders that images are in.
+    id : str, sequence of str or None, default=None
+        Columns of the table, or arrays in the same file, that name the rows; they are no features.
+    ignore : str or sequence of str, default=()
+        Columns of the table to leave out.
+    array : str or None, default=None
+        Which array holds the rows, if the file has several.
+    encoder : TableEncoder or None, default=None
+        The fitted encoder of a trained model, for a table; None learns one.
+    image_shape : tuple of int or None, default=None
+        (height, width), or (height, width, 3) of colour images. Images of a folder are resized to it; rows of other
+        files are taken to be images of that shape.
+    scratch : str, path-like or None, default=None
+        A folder for a file of rows that take too much memory: a table becomes a float32 memory map there. None is a
+        temporary folder.
+    memory : int, default=2**32
+        How many bytes of rows to keep in memory.
+
+    Returns
+    -------
+    input : Input
+
+    Raises
+    ------
+    OSError
+        If the file or folder cannot be read, or is not there.
+    ValueError
+        If it is damaged, a column or array that is named is not there, or it holds what cannot be made numbers.
+    ImportError
+        If a package that reads this kind of file is missing.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "people.csv"
+    >>> _ = path.write_text("name,age,town,ill\nAnn,31,Bern,no\nBob,?,Basel,yes\n")
+    >>> people = read_input(path, id="name", labels="ill")
+    >>> people.feature_names, people.y.tolist(), people.ids["name"].tolist()
+    (['age', 'town=Basel', 'town=Bern'], ['no', 'yes'], ['Ann', 'Bob'])
+    >>> people.X
+    array([[31.,  0.,  1.],
+           [nan,  1.,  0.]])
+    """
+    path = Path(path)
+    names = [id] if isinstance(id, str) else list(id or ())
+    ignored = [ignore] if isinstance(ignore, str) else list(ignore)
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is not there")
+    if is_table(path) and not path.is_dir():
+        _refuse(path, "a table", array=array)
+        found = _read_table(path, labels, names, ignored, encoder, scratch, memory)
+    elif encoder is not None:
+        raise ValueError(f"{path} is no table with named columns, but the model was trained on one; give it a table")
+    elif path.is_dir():
+        _refuse(path, "a folder of images", array=array, id=id, ignore=ignore)
+        return _read_folder(path, labels, image_shape, scratch, memory)
+    else:
+        _refuse(path, "no table", ignore=ignore)
+        found = _read_arrays(path, labels, names, array)
+    for name, values in (("labels", found.y), *found.ids.items()):
+        if values is not None and len(values) != len(found.X):
+            raise ValueError(f"{path} has {len(found.X)} rows, but {name} has {len(values)}; each row needs one")
+    return found if image_shape is None else found._replace(image_shape=_check_shape(path, found.X, image_shape))
+
+
+def describe_missing(X: np.ndarray, feature_names: Sequence[str] | None = None) -> str | None:
+    """Say in a sentence which columns have missing values.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        NaN is missing.
+    feature_names : sequence of str or None, default=None
+        Names of the columns; None numbers them from 0.
+
+    Returns
+    -------
+    sentence : str or None
+        None if nothing is missing. Names the first five of the columns.
+
+    Examples
+    --------
+    >>> describe_missing(np.array([[1, np.nan], [2, 3]]), ["age", "size"])
+    '1 of 2 columns has missing values: size (1 of 2 rows)'
+    """
+    if X.dtype.kind != "f":
+        return None
+    n_rows, n_columns = X.shape
+    counts = np.zeros(n_columns, int)
+    step = max(1, _BLOCK // max(1, n_columns))
+    for start in range(0, n_rows, step):
+        counts += np.isnan(X[start : start + step]).sum(axis=0)
+    gaps = np.flatnonzero(counts)
+    if not len(gaps):
+        return None
+    names = [f"column {place}" if feature_names is None else feature_names[int(place)] for place in gaps]
+    listed = [f"{name} ({counts[place]} of {n_rows} rows)" for name, place in zip(names, gaps, strict=True)][:5]
+    rest = f" and {len(gaps) - 5} more" if len(gaps) > 5 else ""
+    have = "has" if len(gaps) == 1 else "have"
+    return f"{len(gaps)} of {n_columns} columns {have} missing values: {', '.join(listed)}{rest}"
+
+
+def _refuse(path: Path, kind: str, **parameters: Any) -> None:
+    for name, value in parameters.items():
+        if value:
+            raise ValueError(f"{name}={value!r} cannot be used: {path} is {kind}")
+
+
+def _check_shape(path: Path, X: np.ndarray, image_shape: tuple[int, ...]) -> tuple[int, ...]:
+    if len(image_shape) not in (2, 3) or image_shape[2:] not in ((), (3,)) or math.prod(image_shape) != X.shape[1]:
+        raise ValueError(
+            f"image_shape={tuple(image_shape)} must be (height, width) or (height, width, 3) of as many values as a "
+            f"row of {path} has, {X.shape[1]}"
+        )
+    return tuple(image_shape)
+
+
+def _load_labels(path: Path, labels: str | PathLike[str], kind: str, names: Sequence[str]) -> np.ndarray:
+    """Load labels from a file of their own; ``names`` are the things of a ``kind`` that they could have been."""
+    if not Path(labels).is_file():
+        raise ValueError(
+            f"labels={str(labels)!r} is neither a file nor {kind} of {path}, which has {list_names(names) or 'none'}"
+        )
+    return load_labels(labels)
+
+
+# Tables
+
+
+def _read_table(
+    path: Path,
+    labels: str | PathLike[str] | None,
+    ids: list[str],
+    ignore: list[str],
+    encoder: TableEncoder | None,
+    scratch: str | PathLike[str] | None,
+    memory: int,
+) -> Input:
+    table = scan_table(path, text=[*ids, *(() if encoder is None else encoder.categories_)])
+    there = table.collect_schema().names()
+    for parameter, names in (("id", ids), ("ignore", ignore)):
+        absent = [name for name in names if name not in there]
+        if absent:
+            raise ValueError(f"{parameter}={absent[0]!r} is no column of {path}, which has {list_names(there)}")
+    own = labels is not None and str(labels) in there
+    kept = list(dict.fromkeys([*ids, *([str(labels)] if own else [])]))
+    y = None if labels is None or own else _load_labels(path, labels, "a column", there)
+    n_rows = count_rows(path, table)
+    if encoder is None:
+        encoder = _learn(path, table.drop(columns(*kept)), n_rows, ignore)
+    X = allocate((n_rows, len(encoder.get_feature_names_out())), np.float64, memory=memory, scratch=scratch)
+    named = _encode(path, table, encoder, kept, X)
+    y = label_values(named[str(labels)]) if own else y
+    identifiers = {name: identifier_values(named[name]) for name in ids}
+    return Input(X, y, identifiers, None, encoder, list(encoder.get_feature_names_out()))
+
+
+def _learn(path: Path, features: pl.LazyFrame, n_rows: int, ignore: list[str]) -> TableEncoder:
+    """Learn an encoder; only columns of text need a look at the rows."""
+    encoder = TableEncoder(ignore=tuple(ignore)).partial_fit(without_rows(features))
+    if encoder.categories_:
+        for batch in batches(path, features.select(columns(*encoder.categories_)), n_rows):
+            encoder.partial_fit(batch)
+    return encoder
+
+
+def _encode(path: Path, table: pl.LazyFrame, encoder: TableEncoder, kept: list[str], X: np.ndarray) -> pl.DataFrame:
+    """Fill ``X`` with the encoded rows; return the columns that are kept as they are."""
+    encoder.transform(without_rows(table))  # refuses a table without its columns
+    needed = columns(*dict.fromkeys([*kept, *encoder.feature_names_in_]))
+    named, start = [], 0
+    for batch in batches(path, table.select(needed), len(X)):
+        X[start : start + len(batch)] = encoder.transform(batch)
+        named.append(batch.select(columns(*kept)))
+        start += len(batch)
+    return import_polars().concat(named)
+
+
+# Arrays and images
+
+
+def _read_arrays(path: Path, labels: str | PathLike[str] | None, ids: list[str], array: str | None) -> Input:
+    X, image_shape = load_rows(path, array)
+    shapes = list_arrays(path) if is_archive(path) else {}
+    y = None
+    if labels is not None:
+        own = str(labels) in shapes
+        y = load_labels(path, str(labels)) if own else _load_labels(path, labels, "an array", list(shapes))
+    return Input(X, y, {name: load_labels(path, name) for name in ids}, image_shape, None, None)
+
+
+def _read_folder(
+    path: Path,
+    labels: str | PathLike[str] | None,
+    image_shape: tuple[int, ...] | None,
+    scratch: str | PathLike[str] | None,
+    memory: int,
+) -> Input:
+    images = load_image_folder(path, image_shape, memory=memory, scratch=scratch)
+    y = None
+    if str(labels) == "class":
+        y = images.classes
+        outside = [file for file, name in zip(images.files, y, strict=True) if name is None]
+        if outside:
+            raise ValueError(f"labels='class' needs every image in a sub-folder of {path}, but {outside[0]} is in none")
+    elif labels is not None:
+        y = _load_labels(path, labels, "a label", ["class"])
+    return Input(images.X, y, {"file": images.files}, images.image_shape, None, None)

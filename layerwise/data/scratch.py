@@ -1,0 +1,53 @@
+"""Room for rows: in memory, or in a file where they take too much of it."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import tempfile
+import weakref
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+
+# Rows that take more bytes than this are kept in a file.
+MEMORY = 2**32
+
+
+def allocate(shape: tuple[int, int], dtype: type, *, memory: int, scratch: str | PathLike[str] | None) -> np.ndarray:
+    """Return an array to fill with rows.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (n_samples, n_features).
+    dtype : type
+        Of the rows; float64 becomes float32 in a file.
+    memory : int
+        The largest number of bytes to take in memory.
+    scratch : str, path-like or None
+        The folder for a file of more: a new ``.npy`` file in it, which is left there. None makes a temporary one that
+        goes when the array does.
+
+    Returns
+    -------
+    rows : ndarray or memmap of shape (n_samples, n_features)
+
+    Examples
+    --------
+    >>> rows = allocate((10, 3), np.float64, memory=100, scratch=None)
+    >>> type(rows).__name__, rows.dtype.name
+    ('memmap', 'float32')
+    """
+    if math.prod(shape) * np.dtype(dtype).itemsize <= memory:
+        return np.empty(shape, dtype)
+    folder = tempfile.mkdtemp(prefix="layerwise-") if scratch is None else str(scratch)
+    handle, path = tempfile.mkstemp(prefix="rows-", suffix=".npy", dir=folder)
+    os.close(handle)
+    kept = np.float32 if dtype == np.float64 else dtype
+    rows = np.lib.format.open_memmap(Path(path), mode="w+", dtype=kept, shape=shape)
+    if scratch is None:
+        weakref.finalize(rows, shutil.rmtree, folder, ignore_errors=True)
+    return rows

@@ -1,0 +1,195 @@
+"""Tables: files of named columns, read lazily through polars, and their columns as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from layerwise.data._polars import check_names, import_polars, reading
+from layerwise.data.csv_tables import scan_csv
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_CSV = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
+TABLE_ENDINGS = (*_CSV, ".parquet", ".feather", ".arrow", ".ipc")
+# Values in a batch of rows.
+_BATCH = 2**22
+
+
+def is_table(path: str | PathLike[str]) -> bool:
+    """Whether the name of a file ends like that of a table."""
+    return Path(path).name.lower().endswith(TABLE_ENDINGS)
+
+
+def scan_table(path: str | PathLike[str], *, text: Collection[str] = ()) -> pl.LazyFrame:
+    r"""Open a table without reading it into memory.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A CSV or TSV file in UTF-8, compressed with gzip or not, whose first line names the columns; or a Parquet,
+        Feather or Arrow IPC file. The separator of a ``.csv`` is that of ``, ; |`` and tabulator which is most
+        frequent in its first line. In CSV, a column is numbers, or true and false, if all its values are; blanks
+        around values do not count; an empty value, ``NA``, ``NaN``, ``null``, ``?`` and the like are missing. A first
+        column without a name, such as pandas writes for its index, is left out.
+    text : collection of str, default=()
+        Columns of CSV to leave as text even if they hold numbers. Other names do no harm.
+
+    Returns
+    -------
+    table : polars.LazyFrame
+        With at least one row. The columns of CSV are of float64, boolean or text.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it cannot be read, has no rows, or is not regular: two columns of one name, rows of different lengths.
+    ImportError
+        If polars is not installed.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "people.csv"
+    >>> _ = path.write_text("age,town\n31,Bern\n?,Basel\n")
+    >>> scan_table(path).collect().rows()
+    [(31.0, 'Bern'), (None, 'Basel')]
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not there, or is not a file")
+    pl = import_polars()
+    if path.name.lower().endswith(_CSV):
+        return scan_csv(path, text)
+    parquet = path.suffix.lower() == ".parquet"
+    with reading(path, "Parquet" if parquet else "Feather or Arrow IPC"):
+        table = (pl.scan_parquet if parquet else pl.scan_ipc)(path, glob=False, hive_partitioning=False)
+        empty = not table.collect_schema()
+    if empty or count_rows(path, table) == 0:
+        raise ValueError(f"{path} holds a table without rows")
+    return table
+
+
+def count_rows(path: Path, table: pl.LazyFrame) -> int:
+    """Return how many rows a table has that was read from ``path``."""
+    with reading(path):
+        return table.select(import_polars().len()).collect(engine="streaming").item()
+
+
+def without_rows(table: pl.LazyFrame) -> pl.DataFrame:
+    """Return the columns of a table, and none of its rows."""
+    return import_polars().DataFrame(schema=table.collect_schema())
+
+
+def batches(path: Path, table: pl.LazyFrame, n_rows: int) -> Iterator[pl.DataFrame]:
+    """Yield the ``n_rows`` rows of a table that was read from ``path`` in order, a few million values at a time."""
+    size = max(1, _BATCH // max(1, len(table.collect_schema())))
+    found = 0
+    with reading(path):
+        for batch in table.collect_batches(chunk_size=size, maintain_order=True):
+            found += len(batch)
+            if found > n_rows:
+                break
+            yield batch
+    if found != n_rows:  # a thread of polars that breaks down on damaged bytes ends the batches without a word
+        raise ValueError(f"{path} is damaged: its {n_rows} rows cannot all be read")
+
+
+def to_frame(X: Any) -> pl.DataFrame:
+    """Return a polars or pandas data frame as one of polars, with names that are text.
+
+    Raises
+    ------
+    TypeError
+        If it is no data frame.
+    ValueError
+        If a column mixes types, or two have the same name.
+    """
+    pl = import_polars()
+    if isinstance(X, pl.LazyFrame):
+        return X.collect()
+    if isinstance(X, pl.DataFrame):
+        return X
+    if not (hasattr(X, "columns") and hasattr(X, "items") and hasattr(X, "dtypes")):
+        raise TypeError(f"X is a {type(X).__name__}, but a data frame of polars or pandas is needed")
+    names = [str(name) for name in X.columns]
+    check_names("X", names)
+    # Column by column: polars itself would need pyarrow for this.
+    return pl.DataFrame([_from_pandas(name, X.iloc[:, place]) for place, name in enumerate(names)])
+
+
+def _from_pandas(name: str, column: Any) -> pl.Series:
+    pl = import_polars()
+    missing = column.isna().to_numpy(dtype=bool)
+    if getattr(column.dtype, "kind", "O") in "iufb" and not hasattr(column.dtype, "categories"):
+        return pl.Series(name, column.to_numpy(dtype=np.float64, na_value=np.nan))
+    values = [None if gap else value for value, gap in zip(column.tolist(), missing, strict=True)]
+    try:
+        return pl.Series(name, values)
+    except (TypeError, pl.exceptions.PolarsError) as error:
+        kinds = sorted({type(value).__name__ for value in values if value is not None})
+        raise ValueError(f"column {name!r} mixes values of types {', '.join(kinds)}; make them one type") from error
+
+
+def label_values(column: pl.Series) -> np.ndarray:
+    """Return a column of labels as an array of numbers or text.
+
+    Parameters
+    ----------
+    column : polars.Series of n_samples values
+
+    Returns
+    -------
+    y : ndarray of shape (n_samples,)
+        Whole numbers as they are if none is missing, other numbers as float64 with NaN for what is missing; text as
+        objects, with None for what is missing.
+
+    Raises
+    ------
+    ValueError
+        If it holds neither numbers nor text, or nothing.
+    """
+    pl = import_polars()
+    if column.null_count() == len(column):
+        raise ValueError(f"column {column.name!r} holds no label at all")
+    if column.dtype.is_numeric() or column.dtype == pl.Boolean:
+        whole = column.dtype.is_integer() or column.dtype == pl.Boolean
+        if whole and not column.null_count():
+            return column.to_numpy()
+        column = column.cast(pl.Float64)
+        small = column.drop_nulls().drop_nans()
+        if len(small) == len(column) and (small == small.cast(pl.Int64, strict=False)).all():
+            return column.cast(pl.Int64).to_numpy()
+        return column.to_numpy()
+    if column.dtype not in (pl.String, pl.Categorical, pl.Enum):
+        raise ValueError(f"column {column.name!r} holds values of type {column.dtype}, but labels are numbers or text")
+    return np.array(column.cast(pl.String).to_list(), dtype=object)
+
+
+def identifier_values(column: pl.Series) -> np.ndarray:
+    """Return a column of identifiers as an array: whole numbers where that loses nothing, otherwise text.
+
+    Parameters
+    ----------
+    column : polars.Series of n_samples values
+
+    Returns
+    -------
+    names : ndarray of shape (n_samples,)
+        Numbers, or objects: text, with None for what is missing.
+    """
+    pl = import_polars()
+    if column.dtype.is_numeric() and not column.null_count():
+        return column.to_numpy()
+    text = column.cast(pl.String)
+    numbers = text.cast(pl.Int64, strict=False)
+    if not column.null_count() and (numbers.cast(pl.String) == text).fill_null(False).all():
+        return numbers.to_numpy()
+    return np.array(text.to_list(), dtype=object)

@@ -1,0 +1,149 @@
+"""How it was made: the run, its stages, their loss curves."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from layerwise.inspection import inspect_model
+from layerwise.plotting import plot_loss
+from layerwise.report.figures import chart
+from layerwise.report.section import Section, number
+from layerwise.report.subject import Subject
+
+_FACTS = {
+    "data": "Data",
+    "n_rows": "Rows",
+    "seconds": "Seconds",
+    "layerwise_version": "layerwise",
+    "torch_version": "PyTorch",
+    "random_state": "random_state",
+    "threads": "Threads",
+}
+_LAYER = {
+    "n_inputs": "inputs",
+    "n_hidden": "units",
+    "activation": "activation",
+    "output_activation": "output",
+    "loss": "loss",
+    "tied": "tied",
+    "alpha": "alpha",
+    "sparsity": "sparsity",
+    "corruption": "corruption",
+    "contraction": "contraction",
+    "solver": "solver",
+}
+
+
+@dataclass
+class StageRecord:
+    """What is known of a stage of training."""
+
+    name: str
+    curves: dict[str, list[float]] = field(default_factory=dict)
+    sample_sizes: list[int] = field(default_factory=list)
+    n_iter: int = 0
+    loss: float | None = None
+    seconds: float | None = None
+    status: str | None = None
+
+
+def read_stages(subject: Subject, history: Sequence[Mapping[str, Any]] | None) -> list[StageRecord]:
+    """Return the stages of training from the lines of a history; from what the model remembers if there are none.
+
+    Parameters
+    ----------
+    subject : Subject
+    history : sequence of dict or None
+        As `layerwise.callbacks.Step.as_dict` gives them.
+
+    Returns
+    -------
+    stages : list of StageRecord
+    """
+    if not history:
+        return [_remembered(record) for record in getattr(subject.model, "history_", subject.autoencoder.history_)]
+    stages: dict[str, StageRecord] = {}
+    for step in history:
+        name = str(step.get("stage", "training"))
+        stage = stages.setdefault(name, StageRecord(name))
+        _take_in(stage, step)
+    return list(stages.values())
+
+
+def _take_in(stage: StageRecord, step: Mapping[str, Any]) -> None:
+    stage.n_iter = int(step.get("iteration") or stage.n_iter)
+    stage.seconds = step.get("seconds", stage.seconds)
+    stage.loss = step.get("value", stage.loss)
+    stage.status = step.get("status")
+    if stage.status is not None:
+        return
+    values = {"cost": step.get("value"), **(step.get("parts") or {}), "validation": step.get("validation_loss")}
+    for name, value in values.items():
+        if value is not None:
+            stage.curves.setdefault(name, []).append(float(value))
+    stage.sample_sizes.append(int(step.get("n_rows") or 0))
+
+
+def _remembered(record: Mapping[str, Any]) -> StageRecord:
+    curves = {"cost": record["loss_curve"], "validation": record["validation_loss_curve"]}
+    return StageRecord(
+        record["stage"],
+        {name: curve for name, curve in curves.items() if curve},
+        n_iter=record["n_iter"],
+        loss=record["loss"],
+        seconds=record["seconds"],
+        status=record["status"],
+    )
+
+
+def describe_run(subject: Subject, stages: Sequence[StageRecord], run: Mapping[str, Any]) -> Section:
+    """Return what was run, with which layers and how its stages ended."""
+    names = [name for name in _FACTS if name in run] + [name for name in run if name not in {*_FACTS, "command"}]
+    layers = inspect_model(subject.model)["layers"]
+    return Section(
+        "run",
+        "What was run",
+        {
+            "facts": [(_FACTS.get(name, name), number(run[name])) for name in names],
+            "command": None if run.get("command") is None else _as_command(run["command"]),
+            "layer_names": [f"layer {index}" for index in range(len(layers))],
+            "layer_facts": [
+                (label, [number(layer[name]) for layer in layers])
+                for name, label in _LAYER.items()
+                if any(layer[name] not in (None, False, 0.0) for layer in layers)
+            ],
+            "stages": stages,
+        },
+    )
+
+
+def _as_command(command: Any) -> str:
+    return shlex.join(map(str, command)) if isinstance(command, (list, tuple)) else str(command)
+
+
+def draw_losses(stages: Sequence[StageRecord]) -> Section | None:
+    """Return the cost of every stage and its parts, as curves; None if nothing was recorded."""
+    figures = [_draw_stage(stage) for stage in stages if stage.curves.get("cost")]
+    if not figures:
+        return None
+    grows = any(len(set(stage.sample_sizes)) > 1 for stage in stages)
+    return Section("losses", "Loss curves", {"figures": figures, "grows": grows})
+
+
+def _draw_stage(stage: StageRecord) -> dict[str, Any]:
+    cost = stage.curves["cost"]
+    parts = {name: curve for name, curve in stage.curves.items() if name != "cost" and any(curve)}
+    if len(parts) == 1 and next(iter(parts.values())) == cost:
+        parts = {}  # the cost has one part only
+    alt = f"Cost in stage {stage.name} over {len(cost)} iterations: from {number(cost[0])} to {number(cost[-1])}."
+    if parts:
+        alt += " At the end: " + ", ".join(f"{name} {number(curve[-1])}" for name, curve in parts.items()) + "."
+    return {"title": stage.name, "figure": chart(partial(_draw_curves, {"cost": cost, **parts}), alt)}
+
+
+def _draw_curves(curves: dict[str, list[float]], ax: Any) -> None:
+    plot_loss(curves, ax=ax)

@@ -1,0 +1,456 @@
+"""Whatever a user has, as rows, labels and identifiers."""
+
+import gzip
+import struct
+import sys
+import zipfile
+
+import h5py
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+from safetensors.numpy import save_file
+from scipy.io import savemat
+
+from layerwise.data import describe_missing, load_image_folder, load_labels, load_mat, load_rows, read_input
+from layerwise.data.archives import list_arrays
+
+CSV = "id,age,town,class\n007,31,Bern,a\n008,,Basel,\n009,5,,b\n"
+
+
+@pytest.fixture
+def people(tmp_path):
+    (tmp_path / "people.csv").write_text(CSV)
+    return tmp_path / "people.csv"
+
+
+def write_mat73(path, variables, **attributes):
+    """Write arrays as MATLAB does with the option -v7.3."""
+    names = {np.dtype(np.float64): "double", np.dtype(np.float32): "single"}
+    with h5py.File(path, "w", userblock_size=512) as file:
+        for name, values in variables.items():
+            item = file.create_dataset(name, data=np.asarray(values).T)
+            item.attrs["MATLAB_class"] = np.bytes_(names.get(np.asarray(values).dtype, str(np.asarray(values).dtype)))
+            for key, value in attributes.items():
+                item.attrs[key] = value
+    with path.open("r+b") as file:
+        file.write(b"MATLAB 7.3 MAT-file".ljust(124) + struct.pack("<H", 0x0200) + b"IM")
+
+
+# Tables
+
+
+def test_table(people):
+    rows = read_input(people, id="id", labels="class")
+    assert rows.feature_names == ["age", "town=Basel", "town=Bern", "town=missing"]
+    np.testing.assert_array_equal(rows.X, [[31, 0, 1, 0], [np.nan, 1, 0, 0], [5, 0, 0, 1]])
+    assert rows.X.dtype == np.float64
+    assert rows.y.tolist() == ["a", None, "b"]
+    assert rows.ids["id"].tolist() == ["007", "008", "009"]
+    assert rows.image_shape is None
+
+
+@pytest.mark.parametrize("ending", ["tsv", "csv.gz", "parquet", "feather", "arrow"])
+def test_table_in_every_format(tmp_path, ending):
+    frame = pl.DataFrame({"id": [3, 1, 2], "age": [31.0, None, 5.0], "town": ["Bern", "Basel", None], "k": [0, 1, 1]})
+    path = tmp_path / f"x.{ending}"
+    if ending == "csv.gz":
+        path.write_bytes(gzip.compress(frame.write_csv().encode()))
+    elif ending == "tsv":
+        frame.write_csv(path, separator="\t")
+    else:
+        (frame.write_parquet if ending == "parquet" else frame.write_ipc)(path)
+    rows = read_input(str(path), id=["id"], labels="k")
+    np.testing.assert_array_equal(rows.X, [[31, 0, 1, 0], [np.nan, 1, 0, 0], [5, 0, 0, 1]])
+    assert rows.y.tolist() == [0, 1, 1]
+    assert rows.y.dtype == np.int64
+    assert rows.ids["id"].tolist() == [3, 1, 2]
+    assert rows.ids["id"].dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    ("values", "labels", "kind"),
+    [
+        ("1 2 1", [1, 2, 1], "i"),
+        ("1 ? 2", [1, np.nan, 2], "f"),
+        ("1.5 2 3", [1.5, 2, 3], "f"),
+        ("yes no ?", ["yes", "no", None], "O"),
+        ("True False True", [True, False, True], "b"),
+        ("True ? False", [1, np.nan, 0], "f"),
+    ],
+)
+def test_labels_of_a_table(tmp_path, values, labels, kind):
+    values = values.split()
+    (tmp_path / "x.csv").write_text("a,y\n" + "".join(f"1,{value}\n" for value in values))
+    (tmp_path / "y.csv").write_text("y\n" + "".join(f"{value}\n" for value in values))
+    for y in (read_input(tmp_path / "x.csv", labels="y").y, load_labels(tmp_path / "y.csv")):
+        assert y.dtype.kind == kind
+        np.testing.assert_array_equal(y, np.array(labels, dtype=y.dtype))
+
+
+def test_labels_in_a_file_of_their_own(people, tmp_path):
+    np.save(tmp_path / "y.npy", [1, 2, 3])
+    rows = read_input(people, labels=tmp_path / "y.npy", ignore=["id", "class"])
+    assert rows.y.tolist() == [1, 2, 3]
+    np.save(tmp_path / "y.npy", [1, 2])
+    with pytest.raises(ValueError, match="has 3 rows, but labels has 2"):
+        read_input(people, labels=tmp_path / "y.npy")
+
+
+def test_encoder_of_a_trained_model(people, tmp_path):
+    trained = read_input(people, id="id", labels="class")
+    (tmp_path / "new.csv").write_text("town,age,more\nBasel,3,1\n1,4,2\n")
+    with pytest.warns(UserWarning, match="town: '1'"):
+        rows = read_input(tmp_path / "new.csv", encoder=trained.encoder)
+    assert rows.X.tolist() == [[3, 1, 0, 0], [4, 0, 0, 0]]
+    assert rows.encoder is trained.encoder
+    (tmp_path / "new.csv").write_text("town,age\nBasel,old\n")
+    with pytest.raises(ValueError, match="'age' holds 'old'"):
+        read_input(tmp_path / "new.csv", encoder=trained.encoder)
+    (tmp_path / "new.csv").write_text("town\nBasel\n")
+    with pytest.raises(ValueError, match="no column 'age'"):
+        read_input(tmp_path / "new.csv", encoder=trained.encoder)
+    np.save(tmp_path / "x.npy", np.eye(4))
+    with pytest.raises(ValueError, match="trained on one; give it a table"):
+        read_input(tmp_path / "x.npy", encoder=trained.encoder)
+
+
+@pytest.mark.parametrize("own_folder", [True, False])
+def test_table_larger_than_memory(people, tmp_path, own_folder, monkeypatch):
+    monkeypatch.setattr("layerwise.data.tables._BATCH", 4)  # one row a batch
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    whole = read_input(people, id="id", labels="class")
+    rows = read_input(people, id="id", labels="class", memory=10, scratch=folder if own_folder else None)
+    assert isinstance(rows.X, np.memmap)
+    assert rows.X.dtype == np.float32
+    np.testing.assert_array_equal(rows.X, whole.X.astype(np.float32))
+    assert rows.ids["id"].tolist() == whole.ids["id"].tolist()
+    assert rows.y.tolist() == whole.y.tolist()
+    assert len(list(folder.iterdir())) == own_folder
+
+
+def test_columns_whose_names_look_like_patterns(tmp_path):
+    (tmp_path / "x.csv").write_text("*,^.*$,a,y\n1,u,3,0\n2,v,4,1\n")
+    rows = read_input(tmp_path / "x.csv", id="*", labels="y")
+    assert rows.feature_names == ["a", "^.*$=u", "^.*$=v"]
+    assert rows.ids["*"].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"id": "name"}, "id='name' is no column of .*, which has 'id', 'age', 'town', 'class'"),
+        ({"ignore": ["age", "x"]}, "ignore='x' is no column"),
+        ({"labels": "y"}, "labels='y' is neither a file nor a column of .*, which has 'id'"),
+        ({"ignore": ("age", "town", "class"), "id": "id"}, "no column is left"),
+        ({"array": "X"}, "array='X' cannot be used: .* is a table"),
+        ({"image_shape": (2, 3)}, r"image_shape=\(2, 3\) must be .* has, "),
+    ],
+)
+def test_table_that_is_refused(people, options, message):
+    with pytest.raises(ValueError, match=message):
+        read_input(people, **options)
+
+
+def test_labels_that_are_none(tmp_path):
+    (tmp_path / "x.csv").write_text("a,y\n1,\n2,?\n")
+    with pytest.raises(ValueError, match="'y' holds no label at all"):
+        read_input(tmp_path / "x.csv", labels="y")
+    (tmp_path / "x.csv").write_text("a,y\n1,2\n")
+    with pytest.raises(ValueError, match="has the 2 columns 'a', 'y', but a file of labels needs a single one"):
+        load_labels(tmp_path / "x.csv")
+    with pytest.raises(ValueError, match="is a table with named columns"):
+        load_rows(tmp_path / "x.csv")
+
+
+def test_damaged_table_is_not_read_in_part(tmp_path):
+    """Threads of polars may break down without an exception."""
+    random = np.random.default_rng(0)
+    frame = pl.DataFrame({"a": random.normal(size=200), "b": random.integers(0, 9, 200)})
+    frame.write_ipc(tmp_path / "good.feather")
+    good = (tmp_path / "good.feather").read_bytes()
+    messages = []
+    for place in random.integers(0, len(good), 40):
+        (tmp_path / "x.feather").write_bytes(good[:place] + bytes([good[place] ^ 0xFF]) + good[place + 1 :])
+        try:
+            assert read_input(tmp_path / "x.feather").X.shape == (200, 2)
+        except ValueError as error:
+            messages.append(str(error))
+    assert messages
+    assert all("x.feather" in message or "column" in message for message in messages)
+
+
+# Arrays
+
+
+X = np.random.default_rng(0).random((6, 4))
+Y = np.arange(6) % 2
+
+
+@pytest.mark.parametrize("ending", ["npz", "mat", "v7.3.mat", "safetensors"])
+@pytest.mark.parametrize("vertical", [False, True])
+def test_arrays_by_name(tmp_path, ending, vertical):
+    path = tmp_path / f"x.{ending}"
+    arrays = {"features": X, "target": Y[:, np.newaxis] if vertical else Y, "row": np.arange(6.0)}
+    write = {
+        "npz": lambda: np.savez_compressed(path, **arrays),
+        "mat": lambda: savemat(path, arrays),
+        "v7.3.mat": lambda: write_mat73(path, arrays),
+        "safetensors": lambda: save_file(arrays, path),
+    }
+    write[ending]()
+    rows = read_input(path, labels="target", id="row")
+    np.testing.assert_array_equal(rows.X, X)
+    np.testing.assert_array_equal(rows.y, Y)
+    np.testing.assert_array_equal(rows.ids["row"], np.arange(6))
+    assert rows.y.shape == rows.ids["row"].shape == (6,)
+    assert (rows.encoder, rows.feature_names, rows.image_shape) == (None, None, None)
+    np.testing.assert_array_equal(read_input(path, array="features").X, X)
+    with pytest.raises(ValueError, match=r"no array array='Z'; there are: .*'features' \(6, 4\)"):
+        read_input(path, array="Z")
+    with pytest.raises(ValueError, match=r"labels='z' is neither a file nor an array of .*, which has .*'target'"):
+        read_input(path, labels="z")
+
+
+@pytest.mark.parametrize("ending", ["mat", "v7.3.mat", "npz"])
+def test_images_in_a_file_of_arrays(tmp_path, ending):
+    """MATLAB counts images along the last axis."""
+    images = np.random.default_rng(0).integers(0, 255, (5, 4, 3), dtype=np.uint8)
+    path = tmp_path / f"x.{ending}"
+    if ending == "npz":
+        np.savez(path, images=images)
+    else:
+        (savemat if ending == "mat" else write_mat73)(path, {"images": np.moveaxis(images, 0, -1)})
+    rows = read_input(path)
+    assert rows.image_shape == (4, 3)
+    assert rows.X.dtype == np.uint8
+    np.testing.assert_array_equal(rows.X, images.reshape(5, 12))
+
+
+def test_which_array_must_be_said(tmp_path):
+    np.savez(tmp_path / "x.npz", a=X, b=X[:, :3], c=Y, d=Y)
+    with pytest.raises(
+        ValueError, match=r"holds 4 arrays, and array must say .*'a' \(6, 4\), 'b' \(6, 3\), 'c' \(6,\)"
+    ):
+        load_rows(tmp_path / "x.npz")
+    with pytest.raises(ValueError, match="labels must say"):
+        load_labels(tmp_path / "x.npz")
+    assert load_rows(tmp_path / "x.npz", "b").X.shape == (6, 3)
+    assert load_labels(tmp_path / "x.npz", "d").tolist() == Y.tolist()
+    np.savez(tmp_path / "x.npz", a=X, y=Y, z=Y)
+    assert load_rows(tmp_path / "x.npz").X.shape == (6, 4)
+    assert load_labels(tmp_path / "x.npz").tolist() == Y.tolist()
+
+
+def test_single_arrays(tmp_path):
+    np.save(tmp_path / "x.npy", X)
+    np.save(tmp_path / "y.npy", Y)
+    rows = read_input(tmp_path / "x.npy", labels=str(tmp_path / "y.npy"), image_shape=(2, 2))
+    assert isinstance(rows.X, np.memmap)
+    assert rows.image_shape == (2, 2)
+    assert rows.y.tolist() == Y.tolist()
+    with pytest.raises(ValueError, match=r"image_shape=\(3, 2\) must be .* row of .* has, 4"):
+        read_input(tmp_path / "x.npy", image_shape=(3, 2))
+    for options in ({"array": "x"}, {"id": "x"}):
+        with pytest.raises(ValueError, match="holds no arrays with names"):
+            read_input(tmp_path / "x.npy", **options)
+    with pytest.raises(ValueError, match=r"neither a file nor an array of .*, which has none"):
+        read_input(tmp_path / "x.npy", labels="y")
+    with pytest.raises(ValueError, match=r"ignore='x' cannot be used: .*x\.npy is no table"):
+        read_input(tmp_path / "x.npy", ignore="x")
+
+
+def npz_that_lies(path):
+    """Write an array whose header claims 32 TiB."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("x.npy", "w") as file:
+        header = {"descr": "<f8", "fortran_order": False, "shape": (2**40, 4)}
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(bytes(1000))
+
+
+def npz_of_objects(path):
+    np.savez(path, x=np.array([[{}, []]], dtype=object))
+
+
+def npz_cut(path):
+    np.savez(path, x=X)
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def npz_of_text(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x.npy", "no array")
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "message"),
+    [
+        ("x.npz", npz_that_lies, "which its bytes cannot hold"),
+        ("x.npz", npz_of_objects, "holds 'x' as pickled objects"),
+        ("x.npz", npz_cut, "is not a .npz file, or is damaged"),
+        ("x.npz", npz_of_text, "holds 'x', which is not a .npy file"),
+        ("x.npz", lambda path: np.savez(path), "holds 0 arrays.*there are: none"),
+        ("x.npz", lambda path: np.savez(path, x=X.astype(str)), "but numbers are needed"),
+        ("x.npz", lambda path: np.savez(path, x=X * 1j), "but numbers are needed"),
+        ("x.safetensors", lambda path: path.write_bytes(b"no tensors"), "is not a .safetensors file"),
+        ("x.mat", lambda path: path.write_bytes(b"no matrix"), "is not a MAT file"),
+        ("x.xlsx", lambda path: path.write_bytes(b"PK"), "is of no known format; known are .csv"),
+    ],
+)
+def test_file_of_arrays_that_is_refused(tmp_path, name, write, message):
+    write(tmp_path / name)
+    with pytest.raises(ValueError, match=message) as error:
+        read_input(tmp_path / name)
+    assert str(tmp_path / name) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.npz", "x.npy", "x.mat", "x.safetensors", "x.idx", "x"])
+def test_file_that_is_absent(tmp_path, name):
+    for load in (read_input, load_labels) if name == "x.csv" else (read_input, load_rows, load_labels):
+        with pytest.raises(FileNotFoundError, match=name):
+            load(tmp_path / name)
+
+
+# MATLAB's files of version 7.3
+
+
+def test_mat_of_version_73(tmp_path):
+    path = tmp_path / "x.mat"
+    values = np.arange(24.0).reshape(2, 3, 4)
+    write_mat73(path, {"a": values, "b": np.arange(3, dtype=np.int16).reshape(1, 3)})
+    np.testing.assert_array_equal(load_mat(path, "a"), values)
+    assert load_mat(path, "b").dtype == np.int16
+    assert list_arrays(path) == {"a": (2, 3, 4), "b": (1, 3)}
+    with pytest.raises(ValueError, match="holds 2 variables, so name must say"):
+        load_mat(path)
+
+
+def test_mat_of_version_73_that_is_refused(tmp_path):
+    path = tmp_path / "x.mat"
+    cases = [
+        ({"x": np.zeros((9, 9)) + 1j}, "holds 'x' as complex128"),
+        ({"x": np.zeros((999, 999))}, "which is more than max_bytes"),
+    ]
+    for variables, message in cases:
+        write_mat73(path, variables)
+        with pytest.raises(ValueError, match=message):
+            load_mat(path, max_bytes=2**20)
+    with h5py.File(path, "w") as file:
+        file["elsewhere"] = h5py.ExternalLink("/etc/passwd", "/x")
+        file["plain"] = np.eye(3)
+        file.create_dataset("outside", (4,), "u1", external=[("/etc/passwd", 0, 4)])
+    assert list_arrays(path) == {}
+    with pytest.raises(ValueError, match="holds 'outside' as values in another file"):
+        load_mat(path, "outside")
+    write_mat73(path, {"x": np.array([0.0, 5.0])}, MATLAB_empty=1)
+    assert load_mat(path).shape == (0, 5)
+
+
+def test_mat_of_version_73_without_h5py(tmp_path, monkeypatch):
+    (tmp_path / "h5py.py").write_text("raise ModuleNotFoundError")
+    write_mat73(tmp_path / "x.mat", {"x": X})
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(ImportError, match=r"needs h5py: pip install 'layerwise\[matlab\]'"):
+        load_mat(tmp_path / "x.mat")
+
+
+# Folders of images
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    folder = tmp_path / "pictures"
+    grey = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    for place, name in enumerate(
+        ["dog/a.png", "cat/b.BMP", "cat/a.tif", ".hidden/a.png", "dog/.a.png", "dog/deep/a.png"]
+    ):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(grey + place).save(folder / name)
+    (folder / "dog" / "notes.txt").write_text("no image")
+    return folder
+
+
+def test_folder_of_images(pictures):
+    rows = read_input(pictures, labels="class")
+    assert rows.ids["file"].tolist() == ["cat/a.tif", "cat/b.BMP", "dog/a.png"]
+    assert rows.y.tolist() == ["cat", "cat", "dog"]
+    assert rows.image_shape == (3, 4)
+    assert rows.X.dtype == np.uint8
+    assert rows.X[:, 0].tolist() == [2, 1, 0]
+    np.testing.assert_array_equal(rows.X[2], np.arange(12))
+
+
+def test_one_colour_image_makes_all_colour(pictures):
+    colour = np.random.default_rng(0).integers(0, 255, (3, 4, 3), dtype=np.uint8)
+    Image.fromarray(colour).save(pictures / "z.png")
+    rows = read_input(pictures)
+    assert rows.image_shape == (3, 4, 3)
+    np.testing.assert_array_equal(rows.X[-1].reshape(3, 4, 3), colour)
+    np.testing.assert_array_equal(rows.X[0].reshape(3, 4, 3)[:, :, 1], rows.X[0].reshape(3, 4, 3)[:, :, 2])
+    with pytest.raises(ValueError, match=r"labels='class' needs every image in a sub-folder .*, but z\.png is in none"):
+        read_input(pictures, labels="class")
+
+
+@pytest.mark.parametrize("image_shape", [(6, 5), (6, 5, 3)])
+def test_images_are_resized(pictures, image_shape):
+    Image.new("RGB", (9, 7), (255, 0, 0)).save(pictures / "dog" / "z.jpg", quality=95)
+    with pytest.raises(
+        ValueError, match=r"different sizes: a.tif is 3 x 4 and z.jpg 7 x 9; .*--image-shape HEIGHT WIDTH"
+    ):
+        read_input(pictures)
+    rows = read_input(pictures, image_shape=image_shape)
+    assert rows.image_shape == image_shape
+    assert rows.X.shape == (4, np.prod(image_shape))
+    expected = 76 if len(image_shape) == 2 else np.tile([254, 0, 0], 30)
+    np.testing.assert_allclose(rows.X[-1].astype(float), expected, atol=2)
+
+
+def test_images_larger_than_memory(pictures, tmp_path):
+    images = load_image_folder(pictures, memory=10, scratch=tmp_path)
+    assert isinstance(images.X, np.memmap)
+    np.testing.assert_array_equal(images.X, read_input(pictures).X)
+
+
+def test_folder_that_is_refused(pictures, tmp_path, monkeypatch):
+    with pytest.raises(FileNotFoundError, match="hold no image"):
+        read_input(tmp_path / "pictures" / ".hidden" / "..", array=None) if False else load_image_folder(
+            pictures.parent
+        )
+    for options, message in (
+        ({"array": "x"}, "array='x' cannot be used: .* is a folder of images"),
+        ({"labels": "y"}, "labels='y' is neither a file nor a label of .*, which has 'class'"),
+        ({"image_shape": (3,)}, r"image_shape=\(3,\) must be \(height, width\)"),
+        ({"image_shape": (3, 4, 4)}, "for colour"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            read_input(pictures, **options)
+    Image.fromarray(np.zeros((3, 4), np.uint16)).save(pictures / "dog" / "b.png")
+    with pytest.raises(ValueError, match=r"b\.png cannot be read .*8 bits a value"):
+        read_input(pictures)
+    (pictures / "dog" / "b.png").write_text("no image")
+    with pytest.raises(ValueError, match=r"b\.png cannot be read"):
+        read_input(pictures)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5)
+    with pytest.raises(ValueError, match="so many pixels"):
+        read_input(pictures)
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(ImportError, match="pip install pillow"):
+        read_input(pictures)
+
+
+# What is missing
+
+
+def test_description_of_missing_values():
+    assert describe_missing(np.zeros((2, 3), np.uint8)) is None
+    assert describe_missing(np.zeros((2, 3))) is None
+    rows = np.zeros((9, 8), np.float32)
+    rows[2:4, 1] = rows[5, 7] = np.nan
+    assert (
+        describe_missing(rows) == "2 of 8 columns have missing values: column 1 (2 of 9 rows), column 7 (1 of 9 rows)"
+    )
+    rows[:] = np.nan
+    assert describe_missing(rows, list("abcdefgh")).endswith("d (9 of 9 rows), e (9 of 9 rows) and 3 more")

@@ -1,0 +1,450 @@
+"""The report of a run: what stands in it, whatever the model and the rows are; nothing from outside."""
+
+import itertools
+import json
+import re
+from html.parser import HTMLParser
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from scipy import sparse
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
+from sklearn.linear_model import LogisticRegression
+
+from layerwise import (
+    LBFGS,
+    Adam,
+    Autoencoder,
+    AutoencoderImputer,
+    AutoencoderOutlierDetector,
+    KLSparsity,
+    Masking,
+    StackedAutoencoder,
+    StackedClassifier,
+    StackedRegressor,
+)
+from layerwise.callbacks import History
+from layerwise.report import coding, write_report
+from layerwise.report.figures import chart, picture, shrink
+from layerwise.report.filters import excite
+from layerwise.report.section import number
+from layerwise.report.subject import Subject, find_classes
+
+SHORT = LBFGS(max_iter=5)
+VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
+
+
+class Page(HTMLParser):
+    """Reads a page: its elements, and whether each is closed."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.open, self.text = [], [], []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if not self.open or self.open[-1] not in ("script", "style"):
+            self.text.append(data)
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    @property
+    def words(self):
+        return " ".join(" ".join(self.text).split())
+
+
+@pytest.fixture(autouse=True)
+def fewer_rows_in_the_map(monkeypatch):
+    monkeypatch.setattr(coding, "_MAP_ROWS", 60)
+
+
+def read(path):
+    return Page(path.read_text(encoding="utf-8"))
+
+
+def browser_data(path):
+    text = path.read_text(encoding="utf-8")
+    found = re.search(r'<script type="application/json" id="browser-data">(.*?)</script>', text, re.DOTALL)
+    return json.loads(found[1])
+
+
+@pytest.fixture(scope="module")
+def digits_data():
+    X, y = load_digits(return_X_y=True)
+    return (X * 15.9375).astype(np.uint8), y
+
+
+@pytest.fixture(scope="module")
+def trained(digits_data):
+    X, y = digits_data
+    layers = [Autoencoder(n, sparsity=KLSparsity(0.1), solver=SHORT) for n in (16, 9)]
+    history = History()
+    model = StackedClassifier(StackedAutoencoder(layers), solver=SHORT, random_state=0, callbacks=[history])
+    model.fit(X[:300], y[:300])
+    return model, [step.as_dict() for step in history.steps]
+
+
+@pytest.fixture(scope="module")
+def page(trained, digits_data, tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    model, history = trained
+    X, y = digits_data
+    run = {"command": "layerwise fit digits.npy --layers 16 9", "n_rows": 300, "seconds": 1.5, "gpu": None, "tags": [1]}
+    write_report(path, model, X[:300], y=y[:300], history=history, run=run, image_shape=(8, 8))
+    return path
+
+
+def test_needs_nothing_from_outside(page):
+    text = page.read_text(encoding="utf-8")
+    assert not re.search(r"https?:|//[\w-]+\.|@import|url\((?![#$])", re.sub(r"base64,[\w+/=]+", "", text))
+    for name, attributes in read(page).elements:
+        for attribute in ("src", "href"):
+            if attribute in attributes:
+                assert attributes[attribute].startswith(("data:", "#")), (name, attributes[attribute][:80])
+
+
+def test_structure(page):
+    read_page = read(page)
+    ids = [attributes["id"] for _, attributes in read_page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert [len(read_page.all(tag)) for tag in ("h1", "main", "nav", "header", "footer")] == [1] * 5
+    levels = [int(tag[1]) for tag, _ in read_page.elements if re.fullmatch(r"h[1-6]", tag)]
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+    assert all("scope" in attributes for attributes in read_page.all("th"))
+    assert all(image["alt"] for image in read_page.all("img"))
+    charts = [svg for svg in read_page.all("svg") if svg.get("id") != "browser-bars"]
+    assert len(charts) >= 8
+    assert all(svg["role"] == "img" and re.search(r"\d", svg["aria-label"]) for svg in charts)
+    for link in read_page.all("a"):
+        assert link["href"].removeprefix("#") in ids
+
+
+def test_tells_what_was_run_and_what_came_of_it(page):
+    words = read(page).words
+    for expected in (
+        "StackedClassifier",
+        "layerwise fit digits.npy --layers 16 9",
+        "gpu none",
+        "300 rows of 64 features",
+        "accuracy",
+        "PCA of the same width keeps",
+        "Stopped by max_iter before converging: layer 0 (5)",
+        "raise max_iter",
+        "taken for",
+        "By excitement",
+        "By projection",
+    ):
+        assert expected in words, expected
+
+
+def test_accuracy_is_that_of_the_model(page, trained, digits_data):
+    X, y = digits_data
+    accuracy = trained[0].score(X[:300], y[:300])
+    assert f"accuracy {100 * accuracy:.1f} %" in read(page).words.replace("\N{NO-BREAK SPACE}", " ")
+
+
+def test_browser_data(page, trained, digits_data):
+    model, X = trained[0], digits_data[0][:300]
+    data = browser_data(page)
+    assert [len(layer["units"]) for layer in data["layers"]] == [16, 9]
+    codes = model.autoencoder_.transform(X)
+    for unit, activations in zip(data["layers"][1]["units"], codes.T, strict=True):
+        assert sum(unit["counts"]) == 300
+        best = data["rows"]["names"][unit["rows"][0][0]]
+        strongest = int(re.match(r"row (\d+) ", best)[1])
+        assert activations[strongest] == pytest.approx(activations.max(), abs=1e-6)
+
+
+def test_same_seed_same_numbers(trained, digits_data, tmp_path):
+    X, y = digits_data
+    for name in ("a", "b"):
+        write_report(tmp_path / name, trained[0], X[:500], y=y[:500], image_shape=(8, 8), random_state=3)
+    assert browser_data(tmp_path / "a") == browser_data(tmp_path / "b")
+
+
+def test_small_and_leaves_no_figures(tmp_path, digits):
+    plt.close("all")
+    rng = np.random.default_rng(0)
+    stack = StackedAutoencoder([Autoencoder(200, solver=LBFGS(max_iter=1)) for _ in range(2)])
+    model = StackedClassifier(stack, solver=LBFGS(max_iter=1), random_state=0).fit(digits.X_train, digits.y_train)
+    noise = rng.integers(0, 256, digits.X_train.shape, dtype=np.uint8)  # does not compress
+    write_report(tmp_path / "report.html", model, noise, y=digits.y_train, image_shape=(28, 28))
+    assert (tmp_path / "report.html").stat().st_size < 5e6
+    assert plt.get_fignums() == []
+
+
+def test_memory_maps_are_sampled(tmp_path, trained, digits_data):
+    X = np.tile(digits_data[0], (4, 1))
+    np.save(tmp_path / "X.npy", X)
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    write_report(tmp_path / "report.html", trained[0], mapped, image_shape=(8, 8))
+    assert "of 2,000 of them, drawn at random" in read(tmp_path / "report.html").words
+
+
+TABLE = load_breast_cancer()
+SMALL = Autoencoder(6, activation="tanh", output_activation="identity", solver=SHORT)
+
+
+def report_of(model, X, y, path, **others):
+    write_report(path, model, X, y=y, random_state=0, **others)
+    return read(path).words.replace("\N{NO-BREAK SPACE}", " ")
+
+
+def test_classifier_of_a_table(tmp_path):
+    y = TABLE.target_names[TABLE.target].astype(object)
+    model = StackedClassifier(SMALL, solver=LBFGS(max_iter=2), random_state=0).fit(TABLE.data, y)
+    y[::5] = None
+    words = report_of(model, TABLE.data, y, tmp_path / "r.html", feature_names=TABLE.feature_names)
+    assert "of 455 labelled rows are right" in words
+    assert "Most unlike the mean" in words
+    assert "worst concave points" in words
+    assert "images" not in words
+    unit = browser_data(tmp_path / "r.html")["layers"][0]["units"][0]
+    assert len(unit["weights"]) == 12
+    assert len(unit["values"]) == 5
+
+
+def test_regressor(tmp_path):
+    X, y = load_diabetes(return_X_y=True)
+    model = StackedRegressor(SMALL, solver=SHORT, random_state=0).fit(X, y)
+    words = report_of(model, X, y, tmp_path / "r.html")
+    assert f"R² {model.score(X, y):.4g}" in words
+    both = np.column_stack([y, -y])
+    model = StackedRegressor(SMALL, solver=SHORT, random_state=0).fit(X, both)
+    both[3] = np.nan
+    words = report_of(model, X, both, tmp_path / "r.html")
+    assert "target 1" in words
+    assert "values of 441 rows" in words
+
+
+def test_outliers(tmp_path):
+    X = TABLE.data.copy()
+    X[7, 3] = 1e5
+    model = AutoencoderOutlierDetector(SMALL, contamination=0.05, random_state=0).fit(X)
+    names = [f"patient {index}" for index in range(len(X))]
+    words = report_of(model, X, None, tmp_path / "r.html", row_names=names, feature_names=TABLE.feature_names)
+    assert re.search(r"The most unusual rows .* Share of the error patient 7 \S+ mean area 100,000", words)
+    n_outliers = (model.predict(X) == -1).sum()
+    assert f"{n_outliers} of {len(X)} rows are outliers" in words
+
+
+def test_outliers_among_images(tmp_path, digits_data):
+    X, y = digits_data
+    model = AutoencoderOutlierDetector(SMALL, random_state=0).fit(X[:200])
+    words = report_of(model, X[:200], y[:200], tmp_path / "r.html", image_shape=(8, 8))
+    assert "The row, its reconstruction, and where the two differ." in words
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered in divide")
+def test_imputer(tmp_path):
+    X = load_diabetes(scaled=False).data
+    X[np.random.default_rng(0).random(X.shape) < 0.1] = np.nan
+    X[:, 9] = np.nan
+    small = Autoencoder(9, output_activation="identity", corruption=Masking(0.1), solver=Adam(max_iter=20))
+    with pytest.warns(UserWarning, match="hold no values"):
+        model = AutoencoderImputer(small, random_state=0).fit(X)
+    words = report_of(model, X, None, tmp_path / "r.html")
+    assert "feature 9 100.0 %" in words
+    assert "were hidden and filled in" in words
+
+
+def test_stacks_say_what_the_noise_is(tmp_path, digits_data):
+    X, _ = digits_data
+    layers = [
+        Autoencoder(9, corruption=Masking(0.4), solver=SHORT),
+        Autoencoder(2, activation="identity", solver=SHORT),
+    ]
+    layers[1].output_activation = "identity"
+    stack = StackedAutoencoder(layers, finetune="reconstruction", solver=SHORT, random_state=0).fit(X[:200])
+    words = report_of(stack, X[:200], None, tmp_path / "r.html", image_shape=(8, 8))
+    assert "inputs, corrupted inputs, reconstructions" in words
+    assert "Masking(level=0.4)" in words
+    words = report_of(stack.layers_[0], X[:200] / 255, None, tmp_path / "r.html", image_shape=(8, 8))
+    assert "layer 1" not in words
+
+
+def test_colour_images_and_large_ones(tmp_path):
+    X = np.random.default_rng(0).random((40, 100 * 60 * 3))
+    model = Autoencoder(3, solver=LBFGS(max_iter=1), random_state=0).fit(X)
+    report_of(model, X, None, tmp_path / "r.html", image_shape=(100, 60, 3))
+    assert (tmp_path / "r.html").stat().st_size < 2e6
+
+
+@pytest.mark.parametrize("n_rows", [1, 2, 3])
+def test_few_rows_that_are_all_the_same(tmp_path, trained, n_rows):
+    X = np.full((n_rows, 64), 128, dtype=np.uint8)
+    words = report_of(trained[0], X, [1] * n_rows, tmp_path / "r.html", image_shape=(8, 8))
+    assert "nan" not in words.lower().split()
+    browser_data(tmp_path / "r.html")
+
+
+def test_history_is_optional_and_may_be_broken_off(tmp_path, trained, digits_data):
+    model, history = trained
+    X, y = digits_data
+    words = report_of(model, X[:50], y[:50], tmp_path / "r.html", image_shape=(8, 8))
+    assert "Stopped by max_iter before converging" in words
+    broken = [step | {"value": None} for step in history[:3]]
+    words = report_of(model, X[:50], y[:50], tmp_path / "r.html", image_shape=(8, 8), history=broken)
+    assert "unfinished: no end was recorded" in words
+
+
+HOSTILE = "</script><img src=x onerror=alert(1)>\u2028\x00'\"&{{ 7 * 7 }}\ud800"
+
+
+def test_words_from_data_stay_words(tmp_path):
+    X = TABLE.data[:200]
+    y = np.array(["plain", HOSTILE], dtype=object)[TABLE.target[:200]]
+    model = StackedClassifier(SMALL, solver=LBFGS(max_iter=1), random_state=0).fit(X, y)
+    names = [f"{HOSTILE} {k}" for k in range(30)]
+    rows = [f"{HOSTILE} {k}" for k in range(200)]
+    run = {HOSTILE: HOSTILE, "command": HOSTILE}
+    report_of(model, X, y, tmp_path / "r.html", feature_names=names, row_names=rows, run=run)
+    text = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "onerror" in text
+    assert "<img src=x" not in text
+    assert "49" not in re.findall(r"&amp;(.{2})", text)
+    parsed = read(tmp_path / "r.html")
+    assert len(parsed.all("script")) == 2
+    assert not any("onerror" in attributes for _, attributes in parsed.elements)
+    assert "<" not in re.search(r'id="browser-data">(.*?)</script>', text, re.DOTALL)[1]
+    assert "\u2028" not in re.search(r'id="browser-data">(.*?)</script>', text, re.DOTALL)[1]
+
+
+def test_refusals(tmp_path, trained, digits_data):
+    X, y = digits_data
+    model, path = trained[0], tmp_path / "r.html"
+    with pytest.raises(ValueError, match=r"image_shape=\(8, 9\) does not fit 64 features"):
+        write_report(path, model, X, image_shape=(8, 9))
+    with pytest.raises(ValueError, match="y has 3 entries, but X has shape"):
+        write_report(path, model, X, y=y[:3])
+    with pytest.raises(ValueError, match="feature_names has 1 entries"):
+        write_report(path, model, X, feature_names=["a"])
+    with pytest.raises(ValueError, match="row_names has 2 entries"):
+        write_report(path, model, X, row_names=["a", "b"])
+    with pytest.raises(ValueError, match="n_rows >= 1"):
+        write_report(path, model, X[:0])
+    with pytest.raises(ValueError, match="features"):
+        write_report(path, model, X[:, :5])
+    with pytest.raises(ValueError, match="y holds none of the classes that the model knows, such as 0, 1"):
+        write_report(path, model, X, y=y + 100)
+    with pytest.raises(ValueError, match="a classifier has one label a row"):
+        write_report(path, model, X, y=np.column_stack([y, y]))
+    with pytest.raises(TypeError, match=r"model=LogisticRegression\(\) is no fitted estimator of layerwise"):
+        write_report(path, LogisticRegression(), X)
+    with pytest.raises(ValueError, match="NaN"):
+        write_report(path, model, np.full((3, 64), np.nan))
+    assert not path.exists()
+
+
+NOTHING_ELSE = dict.fromkeys(("image_shape", "feature_names", "row_names"))
+
+
+def test_labels_of_other_types(trained, digits_data):
+    X, y = digits_data
+    without_3 = [None if label == 3 else label for label in y[:60]]
+    for labels in (np.where(y[:60] == 3, np.nan, y[:60]), without_3, [str(label) for label in without_3]):
+        subject = Subject(trained[0], X[:60], y=labels, random_state=0, **NOTHING_ELSE)
+        np.testing.assert_array_equal(subject.known, y[:60] != 3)
+        np.testing.assert_array_equal(
+            find_classes(subject.labels[subject.known], trained[0].classes_), y[:60][subject.known]
+        )
+
+
+def test_rows_of_other_types(trained, digits_data):
+    X = digits_data[0][:60]
+    expected = Subject(trained[0], X, y=None, random_state=0, **NOTHING_ELSE)
+    for rows in (torch.as_tensor(X), sparse.csr_array(X)):
+        subject = Subject(trained[0], rows, y=None, random_state=0, **NOTHING_ELSE)
+        torch.testing.assert_close(subject.reconstruction, expected.reconstruction)
+
+
+def test_replaces_a_report_and_nothing_else(tmp_path, trained, digits_data):
+    X, _ = digits_data
+    path = tmp_path / "new" / "report.html"
+    for _ in range(2):
+        write_report(path, trained[0], X[:20], image_shape=(8, 8))
+    with pytest.raises(OSError, match="new"):
+        write_report(path.parent, trained[0], X[:20], image_shape=(8, 8))
+    assert [child.name for child in path.parent.iterdir()] == ["report.html"]
+
+
+def test_excitement_of_one_layer_is_its_weights(digits_data):
+    X = torch.as_tensor(digits_data[0][:100] / 255, dtype=torch.float32)
+    layer = Autoencoder(7, solver=SHORT, random_state=0).fit(X)
+    weights = layer.components_ / np.linalg.norm(layer.components_, axis=1, keepdims=True)
+    np.testing.assert_allclose(excite([layer], X, 7), weights, atol=1e-5)
+
+
+def test_excitement_beats_projection_and_rows(digits_data):
+    X = torch.as_tensor(digits_data[0][:200] / 255, dtype=torch.float32)
+    stack = StackedAutoencoder(
+        [Autoencoder(16, solver=LBFGS(max_iter=30)), Autoencoder(5, solver=SHORT)], random_state=0
+    )
+    stack.fit(X)
+    centre = X.mean(dim=0)
+    radius = (X - centre).norm(dim=1).mean()
+    modules = stack._modules()
+
+    def activations(directions):
+        with torch.no_grad():
+            return modules[1].encode(modules[0].encode(centre + radius * torch.as_tensor(directions))).diagonal()
+
+    found = activations(excite(stack.layers_, X, 5))
+    product = torch.as_tensor(stack.layers_[1].components_ @ stack.layers_[0].components_)
+    projected = activations(torch.nn.functional.normalize(product, dim=1))
+    assert (found >= projected - 1e-5).all()
+
+
+def test_saturated_and_dead_units():
+    X = np.random.default_rng(0).random((100, 3))
+    layer = Autoencoder(3, solver=SHORT, random_state=0).fit(X)
+    with torch.no_grad():
+        layer.layer_.encoder_weight[:] = torch.tensor([[0.0, 0, 0], [1.0, 0, 0], [0, 8.0, 0]])
+        layer.layer_.encoder_bias[:] = torch.tensor([0.0, 4.5, -4.0])
+    subject = Subject(layer, X, y=None, random_state=0, **NOTHING_ELSE)
+    assert subject.dead_units(0).tolist() == [0, 1] or subject.dead_units(0).tolist() == [0]
+    assert 2 not in subject.saturated_units(0)
+    with torch.no_grad():
+        layer.layer_.encoder_weight[1] = torch.tensor([3.0, 0, 0])
+    subject = Subject(layer, X, y=None, random_state=0, **NOTHING_ELSE)
+    assert subject.saturated_units(0).tolist() == [1]
+
+
+def test_charts_follow_the_page():
+    svg = chart(lambda ax: ax.plot([1, 2], [3, 4], label="<b>") and ax.legend(), "A line.")
+    assert svg.startswith("<svg ")
+    assert "http" not in svg
+    assert "var(--c0)" in svg
+    assert "currentColor" in svg
+    assert "&lt;b&gt;" in svg
+    assert 'aria-label="A line."' in svg
+    assert "<style" not in svg
+
+
+def test_pictures():
+    image = picture(np.array([[0.0, 1.0, np.nan]]), 'a "quoted" <thing>', name="here")
+    assert 'id="here"' in image
+    assert "&lt;thing&gt;" in image
+    assert shrink(np.ones((2, 100, 60, 3))).shape == (2, 33, 20, 3)
+    assert shrink(np.ones((1, 1, 200))).shape == (1, 1, 40)
+    assert shrink(np.ones((1, 48, 48))).shape == (1, 48, 48)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(float("nan"), "not finite"), (True, "yes"), ({"a": 1.5}, "a: 1.5"), ([], "none"), (12345.6, "12,346")],
+)
+def test_numbers_in_words(value, words):
+    assert number(value) == words

@@ -1,0 +1,232 @@
+"""Whole stories, from a file that somebody has to what they wanted, through the command line alone."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+from sklearn.datasets import (
+    load_breast_cancer,
+    load_diabetes,
+    load_digits,
+    load_iris,
+    load_wine,
+    make_friedman1,
+)
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score, r2_score, roc_auc_score
+
+from layerwise.data import extract_patches, load_images
+
+
+@pytest.fixture
+def shell(run, tmp_path, monkeypatch):
+    """Type a command in an empty folder; it must succeed. Returns standard output."""
+    monkeypatch.chdir(tmp_path)
+
+    def type_(command):
+        code, out, err = run(*command.split())
+        assert code == 0, err
+        return out
+
+    return type_
+
+
+def as_frame(load, **names):
+    """A data set as a table; ``names`` renames columns."""
+    bunch = load(as_frame=True)
+    frame = pl.from_pandas(bunch.frame).rename({"target": names.get("target", "target")})
+    return frame.with_columns(pl.Series("name", [f"row {place:03}" for place in range(len(frame))])), bunch
+
+
+def with_gaps(frame, columns, share, seed=0):
+    rng = np.random.default_rng(seed)
+    return frame.with_columns(
+        pl.when(pl.Series(rng.random(len(frame)) < share)).then(None).otherwise(pl.col(name)).alias(name)
+        for name in columns
+    )
+
+
+def test_unusual_rows_of_a_table_with_gaps_and_text(shell):
+    """CSV with missing values and a column of text -> scores beside the identifiers, and why."""
+    frame, bunch = as_frame(load_breast_cancer)
+    size = np.where(frame["mean area"] > 600, "large", "small")
+    frame = with_gaps(frame.with_columns(pl.Series("size", size)), ["mean texture", "worst area", "size"], 0.05)
+    benign = bunch.target.to_numpy() == 1
+    frame.filter(pl.Series(benign)).drop("target").write_csv("benign.csv")
+    frame.drop("target").sample(fraction=1, shuffle=True, seed=0).write_csv("all.csv")
+    shell("fit benign.csv --id name --contamination 0.02 --impute --out model --random-state 0")
+    shell("score model all.csv --per-feature --out scores.csv")
+    scores, rows = pl.read_csv("scores.csv"), pl.read_csv("all.csv")
+    assert scores["name"].to_list() == rows["name"].to_list()  # in the order of the file
+    joined = scores.join(frame.select("name", "target"), on="name")
+    assert roc_auc_score(joined["target"] == 0, joined["error"]) > 0.9
+    assert "error: size=large" in scores.columns
+    parts = scores.select(pl.sum_horizontal(name for name in scores.columns if name.startswith("error: ")))
+    np.testing.assert_allclose(parts.to_series(), scores["error"], rtol=1e-6)
+
+
+def test_a_folder_of_images_becomes_features(shell, tmp_path):
+    """Image files in sub-folders -> codes in a table that names the files."""
+    X, y = load_digits(return_X_y=True)
+    for place, (image, label) in enumerate(zip(X[:900], y[:900], strict=True)):
+        folder = tmp_path / "scans" / f"digit {label}"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((image.reshape(8, 8) * 15.9).astype(np.uint8)).save(folder / f"{place:04}.png")
+    shell("fit scans --layers 60 --max-iter 100 --random-state 0 --out model")
+    shell("encode model scans --out codes.parquet")
+    codes = pl.read_parquet("codes.parquet")
+    assert codes["file"][0] == "digit 0/0000.png"
+    labels = codes["file"].str.split("/").list.first()
+    features = codes.drop("file").to_numpy()
+    odd = np.arange(len(codes)) % 2 == 1
+    assert LogisticRegression(max_iter=3000).fit(features[odd], labels.filter(odd)).score(
+        features[~odd], labels.filter(~odd)
+    ) > 0.93
+
+
+def test_few_labels(shell):
+    """Parquet with a label for 5 % of the rows -> predictions for all, better than the labelled rows alone give."""
+    X, y = load_digits(return_X_y=True)
+    known = np.random.default_rng(0).random(len(y)) < 0.05
+    frame = pl.DataFrame({f"pixel {k}": X[:, k] for k in range(64)} | {"digit": y})
+    frame = frame.with_columns(pl.when(pl.Series(known)).then(pl.col("digit")).otherwise(None).alias("digit"))
+    frame.write_parquet("digits.parquet")
+    shell(
+        "fit digits.parquet --labels digit --layers 100 --sparsity-target 0.1 --sparsity-weight 0.3 --finetune head "
+        "--head-alpha 0.001 --max-iter 100 --random-state 0 --out model"
+    )
+    shell("predict model digits.parquet --out predictions.csv")
+    predicted = pl.read_csv("predictions.csv")["label"].to_numpy()
+    raw = LogisticRegression(max_iter=5000).fit(X[known], y[known]).predict(X)
+    assert accuracy_score(y[~known], predicted[~known]) > accuracy_score(y[~known], raw[~known])
+    assert accuracy_score(y[~known], predicted[~known]) > 0.8
+
+
+def test_a_number_for_each_row(shell):
+    """Targets that are numbers make a regressor; what it predicts is in their units."""
+    frame, _ = as_frame(load_diabetes, target="progression")
+    test = np.arange(len(frame)) % 4 == 0
+    frame.filter(pl.Series(~test)).write_csv("train.csv")
+    frame.filter(pl.Series(test)).drop("progression").write_csv("new.csv")
+    shell("fit train.csv --labels progression --id name --finetune head --random-state 0 --out model")
+    shell("predict model new.csv --out new.parquet")
+    predicted = pl.read_parquet("new.parquet").join(frame, on="name")
+    assert r2_score(predicted["progression"], predicted["prediction"]) > 0.35
+
+
+def test_noise_is_removed(shell):
+    """Patches of the two photographs: a denoising autoencoder takes out noise that it has not seen."""
+    patches = extract_patches(load_images(), (8, 8), 3000, random_state=0)
+    noisy = np.clip(patches + np.random.default_rng(1).normal(0, 0.1, patches.shape), 0, 1)
+    np.save("patches.npy", patches[:2500])
+    np.save("noisy.npy", noisy[2500:])
+    shell(
+        "fit patches.npy --layers 100 --corruption gaussian --corruption-level 0.1 --solver adam --max-iter 40 "
+        "--learning-rate-init 0.01 --output-activation sigmoid --random-state 0 --out model"
+    )
+    shell("reconstruct model noisy.npy --out clean.npy")
+    before = np.square(noisy[2500:] - patches[2500:]).mean()
+    assert np.square(np.load("clean.npy") - patches[2500:]).mean() < 0.7 * before
+
+
+def test_a_classifier_for_a_machine_without_torch(shell, digits, tmp_path):
+    """Digits -> a model -> a program that needs NumPy alone and says the same."""
+    np.savez("digits.npz", X=digits.X_train[:800].reshape(-1, 28, 28), y=digits.y_train[:800])
+    np.save("test.npy", digits.X_test[:300])
+    shell("fit digits.npz --array X --labels y --layers 40 --max-iter 40 --random-state 0 --out model")
+    shell("export model --numpy digits_model.py")
+    shell("predict model test.npy --out labels.npy")
+    code = (
+        "import sys, importlib.util\n"
+        "for name in ('torch', 'layerwise', 'sklearn'): sys.modules[name] = None\n"
+        "spec = importlib.util.spec_from_file_location('m', 'digits_model.py')\n"
+        "m = importlib.util.module_from_spec(spec); spec.loader.exec_module(m)\n"
+        "import numpy as np\n"
+        "np.save('alone.npy', m.predict(np.load('test.npy')))\n"
+    )
+    subprocess.run([sys.executable, "-I", "-c", code], check=True, cwd=tmp_path)
+    np.testing.assert_array_equal(np.load("alone.npy"), np.load("labels.npy"))
+    assert accuracy_score(digits.y_test[:300], np.load("labels.npy")) > 0.8
+
+
+def test_a_recipe_in_a_file(shell, tmp_path):
+    """init writes a recipe, fit takes it, and the folder of the run holds what repeats it to the bit."""
+    frame, bunch = as_frame(load_wine, target="cultivar")
+    frame = frame.with_columns(pl.Series("cultivar", bunch.target_names[bunch.target]))
+    frame.write_csv("wine.csv")
+    shell("init wine.csv --labels cultivar --id name")
+    recipe = (tmp_path / "run.toml").read_text()
+    (tmp_path / "run.toml").write_text(recipe.replace("n_hidden = 200", "n_hidden = 20", 1))
+    shell("fit --config run.toml --max-iter 60")
+    facts = json.loads(shell("--json inspect runs/wine"))
+    assert [layer["n_hidden"] for layer in facts["layers"]] == [20, 200]
+    assert facts["classes"] == ["class_0", "class_1", "class_2"]
+    assert json.loads(shell("--json evaluate runs/wine wine.csv"))["accuracy"] > 0.97
+    shell("fit --config runs/wine/run.toml --out runs/again")
+    one, two = (tmp_path / "runs" / name / "model.safetensors" for name in ("wine", "again"))
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_a_large_table_and_onnx(shell):
+    """A made table of 20,000 rows, written as Feather -> a regressor -> ONNX that gives the same numbers."""
+    import onnxruntime
+
+    X, y = make_friedman1(20_000, n_features=8, noise=0.5, random_state=0)
+    pl.DataFrame({f"x{k}": X[:, k] for k in range(8)} | {"price": 1e5 * y}).write_ipc("houses.feather")
+    shell(
+        "fit houses.feather --labels price --layers 30 --solver adam --max-iter 12 --learning-rate-init 0.01 "
+        "--random-state 0 --out model"
+    )
+    figures = json.loads(shell("--json evaluate model houses.feather"))
+    assert figures["r2"] > 0.9
+    shell("export model --onnx houses.onnx")
+    shell("predict model houses.feather --out prices.npy")
+    session = onnxruntime.InferenceSession("houses.onnx")
+    predicted = session.run(["predictions"], {"rows": X[:1000].astype(np.float32)})[0]
+    np.testing.assert_allclose(predicted.ravel(), np.load("prices.npy")[:1000].ravel(), rtol=1e-5, atol=1)
+
+
+def test_there_and_back(shell, digits):
+    """Rows -> codes -> rows, through files of arrays with names."""
+    from safetensors.numpy import load_file, save_file
+
+    save_file({"train": digits.X_train[:600], "labels": digits.y_train[:600]}, "digits.safetensors")
+    shell("fit digits.safetensors --array train --layers 64 32 --max-iter 60 --random-state 0 --out model")
+    shell("encode model digits.safetensors --array train --out codes.safetensors")
+    shell("decode model codes.safetensors --out back.npy")
+    shell("reconstruct model digits.safetensors --array train --out direct.npy")
+    assert load_file("codes.safetensors")["code"].shape == (600, 32)
+    np.testing.assert_allclose(np.load("back.npy"), np.load("direct.npy"), atol=1e-5)
+    error = np.square(np.load("back.npy") - digits.X_train[:600] / 255).sum()
+    assert error < 0.6 * np.square(digits.X_train[:600] / 255 - digits.X_train[:600].mean(0) / 255).sum()
+
+
+def test_does_pretraining_help(shell, tmp_path):
+    """compare on a table, with its labels as text, answers with an interval."""
+    frame, bunch = as_frame(load_iris, target="species")
+    frame = frame.with_columns(pl.Series("species", bunch.target_names[bunch.target])).drop("name")
+    test = np.arange(len(frame)) % 3 == 0
+    frame.filter(pl.Series(~test)).write_csv("train.csv")
+    frame.filter(pl.Series(test)).write_csv("test.csv")
+    out = shell("compare train.csv species --test-data test.csv --budgets 6 30 --seeds 2 --finetune head --out runs/c")
+    assert "pre-trained" in out
+    assert "6 labels, finetune='head'" in out
+    figures = json.loads((tmp_path / "runs" / "c" / "comparison.json").read_text())
+    assert figures["budgets"] == [6, 30]
+
+
+def test_gaps_in_a_table_with_labels(shell):
+    """Missing values are named, and filled in when that is asked for; the model fills in new rows too."""
+    frame, bunch = as_frame(load_iris, target="species")
+    frame = frame.with_columns(pl.Series("species", bunch.target_names[bunch.target]))
+    numbers = [name for name in frame.columns if name not in ("species", "name")]
+    with_gaps(frame, numbers, 0.1).write_csv("iris.csv")
+    shell("fit iris.csv --labels species --id name --impute --layers 20 --max-iter 50 --random-state 0 --out model")
+    assert json.loads(shell("--json evaluate model iris.csv"))["accuracy"] > 0.95
+    rows = json.loads(shell("--json predict model iris.csv --probabilities"))["rows"]
+    assert rows[0]["name"] == "row 000"
+    assert abs(sum(rows[0][f"p_{name}"] for name in bunch.target_names) - 1) < 1e-5

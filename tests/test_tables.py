@@ -1,0 +1,308 @@
+"""Tables: what a CSV file holds, and what the encoder makes of a data frame."""
+
+import gzip
+import json
+import string
+import sys
+import warnings
+from datetime import date
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from layerwise.data import TableEncoder, scan_table
+
+PEOPLE = pl.DataFrame(
+    {
+        "town": ["Bern", None, "Basel", "Bern"],
+        "age": [31, 28, None, 40],
+        "ill": [True, False, None, True],
+        "size": [1.7, float("nan"), 1.6, 1.8],
+    }
+)
+
+
+def table_of(path, content, **options):
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return scan_table(path, **options).collect()
+
+
+@pytest.mark.parametrize(
+    ("content", "rows"),
+    [
+        ("a,b\n1,x\n2,y\n", [(1, "x"), (2, "y")]),
+        ("a,b\n1,x\n2,y", [(1, "x"), (2, "y")]),
+        ("\n\na,b\r\n1,x\r\n", [(1, "x")]),
+        ("\ufeffa,b\n1,é\n", [(1, "é")]),
+        ("a;b\n1;x,y\n", [(1, "x,y")]),
+        ("a|b\n1|x\n", [(1, "x")]),
+        ("a, b\n 1 , x \n", [(1, "x")]),
+        ('a,b\n"1","x ""y"",\nz"\n', [(1, 'x "y",\nz')]),
+        ("a,b\n1,\n2,y\n", [(1, None), (2, "y")]),
+        ("a,b\n?,NA\n1, null\nnan,None\n2,z\n", [(None, None), (1, None), (None, None), (2, "z")]),
+        ("a,b\ninf,1e3\n-Inf,.5\n", [(np.inf, 1000), (-np.inf, 0.5)]),
+        ("a,b\n1,True\n,false\n", [(1, True), (None, False)]),
+        ("a,b\n1,true\n2,yes\n", [(1, "true"), (2, "yes")]),
+        ("a,b\n1,2\n3,\n\n\n", [(1, 2), (3, None)]),
+        ("a,b\n1,2\n,\n", [(1, 2), (None, None)]),
+        ("a\n1\n\n2\n", [(1,), (None,), (2,)]),
+        ("a,b\n,1\n,2\n", [(None, 1), (None, 2)]),
+        (",a,b\n0,1,x\n1,2,y\n", [(1, "x"), (2, "y")]),
+        ("400.5,401,type\n1,2,x\n", [(1, 2, "x")]),
+    ],
+)
+def test_what_a_csv_file_holds(tmp_path, content, rows):
+    assert table_of(tmp_path / "x.csv", content).rows() == rows
+    assert table_of(tmp_path / "x.CSV.gz", gzip.compress(content.encode())).rows() == rows
+
+
+def test_type_of_a_column_is_decided_by_all_its_values(tmp_path):
+    content = "a,b\n" + "1,2\n" * 20_000 + "1,x\n"
+    assert table_of(tmp_path / "x.csv", content).dtypes == [pl.Float64, pl.String]
+
+
+def test_columns_that_shall_stay_text(tmp_path):
+    table = table_of(tmp_path / "x.tsv", "code\tn\n007\t1\ntrue\t2\n", text=["code", "absent"])
+    assert table.to_dict(as_series=False) == {"code": ["007", "true"], "n": [1, 2]}
+
+
+def test_columns_of_any_name(tmp_path):
+    assert table_of(tmp_path / "x.csv", 'self,"a\nb",*,^x$\n1,2,3,4\n').columns == ["self", "a\nb", "*", "^x$"]
+
+
+@pytest.mark.parametrize("name", ["x[1].csv", "x*.parquet", "ü x.feather", "x.arrow"])
+def test_names_of_files_are_no_patterns(tmp_path, name):
+    write = {"csv": "write_csv", "parquet": "write_parquet"}.get(name.split(".")[1], "write_ipc")
+    frame = pl.DataFrame({"a": [1.0, 2.0]})
+    getattr(frame, write)(tmp_path / name)
+    assert_frame_equal(scan_table(tmp_path / name).collect(), frame)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("x.csv", b"", "is empty"),
+        ("x.csv", b"\n\n \n", "is empty"),
+        ("x.csv", b"a,b\n", "but no rows"),
+        ("x.csv", b"a,b\n\n\n", "but no rows"),
+        ("x.csv", b"a,b,a\n1,2,3\n", "has two columns called 'a'.*add one with names"),
+        ("x.csv", b"a,,b\n1,2,3\n", "has no name for column 2"),
+        ("x.csv", b"5.1,3.5,1.4,setosa\n4.9,3,1.4,setosa\n", "has numbers in its first line"),
+        ("x.csv", b"a,b\n1,2\n3\n4,\n", "has 1 value in line 3, but its first line names 2 columns"),
+        ("x.csv", b"a,b\n1,2\n3,4,5\n", "has 3 values in line 3"),
+        ("x.csv", b"a,b\n1,2\n\n3,4\n", "has 0 values in line 3"),
+        ("x.csv", b'a,b\n"1,2\n3,4\n', "x.csv"),
+        ("x.csv", b'a,b\n1,2"x\n3,4"\n5,6\n', "cannot be read as CSV"),
+        ("x.csv", b"a,b\r1,2\r", "cannot be read as names"),
+        ("x.csv", b"a,b\n1\0,2\n", "bytes that are not text"),
+        ("x.csv", "a,b\n1,2\n".encode("utf-16"), "not text in UTF-8"),
+        ("x.csv", "é,b\n1,2\n".encode("latin-1"), "not text in UTF-8"),
+        ("x.csv", "a,b\n1,é\n".encode("latin-1"), "not text in UTF-8"),
+        ("x.csv", bytes(range(256)) * 9, "not text in UTF-8"),
+        ("x.csv.gz", b"a,b\n1,2\n", "gzip data cannot be read"),
+        ("x.csv.gz", gzip.compress(b"a,b\n" + b"1,2\n" * 999)[:-9], "gzip data cannot be read"),
+        ("x.parquet", b"", "cannot be read as Parquet"),
+        ("x.parquet", b"PAR1 not PAR1", "cannot be read as Parquet"),
+        ("x.feather", b"ARROW1 not", "cannot be read as Feather"),
+        ("x.arrow", b"", "cannot be read as Feather or Arrow IPC"),
+    ],
+)
+def test_table_that_is_refused(tmp_path, name, content, message):
+    with pytest.raises(ValueError, match=message) as error:
+        table_of(tmp_path / name, content)
+    assert str(tmp_path / name) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_table_without_rows_or_file(tmp_path):
+    pl.DataFrame({"a": []}).write_parquet(tmp_path / "x.parquet")
+    pl.DataFrame().write_parquet(tmp_path / "y.parquet")
+    for name in ("x", "y"):
+        with pytest.raises(ValueError, match="without rows"):
+            scan_table(tmp_path / f"{name}.parquet")
+    with pytest.raises(FileNotFoundError, match="is not there"):
+        scan_table(tmp_path / "absent.csv")
+
+
+# The encoder
+
+
+def test_encoder_of_numbers_and_text():
+    encoder = TableEncoder().fit(PEOPLE)
+    names = ["age", "ill", "size", "town=Basel", "town=Bern", "town=missing"]
+    assert encoder.get_feature_names_out().tolist() == names
+    assert encoder.n_features_in_ == 4
+    expected = [[31, 1, 1.7, 0, 1, 0], [28, 0, np.nan, 0, 0, 1], [np.nan, np.nan, 1.6, 1, 0, 0], [40, 1, 1.8, 0, 1, 0]]
+    rows = encoder.transform(PEOPLE)
+    np.testing.assert_array_equal(rows, expected)
+    assert rows.dtype == np.float64
+    assert rows.flags.c_contiguous
+    assert rows.flags.writeable
+
+
+def test_encoder_takes_data_frames_of_pandas():
+    frame = pd.DataFrame(
+        {
+            "town": ["Bern", None, "Basel", "Bern"],
+            "age": pd.array([31, 28, None, 40], dtype="Int64"),
+            "ill": pd.array([True, False, None, True], dtype="boolean"),
+            "size": [1.7, np.nan, 1.6, 1.8],
+        }
+    )
+    encoder = TableEncoder().fit(PEOPLE)
+    for town in (str, object, "category"):
+        rows = encoder.transform(frame.astype({"town": town}) if town is not str else frame)
+        np.testing.assert_array_equal(rows, encoder.transform(PEOPLE))
+    assert TableEncoder().fit(frame).categories_ == encoder.categories_
+    assert TableEncoder().fit(pd.DataFrame({0: [1, 2], 1: ["a", "b"]})).numbers_ == ["0"]
+
+
+def frames(min_size=1):
+    text = st.one_of(st.none(), st.text(string.printable, max_size=3).filter(lambda value: value != "missing"))
+    number = st.one_of(st.none(), st.integers(-9, 9), st.floats(-1e300, 1e300))
+    row = st.tuples(number, text, st.one_of(st.none(), st.booleans()), text)
+    schema = {"a": pl.Float64, "b": pl.String, "c": pl.Boolean, "d": pl.String}
+    return st.lists(row, min_size=min_size, max_size=12).map(lambda rows: pl.DataFrame(rows, schema, orient="row"))
+
+
+@settings(deadline=None, max_examples=60)
+@given(frame=frames(), cuts=st.lists(st.integers(0, 12), max_size=3))
+def test_batches_teach_what_the_whole_does(frame, cuts):
+    whole = TableEncoder().fit(frame)
+    places = [0, *sorted(min(cut, len(frame)) for cut in cuts), len(frame)]
+    parts = [frame[start:stop] for start, stop in pairwise(places)]
+    encoder = TableEncoder()
+    for part in parts:
+        encoder.partial_fit(part)
+    assert encoder.categories_ == whole.categories_
+    assert encoder.get_feature_names_out().tolist() == whole.get_feature_names_out().tolist()
+    np.testing.assert_array_equal(np.concatenate([encoder.transform(part) for part in parts]), whole.transform(frame))
+
+
+@settings(deadline=None, max_examples=60)
+@given(frame=frames())
+def test_inverse_of_transform(frame):
+    encoder = TableEncoder().fit(frame)
+    rows = encoder.transform(frame)
+    assert (np.nansum(rows[:, 2:], axis=1) == 2).all()  # one value for each of two columns of text
+    assert_frame_equal(encoder.inverse_transform(rows), frame.with_columns(pl.col("c").cast(pl.Float64)))
+
+
+def test_inverse_takes_the_largest():
+    encoder = TableEncoder().fit(PEOPLE)
+    table = encoder.inverse_transform([[1, 0, 2, -3, -2.5, -4], [1, 0, 2, 0, 0, 0], [np.nan, 0, 2, 0.1, 0.2, 0.3]])
+    assert table["town"].to_list() == ["Bern", None, None]
+    assert table["age"].to_list() == [1, 1, None]
+    assert table.columns == PEOPLE.columns
+    with pytest.raises(ValueError, match=r"shape \(1, 2\), but encoded rows of shape \(n_samples, 6\)"):
+        encoder.inverse_transform([[1, 2]])
+
+
+def test_text_that_training_did_not_have_is_zeros_with_a_warning():
+    encoder = TableEncoder().fit(pl.DataFrame({"a": ["x", "y"], "b": ["u", "v"]}))
+    with pytest.warns(UserWarning, match="encoded as zeros: a: 'z'; b: 'missing', 'w'") as caught:
+        rows = encoder.transform(pl.DataFrame({"a": ["z", "y"], "b": [None, "w"]}))
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    assert rows.tolist() == [[0, 0, 0, 0], [0, 1, 0, 0]]
+    assert encoder.inverse_transform(rows).rows() == [(None, None), ("y", None)]
+
+
+def test_columns_in_another_order_and_more_of_them():
+    encoder = TableEncoder(ignore="size").fit(PEOPLE)
+    other = PEOPLE.select("ill", pl.lit(object(), pl.Object).alias("z"), "age", "town")
+    np.testing.assert_array_equal(encoder.transform(other), encoder.transform(PEOPLE))
+
+
+def test_numbers_as_text_and_the_other_way_round():
+    encoder = TableEncoder().fit(pl.DataFrame({"n": [1, 2], "t": ["1", "2"]}))
+    assert encoder.transform(pl.DataFrame({"n": [" 2", None], "t": [2, 1]}))[0].tolist() == [2, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (pl.DataFrame({"t": ["x"]}), "no column 'n', which the encoder was trained with; it has 't'"),
+        (pl.DataFrame({"n": ["1", "abc"], "t": ["x", "x"]}), "'n' holds 'abc', but training had only numbers"),
+        (pl.DataFrame({"n": [[1]], "t": ["x"]}), r"'n' holds values of type List\(Int64\)"),
+    ],
+)
+def test_table_that_does_not_fit_the_encoder(frame, message):
+    encoder = TableEncoder().fit(pl.DataFrame({"n": [1], "t": ["x"]}))
+    with pytest.raises(ValueError, match=message):
+        encoder.transform(frame)
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (pl.DataFrame({"day": [date(2020, 1, 1)]}), "'day' holds values of type Date.*--ignore day"),
+        (pl.DataFrame({"x": [{"y": 1}]}), "'x' holds values of type Struct"),
+        (pd.DataFrame({"x": pd.to_datetime(["2020-01-01"])}), "'x' holds values of type Datetime"),
+        (pd.DataFrame({"x": [1, "a"]}, dtype=object), "'x' mixes values of types int, str"),
+        (pd.DataFrame([[1, 2]], columns=["x", "x"]), "two columns called 'x'"),
+        (pl.DataFrame({"x": [1]}).clear(), "has no rows"),
+        (pl.DataFrame(), "has no rows"),
+    ],
+)
+def test_data_frame_that_cannot_be_learnt(frame, message):
+    with pytest.raises(ValueError, match=message):
+        TableEncoder().fit(frame)
+
+
+def test_parameters_that_are_refused():
+    names = pl.DataFrame({"name": [f"n{place}" for place in range(101)]})
+    with pytest.raises(ValueError, match=r"'name' holds text with at least 101 .* max_categories=100; .*--ignore name"):
+        TableEncoder().fit(names)
+    assert len(TableEncoder(max_categories=101).fit(names).categories_["name"]) == 101
+    with pytest.raises(ValueError, match=r"no column is left .* the table has 'name'"):
+        TableEncoder(ignore=["name"]).fit(names)
+    with pytest.raises(ValueError, match="max_categories"):
+        TableEncoder(max_categories=0).fit(names)
+    with pytest.raises(TypeError, match="X is a ndarray, but a data frame"):
+        TableEncoder().fit(np.eye(2))
+    with pytest.raises(NotFittedError):
+        TableEncoder().transform(names)
+
+
+def test_encoder_is_one_of_scikit_learn():
+    encoder = TableEncoder(ignore=("size",), max_categories=7)
+    assert clone(encoder).get_params() == {"ignore": ("size",), "max_categories": 7}
+    complete = PEOPLE.drop_nulls()
+    rows = make_pipeline(encoder, StandardScaler()).fit_transform(complete)
+    assert rows.shape == (2, 3)
+    table = clone(encoder).set_output(transform="polars").fit_transform(complete)
+    assert table.columns == ["age", "ill", "town=Bern"]
+    assert encoder.fit(PEOPLE).fit(complete).categories_ == {"town": ["Bern"]}
+
+
+def test_what_the_encoder_learns_is_plain():
+    encoder = TableEncoder().fit(PEOPLE)
+    learnt = {name: value for name, value in vars(encoder).items() if name.endswith("_")}
+    assert sorted(learnt) == ["categories_", "feature_names_in_", "n_features_in_", "numbers_"]
+    restored = TableEncoder()
+    for name, value in learnt.items():
+        plain = value.tolist() if isinstance(value, np.ndarray) else value
+        setattr(restored, name, json.loads(json.dumps(plain)))
+    restored.feature_names_in_ = np.array(restored.feature_names_in_, dtype=object)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_array_equal(restored.transform(PEOPLE), encoder.transform(PEOPLE))
+
+
+def test_tables_without_polars(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "polars", None)
+    (tmp_path / "x.csv").write_text("a\n1\n")
+    for use in (lambda: scan_table(tmp_path / "x.csv"), lambda: TableEncoder().fit(PEOPLE)):
+        with pytest.raises(ImportError, match=r"pip install 'layerwise\[tables\]'"):
+            use()
