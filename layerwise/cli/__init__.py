@@ -29,8 +29,8 @@ _COMMANDS = {
     "reproduce": ("experiments:reproduce_app", "Run a published experiment, and show published beside obtained."),
     "check-gradient": ("experiments:check_gradient_command", "Compare the gradient of a training with differences."),
 }
-for _name, (_home, _purpose) in _COMMANDS.items():
-    app.command(f"layerwise.cli.{_home}", name=_name, help=_purpose)
+for _place, (_name, (_home, _purpose)) in enumerate(_COMMANDS.items()):
+    app.command(f"layerwise.cli.{_home}", name=_name, help=_purpose, sort_key=_place)
 app.register_install_completion_command(name="--install-completion")
 
 

@@ -56,18 +56,18 @@ class Display:
     Attributes
     ----------
     quiet : bool, default=False
-        Show nothing.
+        Show nothing but the answer.
     as_json : bool, default=False
-        Standard output is for one JSON object: what is said goes to standard error.
+        Answer with one JSON object.
     """
 
     quiet: bool = False
     as_json: bool = False
 
     def say(self, text: str) -> None:
-        """Tell something on the way."""
+        """Tell something on the way; standard output is for the answer."""
         if not self.quiet:
-            print(text, file=sys.stderr if self.as_json else sys.stdout, flush=True)
+            print(text, file=sys.stderr, flush=True)
 
     @contextmanager
     def watching(self) -> Iterator[list[Callable]]:
@@ -118,6 +118,9 @@ def run(
     as_json
         Answer with one JSON object on standard output.
     """
+    for word in tokens[:1]:
+        if word in app and app[word].default_command is not None:
+            app[word].help = None  # on its own page a command has its whole docstring
     command, bound, injected = app.parse_args(tokens, exit_on_error=False, print_error=False)
     if n_threads is not None:
         if n_threads < 1:

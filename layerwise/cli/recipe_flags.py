@@ -39,6 +39,8 @@ def overlay(
         finetuning["finetune"] = int(finetune) if finetune.isdecimal() else finetune
     for flag, name in (("head_alpha", "alpha"), ("unlabeled", "unlabeled")):
         if flag in flags:
+            if settings.get("model") not in ("classifier", "regressor"):
+                raise ValueError(f"{flag}={flags[flag]} has no meaning without labels; give them with --labels")
             finetuning[name] = flags.pop(flag)
     layers = [dict(layer) for layer in settings.get("layers", [])]
     model = settings.get("model", "autoencoder")

@@ -56,9 +56,10 @@ def demo(*, out: Path = Path("runs/demo"), seed: int = 0, overwrite: Flag = Fals
         runs.write_run(
             staging, outcome.estimator, digits.X_test, y=digits.y_test, facts=facts, image_shape=outcome.image_shape
         )
+    accuracies = [f"{name}: {outcome.obtained[name]}" for name in (ufldl_stacked.GREEDY, ufldl_stacked.FINETUNED)]
     return Reply(
         dict(outcome.obtained) | {"out": str(out)},
-        list_contents(out),
+        "\n".join([*accuracies, list_contents(out)]),
         f"open {out / runs.REPORT} in a browser, or run: layerwise init YOUR_FILE",
     )
 
