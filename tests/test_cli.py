@@ -225,6 +225,7 @@ def test_interrupt_says_what_was_reached(files, model, tmp_path):
     words = ["fit", files / "images.npy", "--out", model, "--overwrite", "--layers", 300, "--max-iter", 100000]
     command = [sys.executable, "-u", "-m", "layerwise", *map(str, words)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr.readline() == "120 images of 28 x 28\n"
         first = process.stderr.readline()
         assert first.startswith("layer 0 [1/100000]")
         time.sleep(0.5)
@@ -261,7 +262,7 @@ def test_reproduce_prints_published_beside_obtained(run, digits, tmp_path, monke
         assert text in out
     figures = json.loads((tmp_path / "run" / "figures.json").read_text())
     assert {f"{stage}: cost" for stage in ufldl_stacked.STAGES} < set(figures["obtained"])
-    assert str(figures["obtained"][ufldl_stacked.FINETUNED]) in out
+    assert f"{figures['obtained'][ufldl_stacked.FINETUNED]:g}" in out
     assert figures["obtained"]["iterations a stage"] == 3
 
 
@@ -312,7 +313,7 @@ def test_demo(tmp_path):
         text=True,
         check=True,
     )
-    accuracy = float(done.stdout.split("accuracy after fine-tuning: ")[1].split("%")[0])
+    accuracy = float(done.stdout.split("accuracy after fine-tuning (%): ")[1].split()[0])
     assert accuracy >= 93
     assert "accuracy after greedy training" in done.stdout
     assert (tmp_path / "demo" / "filters.png").stat().st_size > 10_000

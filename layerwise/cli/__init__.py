@@ -38,6 +38,7 @@ def main() -> None:
     """Run the command line; refusals are one sentence and exit code 2, Ctrl-C is 130."""
     warnings.showwarning = _show_warning
     try:
+        _show_docstring(sys.argv[1:])
         app.meta(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value")
     except KeyboardInterrupt as interrupt:
         fail(str(interrupt) or "interrupted; nothing was written", 130)
@@ -53,6 +54,13 @@ def main() -> None:
         if isinstance(error, RuntimeError) and "memory" not in str(error):
             raise
         fail("there is not enough memory for this; use fewer rows or smaller layers", 2)
+
+
+def _show_docstring(words: list[str]) -> None:
+    """Let the command that is called have its whole docstring as its page of help, not its line in the list."""
+    called = next((app[word] for word in words if word in _COMMANDS), None)
+    if called is not None and called.default_command is not None:
+        called.help = None
 
 
 def _show_warning(message: Warning | str, *place: object, **more: object) -> None:

@@ -118,9 +118,6 @@ def run(
     as_json
         Answer with one JSON object on standard output.
     """
-    for word in tokens[:1]:
-        if word in app and app[word].default_command is not None:
-            app[word].help = None  # on its own page a command has its whole docstring
     command, bound, injected = app.parse_args(tokens, exit_on_error=False, print_error=False)
     if n_threads is not None:
         if n_threads < 1:
@@ -138,10 +135,10 @@ def given(**flags: Any) -> dict[str, Any]:
 
 
 def render(table: Any) -> str:
-    """Return a table of rich as text, as wide as the terminal."""
+    """Return a table of rich as text, as wide as the terminal; wide enough for all columns in a file."""
     from rich.console import Console
 
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 140)
     with console.capture() as capture:
         console.print(table)
     return capture.get().rstrip()

@@ -70,7 +70,7 @@ def decode(
 ) -> Reply:
     """Write what codes stand for: the rows that they are decoded to.
 
-    Example: layerwise decode runs/digits codes.npy --out images.npy
+    Example: layerwise decode runs/strokes codes.npy --out images.npy
 
     Parameters
     ----------
