@@ -61,9 +61,7 @@ def inspect_model(model: BaseEstimator) -> dict[str, Any]:
         "classes": None if classes is None else classes.tolist(),
         "n_parameters": sum(parameter.numel() for module in modules for parameter in module.parameters()),
         "layers": [_describe_layer(layer) for layer in layers_of(model)],
-        "stages": [
-            {name: value for name, value in stage.items() if not name.endswith("_curve")} for stage in history
-        ],
+        "stages": [{name: value for name, value in stage.items() if not name.endswith("_curve")} for stage in history],
     }
 
 

@@ -138,10 +138,16 @@ def test_help_and_version(run):
         (["fit", "{f}/lie.idx", "--out", "{t}/r"], "shape (2147483648, 28, 28)"),
         (["fit", "{f}/corrupt.gz", "--out", "{t}/r"], "is damaged: its gzip data cannot be read"),
         (["fit", "{f}/labels.idx", "--out", "{t}/r"], "rows need two axes"),
-        (["fit", "{f}/nan.npy", "--out", "{t}/r"], "1 of 784 columns has missing values: column 5 (1 of 50 rows); fill them in with --impute"),
+        (
+            ["fit", "{f}/nan.npy", "--out", "{t}/r"],
+            "1 of 784 columns has missing values: column 5 (1 of 50 rows); fill them in with --impute",
+        ),
         (["fit", "{f}/big.npy", "--scale", "none", "--out", "{t}/r"], "reaches only 0 to 1"),
         (["fit", "{f}/table.npy", "--labels", "{f}/short.npy", "--out", "{t}/r"], "short.npy' is neither a file nor"),
-        (["fit", "{f}/wide.npy", "--labels", "{f}/labels.npy", "--out", "{t}/r"], "has 3 rows, but labels has 120; each row needs one"),
+        (
+            ["fit", "{f}/wide.npy", "--labels", "{f}/labels.npy", "--out", "{t}/r"],
+            "has 3 rows, but labels has 120; each row needs one",
+        ),
         (["fit", "{f}/table.npy", "--activation", "relux", "--out", "{t}/r"], "'activation' parameter"),
         (["fit", "{f}/table.npy", "--layers", "0", "--out", "{t}/r"], "'n_hidden' parameter"),
         (["fit", "{f}/table.npy", "--layers", "100000000000000", "--out", "{t}/r"], "not enough memory"),

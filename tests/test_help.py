@@ -20,11 +20,15 @@ COMMANDS = [name for name in app if not name.startswith("-")]
 PAGES = [*(name for name in COMMANDS if name != "reproduce"), *(f"reproduce {name}" for name in EXPERIMENTS)]
 
 
-def page_of(command):
+def find(command):
     found = app
     for word in command.split():
         found = found[word]
-    return found.default_command.__doc__
+    return found
+
+
+def page_of(command):
+    return find(command).default_command.__doc__
 
 
 def examples():
@@ -54,7 +58,7 @@ def desk(tmp_path_factory, digits):
     wine = pl.from_pandas(load_wine(as_frame=True).data)
     gap = pl.when(pl.int_range(pl.len()) % 9 == 0).then(None).otherwise(pl.col("ash")).alias("ash")
     wine.with_columns(gap, pl.format("m{}", pl.int_range(pl.len())).alias("name")).write_csv(desk / "machines.csv")
-    np.save(desk / "codes.npy", np.random.default_rng(0).random((4, 6)))
+    np.save(desk / "strokes.npy", np.random.default_rng(0).random((4, 6)))
     fast = "--layers 8 6 --max-iter 3 --no-report --random-state 0"
     for words in (
         f"fit train-images.gz --labels train-labels.gz {fast} --out runs/digits",
@@ -72,10 +76,8 @@ def test_every_page_has_an_example_and_says_every_flag(run, page):
     code, out, _ = run(*page.split(), "--help")
     assert code == 0
     assert f"Example: layerwise {page}" in " ".join(out.split())
-    parameters = page_of(page).split("----------")[1]
-    for name in re.findall(r"--([a-z][a-z-]+)", out):
-        if name not in ("help", "version", "n-threads", "quiet", "json") and not name.startswith("no-"):
-            assert name.replace("-", "_") in parameters or f"--{name}" in page_of(page), name
+    for argument in find(page).assemble_argument_collection(parse_docstring=True):
+        assert argument.parameter.help or argument.parameter.parse is False, argument.name
 
 
 @pytest.mark.parametrize(("page", "example"), list(examples()))

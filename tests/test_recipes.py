@@ -36,7 +36,7 @@ recipes = st.fixed_dictionaries(
         "model": st.sampled_from(["autoencoder", "classifier", "regressor", "outliers"]),
         "random_state": st.integers(0, 9),
         "dtype": st.sampled_from(["float32", "float64"]),
-        "finetuning": st.fixed_dictionaries({}, optional={"alpha": st.floats(0, 1), **{"solver": parts["solver"]}}),
+        "finetuning": st.fixed_dictionaries({}, optional={"alpha": st.floats(0, 1), "solver": parts["solver"]}),
     },
 )
 

@@ -83,9 +83,12 @@ def test_a_folder_of_images_becomes_features(shell, tmp_path):
     labels = codes["file"].str.split("/").list.first()
     features = codes.drop("file").to_numpy()
     odd = np.arange(len(codes)) % 2 == 1
-    assert LogisticRegression(max_iter=3000).fit(features[odd], labels.filter(odd)).score(
-        features[~odd], labels.filter(~odd)
-    ) > 0.93
+    assert (
+        LogisticRegression(max_iter=3000)
+        .fit(features[odd], labels.filter(odd))
+        .score(features[~odd], labels.filter(~odd))
+        > 0.93
+    )
 
 
 def test_few_labels(shell):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import App, Parameter
+from cyclopts import App, Group, Parameter
 
 import layerwise
 
@@ -26,8 +26,33 @@ app = App(
 )
 app.meta.suppress_keyboard_interrupt = False
 
-Flag = Annotated[bool, Parameter(negative="")]
+Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 Words = Parameter(consume_multiple=True, negative="")
+# What many commands take.
+Model = Annotated[Path, Parameter(help="Folder of a trained model.")]
+Data = Annotated[
+    Path, Parameter(help="Rows: CSV, Parquet, Feather, .npy, .npz, IDX, .mat, .safetensors, or a folder of images.")
+]
+Array = Annotated[
+    str | None, Parameter(help="Which array of a .npz, .mat or .safetensors file holds the rows, if there are several.")
+]
+Out = Annotated[
+    Path | None,
+    Parameter(
+        help="File to write: .csv, .tsv, .parquet, .feather, .json, .jsonl, .npy, .npz or .safetensors; CSV goes to "
+        "standard output if not given."
+    ),
+]
+Device = Annotated[str, Parameter(help="auto, cpu, cuda or cuda:N.")]
+Overwrite = Annotated[bool, Parameter(negative="", show_default=False, help="Replace what is there.")]
+Labels = Annotated[
+    str | None,
+    Parameter(
+        help="The column or array of the data, or the file, that holds labels or targets; class for the sub-folders of "
+        "images."
+    ),
+]
+_EVERYWHERE = Group("With every command", sort_key=1)
 
 
 @dataclass(frozen=True)
@@ -103,16 +128,16 @@ Shown = Annotated[Display, Parameter(parse=False)]
 @app.meta.default
 def run(
     *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
-    n_threads: int | None = None,
-    quiet: Flag = False,
-    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    n_threads: Annotated[int | None, Parameter(group=_EVERYWHERE)] = None,
+    quiet: Annotated[bool, Parameter(negative="", show_default=False, group=_EVERYWHERE)] = False,
+    as_json: Annotated[bool, Parameter(name="--json", negative="", show_default=False, group=_EVERYWHERE)] = False,
 ) -> None:
     """Run a command.
 
     Parameters
     ----------
     n_threads
-        Threads that compute, in every command; as many as there are cores, or as OMP_NUM_THREADS says, if not given.
+        Threads that compute; as many as there are cores, or as OMP_NUM_THREADS says, if not given.
     quiet
         Show no progress and no advice, only the answer.
     as_json

@@ -13,7 +13,19 @@ import layerwise
 from layerwise import plotting, runs
 from layerwise.callbacks import MetricsFile
 from layerwise.checkpoint import atomic
-from layerwise.cli.common import Display, Flag, Reply, Shown, Words, list_contents, render
+from layerwise.cli.common import (
+    Data,
+    Device,
+    Display,
+    Labels,
+    Model,
+    Overwrite,
+    Reply,
+    Shown,
+    Words,
+    list_contents,
+    render,
+)
 from layerwise.cli.opening import open_model
 from layerwise.comparison import Comparison, compare
 from layerwise.corruptions import Masking
@@ -54,9 +66,9 @@ def ufldl_stacked(
     max_iter: int = 200,
     softmax_alpha: float = 3e-3,
     seed: int = 0,
-    device: str = "auto",
+    device: Device = "auto",
     out: Path = Path("runs/ufldl-stacked"),
-    overwrite: Flag = False,
+    overwrite: Overwrite = False,
     display: Shown,
 ) -> Reply:
     """Repeat the stacked autoencoder of the UFLDL tutorial on all of MNIST.
@@ -73,12 +85,8 @@ def ufldl_stacked(
         Weight decay of the softmax weights.
     seed
         Draws the initial weights.
-    device
-        auto, cpu, cuda or cuda:N.
     out
         Folder for the figures, the model, the metrics and the pictures.
-    overwrite
-        Replace the folder if it is there.
     """
     settings = {"max_iter": max_iter, "softmax_alpha": softmax_alpha}
     return _run_experiment("ufldl-stacked", data, seed, device, out, overwrite, display, **settings)
@@ -89,9 +97,9 @@ def ufldl_patches(
     *,
     data: Path | None = None,
     seed: int = 0,
-    device: str = "auto",
+    device: Device = "auto",
     out: Path = Path("runs/ufldl-patches"),
-    overwrite: Flag = False,
+    overwrite: Overwrite = False,
     display: Shown,
 ) -> Reply:
     """Learn edges from 8x8 patches of natural images, as in the UFLDL tutorial.
@@ -104,12 +112,8 @@ def ufldl_patches(
         UFLDL's IMAGES.mat, or a folder of images; without it, two photographs that scikit-learn ships.
     seed
         Draws the patches and the initial weights.
-    device
-        auto, cpu, cuda or cuda:N.
     out
         Folder for the figures, the model, the metrics and the pictures.
-    overwrite
-        Replace the folder if it is there.
     """
     return _run_experiment("ufldl-patches", data, seed, device, out, overwrite, display)
 
@@ -121,9 +125,9 @@ def _add_mnist_experiment(name: str) -> None:
         *,
         data: Path,
         seed: int = 0,
-        device: str = "auto",
+        device: Device = "auto",
         out: Path = Path("runs") / name,
-        overwrite: Flag = False,
+        overwrite: Overwrite = False,
         display: Shown,
     ) -> Reply:
         return _run_experiment(name, data, seed, device, out, overwrite, display)
@@ -138,12 +142,8 @@ def _add_mnist_experiment(name: str) -> None:
         Folder with the four files of MNIST.
     seed
         Draws whatever is random.
-    device
-        auto, cpu, cuda or cuda:N.
     out
         Folder for the figures, the model, the metrics and the pictures.
-    overwrite
-        Replace the folder if it is there.
     """
     reproduce_app.command(command, name=name)
 
@@ -165,7 +165,7 @@ def compare_command(
     seeds: int = 5,
     seed: int = 0,
     out: Path = Path("runs/compare"),
-    overwrite: Flag = False,
+    overwrite: Overwrite = False,
     display: Shown,
 ) -> Reply:
     """Show whether pre-training helps: train the same network with and without it, on few labels and on many.
@@ -194,8 +194,6 @@ def compare_command(
         The first of them.
     out
         Folder for the figures and the picture.
-    overwrite
-        Replace the folder if it is there.
     """
     classifier = _default_classifier() if model is None else bare(layerwise.load(model))
     if not isinstance(classifier, StackedClassifier):
@@ -223,7 +221,7 @@ def compare_command(
     return Reply(comparison.as_dict(), f"{render(_comparison_table(comparison))}\n{list_contents(out)}")
 
 
-def check_gradient_command(model: Path, data: Path, *, labels: str | None = None, n_rows: int = 50) -> Reply:
+def check_gradient_command(model: Model, data: Data, *, labels: Labels = None, n_rows: int = 50) -> Reply:
     """Compare the gradient of every stage of a model's training with differences of its objective.
 
     Example: layerwise check-gradient runs/digits train-images.gz --labels train-labels.gz
@@ -232,10 +230,6 @@ def check_gradient_command(model: Path, data: Path, *, labels: str | None = None
     ----------
     model
         Folder of a trained model, to take its recipe.
-    data
-        Rows, in any form that fit takes.
-    labels
-        The column or array of the data, or the file, that holds the labels, for a classifier.
     n_rows
         How many rows to take, from the first.
     """

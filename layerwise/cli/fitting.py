@@ -45,7 +45,7 @@ def mark_unlabeled(y: np.ndarray | None, settings: Mapping[str, Any]) -> tuple[n
     if unlabeled is not None:
         finetuning["unlabeled"] = _as_label(unlabeled, y)
         return y, settings | {"finetuning": finetuning}
-    missing = _missing(y)
+    missing = missing_labels(y)
     if not missing.any():
         return y.astype(str) if y.dtype.kind == "O" else y, settings
     if y.dtype.kind == "O":
@@ -82,7 +82,10 @@ def train(
 
 def open_trackers(names: Sequence[str], out: Path, staging: Path, stack: ExitStack) -> list[Callback]:
     """Return the experiment trackers of these names, open until the stack is closed."""
-    trackers = {"tensorboard": lambda: TensorBoard(staging / "tensorboard"), "mlflow": lambda: MLflow(out.name)}
+    trackers: dict[str, Any] = {
+        "tensorboard": lambda: TensorBoard(staging / "tensorboard"),
+        "mlflow": lambda: MLflow(out.name),
+    }
     return [stack.enter_context(trackers[name]()) for name in names]
 
 
@@ -95,12 +98,13 @@ def _prefixed(prefix: str, callback: Callback) -> Callback:
     return call
 
 
-def _missing(y: np.ndarray) -> np.ndarray:
+def missing_labels(y: np.ndarray) -> np.ndarray:
+    """Return a mask of the rows without a label: None, or NaN."""
     return np.array([label is None for label in y]) if y.dtype.kind == "O" else np.asarray(y != y)
 
 
 def _known(y: np.ndarray) -> np.ndarray:
-    return y[~_missing(y)]
+    return y[~missing_labels(y)]
 
 
 def _as_label(value: Any, y: np.ndarray) -> Any:

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.base import BaseEstimator
 from sklearn.frozen import FrozenEstimator
-from sklearn.metrics import accuracy_score, mean_absolute_error, r2_score, roc_auc_score
+from sklearn.metrics import mean_absolute_error, r2_score, roc_auc_score
 
 from layerwise.checkpoint import atomic
-from layerwise.cli.common import Flag, Reply, Shown
+from layerwise.cli.common import Array, Data, Device, Flag, Labels, Model, Out, Overwrite, Reply, Shown
+from layerwise.cli.fitting import missing_labels
 from layerwise.cli.opening import Opened, list_columns, open_model
 from layerwise.data.inputs import read_input
 from layerwise.data.outputs import check_output, write_columns, write_csv
@@ -22,34 +24,18 @@ from layerwise.inspection import stack_of
 
 
 def encode(
-    model: Path,
-    data: Path,
+    model: Model,
+    data: Data,
     *,
-    out: Path | None = None,
-    array: str | None = None,
-    device: str = "auto",
-    overwrite: Flag = False,
+    out: Out = None,
+    array: Array = None,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
     display: Shown,
 ) -> Reply:
     """Write the codes of rows: the features that the model has learned.
 
     Example: layerwise encode runs/digits t10k-images.gz --out codes.npy
-
-    Parameters
-    ----------
-    model
-        Folder of a trained model.
-    data
-        Rows, in any form that fit takes.
-    out
-        File to write: .csv, .parquet, .feather, .json, .jsonl, .npy, .npz or .safetensors; without it CSV goes to
-        standard output.
-    array
-        Which array of a .npz, .mat or .safetensors file holds the rows.
-    device
-        auto, cpu, cuda or cuda:N.
-    overwrite
-        Replace the file if it is there.
     """
 
     def columns() -> tuple[dict[str, Any], Opened]:
@@ -60,30 +46,22 @@ def encode(
 
 
 def decode(
-    model: Path,
+    model: Model,
     codes: Path,
     *,
-    out: Path | None = None,
-    device: str = "auto",
-    overwrite: Flag = False,
+    out: Out = None,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
     display: Shown,
 ) -> Reply:
     """Write what codes stand for: the rows that they are decoded to.
 
-    Example: layerwise decode runs/strokes codes.npy --out images.npy
+    Example: layerwise decode runs/strokes strokes.npy --out images.npy
 
     Parameters
     ----------
-    model
-        Folder of a trained model.
     codes
         One row of codes for each row, as encode writes them.
-    out
-        File to write, as for encode; without it CSV goes to standard output.
-    device
-        auto, cpu, cuda or cuda:N.
-    overwrite
-        Replace the file if it is there.
     """
 
     def columns() -> tuple[dict[str, Any], Opened]:
@@ -99,33 +77,18 @@ def decode(
 
 
 def reconstruct(
-    model: Path,
-    data: Path,
+    model: Model,
+    data: Data,
     *,
-    out: Path | None = None,
-    array: str | None = None,
-    device: str = "auto",
-    overwrite: Flag = False,
+    out: Out = None,
+    array: Array = None,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
     display: Shown,
 ) -> Reply:
     """Write rows as the model reconstructs them: without noise, with the likeliest texts.
 
     Example: layerwise reconstruct runs/digits t10k-images.gz --out clean.npy
-
-    Parameters
-    ----------
-    model
-        Folder of a trained model.
-    data
-        Rows, in any form that fit takes.
-    out
-        File to write, as for encode; without it CSV goes to standard output.
-    array
-        Which array of a .npz, .mat or .safetensors file holds the rows.
-    device
-        auto, cpu, cuda or cuda:N.
-    overwrite
-        Replace the file if it is there.
     """
 
     def columns() -> tuple[dict[str, Any], Opened]:
@@ -137,14 +100,14 @@ def reconstruct(
 
 
 def predict(
-    model: Path,
-    data: Path,
+    model: Model,
+    data: Data,
     *,
     probabilities: Flag = False,
-    out: Path | None = None,
-    array: str | None = None,
-    device: str = "auto",
-    overwrite: Flag = False,
+    out: Out = None,
+    array: Array = None,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
     display: Shown,
 ) -> Reply:
     """Write a label for each row, a value, or whether it is an outlier, by what the model was trained for.
@@ -153,20 +116,8 @@ def predict(
 
     Parameters
     ----------
-    model
-        Folder of a trained classifier, regressor or outlier detector.
-    data
-        Rows, in any form that fit takes.
     probabilities
         Of a classifier: the probability of each class too.
-    out
-        File to write, as for encode; without it CSV goes to standard output.
-    array
-        Which array of a .npz, .mat or .safetensors file holds the rows.
-    device
-        auto, cpu, cuda or cuda:N.
-    overwrite
-        Replace the file if it is there.
     """
 
     def columns() -> tuple[dict[str, Any], Opened]:
@@ -188,14 +139,14 @@ def predict(
 
 
 def score(
-    model: Path,
-    data: Path,
+    model: Model,
+    data: Data,
     *,
     per_feature: Flag = False,
-    out: Path | None = None,
-    array: str | None = None,
-    device: str = "auto",
-    overwrite: Flag = False,
+    out: Out = None,
+    array: Array = None,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
     display: Shown,
 ) -> Reply:
     """Write how badly each row is reconstructed: the higher the error, the more unusual the row.
@@ -204,25 +155,13 @@ def score(
 
     Parameters
     ----------
-    model
-        Folder of a trained model; an outlier detector says which rows are outliers, too.
-    data
-        Rows, in any form that fit takes.
     per_feature
         What each feature adds to the error, too: why a row is unusual.
-    out
-        File to write, as for encode; without it CSV goes to standard output.
-    array
-        Which array of a .npz, .mat or .safetensors file holds the rows.
-    device
-        auto, cpu, cuda or cuda:N.
-    overwrite
-        Replace the file if it is there.
     """
 
     def columns() -> tuple[dict[str, Any], Opened]:
         opened = open_model(model, data, array=array, device=device)
-        detector, columns = opened.estimator, {}
+        detector, columns = opened.estimator, dict[str, Any]()
         if isinstance(detector, AutoencoderOutlierDetector):
             columns["outlier"] = detector.predict(opened.X) < 0
         else:
@@ -235,26 +174,16 @@ def score(
     return _write(columns, out, overwrite, display)
 
 
-def evaluate(
-    model: Path, data: Path, *, labels: str | None = None, array: str | None = None, device: str = "auto"
-) -> Reply:
+def evaluate(model: Model, data: Data, *, labels: Labels = None, array: Array = None, device: Device = "auto") -> Reply:
     """Measure a model on rows: accuracy, R2 or AUC with labels, the reconstruction error without.
 
     Example: layerwise evaluate runs/digits t10k-images.gz --labels t10k-labels.gz
 
     Parameters
     ----------
-    model
-        Folder of a trained model.
-    data
-        Rows, in any form that fit takes.
     labels
         The column or array of the data, or the file, that holds the true labels or targets; of a table the column of
         the training if not given.
-    array
-        Which array of a .npz, .mat or .safetensors file holds the rows.
-    device
-        auto, cpu, cuda or cuda:N.
     """
     opened = open_model(model, data, labels=labels, array=array, device=device)
     facts = {"n_rows": len(opened.X), **_measure(opened)}
@@ -264,35 +193,48 @@ def evaluate(
 
 def _measure(opened: Opened) -> dict[str, Any]:
     """Return the figures of a model on rows, by what it is."""
-    estimator, X, y = opened.estimator, opened.X, opened.y
-    predictor = isinstance(estimator, (StackedClassifier, StackedRegressor))
-    if predictor and y is None:
-        raise ValueError(f"{opened.folder} is a {type(estimator).__name__}; give the true labels with --labels")
-    if isinstance(estimator, StackedClassifier):
-        known = estimator.classes_.astype(y.dtype) if y.dtype.kind in "biuf" else estimator.classes_.astype(str)
-        y = y if y.dtype.kind in "biuf" else y.astype(str)
-        accuracy = float(accuracy_score(y, known[np.argmax(estimator.predict_proba(X), axis=1)]))
-        most = np.unique(y, return_counts=True)[1].max() / len(y)
-        return {"accuracy": accuracy, "n_wrong": round((1 - accuracy) * len(y)), "accuracy_of_commonest": float(most)}
-    if isinstance(estimator, StackedRegressor):
-        predicted = estimator.predict(X)
-        return {"r2": r2_score(y, predicted), "mean_absolute_error": mean_absolute_error(y, predicted)}
+    estimator, y = opened.estimator, opened.y
     if isinstance(estimator, AutoencoderOutlierDetector):
-        errors = estimator.reconstruction_error(X)
-        figures = {"mean_error": float(errors.mean()), "n_outliers": int((estimator.predict(X) < 0).sum())}
-        if y is None:
-            return figures
-        values, counts = np.unique(y.astype(str), return_counts=True)
-        if len(values) != 2:
-            raise ValueError(f"labels have {len(values)} different values, but two are needed: outlier and normal")
-        rare = values[counts.argmin()]
-        return figures | {"outlier_label": str(rare), "auc": float(roc_auc_score(y.astype(str) == rare, errors))}
-    reconstruction = estimator.inverse_transform(estimator.transform(X))
-    clean = X / 255 if X.dtype == np.uint8 else X
+        return _measure_outliers(estimator, opened.X, y)
+    if not isinstance(estimator, (StackedClassifier, StackedRegressor)):
+        return _measure_reconstruction(estimator, opened.X)
+    if y is None:
+        raise ValueError(f"{opened.folder} is a {type(estimator).__name__}; give the true labels with --labels")
+    known = ~missing_labels(y)
+    if not known.any():
+        raise ValueError(f"the labels of {opened.folder} are all missing, so there is nothing to compare with")
+    predicted, y = estimator.predict(opened.X[known]), y[known]
+    if isinstance(estimator, StackedRegressor):
+        return {"r2": float(r2_score(y, predicted)), "mean_absolute_error": float(mean_absolute_error(y, predicted))}
+    if y.dtype.kind not in "biuf" or predicted.dtype.kind not in "biuf":
+        y, predicted = y.astype(str), predicted.astype(str)
+    _, counts = np.unique(y, return_counts=True)
+    n_wrong = int((predicted != y).sum())
     return {
-        "reconstruction_error": -estimator.score(X),
-        "r2": float(1 - np.square(reconstruction - clean).sum() / np.square(clean - clean.mean(axis=0)).sum()),
+        "accuracy": 1 - n_wrong / len(y),
+        "n_wrong": n_wrong,
+        "accuracy_of_commonest": float(counts.max() / len(y)),
     }
+
+
+def _measure_outliers(detector: AutoencoderOutlierDetector, X: np.ndarray, y: np.ndarray | None) -> dict[str, Any]:
+    """Return how many outliers there are; with labels of two values, how well errors tell the rarer one apart."""
+    errors = detector.reconstruction_error(X)
+    figures = {"mean_error": float(errors.mean()), "n_outliers": int((detector.predict(X) < 0).sum())}
+    if y is None:
+        return figures
+    values, counts = np.unique(y.astype(str), return_counts=True)
+    if len(values) != 2:
+        raise ValueError(f"labels have {len(values)} different values, but two are needed: outlier and normal")
+    rare = values[counts.argmin()]
+    return figures | {"outlier_label": str(rare), "auc": float(roc_auc_score(y.astype(str) == rare, errors))}
+
+
+def _measure_reconstruction(estimator: BaseEstimator, X: np.ndarray) -> dict[str, Any]:
+    clean = X / 255 if X.dtype == np.uint8 else X
+    rest = np.square(estimator.inverse_transform(estimator.transform(X)) - clean).sum()
+    spread = np.square(clean - clean.mean(axis=0)).sum()
+    return {"reconstruction_error": -estimator.score(X), "r2": float(1 - rest / spread) if spread else None}
 
 
 def _as_rows(opened: Opened, X: np.ndarray) -> dict[str, Any]:

@@ -10,9 +10,7 @@ from layerwise.recipes import default_layers
 _SOLVER_FLAGS = ("solver", "max_iter", "batch_size", "learning_rate_init", "learning_rate", "progressive")
 
 
-def overlay(
-    settings: Mapping[str, Any], flags: Mapping[str, Any], n_features: int | None = None
-) -> dict[str, Any]:
+def overlay(settings: Mapping[str, Any], flags: Mapping[str, Any], n_features: int | None = None) -> dict[str, Any]:
     """Return settings with the flags that were given in their places, in every layer.
 
     Parameters

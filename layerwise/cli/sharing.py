@@ -10,22 +10,17 @@ from rich.table import Table
 import layerwise
 from layerwise import runs
 from layerwise.checkpoint import atomic
-from layerwise.cli.common import Flag, Reply, Shown, render
+from layerwise.cli.common import Labels, Model, Overwrite, Reply, Shown, render
 from layerwise.cli.opening import open_model
 from layerwise.export import export_numpy, export_onnx
 from layerwise.inspection import inspect_model
 from layerwise.report import write_report
 
 
-def inspect(model: Path) -> Reply:
+def inspect(model: Model) -> Reply:
     """Tell what is in the folder of a model: its layers, how training went, how it was made.
 
     Example: layerwise inspect runs/digits
-
-    Parameters
-    ----------
-    model
-        Folder of a trained model.
     """
     loaded = layerwise.load(model, device="cpu")
     facts = {**inspect_model(loaded), "run": runs.read_facts(model), "files": sorted(p.name for p in model.iterdir())}
@@ -41,12 +36,12 @@ def inspect(model: Path) -> Reply:
 
 
 def report(
-    run: Path,
+    run: Model,
     data: Path | None = None,
     *,
-    labels: str | None = None,
+    labels: Labels = None,
     out: Path | None = None,
-    overwrite: Flag = False,
+    overwrite: Overwrite = False,
     display: Shown,
 ) -> Reply:
     """Write the page of a run anew, on its own data or on other rows: curves, filters, codes, mistakes.
@@ -55,16 +50,10 @@ def report(
 
     Parameters
     ----------
-    run
-        Folder of a trained model.
     data
         Rows, in any form that fit takes; those of the training if not given.
-    labels
-        The column or array of the data, or the file, that holds labels or targets.
     out
         The .html file to write; report.html in the folder of the run, anew, if not given.
-    overwrite
-        Replace the file if it is there.
     """
     facts = runs.read_facts(run)
     if data is None and facts.get("data") is None:
@@ -89,21 +78,17 @@ def report(
     return Reply({"out": str(place)}, f"The report is in {place}", f"open {place} in a browser")
 
 
-def export(model: Path, *, onnx: Path | None = None, numpy: Path | None = None, overwrite: Flag = False) -> Reply:
+def export(model: Model, *, onnx: Path | None = None, numpy: Path | None = None, overwrite: Overwrite = False) -> Reply:
     """Write a model as ONNX, or as a program that needs NumPy alone.
 
     Example: layerwise export runs/digits --onnx digits.onnx --numpy digits.py
 
     Parameters
     ----------
-    model
-        Folder of a trained model.
     onnx
         The .onnx file to write; it is compared with the model before it is kept.
     numpy
         The .py file to write; its weights go into a .npz file beside it.
-    overwrite
-        Replace files that are there.
     """
     if onnx is None and numpy is None:
         raise ValueError("nothing is asked for; give --onnx FILE.onnx, --numpy FILE.py, or both")

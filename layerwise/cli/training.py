@@ -9,12 +9,23 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
 from layerwise import recipes, runs
 from layerwise.callbacks import Callback, MetricsFile
 from layerwise.checkpoint import atomic
-from layerwise.cli.common import Display, Flag, Reply, Shown, Words, given, list_contents
+from layerwise.cli.common import (
+    Array,
+    Data,
+    Display,
+    Labels,
+    Overwrite,
+    Reply,
+    Shown,
+    Words,
+    given,
+    list_contents,
+)
 from layerwise.cli.fitting import choose_model, mark_unlabeled, open_trackers, train
 from layerwise.cli.opening import name_rows
 from layerwise.cli.recipe_flags import overlay
@@ -24,8 +35,13 @@ from layerwise.recipes import DATA_KEYS
 from layerwise.reproduce import ufldl_stacked
 from layerwise.reproduce.experiment import Session
 
+# Headings of the page of help.
+_DATA = Parameter(group=Group("Data", sort_key=-3))
+_TRAINING = Parameter(group=Group("What to train, and how", sort_key=-2))
+_LAYERS = Parameter(group=Group("All layers (a recipe for each: --config)", sort_key=-1))
 
-def demo(*, out: Path = Path("runs/demo"), seed: int = 0, overwrite: Flag = False, display: Shown) -> Reply:
+
+def demo(*, out: Path = Path("runs/demo"), seed: int = 0, overwrite: Overwrite = False, display: Shown) -> Reply:
     """Train a stacked autoencoder on 6,000 handwritten digits and test it on 1,000 others.
 
     Example: layerwise demo --out runs/demo
@@ -36,8 +52,6 @@ def demo(*, out: Path = Path("runs/demo"), seed: int = 0, overwrite: Flag = Fals
         Folder for the model, the metrics, the pictures and the report.
     seed
         Draws the initial weights.
-    overwrite
-        Replace the folder if it is there.
     """
     display.say("784-200-200-10 on the MNIST images shipped with layerwise: 6,000 to train with, 1,000 to test")
     digits = load_mnist_small()
@@ -65,16 +79,16 @@ def demo(*, out: Path = Path("runs/demo"), seed: int = 0, overwrite: Flag = Fals
 
 
 def init(
-    data: Path,
+    data: Data,
     *,
-    labels: str | None = None,
+    labels: Labels = None,
     id: Annotated[list[str] | None, Words] = None,
     ignore: Annotated[list[str] | None, Words] = None,
-    array: str | None = None,
+    array: Array = None,
     image_shape: Annotated[tuple[int, int] | None, Parameter(negative="")] = None,
     model: Literal["autoencoder", "classifier", "regressor", "outliers"] | None = None,
     out: Path = Path("run.toml"),
-    overwrite: Flag = False,
+    overwrite: Overwrite = False,
 ) -> Reply:
     """Look at data and write a commented run.toml that `layerwise fit --config` takes.
 
@@ -82,36 +96,29 @@ def init(
 
     Parameters
     ----------
-    data
-        Rows: CSV, Parquet, Feather, .npy, .npz, IDX, .mat, .safetensors, or a folder of images.
-    labels
-        The column, array or file of labels or targets; class for the sub-folders of images.
     id
         Columns that tell rows apart.
     ignore
         Columns to leave out.
-    array
-        Which array of a .npz, .mat or .safetensors file holds the rows.
     image_shape
         Height and width to resize images to.
     model
         What to train; chosen by the labels if not given.
     out
         The file to write.
-    overwrite
-        Replace the file if it is there.
     """
     places = given(data=str(data), labels=labels, id=id, ignore=ignore, array=array, image_shape=image_shape)
     with atomic(out, overwrite=overwrite) as staging:
         source = read_input(**_where(places))
         missing = describe_missing(source.X, source.feature_names)
-        model = model or choose_model(source.y)
-        recipe = recipes.build({"model": model, "layers": recipes.default_layers(model, source.X.shape[1]), "random_state": 0})
+        chosen = model or choose_model(source.y)
+        layers = recipes.default_layers(chosen, source.X.shape[1])
+        recipe = recipes.build({"model": chosen, "layers": layers, "random_state": 0})
         settings = recipes.describe(recipe) | places | {"out": f"runs/{data.stem}", "impute": bool(missing) or None}
         staging.write_text(recipes.write_toml(settings), encoding="utf-8")
-    lines = [_describe_rows(source), missing, f"A recipe for model={model!r} is in {out}"]
+    lines = [_describe_rows(source), missing, f"A recipe for model={chosen!r} is in {out}"]
     text = "\n".join(line for line in lines if line)
-    facts = {"out": str(out), "n_rows": len(source.X), "n_features": source.X.shape[1], "model": model}
+    facts = {"out": str(out), "n_rows": len(source.X), "n_features": source.X.shape[1], "model": chosen}
     return Reply(facts, text, f"read {out}, then run: layerwise fit --config {out}")
 
 
@@ -120,43 +127,43 @@ def fit(
     *,
     out: Path | None = None,
     config: Path | None = None,
-    labels: str | None = None,
-    id: Annotated[list[str] | None, Words] = None,
-    ignore: Annotated[list[str] | None, Words] = None,
-    array: str | None = None,
-    image_shape: Annotated[tuple[int, int] | None, Parameter(negative="")] = None,
-    impute: Annotated[bool | None, Parameter(negative="")] = None,
-    model: Literal["autoencoder", "classifier", "regressor", "outliers"] | None = None,
-    contamination: float | None = None,
-    layers: Annotated[list[int] | None, Words] = None,
-    activation: str | None = None,
-    output_activation: str | None = None,
-    loss: str | None = None,
-    tied: Annotated[bool | None, Parameter(negative="")] = None,
-    alpha: float | None = None,
-    sparsity: Literal["kl", "l1", "none"] | None = None,
-    sparsity_target: float | None = None,
-    sparsity_weight: float | None = None,
-    corruption: Literal["masking", "gaussian", "salt_and_pepper", "none"] | None = None,
-    corruption_level: float | None = None,
-    contraction: float | None = None,
-    scale: Literal["auto", "minmax", "standard", "none"] | None = None,
-    solver: Literal["lbfgs", "sgd", "adam"] | None = None,
-    max_iter: int | None = None,
-    batch_size: int | None = None,
-    learning_rate_init: float | None = None,
-    learning_rate: Literal["constant", "linear", "cosine"] | None = None,
-    progressive: bool | None = None,
-    validation_fraction: float | None = None,
-    finetune: str | None = None,
-    head_alpha: float | None = None,
-    unlabeled: str | None = None,
-    random_state: int | None = None,
-    dtype: Literal["float32", "float64"] | None = None,
-    device: str | None = None,
+    labels: Annotated[Labels, _DATA] = None,
+    id: Annotated[list[str] | None, Words, _DATA] = None,
+    ignore: Annotated[list[str] | None, Words, _DATA] = None,
+    array: Annotated[Array, _DATA] = None,
+    image_shape: Annotated[tuple[int, int] | None, Parameter(negative=""), _DATA] = None,
+    impute: Annotated[bool | None, Parameter(negative=""), _DATA] = None,
+    model: Annotated[Literal["autoencoder", "classifier", "regressor", "outliers"] | None, _TRAINING] = None,
+    contamination: Annotated[float | None, _TRAINING] = None,
+    layers: Annotated[list[int] | None, Words, _LAYERS] = None,
+    activation: Annotated[str | None, _LAYERS] = None,
+    output_activation: Annotated[str | None, _LAYERS] = None,
+    loss: Annotated[str | None, _LAYERS] = None,
+    tied: Annotated[bool | None, Parameter(negative=""), _LAYERS] = None,
+    alpha: Annotated[float | None, _LAYERS] = None,
+    sparsity: Annotated[Literal["kl", "l1", "none"] | None, _LAYERS] = None,
+    sparsity_target: Annotated[float | None, _LAYERS] = None,
+    sparsity_weight: Annotated[float | None, _LAYERS] = None,
+    corruption: Annotated[Literal["masking", "gaussian", "salt_and_pepper", "none"] | None, _LAYERS] = None,
+    corruption_level: Annotated[float | None, _LAYERS] = None,
+    contraction: Annotated[float | None, _LAYERS] = None,
+    scale: Annotated[Literal["auto", "minmax", "standard", "none"] | None, _LAYERS] = None,
+    solver: Annotated[Literal["lbfgs", "sgd", "adam"] | None, _TRAINING] = None,
+    max_iter: Annotated[int | None, _TRAINING] = None,
+    batch_size: Annotated[int | None, _TRAINING] = None,
+    learning_rate_init: Annotated[float | None, _TRAINING] = None,
+    learning_rate: Annotated[Literal["constant", "linear", "cosine"] | None, _TRAINING] = None,
+    progressive: Annotated[bool | None, _TRAINING] = None,
+    validation_fraction: Annotated[float | None, _TRAINING] = None,
+    finetune: Annotated[str | None, _TRAINING] = None,
+    head_alpha: Annotated[float | None, _TRAINING] = None,
+    unlabeled: Annotated[str | None, _DATA] = None,
+    random_state: Annotated[int | None, _TRAINING] = None,
+    dtype: Annotated[Literal["float32", "float64"] | None, _TRAINING] = None,
+    device: Annotated[str | None, _TRAINING] = None,
     track: Annotated[list[Literal["tensorboard", "mlflow"]] | None, Words] = None,
     report: bool = True,
-    overwrite: Flag = False,
+    overwrite: Overwrite = False,
     display: Shown,
 ) -> Reply:
     """Train a model on rows: autoencoders; with labels a classifier, with numbers as labels a regressor.
@@ -183,8 +190,6 @@ def fit(
         Columns that tell rows apart: no features, but kept in what other commands write.
     ignore
         Columns to leave out.
-    array
-        Which array of a .npz, .mat or .safetensors file holds the rows.
     image_shape
         Height and width to resize images to.
     impute
@@ -254,8 +259,6 @@ def fit(
         Experiment trackers to send the metrics to as well.
     report
         Write report.html.
-    overwrite
-        Replace the folder if it is there.
     """
     flags = given(**locals())  # each under the name of the parameter that it sets
     for name in ("config", "track", "report", "overwrite", "display"):

@@ -143,9 +143,7 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
         """Return labels or targets as an array of the right number of dimensions."""
 
     @abc.abstractmethod
-    def _learn_targets(
-        self, y: np.ndarray, weights: np.ndarray | None, *, goes_on: bool, one_iteration: bool
-    ) -> None:
+    def _learn_targets(self, y: np.ndarray, weights: np.ndarray | None, *, goes_on: bool, one_iteration: bool) -> None:
         """Learn from the labels there are, and how much each counts, what the head shall give."""
 
     @abc.abstractmethod

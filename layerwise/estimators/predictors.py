@@ -191,9 +191,7 @@ class StackedClassifier(ClassifierMixin, FineTunedEstimator):
     def _check_y(self, y: Any) -> np.ndarray:
         return column_or_1d(y, warn=True)
 
-    def _learn_targets(
-        self, y: np.ndarray, weights: np.ndarray | None, *, goes_on: bool, one_iteration: bool
-    ) -> None:
+    def _learn_targets(self, y: np.ndarray, weights: np.ndarray | None, *, goes_on: bool, one_iteration: bool) -> None:
         """Learn the classes, unless they are given or known."""
         if y.dtype.kind == "f":
             assert_all_finite(y, input_name="y")
@@ -369,9 +367,7 @@ class StackedRegressor(RegressorMixin, FineTunedEstimator):
     def _check_y(self, y: Any) -> np.ndarray:
         return check_array(y, ensure_2d=False, dtype=None, ensure_all_finite=False, input_name="y")
 
-    def _learn_targets(
-        self, y: np.ndarray, weights: np.ndarray | None, *, goes_on: bool, one_iteration: bool
-    ) -> None:
+    def _learn_targets(self, y: np.ndarray, weights: np.ndarray | None, *, goes_on: bool, one_iteration: bool) -> None:
         """Learn how many targets there are, and their scale, unless that is known."""
         if goes_on:
             return

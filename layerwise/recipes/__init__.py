@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from layerwise.solvers import SOLVERS
 
 MODELS = ("autoencoder", "classifier", "regressor", "outliers")
 # The classes that stand behind the names of parts.
-PARTS: dict[str, dict[str, type]] = {
+PARTS: dict[str, dict[str, Any]] = {
     "sparsity": {"kl": KLSparsity, "l1": L1Sparsity},
     "corruption": CORRUPTIONS,
     "solver": SOLVERS,
@@ -44,7 +44,7 @@ _OUTLIER_LAYER = {
 }
 # Parameters of a layer that belong to the whole run.
 _OF_RUN = ("cache_size", "dtype", "device", "warm_start", "random_state", "callbacks")
-_PREDICTORS = {"classifier": StackedClassifier, "regressor": StackedRegressor}
+_PREDICTORS: dict[str, Any] = {"classifier": StackedClassifier, "regressor": StackedRegressor}
 _LAYER_KEYS = tuple(name for name in Autoencoder._get_param_names() if name not in _OF_RUN)
 _FINETUNING_KEYS = ("finetune", "untie", "alpha", "fit_intercept", "solver", "early_stopping", "unlabeled")
 _RUN_KEYS = ("model", "contamination", "impute", "random_state", "dtype", "device", "layers", "finetuning")
@@ -167,7 +167,7 @@ def describe(estimator: BaseEstimator) -> dict[str, Any]:
     >>> settings["layers"][0]["n_hidden"], settings["finetuning"]["finetune"]
     (50, 'all')
     """
-    names = {StackedClassifier: "classifier", StackedRegressor: "regressor", AutoencoderOutlierDetector: "outliers"}
+    names = {cls: name for name, cls in {**_PREDICTORS, "outliers": AutoencoderOutlierDetector}.items()}
     model = names.get(type(estimator), "autoencoder")
     settings: dict[str, Any] = {"model": model, "random_state": estimator.random_state}
     stack = getattr(estimator, "autoencoder", estimator)
@@ -207,7 +207,7 @@ def write_toml(settings: Mapping[str, Any]) -> str:
     return environment.get_template("run.toml.j2").render(known | dict(settings))
 
 
-def _build_layers(specs: list[Mapping[str, Any]]) -> list[Autoencoder]:
+def _build_layers(specs: Sequence[Mapping[str, Any]]) -> list[Autoencoder]:
     """Return a layer for each description; upper ones reconstruct codes unless they say otherwise."""
     layers: list[Autoencoder] = []
     for place, spec in enumerate(specs):
@@ -224,22 +224,19 @@ def _build_layers(specs: list[Mapping[str, Any]]) -> list[Autoencoder]:
 def _build_parts(where: str, spec: Mapping[str, Any], known: tuple[str, ...]) -> dict[str, Any]:
     """Return parameters with parts made from their descriptions."""
     _check_keys(where, spec, known)
-    params = dict(spec)
+    params = {name: None if value == "none" else value for name, value in spec.items()}
     for kind in PARTS.keys() & params.keys():
         params[kind] = _build_part(kind, params[kind])
     if params.get("early_stopping") is not None:
         _check_kind("early_stopping", params["early_stopping"], dict)
         _check_keys("early_stopping", params["early_stopping"], EarlyStopping._get_param_names())
         params["early_stopping"] = EarlyStopping(**params["early_stopping"])
-    for name in ("scale", "finetune", "early_stopping"):
-        if params.get(name) == "none":
-            params[name] = None
     return params
 
 
 def _build_part(kind: str, spec: Any) -> Any:
     """Return the penalty, corruption or solver of a description: a name, or a mapping with one."""
-    if spec in (None, "none", {"name": "none"}):
+    if spec in (None, {"name": "none"}):
         return None
     spec = {"name": spec} if isinstance(spec, str) else spec
     _check_kind(kind, spec, dict)
