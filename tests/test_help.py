@@ -91,6 +91,8 @@ def test_examples_run(run, desk, monkeypatch, page, example):
     words = shlex.split(example)
     if "--out" in words or words[0] in ("init", "compare", "export"):
         words.append("--overwrite")
+    if words[0] == "compare":
+        words += ["--seeds", "1", "--finetune", "head"]  # five runs of each take a minute
     if words[0] == "demo":
         pytest.skip("test_cli.py runs the demo, among the slow tests")
     code, _, err = run(*words)
