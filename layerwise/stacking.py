@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from layerwise.callbacks import EarlyStopping
-from layerwise.data.rows import AnyRows, MappedRows, Rows
+from layerwise.data.mapped_rows import AnyRows, MappedRows
+from layerwise.data.rows import Rows
 from layerwise.modules import AutoencoderLayer, StackedNetwork, UnrolledAutoencoder
 from layerwise.objective import (
     CACHE_BYTES,

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from layerwise.callbacks import Callback, EarlyStopping, Step
-from layerwise.data.rows import AnyRows
+from layerwise.data.mapped_rows import AnyRows
 from layerwise.objective import CACHE_BYTES, Loss, Objective, mean_loss
 from layerwise.solvers import Solver, Status
 

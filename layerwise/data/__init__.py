@@ -6,10 +6,11 @@ from layerwise.data.idx import load_idx
 from layerwise.data.image_folder import ImageFolder, load_image_folder
 from layerwise.data.images import load_images, load_mat_images, whiten_images
 from layerwise.data.inputs import Input, describe_missing, read_input
+from layerwise.data.mapped_rows import AnyRows, MappedRows
 from layerwise.data.mat import load_mat
 from layerwise.data.outputs import check_output, write_columns, write_csv
 from layerwise.data.patches import extract_patches, normalize_patches
-from layerwise.data.rows import AnyRows, MappedRows, Rows
+from layerwise.data.rows import Rows
 from layerwise.data.table_encoder import TableEncoder
 from layerwise.data.tables import scan_table
 from layerwise.data.whitening import PCAWhitening, ZCAWhitening

@@ -1,4 +1,4 @@
-"""Rows of an array in their own type, or computed from other rows; handed out in the type of the computation."""
+"""Rows of an array in their own type, handed out in the type of the computation."""
 
 from __future__ import annotations
 
@@ -275,105 +275,6 @@ class Rows:
                 )
             lowest, highest = torch.minimum(lowest, low), torch.maximum(highest, high)
         return lowest, highest
-
-
-class MappedRows:
-    """Rows that are computed from other rows, anew whenever they are asked for.
-
-    Parameters
-    ----------
-    rows : Rows or MappedRows of shape (n_samples, n_inputs)
-    function : callable
-        Maps a block of shape (n_block, n_inputs) to one of shape (n_block, n_features), row by row.
-    n_features : int
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> rows = MappedRows(Rows(np.ones((3, 2), dtype=np.float32)), lambda block: 2 * block, n_features=2)
-    >>> [block.tolist() for _, block in rows.blocks(2)]
-    [[[2.0, 2.0], [2.0, 2.0]], [[2.0, 2.0]]]
-    """
-
-    def __init__(self, rows: Rows | MappedRows, function: Callable[[torch.Tensor], torch.Tensor], *, n_features: int):
-        self._rows = rows
-        self._function = torch.no_grad()(function)
-        self.n_features = n_features
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Type of the blocks."""
-        return self._rows.dtype
-
-    @property
-    def device(self) -> torch.device:
-        """Where the blocks are."""
-        return self._rows.device
-
-    @property
-    def weights(self) -> torch.Tensor | None:
-        """How often each row counts; None is once."""
-        return self._rows.weights
-
-    @property
-    def has_missing(self) -> bool:
-        """Functions of rows leave no value missing."""
-        return False
-
-    def blocks(self, size: int) -> Iterator[tuple[slice, torch.Tensor]]:
-        """Yield all rows in order, at most ``size`` at a time, as `Rows.blocks` does."""
-        for place, block in self._rows.blocks(size):
-            yield place, self._function(block)
-
-    def batches(self, parts: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
-        """Yield the rows at one tensor of positions after the other, as `Rows.batches` does."""
-        for block in self._rows.batches(parts):
-            yield self._function(block)
-
-    def take(self, positions: torch.Tensor) -> torch.Tensor:
-        """Return the rows at these positions as one block."""
-        return self._function(self._rows.take(positions))
-
-    def subset(self, positions: torch.Tensor) -> MappedRows:
-        """Return the rows at these positions as rows."""
-        return MappedRows(self._rows.subset(positions), self._function, n_features=self.n_features)
-
-
-AnyRows = Rows | MappedRows
-
-
-def total_weight(rows: AnyRows) -> float:
-    """Return how many rows there are, each as often as it counts."""
-    return len(rows) if rows.weights is None else rows.weights.sum().item()
-
-
-def order_by_content(rows: AnyRows) -> torch.Tensor:
-    """Return an order of the rows that depends on what they hold and not on where they stand.
-
-    Parameters
-    ----------
-    rows : Rows or MappedRows of shape (n_samples, n_features)
-
-    Returns
-    -------
-    order : Tensor of shape (n_samples,), int64
-
-    Examples
-    --------
-    >>> x = torch.tensor([[1.0, 0.0], [0.0, 1.0], [2.0, 2.0]])
-    >>> x[order_by_content(Rows(x))].equal(x.flip(0)[order_by_content(Rows(x.flip(0)))])
-    True
-    """
-    # Rows that differ have other projections on a random line.
-    line = torch.rand(rows.n_features, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    line = line.to(rows.device)
-    keys = torch.empty(len(rows), dtype=torch.float64, device=rows.device)
-    for place, block in rows.blocks(max(1, 2**20 // max(1, rows.n_features))):
-        keys[place] = block.double() @ line
-    return keys.argsort(stable=True)
 
 
 class _CompressedRows:

@@ -10,15 +10,16 @@ import numpy as np
 import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags, check_array
-from sklearn.utils.validation import _num_features, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from layerwise import stacking
 from layerwise.activations import get_activation
 from layerwise.data.rows import Rows
 from layerwise.data.scaling import Scaling, learn_scaling
-from layerwise.estimators._checks import DTYPES, check_reach, check_rows, check_size, check_solver, like_input
+from layerwise.estimators._checks import DTYPES, check_rows, check_solver, like_input
 from layerwise.estimators._parts import ComposedEstimator
 from layerwise.estimators._record import RecordMixin, make_training
+from layerwise.estimators._scaled_rows import check_like_training, check_scaled
 from layerwise.estimators._summary import (
     draw_rows,
     explained_variance_ratio,
@@ -228,7 +229,7 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
             reach = get_activation(first.output_activation)
             first.scaling_ = learn_scaling(rows, lowest, highest, first.scale, (reach.low, reach.high))
             first.intensities_ = rows.is_uint8
-        _check_scaled(self, first, lowest, highest, "X", known=knows)
+        check_scaled(self, first, lowest, highest, "X", known=knows)
         rows = rows.scaled(first.scaling_)
         if X_val is None:
             return rows, None
@@ -271,61 +272,3 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
     def _network(self) -> UnrolledAutoencoder:
         """Return the network of scaled rows."""
         return UnrolledAutoencoder(self._modules())
-
-
-def check_like_training(
-    estimator: ComposedEstimator,
-    autoencoder: CodingEstimator,
-    first: Autoencoder,
-    X: Any,
-    name: str = "X",
-    *,
-    allow_missing: bool = False,
-) -> Rows:
-    """Return further rows for an estimator, scaled like those that its autoencoder's first layer was trained with."""
-    if name != "X" and np.ndim(X) == 2 and _num_features(X) != estimator.n_features_in_:
-        raise ValueError(f"{name} has {_num_features(X)} features, but X has {estimator.n_features_in_}")
-    rows = check_rows(
-        estimator,
-        X,
-        dtype=autoencoder.dtype,
-        device=autoencoder.device,
-        uint8_is_intensity=first._reads_intensities,
-    )
-    lowest, highest = rows.column_ranges(name, allow_missing=allow_missing)
-    if first.intensities_ and not rows.is_uint8 and (lowest.min() < 0 or highest.max() > 1):
-        raise ValueError(
-            f"{name} holds values from {lowest.min():g} to {highest.max():g}, but the model was trained on uint8, "
-            f"intensities that become 0 to 1; pass uint8, or divide by 255"
-        )
-    if name != "X":
-        _check_scaled(estimator, first, lowest, highest, name, known=True)
-    if first.scaling_ is not None:
-        lowest, highest = first.scaling_(torch.stack([lowest, highest]))
-    check_size(lowest, highest, dtype=autoencoder.dtype, name=name)
-    return rows.scaled(first.scaling_)
-
-
-def _check_scaled(
-    estimator: ComposedEstimator,
-    first: Autoencoder,
-    lowest: torch.Tensor,
-    highest: torch.Tensor,
-    name: str,
-    *,
-    known: bool,
-) -> None:
-    """Refuse rows to train or validate with that cannot be reconstructed."""
-    scaling = first.scaling_
-    if scaling is not None:
-        if known and first.loss == "squared_error":
-            return  # a little beyond the rows that the scale was learnt from does no harm
-        lowest, highest = scaling(torch.stack([lowest, highest]))
-    check_reach(
-        lowest,
-        highest,
-        output_activation=first.output_activation,
-        scale=None if scaling is None else first.scale,
-        name=name,
-        names=getattr(estimator, "feature_names_in_", None),
-    )

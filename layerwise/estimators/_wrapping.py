@@ -12,9 +12,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from layerwise.data.rows import Rows
 from layerwise.estimators._checks import check_matrix
-from layerwise.estimators._coding import check_like_training
 from layerwise.estimators._parts import ComposedEstimator
 from layerwise.estimators._record import all_callbacks
+from layerwise.estimators._scaled_rows import check_like_training
 from layerwise.estimators.autoencoder import Autoencoder
 from layerwise.estimators.stack import StackedAutoencoder
 

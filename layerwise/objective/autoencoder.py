@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from layerwise.corruptions import entry_weights
-from layerwise.data.rows import AnyRows, total_weight
+from layerwise.data.mapped_rows import AnyRows, total_weight
 from layerwise.modules import AutoencoderLayer
 from layerwise.objective.base import Objective, add_up, default_chunk_rows, observe
 from layerwise.penalties import contraction

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from layerwise.data.rows import AnyRows, order_by_content
+from layerwise.data.mapped_rows import AnyRows, order_by_content
 from layerwise.penalties import weight_decay
 
 # Values in the widest matrix of a chunk. On the CPU its few copies should stay in the last level of cache;

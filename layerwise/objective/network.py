@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from layerwise.data.rows import AnyRows, total_weight
+from layerwise.data.mapped_rows import AnyRows, total_weight
 from layerwise.modules import StackedNetwork, UnrolledAutoencoder
 from layerwise.objective.base import Objective, default_chunk_rows, observe
 

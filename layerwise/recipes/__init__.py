@@ -227,10 +227,11 @@ def _build_parts(where: str, spec: Mapping[str, Any], known: tuple[str, ...]) ->
     params = {name: None if value == "none" else value for name, value in spec.items()}
     for kind in PARTS.keys() & params.keys():
         params[kind] = _build_part(kind, params[kind])
-    if params.get("early_stopping") is not None:
-        _check_kind("early_stopping", params["early_stopping"], dict)
-        _check_keys("early_stopping", params["early_stopping"], EarlyStopping._get_param_names())
-        params["early_stopping"] = EarlyStopping(**params["early_stopping"])
+    stopping = params.get("early_stopping")
+    if stopping is not None:
+        _check_kind("early_stopping", stopping, dict)
+        _check_keys("early_stopping", stopping, EarlyStopping._get_param_names())
+        params["early_stopping"] = EarlyStopping(**stopping)
     return params
 
 
