@@ -20,6 +20,8 @@ from layerwise.plotting.rows import is_known
 
 # Rows looked at, at most.
 MAX_ROWS = 2000
+# Of scaled values in float32: what is so much smaller than the spread of its column was 0.
+_ROUNDING = 1e-6
 # A unit is saturated if it is within this share of its range from the end of it, in at least so many of the rows.
 _NEAR_END, _MOSTLY = 0.02, 0.95
 # A unit is dead if it varies by less than this share of the unit that varies most, as in ``dead_units_``.
@@ -94,7 +96,10 @@ class Subject:
 
     def values(self, x: Tensor) -> np.ndarray:
         """Return scaled rows in the units of the data."""
-        return np.asarray(unscale(self.autoencoder, x), dtype=float)
+        values = np.asarray(unscale(self.autoencoder, x), dtype=float)
+        scaling = self.autoencoder._scaling
+        unit = 1.0 if scaling is None else scaling.scale.numpy(force=True)
+        return np.where(np.abs(values) < _ROUNDING * unit, 0.0, values)
 
     def squared_errors(self) -> np.ndarray:
         """Return (x^ - x)^2 of each entry, scaled; NaN where it was missing."""
