@@ -100,8 +100,9 @@ def write(estimator: BaseEstimator, folder: Path) -> None:
         "layerwise_version": version("layerwise"),
         "estimator": _encode(estimator, "estimator", tensors),
     }
-    save_file(tensors, folder / TENSORS)
     (folder / CONFIG).write_text(json.dumps(config, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    save_file(tensors, folder / TENSORS)
+    (folder / TENSORS).chmod((folder / CONFIG).stat().st_mode)  # safetensors lets nobody else read its files
 
 
 def load(folder: str | PathLike[str], *, device: str = "auto") -> Any:

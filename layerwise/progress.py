@@ -101,7 +101,8 @@ class Progress(Watcher):
 
     def _print(self, text: str, step: Step) -> None:
         self._printed = step
-        # A terminal breaks lines between words; a file gets them whole.
+        # A terminal breaks lines between phrases; a file gets them whole.
+        text = text if self._live is None else _fill(text, self.console.width)
         self.console.print(text, highlight=False, markup=False, soft_wrap=self._live is None)
 
 
@@ -151,8 +152,8 @@ def _standard_error() -> Console:
 
 
 def _fill(text: str, width: int) -> str:
-    """Break lines after commas and plus signs."""
-    phrases = re.sub(r"(?<![,+]) ", "\u00a0", text)
+    """Break lines after commas, semicolons and plus signs."""
+    phrases = re.sub(r"(?<![,;+]) ", "\u00a0", text)
     return textwrap.fill(phrases, width, break_long_words=False).replace("\u00a0", " ")
 
 

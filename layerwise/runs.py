@@ -89,7 +89,7 @@ def write_run(
         Whether to write ``report.html``.
     """
     history = read_metrics(folder)
-    (folder / FACTS).write_text(json.dumps(facts, indent=2, default=str) + "\n", encoding="utf-8")
+    (folder / FACTS).write_text(json.dumps(facts, indent=2, default=str, allow_nan=False) + "\n", encoding="utf-8")
     if settings is not None:
         (folder / SETTINGS).write_text(write_toml(settings), encoding="utf-8")
     curves: dict[str, list[float]] = {}

@@ -784,9 +784,7 @@ def test_classes_that_are_not_finite(bad, sentence):
 
 @every_solver
 def test_targets_of_any_size(solver):
-    for y in (np.full(M, 5.0), np.zeros(M), UNIT[:, 0] * 1e30, UNIT[:, 0] * 1e-310):
+    for y in (np.full(M, 5.0), np.zeros(M), UNIT[:, 0] * 1e30, UNIT[:, 0] * 1e300, UNIT[:, 0] * 1e-310):
         assert np.isfinite(build("StackedRegressor", solver).fit(X, y).predict(X)).all()
     constant = build("StackedRegressor", solver).fit(X, np.full(M, 5.0))
     assert_allclose(constant.predict(X), 5, rtol=1e-5)
-    with pytest.raises(FloatingPointError, match="head: the objective is not finite at the starting point"):
-        build("StackedRegressor", solver).fit(X, UNIT[:, 0] * 1e300)

@@ -121,6 +121,14 @@ def test_live_display(width, no_color):
     assert (colours is None) == no_color
 
 
+def test_lines_of_finished_stages_break_between_phrases():
+    written, _ = show([step(40, END, seconds=0.5)], width=50, force_terminal=True)
+    assert screen(written, 50) == [
+        f"layer 0: {END};",
+        "40 iterations, 40 evaluations, cost 12.5, 0.5 s",
+    ]
+
+
 def test_live_display_leaves_only_the_lines_of_finished_stages():
     written, _ = show(RUN[:-1], width=80, force_terminal=True)
     assert screen(written, 80) == [f"layer 0: {END}; 40 iterations, 40 evaluations,", "cost 12.5, 1:20"]
@@ -151,12 +159,12 @@ def test_progress_says_what_it_cannot_do():
         Progress(every=0)
 
 
-@given(st.text("abc ,+", max_size=60), st.integers(1, 60))
+@given(st.text("abc ,;+", max_size=60), st.integers(1, 60))
 def test_filling_lines_keeps_the_words(text, width):
     filled = _fill(text, width)
     assert filled.split() == text.split()
     for line in filled.splitlines()[:-1]:
-        assert line.endswith((",", "+"))
+        assert line.endswith((",", ";", "+"))
 
 
 @given(st.integers(1, 10**6), st.floats(1e-3, 1e3), st.integers(1, 60))

@@ -93,7 +93,7 @@ def test_fit_without_labels_or_images(run, files, tmp_path):
     code, printed, _ = run("evaluate", out, files / "table.npy")
     assert code == 0
     assert "reconstruction_error: " in printed
-    assert "r2: " in printed
+    assert "explained_variance: " in printed
 
 
 def test_labels_that_are_text(run, files, tmp_path):
@@ -165,15 +165,27 @@ def test_help_and_version(run):
         (["encode", "{m}", "{f}/wide.npy", "--out", "{t}/c.npy"], "X has 800 features"),
         (["encode", "{m}", "{f}/images.npy", "--out", "{t}/c.doc"], ".csv"),
         (["encode", "{m}", "{f}/images.npy", "--out", "{f}/table.npy"], "exists; choose another place"),
+        (["encode", "{m}", "{f}/images.npy", "--out", "{f}/images.npy", "--overwrite"], "is the data itself"),
+        (["init", "{f}/images.npy", "--out", "{f}/images.npy", "--overwrite"], "is the data itself"),
+        (["fit", "{f}/images.npy", "--out", "{f}/labels.npy", "--overwrite"], "is a file, but a run is a folder"),
+        (["fit", "{f}/images.npy", "--out", "{t}/r", "--layers"], "--layers is given without a value"),
+        (["fit", "{f}/images.npy", "--out", "{t}/r", "--model", "classifier"], "needs labels; give them with --labels"),
+        (
+            ["fit", "{f}/images.npy", "--out", "{t}/r", "--corruption", "none", "--corruption-level", ".3"],
+            "corruption_level=0.3 has no meaning without corruption",
+        ),
+        (["report", "{m}", "{f}/images.npy"], "name a file for it: --out images.html"),
+        (["report", "{m}", "{f}/images.npy", "--out", "{t}/r.txt"], "must end in .html"),
+        (["predict", "{m}", "{f}/images.npy", "--none"], "(see layerwise predict --help)"),
         (["predict", "{m}", "{f}/wide.npy"], "X has 800 features"),
-        (["evaluate", "{m}", "{f}/images.npy"], "give the true labels with --labels"),
+        (["evaluate", "{m}", "{f}/images.npy"], "there are no labels to compare with"),
         (["evaluate", "{m}", "{f}/wide.npy", "--labels", "{f}/labels.npy"], "has 3 rows, but"),
         (["reproduce", "ufldl-stacked", "--data", "{t}"], "holds no train-images-idx3-ubyte"),
         (["reproduce", "sda", "--data", "{t}"], "holds no train-images-idx3-ubyte"),
         (["reproduce", "ufldl-patches", "--data", "{t}"], "{t} holds no image"),
         (
             ["fit", "{f}/images.npy", "--out", "{t}/r", "--batch-size", "9"],
-            "batch_size=9 has no meaning with solver='lbfgs'",
+            "batch_size=9 has no meaning with solver='lbfgs'; choose solver sgd or adam",
         ),
         (["fit", "{f}/images.npy", "--out", "{t}/r", "--sparsity-weight", "9"], "sparsity_weight=9 has no meaning"),
         (["fit", "{f}/images.npy", "--out", "{t}/r", "--sparsity", "l1", "--sparsity-target", ".1"], "no meaning with"),

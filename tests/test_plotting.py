@@ -80,6 +80,8 @@ def test_loss_curves():
     assert ax.get_yscale() == "log"
     assert [line.get_label() for line in ax.lines] == ["layer 0", "finetune"]
     assert plot_loss({"layer 0": [1.0, -1.0]}).get_yscale() == "linear"
+    for curves in ({"a": [3.0, 2.0]}, {"a": [1.0]}):
+        assert all(tick == round(tick) for tick in plot_loss(curves).get_xticks())
     assert not plot_loss({}).lines
 
 
@@ -157,8 +159,14 @@ def test_weights_and_errors_are_the_largest_ones_from_the_top():
 def test_explained_variance():
     ax = plot_explained_variance(["layer 0", "whole"], [0.9, -0.5], [0.95, float("nan")])
     np.testing.assert_allclose(bar_heights(ax), [[0.9, -0.5], [0.95, np.nan]])
-    assert ax.get_ylim()[0] == pytest.approx(-0.6)
+    assert ax.get_ylim()[0] < -0.6
     assert plot_explained_variance(["layer 0"], [0.9]).get_legend() is None
+
+
+def test_labels_of_negative_bars_stay_above_the_axis():
+    ax = plot_explained_variance(["layer 0"], [-0.01], [0.9])
+    ax.figure.canvas.draw()
+    assert all(ax.bbox.ymin < text.get_window_extent().ymin for text in ax.texts)
 
 
 def test_codes_by_label():

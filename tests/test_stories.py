@@ -1,5 +1,6 @@
 """Whole stories, from a file that somebody has to what they wanted, through the command line alone."""
 
+import io
 import json
 import subprocess
 import sys
@@ -232,3 +233,23 @@ def test_gaps_in_a_table_with_labels(shell):
     rows = json.loads(shell("--json predict model iris.csv --probabilities"))["rows"]
     assert rows[0]["name"] == "row 000"
     assert abs(sum(rows[0][f"p_{name}"] for name in bunch.target_names) - 1) < 1e-5
+
+
+def test_identifiers_with_the_names_of_outputs(shell):
+    """Columns that tell rows apart are kept, whatever they are called."""
+    frame, _ = as_frame(load_iris, target="species")
+    frame.rename({"name": "label"}).with_columns(pl.lit("x").alias("code_0")).write_csv("iris.csv")
+    shell("fit iris.csv --labels species --id label code_0 --layers 3 --max-iter 5 --random-state 0 --out model")
+    assert pl.read_csv(io.StringIO(shell("predict model iris.csv"))).columns == ["id: label", "code_0", "label"]
+    assert pl.read_csv(io.StringIO(shell("encode model iris.csv"))).columns[:3] == ["label", "id: code_0", "code_0"]
+    assert json.loads(shell("--json predict model iris.csv"))["rows"][0]["id: label"] == "row 000"
+
+
+def test_a_run_that_went_wrong_says_so(shell, digits):
+    np.save("digits.npy", digits.X_train[:60])
+    out = shell(
+        "fit digits.npy --layers 4 --solver sgd --learning-rate-init 1e9 --activation relu --no-report --out run"
+    )
+    assert "Training went wrong: layer 0 diverged" in out
+    stages = json.loads(shell("--json fit digits.npy --layers 4 --max-iter 2 --no-report --out good"))["stages"]
+    assert stages[0]["status"] == "stopped: max_iter iterations were made"

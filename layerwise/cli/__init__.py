@@ -45,7 +45,8 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our output has seen enough
         sys.stderr.close()
     except cyclopts.CycloptsError as error:
-        fail(f"{' '.join(str(error).split())} (see layerwise --help)", 2)
+        called = next((f"{word} " for word in sys.argv[1:] if word in _COMMANDS), "")
+        fail(f"{' '.join(str(error).split())} (see layerwise {called}--help)", 2)
     except OSError as error:
         fail(f"{error.strerror}: {error.filename}" if error.strerror and error.filename else str(error), 2)
     except (ValueError, FloatingPointError, ImportError) as error:

@@ -6,6 +6,8 @@ Nothing here imports torch: `layerwise --help` answers at once.
 from __future__ import annotations
 
 import json
+import math
+import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -114,7 +116,7 @@ class Display:
         if reply is None:  # help
             return
         if self.as_json:
-            print(json.dumps(reply.facts, default=str))
+            print(json.dumps(as_strict(reply.facts), allow_nan=False, default=str))
             return
         if reply.text:
             print(reply.text)
@@ -157,6 +159,28 @@ def run(
 def given(**flags: Any) -> dict[str, Any]:
     """Return the flags that were given; the others have their defaults."""
     return {name: value for name, value in flags.items() if value is not None}
+
+
+def as_strict(value: Any) -> Any:
+    """Return what strict JSON can hold: None stands for numbers that are not finite."""
+    if isinstance(value, Mapping):
+        return {name: as_strict(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [as_strict(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def as_command(*words: object) -> str:
+    """Return a command of layerwise as one would type it, names with blanks quoted."""
+    return shlex.join(["layerwise", *map(str, words)])
+
+
+def check_apart(out: Path, data: Path) -> None:
+    """Refuse to write over the data, or into a folder of it."""
+    if data.exists() and (
+        out.resolve() == data.resolve() or (data.is_dir() and data.resolve() in out.resolve().parents)
+    ):
+        raise ValueError(f"out={out} is the data itself, or lies inside it; choose another place")
 
 
 def render(table: Any) -> str:

@@ -23,6 +23,7 @@ from layerwise.cli.common import (
     Reply,
     Shown,
     Words,
+    as_strict,
     list_contents,
     render,
 )
@@ -52,7 +53,7 @@ def _run_experiment(
             session = Session(seed, device, [*callbacks, metrics], display.say)
             outcome = module.run(inputs, session, **settings)
         figures = experiment.report(name, module.PUBLISHED, outcome, session)
-        (staging / "figures.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        (staging / "figures.json").write_text(json.dumps(as_strict(figures), indent=2) + "\n", encoding="utf-8")
         facts = runs.gather_facts(experiment=name, random_state=seed, seconds=figures["obtained"]["seconds"])
         runs.write_run(staging, outcome.estimator, outcome.examples, facts=facts, image_shape=outcome.image_shape)
     text = f"{render(experiment.table(figures))}\n{list_contents(out)}"
@@ -159,6 +160,8 @@ def compare_command(
     *,
     test_data: Path,
     test_labels: str | None = None,
+    id: Annotated[list[str] | None, Words] = None,
+    ignore: Annotated[list[str] | None, Words] = None,
     model: Path | None = None,
     budgets: Annotated[list[int | Literal["all"]], Words] = [100, 1000],  # noqa: B006 - never changed
     finetune: Annotated[list[Literal["head", "all"]], Words] = ["head", "all"],  # noqa: B006 - never changed
@@ -182,6 +185,10 @@ def compare_command(
         Rows to measure the accuracy on.
     test_labels
         Their labels; the column of the same name if not given.
+    id
+        Columns that tell rows apart; those of the model if not given.
+    ignore
+        Columns to leave out; those of the model if not given.
     model
         Folder of a trained classifier, to take its recipe; without it, two denoising layers of 500 units.
     budgets
@@ -198,7 +205,8 @@ def compare_command(
     classifier = _default_classifier() if model is None else bare(layerwise.load(model))
     if not isinstance(classifier, StackedClassifier):
         raise ValueError(f"{model} is no classifier but a {type(classifier).__name__}; train one with fit --labels")
-    train = read_input(data, labels=labels)
+    facts = {} if model is None else runs.read_facts(model)
+    train = read_input(data, labels=labels, id=id or facts.get("id"), ignore=ignore or facts.get("ignore") or ())
     test = read_input(test_data, labels=test_labels or labels, encoder=train.encoder)
     X, y, X_test, y_test = train.X, train.y, test.X, test.y
     with atomic(out, overwrite=overwrite) as staging, display.watching() as callbacks:

@@ -38,8 +38,14 @@ def mark_unlabeled(y: np.ndarray | None, settings: Mapping[str, Any]) -> tuple[n
     A missing text becomes the empty one, a missing class number the one below the lowest, a missing target stays NaN.
     """
     settings = dict(settings)
-    if y is None or settings["model"] not in ("classifier", "regressor"):
+    if settings["model"] not in ("classifier", "regressor"):
         return None, settings
+    if y is None:
+        raise ValueError(f"model={settings['model']!r} needs labels; give them with --labels")
+    if settings["model"] == "regressor" and y.dtype.kind not in "biuf":
+        raise ValueError(
+            f"a regressor needs numbers as labels, but found {_known(y)[:1].tolist()}; choose a classifier"
+        )
     finetuning = dict(settings.get("finetuning", {}))
     unlabeled = finetuning.get("unlabeled")
     if unlabeled is not None:
@@ -69,7 +75,7 @@ def train(
     missing = describe_missing(X, source.feature_names)
     if missing and not settings.get("impute"):
         raise ValueError(f"{missing}; fill them in with --impute, or leave such columns out with --ignore NAME")
-    if missing:
+    if settings.get("impute"):
         imputer = AutoencoderImputer(random_state=settings["random_state"])
         imputer.set_params(callbacks=[_prefixed("imputer", callback) for callback in callbacks])
         X = imputer.fit_transform(X)

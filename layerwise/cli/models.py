@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,20 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import mean_absolute_error, r2_score, roc_auc_score
 
 from layerwise.checkpoint import atomic
-from layerwise.cli.common import Array, Data, Device, Flag, Labels, Model, Out, Overwrite, Reply, Shown
+from layerwise.cli.common import (
+    Array,
+    Data,
+    Device,
+    Display,
+    Flag,
+    Labels,
+    Model,
+    Out,
+    Overwrite,
+    Reply,
+    Shown,
+    check_apart,
+)
 from layerwise.cli.fitting import missing_labels
 from layerwise.cli.opening import Opened, list_columns, open_model
 from layerwise.data.inputs import read_input
@@ -40,9 +54,11 @@ def encode(
 
     def columns() -> tuple[dict[str, Any], Opened]:
         opened = open_model(model, data, array=array, device=device)
-        return {"code": opened.estimator.transform(opened.X)}, opened
+        estimator = opened.estimator
+        coder = estimator if hasattr(estimator, "transform") else stack_of(estimator)
+        return {"code": coder.transform(opened.X)}, opened
 
-    return _write(columns, out, overwrite, display)
+    return _write(columns, data, out, overwrite, display)
 
 
 def decode(
@@ -61,7 +77,7 @@ def decode(
     Parameters
     ----------
     codes
-        One row of codes for each row, as encode writes them.
+        One row of codes for each row, as encode writes them (.json and .jsonl are not read).
     """
 
     def columns() -> tuple[dict[str, Any], Opened]:
@@ -73,7 +89,7 @@ def decode(
         rows = _as_rows(opened, stack_of(opened.estimator).inverse_transform(source.X))
         return rows, replace(opened, source=source)
 
-    return _write(columns, out, overwrite, display)
+    return _write(columns, codes, out, overwrite, display)
 
 
 def reconstruct(
@@ -96,7 +112,7 @@ def reconstruct(
         stack = stack_of(opened.estimator)
         return _as_rows(opened, stack.inverse_transform(stack.transform(opened.X))), opened
 
-    return _write(columns, out, overwrite, display)
+    return _write(columns, data, out, overwrite, display)
 
 
 def predict(
@@ -124,18 +140,18 @@ def predict(
         opened = open_model(model, data, array=array, device=device)
         estimator = opened.estimator
         if probabilities and not isinstance(estimator, StackedClassifier):
-            raise ValueError(f"{model} is no classifier but a {type(estimator).__name__}, which has no probabilities")
+            raise ValueError(f"{model} holds no classifier but {type(estimator).__name__}, which has no probabilities")
         if isinstance(estimator, StackedRegressor):
             return {"prediction": estimator.predict(opened.X)}, opened
         if isinstance(estimator, AutoencoderOutlierDetector):
             return {"outlier": estimator.predict(opened.X) < 0}, opened
         if not isinstance(estimator, StackedClassifier):
-            raise ValueError(f"{model} is a {type(estimator).__name__}, which predicts nothing; train with --labels")
+            raise ValueError(f"{model} holds {type(estimator).__name__}, which predicts nothing; train with --labels")
         p = estimator.predict_proba(opened.X)
         shares = {f"p_{label}": p[:, place] for place, label in enumerate(estimator.classes_)} if probabilities else {}
         return {"label": estimator.classes_[p.argmax(axis=1)], **shares}, opened
 
-    return _write(columns, out, overwrite, display)
+    return _write(columns, data, out, overwrite, display)
 
 
 def score(
@@ -171,7 +187,7 @@ def score(
         shares = {f"error: {name}": errors[:, place] for place, name in enumerate(names)} if per_feature else {}
         return {"error": errors.sum(axis=1), **columns, **shares}, opened
 
-    return _write(columns, out, overwrite, display)
+    return _write(columns, data, out, overwrite, display)
 
 
 def evaluate(model: Model, data: Data, *, labels: Labels = None, array: Array = None, device: Device = "auto") -> Reply:
@@ -199,18 +215,33 @@ def _measure(opened: Opened) -> dict[str, Any]:
     if not isinstance(estimator, (StackedClassifier, StackedRegressor)):
         return _measure_reconstruction(estimator, opened.X)
     if y is None:
-        raise ValueError(f"{opened.folder} is a {type(estimator).__name__}; give the true labels with --labels")
+        raise ValueError(
+            f"there are no labels to compare with, which {opened.folder}, {type(estimator).__name__}, needs; say where "
+            f"they are with --labels"
+        )
     known = ~missing_labels(y)
     if not known.any():
         raise ValueError(f"the labels of {opened.folder} are all missing, so there is nothing to compare with")
     predicted, y = estimator.predict(opened.X[known]), y[known]
     if isinstance(estimator, StackedRegressor):
-        return {"r2": float(r2_score(y, predicted)), "mean_absolute_error": float(mean_absolute_error(y, predicted))}
-    if y.dtype.kind not in "biuf" or predicted.dtype.kind not in "biuf":
-        y, predicted = y.astype(str), predicted.astype(str)
+        if y.dtype.kind not in "biuf":
+            raise ValueError(f"{opened.folder} predicts numbers, but the labels are texts such as {str(y[0])!r}")
+        r2 = float(r2_score(y, predicted)) if len(y) > 1 else None
+        return {"n_labelled": len(y), "r2": r2, "mean_absolute_error": float(mean_absolute_error(y, predicted))}
+    classes = estimator.classes_
+    if y.dtype.kind not in "biuf" or classes.dtype.kind not in "biuf":
+        y, predicted, classes = y.astype(str), predicted.astype(str), classes.astype(str)
+    alien = ~np.isin(y, classes)
+    if alien.all():
+        raise ValueError(
+            f"the labels, such as {y[0]}, are no classes of {opened.folder}: {', '.join(map(str, classes))}"
+        )
+    if alien.any():
+        warnings.warn(f"{alien.sum()} labels, such as {y[alien][0]}, are no classes of the model", stacklevel=2)
     _, counts = np.unique(y, return_counts=True)
     n_wrong = int((predicted != y).sum())
     return {
+        "n_labelled": len(y),
         "accuracy": 1 - n_wrong / len(y),
         "n_wrong": n_wrong,
         "accuracy_of_commonest": float(counts.max() / len(y)),
@@ -223,6 +254,8 @@ def _measure_outliers(detector: AutoencoderOutlierDetector, X: np.ndarray, y: np
     figures = {"mean_error": float(errors.mean()), "n_outliers": int((detector.predict(X) < 0).sum())}
     if y is None:
         return figures
+    known = ~missing_labels(y)
+    y, errors = y[known], errors[known]
     values, counts = np.unique(y.astype(str), return_counts=True)
     if len(values) != 2:
         raise ValueError(f"labels have {len(values)} different values, but two are needed: outlier and normal")
@@ -231,10 +264,13 @@ def _measure_outliers(detector: AutoencoderOutlierDetector, X: np.ndarray, y: np
 
 
 def _measure_reconstruction(estimator: BaseEstimator, X: np.ndarray) -> dict[str, Any]:
-    clean = X / 255 if X.dtype == np.uint8 else X
-    rest = np.square(estimator.inverse_transform(estimator.transform(X)) - clean).sum()
-    spread = np.square(clean - clean.mean(axis=0)).sum()
-    return {"reconstruction_error": -estimator.score(X), "r2": float(1 - rest / spread) if spread else None}
+    """Return errors in the scale of the training, in which every column counts as it did there."""
+    detector = AutoencoderOutlierDetector(FrozenEstimator(estimator)).fit(X)
+    scaling = estimator._scaling
+    scaled = X / 255.0 if X.dtype == np.uint8 else X if scaling is None else X / scaling.scale.numpy(force=True)
+    spread = 0.5 * float(np.var(scaled, axis=0, dtype=np.float64).sum())
+    error = float(detector.reconstruction_error(X).mean())
+    return {"reconstruction_error": error, "explained_variance": 1 - error / spread if spread > 0 else None}
 
 
 def _as_rows(opened: Opened, X: np.ndarray) -> dict[str, Any]:
@@ -245,20 +281,29 @@ def _as_rows(opened: Opened, X: np.ndarray) -> dict[str, Any]:
     return {name: frame[name].to_numpy() for name in frame.columns}
 
 
-def _write(columns: Any, out: Path | None, overwrite: bool, display: Any) -> Reply:
+def _write(columns: Any, data: Path, out: Path | None, overwrite: bool, display: Display) -> Reply:
     """Write columns, made once it is sure that there is a place for them, to a file or to standard output."""
     if out is None:
         made, opened = columns()
         if display.as_json:
-            return Reply({"rows": _records(made, opened.ids)}, "")
-        write_csv(sys.stdout, made, ids=opened.ids)
+            return Reply({"rows": _records(made, _name_ids(opened, made))}, "")
+        write_csv(sys.stdout, made, ids=_name_ids(opened, made))
         return Reply({}, "")
     check_output(out)
+    check_apart(out, data)
     with atomic(out, overwrite=overwrite) as staging:
         made, opened = columns()
-        write_columns(staging, made, ids=opened.ids)
+        write_columns(staging, made, ids=_name_ids(opened, made))
     n_rows = len(next(iter(made.values())))
     return Reply({"out": str(out), "n_rows": n_rows, "columns": list(made)}, f"{n_rows:,} rows are in {out}")
+
+
+def _name_ids(opened: Opened, made: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns that tell rows apart; one that bears the name of what is written becomes ``id: name``."""
+    taken = tuple(f"{name}_" for name in made)
+    return {
+        f"id: {name}" if name in made or name.startswith(taken) else name: values for name, values in opened.ids.items()
+    }
 
 
 def _records(columns: Mapping[str, Any], ids: Mapping[str, Any]) -> list[dict[str, Any]]:

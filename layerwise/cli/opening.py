@@ -112,10 +112,15 @@ def open_model(
         encoder=encoder,
         image_shape=tuple(facts["image_shape"]) if data.is_dir() and facts.get("image_shape") else None,
     )
+    if encoder is None and source.encoder is not None and source.encoder.categories_:
+        raise ValueError(
+            f"{data} has columns of text ({', '.join(source.encoder.categories_)}), but the model was trained on an "
+            f"array of numbers; give it a table of those numbers alone, in their order"
+        )
     X = source.X
     missing = describe_missing(X, source.feature_names)
     if missing and "imputer" not in steps:
-        raise ValueError(f"{data}: {missing}; the model was trained on rows without gaps, or fit it with --impute")
+        raise ValueError(f"{data}: {missing}; the model does not fill in gaps; train it with --impute")
     if "imputer" in steps:
         X = steps["imputer"].transform(X)
     return Opened(folder, bare(model), encoder, source, X)

@@ -74,7 +74,7 @@ def _set_parts(spec: dict[str, Any], flags: Mapping[str, Any]) -> None:
         if not chosen and not details:
             continue
         part = spec.get(kind) or default
-        if not chosen and part is None:
+        if details and (chosen.get(kind) == "none" or (not chosen and part is None)):
             name, value = next(iter(details.items()))
             raise ValueError(f"{name}={value:g} has no meaning without {kind}; choose one with --{kind}")
         renamed = {name.removeprefix(f"{kind}_"): value for name, value in details.items()}

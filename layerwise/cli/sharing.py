@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from rich.table import Table
+from sklearn.pipeline import Pipeline
 
 import layerwise
 from layerwise import runs
 from layerwise.checkpoint import atomic
-from layerwise.cli.common import Labels, Model, Overwrite, Reply, Shown, render
+from layerwise.cli.common import Labels, Model, Overwrite, Reply, Shown, as_command, render
 from layerwise.cli.opening import open_model
 from layerwise.export import export_numpy, export_onnx
-from layerwise.inspection import inspect_model
+from layerwise.inspection import inspect_model, layers_of
 from layerwise.report import write_report
 
 
@@ -32,7 +33,7 @@ def inspect(model: Model) -> Reply:
         *(f"{name}: {value}" for name, value in facts["run"].items() if value not in (None, [])),
         f"files: {', '.join(facts['files'])}",
     ]
-    return Reply(facts, "\n".join(lines), f"layerwise report {model}")
+    return Reply(facts, "\n".join(lines), as_command("report", model))
 
 
 def report(
@@ -53,13 +54,21 @@ def report(
     data
         Rows, in any form that fit takes; those of the training if not given.
     out
-        The .html file to write; report.html in the folder of the run, anew, if not given.
+        The .html file to write; for the rows of the training report.html in the folder of the run if not given.
     """
     facts = runs.read_facts(run)
     if data is None and facts.get("data") is None:
         raise ValueError(f"{run} does not say what it was trained on; give rows: layerwise report {run} DATA")
+    if data is None and not Path(facts["data"]).exists():
+        raise ValueError(
+            f"{run} was trained on {facts['data']}, which is not here; give rows: layerwise report {run} DATA"
+        )
+    if data is not None and out is None:
+        raise ValueError(f"rows of your own make another report; name a file for it: --out {data.stem}.html")
     labels = labels or (facts.get("labels") if data is None else None)
     place = out or run / runs.REPORT
+    if place.suffix != ".html":
+        raise ValueError(f"out={place} must end in .html")
     with atomic(place, overwrite=overwrite or out is None) as staging:
         opened = open_model(run, data or Path(facts["data"]), labels=labels)
         source = opened.source
@@ -101,7 +110,13 @@ def export(model: Model, *, onnx: Path | None = None, numpy: Path | None = None,
         export_numpy(loaded, numpy, overwrite=overwrite)
         written += [numpy, numpy.with_suffix(".npz")]
     names = [str(path) for path in written]
-    return Reply({"files": names}, f"Written: {', '.join(names)}", f"python {numpy} --help" if numpy else "")
+    notes = [f"Written: {', '.join(names)}"]
+    if onnx is not None and layers_of(loaded)[0].intensities_:
+        notes.append(f"{onnx} takes intensities from 0 to 1: bytes divided by 255")
+    if isinstance(loaded, Pipeline) and "table" in loaded.named_steps:
+        columns = loaded.named_steps["table"].get_feature_names_out()
+        notes.append(f"Both take {len(columns)} columns of numbers: {', '.join(columns)}")
+    return Reply({"files": names}, "\n".join(notes), f"python {numpy} --help" if numpy else "")
 
 
 def _table(rows: list[dict[str, Any]], title: str) -> Table:

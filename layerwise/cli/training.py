@@ -23,6 +23,8 @@ from layerwise.cli.common import (
     Reply,
     Shown,
     Words,
+    as_command,
+    check_apart,
     given,
     list_contents,
 )
@@ -31,6 +33,7 @@ from layerwise.cli.opening import name_rows
 from layerwise.cli.recipe_flags import overlay
 from layerwise.data import load_mnist_small
 from layerwise.data.inputs import Input, describe_missing, read_input
+from layerwise.inspection import inspect_model
 from layerwise.recipes import DATA_KEYS
 from layerwise.reproduce import ufldl_stacked
 from layerwise.reproduce.experiment import Session
@@ -39,6 +42,10 @@ from layerwise.reproduce.experiment import Session
 _DATA = Parameter(group=Group("Data", sort_key=-3))
 _TRAINING = Parameter(group=Group("What to train, and how", sort_key=-2))
 _LAYERS = Parameter(group=Group("All layers (a recipe for each: --config)", sort_key=-1))
+
+
+# What a person wants next, by the model that was trained.
+_NEXT = {"autoencoder": ["encode", "--out", "codes.csv"], "outliers": ["score", "--out", "scores.csv"]}
 
 
 def demo(*, out: Path = Path("runs/demo"), seed: int = 0, overwrite: Overwrite = False, display: Shown) -> Reply:
@@ -62,8 +69,9 @@ def demo(*, out: Path = Path("runs/demo"), seed: int = 0, overwrite: Overwrite =
             session = Session(seed, callbacks=[*callbacks, metrics], announce=display.say)
             outcome = ufldl_stacked.run(digits, session, max_iter=100, softmax_alpha=1e-4)
         facts = runs.gather_facts(
-            data="MNIST images shipped with layerwise: 1,000 to test",
-            n_rows=len(digits.X_test),
+            data="MNIST images shipped with layerwise",
+            n_rows=len(digits.X_train),
+            rows_shown=f"{len(digits.X_test):,} others, to test with",
             random_state=seed,
             seconds=round(time.perf_counter() - start, 1),
         )
@@ -85,7 +93,7 @@ def init(
     id: Annotated[list[str] | None, Words] = None,
     ignore: Annotated[list[str] | None, Words] = None,
     array: Array = None,
-    image_shape: Annotated[tuple[int, int] | None, Parameter(negative="")] = None,
+    image_shape: Annotated[list[int] | None, Words] = None,
     model: Literal["autoencoder", "classifier", "regressor", "outliers"] | None = None,
     out: Path = Path("run.toml"),
     overwrite: Overwrite = False,
@@ -101,13 +109,14 @@ def init(
     ignore
         Columns to leave out.
     image_shape
-        Height and width to resize images to.
+        Height and width, and 3 for colour: images of a folder are resized to it, rows of other files are such images.
     model
         What to train; chosen by the labels if not given.
     out
         The file to write.
     """
     places = given(data=str(data), labels=labels, id=id, ignore=ignore, array=array, image_shape=image_shape)
+    check_apart(out, data)
     with atomic(out, overwrite=overwrite) as staging:
         source = read_input(**_where(places))
         missing = describe_missing(source.X, source.feature_names)
@@ -119,7 +128,7 @@ def init(
     lines = [_describe_rows(source), missing, f"A recipe for model={chosen!r} is in {out}"]
     text = "\n".join(line for line in lines if line)
     facts = {"out": str(out), "n_rows": len(source.X), "n_features": source.X.shape[1], "model": chosen}
-    return Reply(facts, text, f"read {out}, then run: layerwise fit --config {out}")
+    return Reply(facts, text, f"read {out}, then run: {as_command('fit', '--config', out)}")
 
 
 def fit(
@@ -131,7 +140,7 @@ def fit(
     id: Annotated[list[str] | None, Words, _DATA] = None,
     ignore: Annotated[list[str] | None, Words, _DATA] = None,
     array: Annotated[Array, _DATA] = None,
-    image_shape: Annotated[tuple[int, int] | None, Parameter(negative=""), _DATA] = None,
+    image_shape: Annotated[list[int] | None, Words, _DATA] = None,
     impute: Annotated[bool | None, Parameter(negative=""), _DATA] = None,
     model: Annotated[Literal["autoencoder", "classifier", "regressor", "outliers"] | None, _TRAINING] = None,
     contamination: Annotated[float | None, _TRAINING] = None,
@@ -191,7 +200,7 @@ def fit(
     ignore
         Columns to leave out.
     image_shape
-        Height and width to resize images to.
+        Height and width, and 3 for colour: images of a folder are resized to it, rows of other files are such images.
     impute
         Fill in missing numbers by an autoencoder first.
     model
@@ -263,19 +272,30 @@ def fit(
     flags = given(**locals())  # each under the name of the parameter that it sets
     for name in ("config", "track", "report", "overwrite", "display"):
         flags.pop(name, None)
+    for name, value in flags.items():
+        if value == []:
+            raise ValueError(f"--{name.replace('_', '-')} is given without a value; give at least one")
     settings = ({} if config is None else recipes.read_toml(config)) | _take(flags, (*DATA_KEYS, "impute", "model"))
     for name, remedy in (("data", "a file or a folder of images"), ("out", "a folder for the run, with --out")):
         if name not in settings:
             raise ValueError(f"{name} is not given; name {remedy}, or both in a TOML file with --config")
     settings.setdefault("random_state", secrets.randbelow(2**31))
     place = Path(settings["out"])
+    check_apart(place, Path(settings["data"]))
+    if place.is_file():
+        raise FileExistsError(f"out={place} is a file, but a run is a folder; choose another place")
     with atomic(place, overwrite=overwrite) as staging, display.watching() as callbacks:
         staging.mkdir()
         facts = _fit_into(staging, settings, flags, callbacks, track or [], report, display)
-    next_step = {"autoencoder": "encode {} {} --out codes.csv", "outliers": "score {} {} --out scores.csv"}.get(
-        facts["model"], "predict {} {}"
-    )
-    return Reply(facts, list_contents(place), f"layerwise {next_step.format(place, settings['data'])}")
+    verb, *more = _NEXT.get(facts["model"], ["predict"])
+    failed = [
+        f"{stage['stage']} {stage['status']}"
+        for stage in facts["stages"]
+        if stage["status"].startswith(("failed", "diverged"))
+    ]
+    warning = [f"Training went wrong: {'; '.join(failed)}. See {place / runs.REPORT}"] if failed else []
+    text = "\n".join([*warning, list_contents(place)])
+    return Reply(facts, text, as_command(verb, place, settings["data"], *more))
 
 
 def _fit_into(
@@ -319,7 +339,7 @@ def _fit_into(
         row_names=name_rows(source),
         report=report,
     )
-    return facts
+    return facts | {"stages": inspect_model(fitted)["stages"]}
 
 
 def _take(flags: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import inf
 
+import numpy as np
 import torch
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
@@ -115,9 +116,12 @@ def _standardise(rows: Rows, size: Tensor) -> Scaling:
     # Brought near 1 by powers of 2, so that no square overflows or underflows.
     _, exponent = torch.frexp(torch.where(size.isfinite(), size, 1.0).cpu())
     scaler = StandardScaler()
+    # Large weights would pass for many rows, of which rounding noise adds up.
+    weights = None if rows.weights is None else (rows.weights / rows.weights.max()).cpu().numpy()
     for place, block in rows.astype(torch.float64).blocks(max(1, 2**20 // rows.n_features)):
-        weights = None if rows.weights is None else rows.weights[place].cpu().numpy()
-        scaler.partial_fit(torch.ldexp(block.cpu(), -exponent).numpy(), sample_weight=weights)
+        of_block = None if weights is None else weights[place]
+        with np.errstate(invalid="ignore"):  # a column without any value
+            scaler.partial_fit(torch.ldexp(block.cpu(), -exponent).numpy(), sample_weight=of_block)
     constant = torch.from_numpy((scaler.scale_ == 1) & (scaler.var_ < 0.5))  # as scikit-learn leaves those
     scale = torch.ldexp(torch.from_numpy(scaler.scale_), exponent)
     return Scaling(torch.ldexp(torch.from_numpy(scaler.mean_), exponent), torch.where(constant, 1.0, scale))

@@ -350,8 +350,8 @@ class StackedRegressor(RegressorMixin, FineTunedEstimator):
         y : ndarray or Tensor of shape (n_samples,) or (n_samples, n_outputs)
             As ``y`` was in `fit`.
         """
-        scaling = self.target_scaling_
-        outputs = scaling.inverse(self._outputs(X).double().to(scaling.center.device))
+        outputs = self._outputs(X).double()
+        outputs = self.target_scaling_.inverse(outputs.to(self.target_scaling_.center.device))
         return like_input(outputs[:, 0] if self.n_outputs_ is None else outputs, X)
 
     def __sklearn_tags__(self) -> Tags:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from layerwise.plotting._axes import add_legend, new_axes
 
@@ -35,6 +36,7 @@ def plot_loss(curves: Mapping[str, Sequence[float]], *, ax: Axes | None = None) 
             line.set_marker("o")
     if all(value > 0 for curve in curves.values() for value in curve):
         ax.set_yscale("log")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     ax.set_xlabel("iteration")
     ax.set_ylabel("loss")
     ax.grid(visible=True, alpha=0.3)

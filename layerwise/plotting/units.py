@@ -158,7 +158,10 @@ def plot_explained_variance(
     ax.set_xticks(places, [shorten(name) for name in names], parse_math=False)
     ax.yaxis.set_major_formatter("{x:.0%}")
     lowest = min((np.nanmin(values, initial=0.0) for values, _ in shown.values()), default=0.0)
-    ax.set_ylim(1.2 * lowest, 1.1 - 0.1 * lowest)
+    room = 0.1 * (1 - lowest)  # for the labels beyond the bars
+    ax.set_ylim(lowest - room if lowest < 0 else 0, 1 + room)
+    if lowest < 0:
+        ax.axhline(0, color="black", linewidth=0.8)
     ax.set_ylabel("explained variance")
     if len(shown) > 1:
         add_legend(ax, handles, list(shown), loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)

@@ -46,8 +46,19 @@ _OUTLIER_LAYER = {
 _OF_RUN = ("cache_size", "dtype", "device", "warm_start", "random_state", "callbacks")
 _PREDICTORS: dict[str, Any] = {"classifier": StackedClassifier, "regressor": StackedRegressor}
 _LAYER_KEYS = tuple(name for name in Autoencoder._get_param_names() if name not in _OF_RUN)
+_SWITCHES = ("tied", "untie", "fit_intercept", "unlabeled")
 _FINETUNING_KEYS = ("finetune", "untie", "alpha", "fit_intercept", "solver", "early_stopping", "unlabeled")
 _RUN_KEYS = ("model", "contamination", "impute", "random_state", "dtype", "device", "layers", "finetuning")
+_KINDS: dict[str, tuple[Any, str]] = {
+    **dict.fromkeys(("data", "out", "labels", "array", "model", "dtype", "device"), (str, "a text in quotes")),
+    **dict.fromkeys(("id", "ignore"), (list, "a list of names of columns")),
+    "image_shape": (list, "a list of height and width, and 3 for colour"),
+    "impute": (bool, "true or false"),
+    "contamination": ((int, float), "a number"),
+    "random_state": (int, "a whole number"),
+    "layers": (list, "a list of tables, [[layers]]"),
+    "finetuning": (dict, "a table, [finetuning]"),
+}
 DATA_KEYS = ("data", "out", "labels", "id", "ignore", "array", "image_shape")
 
 
@@ -70,13 +81,21 @@ def read_toml(path: str | PathLike[str]) -> dict[str, Any]:
     ValueError
         If it is no TOML, or has an unknown key.
     """
+    if Path(path).is_dir():
+        raise ValueError(f"config={path} is a folder, but a TOML file is expected")
     try:
         settings = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no TOML file: {error}") from error
     _check_keys(str(path), settings, _RUN_KEYS + DATA_KEYS)
-    _check_kind("layers", settings.get("layers", []), list)
-    _check_kind("finetuning", settings.get("finetuning", {}), dict)
+    for name, value in settings.items():
+        kind, words = _KINDS[name]
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise ValueError(f"{path}: {name}={value!r} must be {words}")
+    for name, kind, words in (("id", str, "names of columns"), ("ignore", str, "names of columns")):
+        _check_items(f"{path}: {name}", settings.get(name, []), kind, words)
+    _check_items(f"{path}: image_shape", settings.get("image_shape", []), int, "whole numbers")
+    _check_items(f"{path}: layers", settings.get("layers", []), dict, "tables, [[layers]]")
     return settings
 
 
@@ -135,7 +154,9 @@ def build(settings: Mapping[str, Any]) -> BaseEstimator:
     if model not in MODELS:
         raise ValueError(f"model={model!r} is not known; choose one of {', '.join(MODELS)}")
     if "contamination" in settings and model != "outliers":
-        raise ValueError(f"contamination={settings['contamination']} has no meaning with model={model!r}")
+        raise ValueError(
+            f"contamination={settings['contamination']} has no meaning with model={model!r}; choose model outliers"
+        )
     specs = settings.get("layers") or ([] if model == "outliers" else default_layers(model))
     finetuning = _build_parts("finetuning", settings.get("finetuning", {}), _FINETUNING_KEYS)
     seed = settings.get("random_state")
@@ -212,7 +233,7 @@ def _build_layers(specs: Sequence[Mapping[str, Any]]) -> list[Autoencoder]:
     layers: list[Autoencoder] = []
     for place, spec in enumerate(specs):
         where = f"layers[{place}]"
-        _check_kind(where, spec, dict)
+        _check_table(where, spec)
         params = _build_parts(where, spec, _LAYER_KEYS)
         if layers:
             below = layers[-1].activation
@@ -225,11 +246,16 @@ def _build_parts(where: str, spec: Mapping[str, Any], known: tuple[str, ...]) ->
     """Return parameters with parts made from their descriptions."""
     _check_keys(where, spec, known)
     params = {name: None if value == "none" else value for name, value in spec.items()}
+    for name, value in params.items():
+        if isinstance(value, bool) and name not in _SWITCHES:
+            raise ValueError(f"{where}: {name}={str(value).lower()} must not be true or false")
+        if isinstance(value, int) and abs(value) > 2**53:
+            raise ValueError(f"{where}: {name}={value} is too large")
     for kind in PARTS.keys() & params.keys():
         params[kind] = _build_part(kind, params[kind])
     stopping = params.get("early_stopping")
     if stopping is not None:
-        _check_kind("early_stopping", stopping, dict)
+        _check_table("early_stopping", stopping)
         _check_keys("early_stopping", stopping, EarlyStopping._get_param_names())
         params["early_stopping"] = EarlyStopping(**stopping)
     return params
@@ -240,7 +266,7 @@ def _build_part(kind: str, spec: Any) -> Any:
     if spec in (None, {"name": "none"}):
         return None
     spec = {"name": spec} if isinstance(spec, str) else spec
-    _check_kind(kind, spec, dict)
+    _check_table(kind, spec, f", or the name of one: {', '.join(PARTS[kind])}")
     choices = PARTS[kind]
     name = spec.get("name")
     if name not in choices:
@@ -275,10 +301,15 @@ def _check_keys(where: str, found: Mapping[str, Any], known: Any) -> None:
         raise ValueError(f"{where} has {unknown[0]!r}, which means nothing there; known are {', '.join(sorted(known))}")
 
 
-def _check_kind(where: str, value: Any, kind: type) -> None:
-    if not isinstance(value, kind):
-        word = "a table of names and values" if kind is dict else "a list of tables, [[layers]]"
-        raise ValueError(f"{where}={value!r} must be {word}")
+def _check_table(where: str, value: Any, other: str = "") -> None:
+    if not isinstance(value, dict):
+        raise ValueError(f"{where}={value!r} must be a table of names and values{other}")
+
+
+def _check_items(where: str, values: list[Any], kind: type, words: str) -> None:
+    for value in values:
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise ValueError(f"{where} holds {value!r}, but {words} are expected")
 
 
 def _list(cls: Any) -> str:

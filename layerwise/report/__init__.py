@@ -148,6 +148,7 @@ def _render(subject: Subject, sections: Sequence[Section], run: Mapping[str, Any
         n_sampled=len(subject.rows),
         n_features=subject.width,
         sections=sections,
+        finetuned_with=subject.finetuned_with,
         version=run.get("layerwise_version"),
         style=read("report.css"),
         script=script,

@@ -41,7 +41,7 @@ def browser_section(subject: Subject, filters: Sequence[LayerFilters]) -> Sectio
     content: dict[str, Any] = {"data": data, "sprite": None}
     if subject.image_shape is not None:
         content["sprite"], data["rows"] = _draw_rows(subject, data["layers"])
-    return Section("browser", "Unit browser", content)
+    return Section("browser", "Unit browser", content, pretrained=True)
 
 
 def _count_rows(subject: Subject) -> int:
@@ -54,12 +54,12 @@ def _count_rows(subject: Subject) -> int:
 
 
 def _describe_layer(subject: Subject, layer: LayerFilters, n_rows: int) -> dict[str, Any]:
-    h = subject.codes[layer.index][:, : len(layer.weights)].double().numpy(force=True)
+    h = subject.codes[layer.index].double().numpy(force=True)
     low, high = float(h.min()), float(h.max())
     edges = np.linspace(low, high if high > low else low + 1, _BINS + 1)
     dead, saturated = set(subject.dead_units(layer.index)), set(subject.saturated_units(layer.index))
     units = []
-    for unit, activations in enumerate(h.T):
+    for unit, activations in enumerate(h.T[: len(layer.weights)]):
         strongest = np.argsort(-activations[:n_rows], kind="stable")
         strongest = strongest[: _N_ROWS if layer.tile else _N_TABLE_ROWS]
         units.append(

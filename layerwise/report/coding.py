@@ -74,6 +74,7 @@ def variance_section(ratios: list[tuple[str, float, float | None]]) -> Section:
         "variance",
         "Explained variance",
         {"figure": chart(draw, f"Share of the variance that is kept: {words}."), "with_pca": bool(known)},
+        pretrained=True,
     )
 
 
@@ -92,7 +93,7 @@ def reconstructions_section(subject: Subject) -> Section:
         content["figure"] = _draw_feature_errors(subject)
     else:
         content |= _draw_examples(subject)
-    return Section("reconstructions", "Reconstructions", content)
+    return Section("reconstructions", "Reconstructions", content, pretrained=True)
 
 
 def _draw_examples(subject: Subject) -> dict[str, Any]:
@@ -145,6 +146,7 @@ def activations_section(subject: Subject) -> Section:
         "activations",
         "How active the units are",
         {"layers": [_draw_activations(subject, index) for index in range(len(subject.layers))]},
+        pretrained=True,
     )
 
 
@@ -195,7 +197,7 @@ def codes_section(subject: Subject) -> Section:
         "figure": chart(partial(_draw_map, points, labels), alt, width=420, height=320),
         "n_rows": len(chosen),
         "labelled": labels is not None,
-        "finetuned": network is not None,
+        "finetuned": subject.finetuned_with is not None,
     }
     return Section("codes", "A map of the codes", content)
 

@@ -74,7 +74,7 @@ def show_filters(subject: Subject) -> list[LayerFilters]:
 
 def filters_section(layers: Sequence[LayerFilters], *, images: bool) -> Section:
     """Return the section that shows the filters of every layer."""
-    return Section("filters", "What the units look for", {"layers": layers, "images": images})
+    return Section("filters", "What the units look for", {"layers": layers, "images": images}, pretrained=True)
 
 
 def excite(layers: Sequence[Autoencoder], x: torch.Tensor, n_units: int) -> np.ndarray:
@@ -176,4 +176,4 @@ def _draw_bars(subject: Subject, index: int, weights: np.ndarray) -> list[tuple[
 def _draw_weights(weights: np.ndarray, features: list[str], index: int, ax: Any) -> None:
     plot_weights(weights, features, ax=ax)
     if index > 0:
-        ax.set_xlabel("direction of the input that excites it most")
+        ax.set_xlabel("direction of excitement")

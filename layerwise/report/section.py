@@ -19,11 +19,14 @@ class Section:
     title : str
     content : dict
         What the template shows.
+    pretrained : bool
+        Whether it shows layers as pre-training left them, whatever labels made of them later.
     """
 
     name: str
     title: str
     content: dict[str, Any] = field(default_factory=dict)
+    pretrained: bool = False
 
 
 def number(value: Any) -> str:

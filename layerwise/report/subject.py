@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from scipy import sparse
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, is_regressor
 from sklearn.utils import check_random_state
 from torch import Tensor
 
@@ -93,6 +93,13 @@ class Subject:
     def width(self) -> int:
         """Number of features."""
         return self.x.shape[1]
+
+    @property
+    def finetuned_with(self) -> str | None:
+        """What changed the layers after pre-training: labels, or the targets of a regressor; None if nothing did."""
+        if not hasattr(self.model, "network_") or self.model.finetune in ("head", 0):
+            return None
+        return "targets" if is_regressor(self.model) else "labels"
 
     def values(self, x: Tensor) -> np.ndarray:
         """Return scaled rows in the units of the data."""

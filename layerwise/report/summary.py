@@ -36,11 +36,11 @@ def summary_section(
     -------
     section : Section
     """
-    figures = [*_key_results(results), _key_variance(ratios), _key_units(subject), _key_training(stages)]
+    figures = [*_key_results(results), _key_variance(subject, ratios), _key_units(subject), _key_training(stages)]
     warnings = [
         *_warn_of_stages(stages),
         *_warn_of_units(subject),
-        *_warn_of_variance(ratios),
+        *_warn_of_variance(subject, ratios),
         *_warn_of_results(results),
     ]
     return Section("summary", "Summary", {"figures": figures, "warnings": warnings})
@@ -78,19 +78,28 @@ def _key_results(results: Mapping[str, Section]) -> list[dict[str, Any]]:
     return figures
 
 
-def _key_variance(ratios: Sequence[tuple[str, float, float | None]]) -> dict[str, Any]:
+def _before(subject: Subject) -> str:
+    """Say that labels changed the layers after what is told of them, if they did."""
+    return f"before {subject.finetuned_with} changed the layers" if subject.finetuned_with else ""
+
+
+def _key_variance(subject: Subject, ratios: Sequence[tuple[str, float, float | None]]) -> dict[str, Any]:
     _, kept, pca = ratios[-1]
-    scale = "of the observed values" if pca is None else f"PCA of the same width keeps {percent(pca)}"
-    return _figure("explained variance", percent(kept), scale, kept, pca)
+    words = [
+        "worse than the mean of the rows" if kept < 0 else "",
+        "of the observed values" if pca is None else f"PCA of the same width keeps {percent(pca)}",
+        _before(subject),
+    ]
+    return _figure("explained variance", percent(kept), "; ".join(filter(None, words)), kept, pca)
 
 
 def _key_units(subject: Subject) -> dict[str, Any]:
     total = sum(layer.n_hidden for layer in subject.layers)
     dead = sum(len(subject.dead_units(index)) for index in range(len(subject.layers)))
     saturated = sum(len(subject.saturated_units(index)) for index in range(len(subject.layers)))
-    scale = f"of {total:,}; {dead} dead, {saturated} saturated"
+    words = [f"of {total:,}", f"{dead} dead, {saturated} saturated", _before(subject)]
     working = total - dead - saturated
-    return _figure("units at work", f"{working:,}", scale, working / total)
+    return _figure("units at work", f"{working:,}", "; ".join(filter(None, words)), working / total)
 
 
 def _key_training(stages: Sequence[StageRecord]) -> dict[str, Any]:
@@ -122,20 +131,22 @@ def _warn_of_stages(stages: Sequence[StageRecord]) -> list[tuple[str, str]]:
 
 def _warn_of_units(subject: Subject) -> list[tuple[str, str]]:
     found = []
+    when = f", {_before(subject)}" if subject.finetuned_with else ""
     for index, layer in enumerate(subject.layers):
+        where = f"Layer {index}{when}"
         dead, saturated = len(subject.dead_units(index)), len(subject.saturated_units(index))
         if dead:
             remedy = "Lower the sparsity weight or raise its target" if layer.sparsity else "Lower alpha or n_hidden"
             found.append(
                 (
-                    f"Layer {index}: {dead} of {layer.n_hidden} units are dead: they hardly vary from row to row.",
+                    f"{where}: {dead} of {layer.n_hidden} units are dead: they hardly vary from row to row.",
                     f"{remedy}, or train longer.",
                 )
             )
         if saturated:
             found.append(
                 (
-                    f"Layer {index}: {saturated} of {layer.n_hidden} units are saturated: nearly always at the end of "
+                    f"{where}: {saturated} of {layer.n_hidden} units are saturated: nearly always at the end of "
                     f"their range.",
                     "Raise alpha, or scale the data.",
                 )
@@ -143,14 +154,15 @@ def _warn_of_units(subject: Subject) -> list[tuple[str, str]]:
     return found
 
 
-def _warn_of_variance(ratios: Sequence[tuple[str, float, float | None]]) -> list[tuple[str, str]]:
+def _warn_of_variance(subject: Subject, ratios: Sequence[tuple[str, float, float | None]]) -> list[tuple[str, str]]:
     name, kept, pca = ratios[-1]
     if pca is None or not math.isfinite(kept) or kept >= pca - 0.1 or pca > 0.9999:
         return []  # as many components as there are features keep all, which is no scale to judge by
     where = "The whole stack" if name == "whole stack" else name.capitalize()
+    when = f", {_before(subject)}," if subject.finetuned_with else ""
     return [
         (
-            f"{where} keeps {percent(kept)} of the variance, PCA of the same width {percent(pca)}.",
+            f"{where}{when} keeps {percent(kept)} of the variance, PCA of the same width {percent(pca)}.",
             "Sparsity, weight decay and noise cost some of it, for features that serve better; if reconstruction is "
             "what matters, lower them or train longer.",
         )

@@ -14,14 +14,32 @@ from layerwise.report.figures import chart
 from layerwise.report.section import Section, number
 from layerwise.report.subject import Subject
 
+# What a run tells of itself, in the order of the page; None where it stands elsewhere on it.
 _FACTS = {
+    "command": None,
+    "model": "Model",
+    "experiment": "Experiment",
     "data": "Data",
+    "report on": "Rows shown from",
     "n_rows": "Rows",
+    "rows_shown": "Rows shown",
+    "n_features": "Features",
+    "array": "Array",
+    "image_shape": "Image shape",
+    "labels": "Labels",
+    "id": "Identifiers",
+    "ignore": "Ignored columns",
+    "missing": "Missing values",
+    "impute": "Imputed",
+    "out": "Folder",
+    "random_state": "Seed",
     "seconds": "Seconds",
+    "threads": "Threads",
     "layerwise_version": "layerwise",
     "torch_version": "PyTorch",
-    "random_state": "random_state",
-    "threads": "Threads",
+    "python_version": "Python",
+    "machine": "Machine",
+    "created": "Created",
 }
 _LAYER = {
     "n_inputs": "inputs",
@@ -102,13 +120,12 @@ def _remembered(record: Mapping[str, Any]) -> StageRecord:
 
 def describe_run(subject: Subject, stages: Sequence[StageRecord], run: Mapping[str, Any]) -> Section:
     """Return what was run, with which layers and how its stages ended."""
-    names = [name for name in _FACTS if name in run] + [name for name in run if name not in {*_FACTS, "command"}]
     layers = inspect_model(subject.model)["layers"]
     return Section(
         "run",
         "What was run",
         {
-            "facts": [(_FACTS.get(name, name), number(run[name])) for name in names],
+            "facts": _list_facts(run),
             "command": None if run.get("command") is None else _as_command(run["command"]),
             "layer_names": [f"layer {index}" for index in range(len(layers))],
             "layer_facts": [
@@ -119,6 +136,20 @@ def describe_run(subject: Subject, stages: Sequence[StageRecord], run: Mapping[s
             "stages": stages,
         },
     )
+
+
+def _list_facts(run: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what a run tells of itself: what is known by name, then the rest; nothing that is empty."""
+    labels = _FACTS | {name: name for name in run if name not in _FACTS}
+    return [
+        (label, str(run[name]) if name == "random_state" else number(run[name]))
+        for name, label in labels.items()
+        if label is not None and name in run and not _is_empty(run[name])
+    ]
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or (isinstance(value, (str, Sequence, Mapping)) and len(value) == 0)
 
 
 def _as_command(command: Any) -> str:
@@ -147,3 +178,4 @@ def _draw_stage(stage: StageRecord) -> dict[str, Any]:
 
 def _draw_curves(curves: dict[str, list[float]], ax: Any) -> None:
     plot_loss(curves, ax=ax)
+    ax.set_ylabel("cost")

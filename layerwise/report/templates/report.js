@@ -99,9 +99,9 @@
     for (const [name, value] of Object.entries({ x1: 0, x2: 240, y1: 86.5, y2: 86.5 })) line.setAttribute(name, value);
     bars.append(line);
     const total = counts.reduce((sum, count) => sum + count, 0);
-    bars.setAttribute("aria-label",
-      `Activations of ${total} rows, from ${layer.low} to ${layer.high}; the highest bar holds ${highest}.`);
-    find("browser-scale").textContent = `Activations of ${total} rows, from ${layer.low} to ${layer.high}`;
+    const words = `Activations of ${total} rows; axis from ${layer.low} to ${layer.high}, the range of all units of the layer`;
+    bars.setAttribute("aria-label", `${words}; the highest bar holds ${highest}.`);
+    find("browser-scale").textContent = `${words}.`;
   };
 
   const drawWeights = (weights) => {
