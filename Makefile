@@ -9,8 +9,9 @@ RESULTS := benchmarks/results
 demo: .venv/installed
 	$(BIN)/layerwise demo --overwrite
 
+# Tests are small: a process a core is faster than threads within one.
 test: lint
-	$(BIN)/python -m pytest -q -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" -n auto --maxprocesses 8 --dist loadfile
 
 test-slow: .venv/installed
 	$(BIN)/python -m pytest -q -m slow

@@ -387,7 +387,8 @@ def test_nan_and_infinity_are_refused_with_their_place(name, dtype, bad, found):
             return
         sentence = r"X contains infinity: X\[7, 3\] is infinity; remove such rows, or put NaN in its place"
     else:
-        sentence = rf"X contains NaN or infinity: X\[7, 3\] is {found}; remove such rows, or fill them in with"
+        remedy = "fill them in with" if found == "NaN" else "put numbers in its place"
+        sentence = rf"X contains NaN or infinity: X\[7, 3\] is {found}; remove such rows, or {remedy}"
     for use in (lambda rows: fit(name, rows), lambda rows: main_result(trained(name), rows)):
         for kind in (rows, torch.from_numpy(rows), rows.tolist()):
             with pytest.raises(ValueError, match=sentence):

@@ -268,7 +268,9 @@ class Rows:
             if wild:
                 row, column = torch.nonzero(block.isinf() if allow_missing else ~block.isfinite())[0].tolist()
                 found = "NaN" if torch.isnan(block[row, column]) else "infinity"
-                remedy = "put NaN in its place" if allow_missing else "fill NaN in with layerwise.AutoencoderImputer"
+                remedy = "fill them in with layerwise.AutoencoderImputer"
+                if found == "infinity":
+                    remedy = "put NaN in its place" if allow_missing else "put numbers in its place"
                 raise ValueError(
                     f"{name} contains {'infinity' if allow_missing else 'NaN or infinity'}: "
                     f"{name}[{place.start + row}, {column}] is {found}; remove such rows, or {remedy}"
