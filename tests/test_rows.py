@@ -3,6 +3,7 @@
 import _thread
 import json
 import math
+import signal
 import subprocess
 import sys
 import threading
@@ -232,6 +233,15 @@ def test_iterator_given_up_leaves_no_thread(tmp_path):
     assert not threads()
 
 
+@pytest.fixture
+def interruptible():
+    """What was started in the background of a shell ignores interrupts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_interrupt_while_waiting():
     def read(part):
         if part == 1:
