@@ -6,7 +6,6 @@ import json
 import platform
 import shlex
 import sys
-import tomllib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -154,24 +153,6 @@ def read_facts(folder: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
     return facts if isinstance(facts, dict) else {}
-
-
-def read_settings(folder: Path) -> dict[str, Any]:
-    """Return the settings of a run; empty if the folder has none.
-
-    Parameters
-    ----------
-    folder : Path
-
-    Returns
-    -------
-    settings : dict
-    """
-    path = folder / SETTINGS
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
 
 
 def save_picture(ax: Axes, path: Path) -> None:
