@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,8 @@ from typing import Any, ClassVar, TextIO
 
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
+
+from layerwise.strict_json import as_strict
 
 # Steps that tell how fast a stage goes: a heuristic choice.
 _RECENT = 20
@@ -74,9 +75,7 @@ class Step:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the attributes as a dict that strict JSON can hold: None stands for what is not finite."""
-        attributes = dataclasses.asdict(self)
-        attributes["parts"] = _finite(attributes["parts"])
-        return _finite(attributes)
+        return as_strict(dataclasses.asdict(self))
 
     def describe(self) -> str:
         """Return the cost, its parts and the mean activation in one line."""
@@ -95,12 +94,6 @@ class Step:
             and earlier.iteration <= self.iteration
             and earlier.seconds <= self.seconds
         )
-
-
-def _finite(values: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()
-    }
 
 
 Callback = Callable[[Step], bool | None]

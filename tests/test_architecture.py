@@ -27,7 +27,7 @@ HOUSE = [
     {"modules"},
     {"penalties", "losses", "corruptions"},
     {"activations"},
-    {"data"},
+    {"data", "strict_json"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(HOUSE) for room in rooms}
 # What a room must not know although it stands below it.

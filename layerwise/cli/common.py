@@ -6,7 +6,6 @@ Nothing here imports torch: `layerwise --help` answers at once.
 from __future__ import annotations
 
 import json
-import math
 import shlex
 import sys
 import warnings
@@ -19,6 +18,7 @@ from typing import Annotated, Any
 from cyclopts import App, Group, Parameter
 
 import layerwise
+from layerwise.strict_json import as_strict
 
 app = App(
     name="layerwise",
@@ -159,15 +159,6 @@ def run(
 def given(**flags: Any) -> dict[str, Any]:
     """Return the flags that were given; the others have their defaults."""
     return {name: value for name, value in flags.items() if value is not None}
-
-
-def as_strict(value: Any) -> Any:
-    """Return what strict JSON can hold: None stands for numbers that are not finite."""
-    if isinstance(value, Mapping):
-        return {name: as_strict(item) for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [as_strict(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def as_command(*words: object) -> str:

@@ -23,7 +23,6 @@ from layerwise.cli.common import (
     Reply,
     Shown,
     Words,
-    as_strict,
     list_contents,
     render,
 )
@@ -37,6 +36,7 @@ from layerwise.inspection import bare
 from layerwise.reproduce import EXPERIMENTS, experiment
 from layerwise.reproduce.experiment import Session
 from layerwise.solvers import LBFGS, Adam
+from layerwise.strict_json import as_strict
 
 reproduce_app = App(name="reproduce", help="Run a published experiment, and show published beside obtained.")
 

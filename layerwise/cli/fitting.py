@@ -14,8 +14,9 @@ from sklearn.pipeline import Pipeline
 
 from layerwise import recipes
 from layerwise.callbacks import Callback, Step
-from layerwise.data.inputs import Input, describe_missing
+from layerwise.data.inputs import Input
 from layerwise.estimators import AutoencoderImputer
+from layerwise.plotting.rows import is_known
 from layerwise.trackers import MLflow, TensorBoard
 
 # Numbers with more different values than this are targets rather than classes: a heuristic choice.
@@ -26,7 +27,7 @@ def choose_model(y: np.ndarray | None, contamination: float | None = None) -> st
     """Return which model suits the labels: one of `layerwise.recipes.MODELS`."""
     if y is None:
         return "autoencoder" if contamination is None else "outliers"
-    known = _known(y)
+    known = y[is_known(y)]
     if y.ndim == 2 or (y.dtype.kind == "f" and (known != np.floor(known)).any()):
         return "regressor"
     return "regressor" if y.dtype.kind in "iuf" and len(np.unique(known)) > _MAX_CLASSES else "classifier"
@@ -44,20 +45,20 @@ def mark_unlabeled(y: np.ndarray | None, settings: Mapping[str, Any]) -> tuple[n
         raise ValueError(f"model={settings['model']!r} needs labels; give them with --labels")
     if settings["model"] == "regressor" and y.dtype.kind not in "biuf":
         raise ValueError(
-            f"a regressor needs numbers as labels, but found {_known(y)[:1].tolist()}; choose a classifier"
+            f"a regressor needs numbers as labels, but found {y[is_known(y)][:1].tolist()}; choose a classifier"
         )
     finetuning = dict(settings.get("finetuning", {}))
     unlabeled = finetuning.get("unlabeled")
     if unlabeled is not None:
         finetuning["unlabeled"] = _as_label(unlabeled, y)
         return y, settings | {"finetuning": finetuning}
-    missing = missing_labels(y)
+    missing = ~is_known(y)
     if not missing.any():
         return y.astype(str) if y.dtype.kind == "O" else y, settings
     if y.dtype.kind == "O":
         y, unlabeled = np.where(missing, "", y).astype(str), ""
-    elif settings["model"] == "classifier" and (_known(y) == np.floor(_known(y))).all():
-        unlabeled = int(_known(y).min()) - 1
+    elif settings["model"] == "classifier" and (y[is_known(y)] == np.floor(y[is_known(y)])).all():
+        unlabeled = int(y[is_known(y)].min()) - 1
         y = np.where(missing, unlabeled, y).astype(np.int64)
     else:
         unlabeled = float("nan")
@@ -65,14 +66,20 @@ def mark_unlabeled(y: np.ndarray | None, settings: Mapping[str, Any]) -> tuple[n
 
 
 def train(
-    source: Input, y: np.ndarray | None, settings: Mapping[str, Any], callbacks: Sequence[Callback]
+    source: Input,
+    y: np.ndarray | None,
+    missing: str | None,
+    settings: Mapping[str, Any],
+    callbacks: Sequence[Callback],
 ) -> tuple[BaseEstimator, np.ndarray]:
-    """Train the model of the settings; return it, after what prepares its rows, and those rows."""
+    """Train the model of the settings; return it, after what prepares its rows, and those rows.
+
+    ``missing`` says which values are, as `describe_missing` does.
+    """
     steps: list[tuple[str, BaseEstimator]] = []
     if source.encoder is not None:
         steps.append(("table", source.encoder))
     X = source.X
-    missing = describe_missing(X, source.feature_names)
     if missing and not settings.get("impute"):
         raise ValueError(f"{missing}; fill them in with --impute, or leave such columns out with --ignore NAME")
     if settings.get("impute"):
@@ -102,15 +109,6 @@ def _prefixed(prefix: str, callback: Callback) -> Callback:
         return callback(replace(step, stage=f"{prefix} {step.stage}"))
 
     return call
-
-
-def missing_labels(y: np.ndarray) -> np.ndarray:
-    """Return a mask of the rows without a label: None, or NaN."""
-    return np.array([label is None for label in y]) if y.dtype.kind == "O" else np.asarray(y != y)
-
-
-def _known(y: np.ndarray) -> np.ndarray:
-    return y[~missing_labels(y)]
 
 
 def _as_label(value: Any, y: np.ndarray) -> Any:

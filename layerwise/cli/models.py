@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import mean_absolute_error, r2_score, roc_auc_score
 
 from layerwise.checkpoint import atomic
@@ -29,12 +28,12 @@ from layerwise.cli.common import (
     Shown,
     check_apart,
 )
-from layerwise.cli.fitting import missing_labels
 from layerwise.cli.opening import Opened, list_columns, open_model
 from layerwise.data.inputs import read_input
 from layerwise.data.outputs import check_output, write_columns, write_csv
 from layerwise.estimators import AutoencoderOutlierDetector, StackedClassifier, StackedRegressor
 from layerwise.inspection import stack_of
+from layerwise.plotting.rows import is_known
 
 
 def encode(
@@ -177,15 +176,14 @@ def score(
 
     def columns() -> tuple[dict[str, Any], Opened]:
         opened = open_model(model, data, array=array, device=device)
-        detector, columns = opened.estimator, dict[str, Any]()
-        if isinstance(detector, AutoencoderOutlierDetector):
-            columns["outlier"] = detector.predict(opened.X) < 0
-        else:
-            detector = AutoencoderOutlierDetector(FrozenEstimator(stack_of(detector))).fit(opened.X)
-        errors = detector.reconstruction_error(opened.X, per_feature=True)
+        stack = stack_of(opened.estimator)
+        errors = stack._errors(stack._check_rows(opened.X), per_feature=True).numpy(force=True)
+        columns = {"error": errors.sum(axis=1)}
+        if isinstance(opened.estimator, AutoencoderOutlierDetector):
+            columns["outlier"] = opened.estimator.predict(opened.X) < 0
         names = opened.feature_names or [f"x_{place}" for place in range(errors.shape[1])]
         shares = {f"error: {name}": errors[:, place] for place, name in enumerate(names)} if per_feature else {}
-        return {"error": errors.sum(axis=1), **columns, **shares}, opened
+        return {**columns, **shares}, opened
 
     return _write(columns, data, out, overwrite, display)
 
@@ -219,7 +217,7 @@ def _measure(opened: Opened) -> dict[str, Any]:
             f"there are no labels to compare with, which {opened.folder}, {type(estimator).__name__}, needs; say where "
             f"they are with --labels"
         )
-    known = ~missing_labels(y)
+    known = is_known(y)
     if not known.any():
         raise ValueError(f"the labels of {opened.folder} are all missing, so there is nothing to compare with")
     predicted, y = estimator.predict(opened.X[known]), y[known]
@@ -254,7 +252,7 @@ def _measure_outliers(detector: AutoencoderOutlierDetector, X: np.ndarray, y: np
     figures = {"mean_error": float(errors.mean()), "n_outliers": int((detector.predict(X) < 0).sum())}
     if y is None:
         return figures
-    known = ~missing_labels(y)
+    known = is_known(y)
     y, errors = y[known], errors[known]
     values, counts = np.unique(y.astype(str), return_counts=True)
     if len(values) != 2:
@@ -265,11 +263,10 @@ def _measure_outliers(detector: AutoencoderOutlierDetector, X: np.ndarray, y: np
 
 def _measure_reconstruction(estimator: BaseEstimator, X: np.ndarray) -> dict[str, Any]:
     """Return errors in the scale of the training, in which every column counts as it did there."""
-    detector = AutoencoderOutlierDetector(FrozenEstimator(estimator)).fit(X)
     scaling = estimator._scaling
     scaled = X / 255.0 if X.dtype == np.uint8 else X if scaling is None else X / scaling.scale.numpy(force=True)
     spread = 0.5 * float(np.var(scaled, axis=0, dtype=np.float64).sum())
-    error = float(detector.reconstruction_error(X).mean())
+    error = float(estimator._errors(estimator._check_rows(X)).mean())
     return {"reconstruction_error": error, "explained_variance": 1 - error / spread if spread > 0 else None}
 
 

@@ -15,7 +15,7 @@ import layerwise
 from layerwise import runs
 from layerwise.data.inputs import Input, describe_missing, read_input
 from layerwise.data.table_encoder import TableEncoder
-from layerwise.data.tables import is_table, scan_table
+from layerwise.data.tables import column_names, is_table
 from layerwise.inspection import bare
 
 # Files that hold arrays by name.
@@ -74,7 +74,7 @@ def name_rows(source: Input) -> list[str] | None:
 
 def list_columns(data: Path) -> list[str]:
     """Return the names of the columns of a table; none of other files."""
-    return scan_table(data).collect_schema().names() if is_table(data) else []
+    return column_names(data) if is_table(data) else []
 
 
 def open_model(

@@ -314,9 +314,10 @@ def _fit_into(
     settings = settings | {"model": settings.get("model") or choose_model(source.y, flags.get("contamination"))}
     settings = overlay(settings, flags, source.X.shape[1])
     y, complete = mark_unlabeled(source.y, settings)
+    missing = describe_missing(source.X, source.feature_names)
     with MetricsFile(folder / runs.METRICS) as metrics, ExitStack() as stack:
         trackers = open_trackers(track, Path(settings["out"]), folder, stack)
-        fitted, X = train(source, y, complete, [*callbacks, metrics, *trackers])
+        fitted, X = train(source, y, missing, complete, [*callbacks, metrics, *trackers])
     places = {name: settings[name] for name in (*DATA_KEYS, "impute") if name in settings}
     facts = runs.gather_facts(
         model=settings["model"],
@@ -324,7 +325,7 @@ def _fit_into(
         random_state=settings["random_state"],
         n_rows=len(X),
         n_features=X.shape[1],
-        missing=describe_missing(source.X, source.feature_names),
+        missing=missing,
         seconds=round(time.perf_counter() - start, 1),
     )
     runs.write_run(

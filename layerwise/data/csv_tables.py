@@ -30,7 +30,7 @@ _HEADER = 2**24
 def scan_csv(path: Path, text: Collection[str]) -> pl.LazyFrame:
     """Open a CSV file with the columns typed, those named in ``text`` left as text; see `scan_table`."""
     pl = import_polars()
-    names, separator = _read_header(path)
+    names, separator = read_header(path)
     try:
         with reading(path, "CSV"):
             raw = pl.scan_csv(path, separator=separator, infer_schema=False, glob=False)
@@ -78,7 +78,7 @@ def _clean(name: str) -> pl.Expr:
     return pl.when(value.is_in(MISSING)).then(None).otherwise(value).alias(name)
 
 
-def _read_header(path: Path) -> tuple[list[str], str]:
+def read_header(path: Path) -> tuple[list[str], str]:
     """Return the names of the columns, and the separator."""
     with _open_text(path) as file:
         head = file.read(_HEADER).lstrip("\r\n")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from layerwise.data._polars import check_names, import_polars, reading
-from layerwise.data.csv_tables import scan_csv
+from layerwise.data.csv_tables import read_header, scan_csv
 
 if TYPE_CHECKING:
     import polars as pl
@@ -75,6 +75,13 @@ def scan_table(path: str | PathLike[str], *, text: Collection[str] = ()) -> pl.L
     if empty or count_rows(path, table) == 0:
         raise ValueError(f"{path} holds a table without rows")
     return table
+
+
+def column_names(path: Path) -> list[str]:
+    """Return the names of the columns of a table, without a look at its rows."""
+    if path.name.lower().endswith(_CSV):
+        return [name for name in read_header(path)[0] if name]
+    return scan_table(path).collect_schema().names()
 
 
 def count_rows(path: Path, table: pl.LazyFrame) -> int:

@@ -264,6 +264,16 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
     def _n_features_out(self) -> int:
         return self._modules()[-1].n_hidden
 
+    def _errors(self, rows: Rows, *, per_feature: bool = False) -> torch.Tensor:
+        """Return 1/2 (x^ - x)^2 of scaled rows, entry by entry or summed over each row."""
+        network = self._network()
+
+        def errors(x: torch.Tensor) -> torch.Tensor:
+            terms = (network(x) - x).double().square_().mul_(0.5)
+            return terms if per_feature else terms.sum(dim=1)
+
+        return stacking.apply(errors, rows)
+
     def _check_rows(self, X: Any, *, allow_missing: bool = False) -> Rows:
         """Return rows to apply the trained layers to."""
         check_is_fitted(self)

@@ -13,7 +13,6 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval
 
-from layerwise import stacking
 from layerwise.callbacks import Callback, Step
 from layerwise.estimators._checks import check_sample_weight, like_input
 from layerwise.estimators._sklearn_callbacks import relayed
@@ -169,13 +168,7 @@ class AutoencoderOutlierDetector(OutlierMixin, WrappingEstimator):
 
     def _errors(self, X: Any, *, per_feature: bool = False) -> torch.Tensor:
         rows = self._check_rows(X)
-        network = self.autoencoder_._network()
-
-        def errors(x: torch.Tensor) -> torch.Tensor:
-            terms = (network(x) - x).double().square_().mul_(0.5)
-            return terms if per_feature else terms.sum(dim=1)
-
-        return stacking.apply(errors, rows)
+        return self.autoencoder_._errors(rows, per_feature=per_feature)
 
     def _default_autoencoder(self) -> Autoencoder:
         return Autoencoder(

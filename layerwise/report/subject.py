@@ -15,6 +15,7 @@ from torch import Tensor
 
 from layerwise.displays.computing import unscale
 from layerwise.estimators import AutoencoderImputer
+from layerwise.estimators._summary import find_dead_units
 from layerwise.inspection import bare, layers_of, stack_of
 from layerwise.plotting.rows import is_known
 
@@ -24,8 +25,6 @@ MAX_ROWS = 2000
 _ROUNDING = 1e-6
 # A unit is saturated if it is within this share of its range from the end of it, in at least so many of the rows.
 _NEAR_END, _MOSTLY = 0.02, 0.95
-# A unit is dead if it varies by less than this share of the unit that varies most, as in ``dead_units_``.
-_DEAD = 0.01
 
 
 class Subject:
@@ -128,9 +127,7 @@ class Subject:
 
     def dead_units(self, layer: int) -> np.ndarray:
         """Return the indices of units that hardly vary over the sample."""
-        h = self.codes[layer]
-        spread = (h.amax(dim=0) - h.amin(dim=0)).numpy(force=True)
-        return np.flatnonzero(spread <= _DEAD * spread.max())
+        return find_dead_units(self.codes[layer])
 
     def saturated_units(self, layer: int) -> np.ndarray:
         """Return the indices of units that are nearly always at the upper end, of tanh at an end, of their range."""
