@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal
 from cyclopts import Group, Parameter
 
 from layerwise import recipes, runs
+from layerwise.atomic import atomic
 from layerwise.callbacks import Callback, MetricsFile
-from layerwise.checkpoint import atomic
 from layerwise.cli.common import (
     Array,
     Data,
