@@ -50,11 +50,8 @@ def atomic(path: str | PathLike[str], *, overwrite: bool = False) -> Iterator[Pa
     'whole'
     """
     path = Path(path).absolute()
-    _check_replaceable(path, overwrite)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
-        raise NotADirectoryError(f"{path.parent} is a file, not a folder") from None
+    check_replaceable(path, overwrite)
+    _make_folder(path.parent)
     aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         staging = aside / path.name
@@ -76,7 +73,7 @@ def publish(staging: Path, path: Path, *, overwrite: bool = False) -> None:
         As in `atomic`.
     """
     sync_tree(staging)
-    _check_replaceable(path, overwrite)
+    check_replaceable(path, overwrite)
     aside = None
     try:
         if path.is_dir():
@@ -105,7 +102,7 @@ def locked(folder: Path) -> Iterator[None]:
     ValueError
         If another process is in it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    _make_folder(folder)
     descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         with suppress(OSError):  # some network file systems know no locks
@@ -118,7 +115,15 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _check_replaceable(path: Path, overwrite: bool) -> None:
+def _make_folder(folder: Path) -> None:
+    for path in (folder, *folder.parents):
+        if path.is_file():
+            raise NotADirectoryError(f"{path} is a file, not a folder")
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def check_replaceable(path: Path, overwrite: bool) -> None:
+    """Refuse to replace what is there, unless that is allowed and a run of layerwise."""
     if not path.exists():
         return
     if not overwrite:

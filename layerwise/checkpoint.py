@@ -85,8 +85,6 @@ class Checkpoint:
         if self.n_iter is not None and self.n_iter < 1:
             raise ValueError(f"n_iter={self.n_iter!r} must be at least 1, or None")
         folder = Path(self.folder)
-        if folder.exists() and not folder.is_dir():
-            raise NotADirectoryError(f"checkpoint={str(folder)!r} is a file, but a folder is expected")
         with locked(folder), noting() as noted:
             kept = KeptFit(self, CheckpointFolder(folder), noted)
             kept.match(**fit)
@@ -221,19 +219,18 @@ class KeptFit:
         except OSError as error:
             failure = error
         self._last_write = time.monotonic()
-        if self._noted.number is not None:
-            self._end_by_signal(failure)
         if failure is not None and failure.errno not in self._failures:
             self._failures.add(failure.errno)
-            warnings.warn(f"no checkpoint is written {self._reached}: {failure}; training goes on", stacklevel=2)
+            warnings.warn(f"no checkpoint is written {self._reached} ({failure}); the last one is whole", stacklevel=2)
+        if self._noted.number is not None:
+            self._end_by_signal("from there" if failure is None else "from the last checkpoint")
 
-    def _end_by_signal(self, failure: OSError | None) -> None:
+    def _end_by_signal(self, where: str) -> None:
         number, folder = self._noted.number, str(self._settings.folder)
         assert number is not None
         self._noted.number = None  # it is answered
         what = f"interrupted {self._reached}" if number == signal.SIGINT else f"terminated {self._reached}"
-        whole = "" if failure is None else f"; this could not be written ({failure}), what was written before it can"
-        sentence = f"{what}{whole}; the same fit with checkpoint={folder!r} goes on from there"
+        sentence = f"{what}; the same fit with checkpoint={folder!r} goes on {where}"
         if number == signal.SIGTERM:  # of which Python tells nothing
             warnings.warn(sentence, UserWarning, stacklevel=2)
         raise end_by(number, sentence)

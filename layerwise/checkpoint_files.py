@@ -36,7 +36,7 @@ class CheckpointFolder:
 
     Examples
     --------
-    >>> import tempfile
+    >>> import tempfile, torch
     >>> checkpoints = CheckpointFolder(Path(tempfile.mkdtemp()))
     >>> checkpoints.write({"n_iter": 3, "x": torch.ones(2)})
     >>> checkpoints.read()

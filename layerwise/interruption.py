@@ -40,6 +40,20 @@ def end_by(number: int, sentence: str = "") -> BaseException:
     return exit_
 
 
+@contextmanager
+def ending_by_terminate() -> Iterator[None]:
+    """Let SIGTERM end a program as Ctrl-C does: by an exception, so that what was begun is cleaned up."""
+
+    def end(number: int, frame: Any) -> None:
+        raise end_by(number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 class Noted:
     """The signal that asks for an end, once there was one.
 
