@@ -167,6 +167,7 @@ class KeptFit:
         place = self._n_begun
         self._n_begun += 1
         self._stage, self._reached, self._last_iter = name, f"before the first iteration of stage {name}", 0
+        self.match(**{f"stage {place}": name})
         if place < len(self._stages):
             return _to(device, self._stages[place])
         if self._running is None:
