@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
+from layerwise import distributed
 from layerwise.callbacks import Callback, Step, call_all
 from layerwise.solvers import Status
 from layerwise.stages import Stage, Training
@@ -89,8 +90,9 @@ def all_callbacks(estimator: Any) -> list[Callback]:
 def make_training(
     estimator: Any, cache_size: float, *, states: Mapping[str, Any] | None, one_iteration: bool
 ) -> Training:
-    """Return what the stages of a fit share."""
+    """Return what the stages of a fit share; the seed is that of rank 0."""
     seed = check_random_state(estimator.random_state).randint(np.iinfo(np.int32).max)
+    seed = distributed.gather_counts([int(seed)])[0]
     callbacks = all_callbacks(estimator)
     for callback in callbacks:
         if not callable(callback):
@@ -100,7 +102,7 @@ def make_training(
             )
     return Training(
         callback=call_all([*callbacks, _stop] if one_iteration else callbacks),
-        seed=int(seed),
+        seed=seed,
         cache_bytes=int(cache_size * 1e6),
         states=states or {},
     )
