@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import ranks
 
-from layerwise import Autoencoder, distributed
+from layerwise import Autoencoder, distributed, load
 
 PROGRAM = Path(ranks.__file__)
 
@@ -93,6 +93,24 @@ def test_rank_that_dies_is_missed(tmp_path):
     assert died == 9
     assert code == 0, err
     assert "rank 0 of 2 cannot reach the others: one of them ended, or was silent for too long" in out
+
+
+@pytest.mark.slow
+def test_hundred_runs_without_a_hang():
+    for seed in range(100):
+        answers = launch(1 + seed % 4, "hurry", seed, timeout=120)
+        assert [code for code, *_ in answers] == [0] * len(answers), answers
+        assert len({out for _, out, _ in answers}) == 1, seed
+
+
+def test_example_of_many_processes(tmp_path):
+    X = np.random.default_rng(0).random((50, 40)).astype(np.float32)
+    np.save(tmp_path / "rows.npy", X)
+    example = Path(__file__).parents[1] / "examples" / "many_processes.py"
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run([*torchrun, example, tmp_path / "rows.npy", tmp_path / "model"], timeout=120)
+    assert done.returncode == 0
+    assert load(tmp_path / "model").transform(X).shape == (50, 8)
 
 
 def test_alone_nothing_changes():
