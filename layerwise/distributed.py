@@ -141,8 +141,9 @@ def _peers() -> Iterator[None]:
         yield
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
+        number, n_ranks = os.environ.get("RANK", _world.rank), os.environ.get("WORLD_SIZE", _world.size)
         raise ConnectionError(
-            f"rank {_world.rank} of {_world.size} cannot reach the others: one of them ended, or was silent for too "
+            f"rank {number} of {n_ranks} cannot reach the others: one of them ended, or was silent for too "
             f"long ({reason}); start all of them again, and go on from the last checkpoint if there is one"
         ) from error
 

@@ -198,6 +198,7 @@ class Objective(abc.ABC):
         """
         self.vector.bind(theta)
         parts, sizes = self._plan(number, batch_size)
+        full = min(batch_size, sum(sizes))
         totals: dict[str, Tensor] = {}
         blocks = self.rows.batches(part for batch in zip(*parts, strict=True) for part in batch)
         gradients = [torch.zeros_like(theta) for _ in parts]
@@ -206,7 +207,7 @@ class Objective(abc.ABC):
             taken = [next(blocks) for _ in positions]
             if n_rows == 0:
                 continue
-            sums, others = self.batch(taken, positions, n_rows, n_rows / sizes[0], pieces)
+            sums, others = self.batch(taken, positions, n_rows, n_rows / full, pieces)
             terms, gradient = self._sum_up(sums, gradients)
             terms |= others
             if self.alpha:
