@@ -216,7 +216,8 @@ def encode(layers: Iterable[AutoencoderLayer], rows: AnyRows, cache_bytes: int =
         codes = MappedRows(codes, layer.encode, n_features=layer.n_hidden)
     if codes is rows or len(rows) * codes.n_features * rows.dtype.itemsize > cache_bytes:
         return codes
-    return Rows(apply(lambda block: block, codes), dtype=rows.dtype, device=rows.device, weights=rows.weights)
+    kept = apply(lambda block: block, codes)
+    return Rows(kept, dtype=rows.dtype, device=rows.device, weights=rows.weights, shards=rows.shards)
 
 
 @torch.no_grad()
@@ -242,6 +243,6 @@ def apply(function: Callable[[Tensor], Tensor], rows: AnyRows) -> Tensor:
             if outputs is None:
                 outputs = output.new_empty(len(rows), *output.shape[1:])
             outputs[place] = output
-    if outputs is None:
-        raise ValueError("there are no rows, but at least one is needed")
+    if outputs is None:  # a rank may be without rows
+        outputs = function(torch.empty(0, rows.n_features, dtype=rows.dtype, device=rows.device))
     return outputs

@@ -14,7 +14,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from layerwise import distributed
 from layerwise.callbacks import Callback, EarlyStopping, Step
+from layerwise.data.layout import Layout
 from layerwise.data.mapped_rows import AnyRows
 from layerwise.objective import CACHE_BYTES, Loss, Objective, mean_loss
 from layerwise.solvers import Solver, Status
@@ -169,17 +171,16 @@ def split_rows(
     if early_stopping is None or held_out is not None:
         held_out_targets = None if held_out_targets is None else held_out_targets.to(rows.device)
         return Split(rows, targets, held_out, held_out_targets, early_stopping)
-    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(training.seed))
-    n_held_out = max(1, round(early_stopping.validation_fraction * len(rows)))
-    if n_held_out >= len(rows):
+    layout = Layout.of(rows)
+    n_held_out = max(1, round(early_stopping.validation_fraction * layout.n_rows))
+    if n_held_out >= layout.n_rows:
         raise ValueError(
-            f"early stopping holds out {n_held_out} of {len(rows)} rows and leaves none to train on; give more "
+            f"early stopping holds out {n_held_out} of {layout.n_rows} rows and leaves none to train on; give more "
             f"rows, or validation rows of their own"
         )
-    outside = order[:n_held_out].clone()
+    outside = layout.draw(n_held_out, training.seed)
     left = torch.ones(len(rows), dtype=torch.bool)
     left[outside] = False
-    del order  # 8 bytes a row, and so are the positions that follow
     outside, inside = outside.to(rows.device), left.nonzero().squeeze(1).to(rows.device)
     if targets is None:
         return Split(rows.subset(inside), None, rows.subset(outside), None, early_stopping)
@@ -242,8 +243,11 @@ def threads_for(operations: float) -> Iterator[None]:
 
 
 def run_stage(name: str, objective: Objective, solver: Solver, watch: Watch | None, training: Training) -> Stage:
-    """Minimise an objective from the parameters that its network has, and leave the best ones in it."""
-    start = objective.vector.read()
+    """Minimise an objective from the parameters that its network has on rank 0, and leave the best ones in it.
+
+    Any rank may ask to stop.
+    """
+    start = distributed.broadcast(objective.vector.read())
     kept = None if training.keeper is None else training.keeper.begin(name, start.device)
     if kept is not None and "ended" in kept:
         objective.vector.write(kept["theta"])
@@ -267,7 +271,7 @@ def run_stage(name: str, objective: Objective, solver: Solver, watch: Watch | No
         nonlocal stopped_early
         loss_curve.append(reached.value)
         stopped_early = watch is not None and watch.follow(reached.x)
-        stop = report(reached) or stopped_early
+        stop = distributed.agree(report(reached) or stopped_early, reached.x)
         if training.keeper is not None and not stop:  # what stops is kept at its end
             seconds = time.perf_counter() - began
             training.keeper.follow(reached.n_iter, lambda: _capture(reached, objective, watch, loss_curve, seconds))

@@ -29,13 +29,14 @@ HOUSE = [
     {"penalties", "losses", "corruptions"},
     {"activations"},
     {"data", "strict_json", "atomic", "interruption"},
+    {"distributed"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(HOUSE) for room in rooms}
 # What a room must not know although it stands below it.
 CLOSED = {
-    "solvers": {"objective", "modules", "data", "penalties", "losses", "corruptions", "activations"},
+    "solvers": {"objective", "modules", "data", "penalties", "losses", "corruptions", "activations", "distributed"},
     "plotting": set(FLOOR),
-    "data": set(FLOOR) - {"data"},
+    "data": set(FLOOR) - {"data", "distributed"},
     "stacking": {"checkpoint", "atomic"},
     "stages": {"checkpoint", "atomic", "modules"},
 }

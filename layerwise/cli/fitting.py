@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
-from layerwise import recipes
+from layerwise import distributed, recipes
 from layerwise.callbacks import Callback, Step
 from layerwise.checkpoint import Checkpoint
 from layerwise.data.inputs import Input
@@ -28,10 +28,12 @@ def choose_model(y: np.ndarray | None, contamination: float | None = None) -> st
     """Return which model suits the labels: one of `layerwise.recipes.MODELS`."""
     if y is None:
         return "autoencoder" if contamination is None else "outliers"
-    known = y[is_known(y)]
-    if y.ndim == 2 or (y.dtype.kind == "f" and (known != np.floor(known)).any()):
+    if y.ndim == 2:
         return "regressor"
-    return "regressor" if y.dtype.kind in "iuf" and len(np.unique(known)) > _MAX_CLASSES else "classifier"
+    known = _different_labels(y)
+    if y.dtype.kind == "f" and (known != np.floor(known)).any():
+        return "regressor"
+    return "regressor" if y.dtype.kind in "iuf" and len(known) > _MAX_CLASSES else "classifier"
 
 
 def mark_unlabeled(y: np.ndarray | None, settings: Mapping[str, Any]) -> tuple[np.ndarray | None, dict[str, Any]]:
@@ -54,12 +56,12 @@ def mark_unlabeled(y: np.ndarray | None, settings: Mapping[str, Any]) -> tuple[n
         finetuning["unlabeled"] = _as_label(unlabeled, y)
         return y, settings | {"finetuning": finetuning}
     missing = ~is_known(y)
-    if not missing.any():
+    if not distributed.any_rank(bool(missing.any())):
         return y.astype(str) if y.dtype.kind == "O" else y, settings
     if y.dtype.kind == "O":
         y, unlabeled = np.where(missing, "", y).astype(str), ""
-    elif settings["model"] == "classifier" and (y[is_known(y)] == np.floor(y[is_known(y)])).all():
-        unlabeled = int(y[is_known(y)].min()) - 1
+    elif settings["model"] == "classifier" and ((known := _different_labels(y)) == np.floor(known)).all():
+        unlabeled = int(known.min()) - 1
         y = np.where(missing, unlabeled, y).astype(np.int64)
     else:
         unlabeled = float("nan")
@@ -119,12 +121,18 @@ def _prefixed(prefix: str, callback: Callback) -> Callback:
     return call
 
 
+def _different_labels(y: np.ndarray) -> np.ndarray:
+    """Return the different labels that rows of any rank have, in order."""
+    found = [labels for labels in distributed.gather_arrays(np.unique(y[is_known(y)])) if len(labels)]
+    return np.unique(np.concatenate(found)) if found else y[:0]
+
+
 def _as_label(value: Any, y: np.ndarray) -> Any:
     """Return a label in the type of the others."""
     try:
         label = str(value) if y.dtype.kind in "UO" else np.array([value]).astype(y.dtype)[0].item()
     except (ValueError, OverflowError):
         raise ValueError(f"unlabeled={value!r} is no label of type {y.dtype}, which the labels have") from None
-    if not (y == label).any():
+    if not distributed.any_rank(bool((y == label).any())):
         raise ValueError(f"unlabeled={value!r} stands nowhere in the labels")
     return label

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from layerwise import distributed
 from layerwise.data.images import IMAGE_ENDINGS, check_pillow, open_image
 from layerwise.data.scratch import MEMORY, allocate
 
@@ -28,12 +29,15 @@ class ImageFolder(NamedTuple):
         The path of each image, from the folder on.
     classes : ndarray of shape (n_images,), object
         The name of the sub-folder that an image is in; None of one in the folder itself.
+    n_images : int
+        How many there are in the folder; of several ranks each loads its share of them.
     """
 
     X: np.ndarray
     image_shape: tuple[int, ...]
     files: np.ndarray
     classes: np.ndarray
+    n_images: int
 
 
 def load_image_folder(
@@ -91,13 +95,14 @@ def load_image_folder(
         image_shape = _common_shape(folder, paths)
     elif not (len(image_shape) in (2, 3) and min(image_shape) > 0 and image_shape[2:] in ((), (3,))):
         raise ValueError(f"image_shape={image_shape} must be (height, width), or (height, width, 3) for colour")
+    n_images, paths = len(paths), distributed.share(paths)
     X = allocate((len(paths), math.prod(image_shape)), np.uint8, memory=memory, scratch=scratch)
     for row, path in zip(X, paths, strict=True):
         row[:] = open_image(path, lambda image: _pixels(image, image_shape))
     files = [path.relative_to(folder) for path in paths]
     classes = [file.parts[0] if len(file.parts) > 1 else None for file in files]
     names = np.array([file.as_posix() for file in files], dtype=object)
-    return ImageFolder(X, tuple(image_shape), names, np.array(classes, dtype=object))
+    return ImageFolder(X, tuple(image_shape), names, np.array(classes, dtype=object), n_images)
 
 
 def _find(folder: Path) -> list[Path]:

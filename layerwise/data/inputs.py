@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from os import PathLike
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from layerwise.data._polars import columns, import_polars, list_names
+from layerwise import distributed
+from layerwise.data._polars import columns, import_polars, list_names, reading
 from layerwise.data.archives import is_archive, list_arrays
 from layerwise.data.files import load_labels, load_rows
 from layerwise.data.image_folder import load_image_folder
@@ -72,6 +74,9 @@ def read_input(
     memory: int = MEMORY,
 ) -> Input:
     r"""Read rows, labels and identifiers from a file or folder of any kind that layerwise knows.
+
+    Of several ranks (see `layerwise.distributed.joint`) each reads its share of the rows, a range of them, and all read
+    the labels; CSV is looked through by all.
 
     Parameters
     ----------
@@ -140,14 +145,11 @@ def read_input(
     else:
         _refuse(path, "no table", ignore=ignore)
         found = _read_arrays(path, labels, names, array)
-    for name, values in (("labels", found.y), *found.ids.items()):
-        if values is not None and len(values) != len(found.X):
-            raise ValueError(f"{path} has {len(found.X)} rows, but {name} has {len(values)}; each row needs one")
     return found if image_shape is None else found._replace(image_shape=_check_shape(path, found.X, image_shape))
 
 
 def describe_missing(X: np.ndarray, feature_names: Sequence[str] | None = None) -> str | None:
-    """Say in a sentence which columns have missing values.
+    """Say in a sentence which columns have missing values, on any rank.
 
     Parameters
     ----------
@@ -173,6 +175,7 @@ def describe_missing(X: np.ndarray, feature_names: Sequence[str] | None = None) 
     step = max(1, _BLOCK // max(1, n_columns))
     for start in range(0, n_rows, step):
         counts += np.isnan(X[start : start + step]).sum(axis=0)
+    n_rows, *counts = np.reshape(distributed.gather_counts([n_rows, *counts]), (-1, 1 + n_columns)).sum(axis=0)
     gaps = np.flatnonzero(counts)
     if not len(gaps):
         return None
@@ -196,6 +199,13 @@ def _check_shape(path: Path, X: np.ndarray, image_shape: tuple[int, ...]) -> tup
             f"row of {path} has, {X.shape[1]}"
         )
     return tuple(image_shape)
+
+
+def _share_labels(path: Path, name: str, values: np.ndarray, n_rows: int) -> np.ndarray:
+    """Return the labels of this rank's rows."""
+    if len(values) != n_rows:
+        raise ValueError(f"{path} has {n_rows} rows, but {name} has {len(values)}; each row needs one")
+    return distributed.share(values)
 
 
 def _load_labels(path: Path, labels: str | PathLike[str], kind: str, names: Sequence[str]) -> np.ndarray:
@@ -226,24 +236,34 @@ def _read_table(
         if absent:
             raise ValueError(f"{parameter}={absent[0]!r} is no column of {path}, which has {list_names(there)}")
     own = labels is not None and str(labels) in there
-    kept = list(dict.fromkeys([*ids, *([str(labels)] if own else [])]))
-    y = None if labels is None or own else _load_labels(path, labels, "a column", there)
     n_rows = count_rows(path, table)
+    y = None
+    if labels is not None:
+        y = _read_column(path, table, str(labels)) if own else _load_labels(path, labels, "a column", there)
+        y = _share_labels(path, "labels", y, n_rows)
+    start, stop = distributed.share_bounds(n_rows)
+    table = table.slice(start, stop - start)
     if encoder is None:
-        encoder = _learn(path, table.drop(columns(*kept)), n_rows, ignore)
-    X = allocate((n_rows, len(encoder.get_feature_names_out())), np.float64, memory=memory, scratch=scratch)
-    named = _encode(path, table, encoder, kept, X)
-    y = label_values(named[str(labels)]) if own else y
+        encoder = _learn(path, table.drop(columns(*ids, *([str(labels)] if own else []))), stop - start, ignore)
+    X = allocate((stop - start, len(encoder.get_feature_names_out())), np.float64, memory=memory, scratch=scratch)
+    named = _encode(path, table, encoder, ids, X)
     identifiers = {name: identifier_values(named[name]) for name in ids}
     return Input(X, y, identifiers, None, encoder, list(encoder.get_feature_names_out()))
 
 
+def _read_column(path: Path, table: pl.LazyFrame, name: str) -> np.ndarray:
+    with reading(path):
+        return label_values(table.select(columns(name)).collect().to_series())
+
+
 def _learn(path: Path, features: pl.LazyFrame, n_rows: int, ignore: list[str]) -> TableEncoder:
-    """Learn an encoder; only columns of text need a look at the rows."""
+    """Learn an encoder, the same on all ranks; only columns of text need a look at the rows."""
     encoder = TableEncoder(ignore=tuple(ignore)).partial_fit(without_rows(features))
     if encoder.categories_:
         for batch in batches(path, features.select(columns(*encoder.categories_)), n_rows):
             encoder.partial_fit(batch)
+        for categories in distributed.gather_bytes(json.dumps(encoder.categories_).encode()):
+            encoder.add_categories(json.loads(categories))
     return encoder
 
 
@@ -251,7 +271,7 @@ def _encode(path: Path, table: pl.LazyFrame, encoder: TableEncoder, kept: list[s
     """Fill ``X`` with the encoded rows; return the columns that are kept as they are."""
     encoder.transform(without_rows(table))  # refuses a table without its columns
     needed = columns(*dict.fromkeys([*kept, *encoder.feature_names_in_]))
-    named, start = [], 0
+    named, start = [without_rows(table.select(columns(*kept)))], 0
     for batch in batches(path, table.select(needed), len(X)):
         X[start : start + len(batch)] = encoder.transform(batch)
         named.append(batch.select(columns(*kept)))
@@ -269,7 +289,9 @@ def _read_arrays(path: Path, labels: str | PathLike[str] | None, ids: list[str],
     if labels is not None:
         own = str(labels) in shapes
         y = load_labels(path, str(labels)) if own else _load_labels(path, labels, "an array", list(shapes))
-    return Input(X, y, {name: load_labels(path, name) for name in ids}, image_shape, None, None)
+        y = _share_labels(path, "labels", y, len(X))
+    names = {name: _share_labels(path, name, load_labels(path, name), len(X)) for name in ids}
+    return Input(distributed.share(X), y, names, image_shape, None, None)
 
 
 def _read_folder(
@@ -287,5 +309,5 @@ def _read_folder(
         if outside:
             raise ValueError(f"labels='class' needs every image in a sub-folder of {path}, but {outside[0]} is in none")
     elif labels is not None:
-        y = _load_labels(path, labels, "a label", ["class"])
+        y = _share_labels(path, "labels", _load_labels(path, labels, "a label", ["class"]), images.n_images)
     return Input(images.X, y, {"file": images.files}, images.image_shape, None, None)

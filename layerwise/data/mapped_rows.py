@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import torch
 
+from layerwise import distributed
 from layerwise.data.rows import Rows
 
 
@@ -55,9 +56,14 @@ class MappedRows:
         """Functions of rows leave no value missing."""
         return False
 
-    def blocks(self, size: int) -> Iterator[tuple[slice, torch.Tensor]]:
+    @property
+    def shards(self) -> list[slice]:
+        """The ranges of rows that sums are taken over one by one."""
+        return self._rows.shards
+
+    def blocks(self, size: int, shard: slice | None = None) -> Iterator[tuple[slice, torch.Tensor]]:
         """Yield all rows in order, at most ``size`` at a time, as `Rows.blocks` does."""
-        for place, block in self._rows.blocks(size):
+        for place, block in self._rows.blocks(size, shard):
             yield place, self._function(block)
 
     def batches(self, parts: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
@@ -78,20 +84,30 @@ AnyRows = Rows | MappedRows
 
 
 def total_weight(rows: AnyRows) -> float:
-    """Return how many rows there are, each as often as it counts."""
-    return len(rows) if rows.weights is None else rows.weights.sum().item()
+    """Return how many rows all ranks have, each as often as it counts."""
+    return distributed.sum_shards([weight_of(rows, shard) for shard in rows.shards]).item()
 
 
-def order_by_content(rows: AnyRows) -> torch.Tensor:
+def weight_of(rows: AnyRows, shard: slice) -> torch.Tensor:
+    """Return how many rows of a range there are, each as often as it counts: shape (), float64."""
+    if rows.weights is None:
+        return torch.tensor(float(shard.stop - shard.start), dtype=torch.float64, device=rows.device)
+    return rows.weights[shard].sum()
+
+
+def order_by_content(rows: AnyRows, shard: slice | None = None) -> torch.Tensor:
     """Return an order of the rows that depends on what they hold and not on where they stand.
 
     Parameters
     ----------
     rows : Rows or MappedRows of shape (n_samples, n_features)
+    shard : slice or None, default=None
+        The rows to put in order; None is all.
 
     Returns
     -------
-    order : Tensor of shape (n_samples,), int64
+    order : Tensor of shape (n_samples,) or the length of the shard, int64
+        Positions among all rows.
 
     Examples
     --------
@@ -99,10 +115,11 @@ def order_by_content(rows: AnyRows) -> torch.Tensor:
     >>> x[order_by_content(Rows(x))].equal(x.flip(0)[order_by_content(Rows(x.flip(0)))])
     True
     """
+    shard = slice(0, len(rows)) if shard is None else shard
     # Rows that differ have other projections on a random line.
     line = torch.rand(rows.n_features, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     line = line.to(rows.device)
-    keys = torch.empty(len(rows), dtype=torch.float64, device=rows.device)
-    for place, block in rows.blocks(max(1, 2**20 // max(1, rows.n_features))):
-        keys[place] = block.double() @ line
-    return keys.argsort(stable=True)
+    keys = torch.empty(shard.stop - shard.start, dtype=torch.float64, device=rows.device)
+    for place, block in rows.blocks(max(1, 2**20 // max(1, rows.n_features)), shard):
+        keys[place.start - shard.start : place.stop - shard.start] = block.double() @ line
+    return shard.start + keys.argsort(stable=True)

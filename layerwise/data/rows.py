@@ -5,13 +5,15 @@ from __future__ import annotations
 import copy
 import mmap
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 import torch
 from scipy import sparse
 
+from layerwise import distributed
 from layerwise.data.read_ahead import read_ahead
 
 # Bytes of rows on disk that are read into memory at once, and of a subset that is copied, at most: enough for MNIST.
@@ -37,10 +39,14 @@ class Rows:
         is free; otherwise they stay on the host.
     weights : array-like of shape (n_samples,) or None, default=None
         How often each row counts; None is once.
+    shards : sequence of slice or None, default=None
+        The ranges of rows that sums are taken over one by one, see `layerwise.distributed`; None is as many of equal
+        length as a rank has.
 
     Attributes
     ----------
     weights : Tensor of shape (n_samples,), float64, or None
+    shards : list of slice
     has_missing : bool
         Whether there is a NaN; known after `column_ranges`.
 
@@ -59,9 +65,11 @@ class Rows:
         dtype: torch.dtype = torch.float32,
         device: str | torch.device = "cpu",
         weights: np.ndarray | torch.Tensor | None = None,
+        shards: Sequence[slice] | None = None,
     ):
         self.dtype = dtype
         self.device = torch.empty(0, device=device).device  # "cuda" gets its number
+        self.shards = cut(distributed.split(X.shape[0], distributed.n_shards())) if shards is None else list(shards)
         self.weights = None if weights is None else torch.as_tensor(weights, dtype=torch.float64, device=self.device)
         self.has_missing = False
         self._scaling: Callable[[torch.Tensor], torch.Tensor] | None = None
@@ -94,6 +102,11 @@ class Rows:
         """Whether the rows are intensities from 0 to 255."""
         return self._values.dtype == torch.uint8
 
+    @property
+    def value_type(self) -> str:
+        """Name of the type that the rows are kept in."""
+        return str(self._values.dtype).removeprefix("torch.")
+
     def astype(self, dtype: torch.dtype) -> Rows:
         """Return the same rows, handed out in another type."""
         other = copy.copy(self)
@@ -109,13 +122,15 @@ class Rows:
         other._scaling = scaling
         return other
 
-    def blocks(self, size: int) -> Iterator[tuple[slice, torch.Tensor]]:
-        """Yield all rows in order, at most ``size`` at a time.
+    def blocks(self, size: int, shard: slice | None = None) -> Iterator[tuple[slice, torch.Tensor]]:
+        """Yield all rows in order, at most ``size`` at a time; no block reaches from one shard into the next.
 
         Parameters
         ----------
         size : int
             Rows a block.
+        shard : slice or None, default=None
+            The shard to yield; None is all of them.
 
         Yields
         ------
@@ -124,16 +139,20 @@ class Rows:
         block : Tensor of shape (n_block, n_features)
             Valid until the next one is asked for: where rows are gathered or converted, blocks share one buffer.
         """
+        shards = self.shards if shard is None else [shard]
+        places = [
+            slice(start, min(start + size, shard.stop))
+            for shard in shards
+            for start in range(shard.start, shard.stop, size)
+        ]
         shape = min(size, len(self)), self.n_features
         gathered = converted = None
         if self._positions is not None and not self._streams:
             gathered = torch.empty(shape, dtype=self._values.dtype, device=self.device)
         if self._values.dtype != self.dtype and self._scaling is None:
             converted = torch.empty(shape, dtype=self.dtype, device=self.device)
-        starts = range(0, len(self), size)
-        places = (slice(start, min(start + size, len(self))) for start in starts)
-        for start, values in zip(starts, self._read_all(places, gathered), strict=True):
-            yield slice(start, start + len(values)), self._convert(values, converted)
+        for place, values in zip(places, self._read_all(places, gathered), strict=True):
+            yield place, self._convert(values, converted)
 
     def batches(self, parts: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
         """Yield the rows at one tensor of positions after the other, reading ahead where rows are read.
@@ -173,13 +192,19 @@ class Rows:
         Parameters
         ----------
         positions : Tensor of shape (n_subset,), int64
-            On any device. Rows are read faster where they are in order.
+            On any device. Those of one shard come before those of the next, and rows are read faster where all are in
+            order.
 
         Returns
         -------
         rows : Rows of shape (n_subset, n_features)
         """
         chosen = copy.copy(self)
+        chosen.shards = cut(
+            [len(positions)]
+            if len(self.shards) == 1
+            else [int(((positions >= shard.start) & (positions < shard.stop)).sum()) for shard in self.shards]
+        )
         if self.weights is not None:
             chosen.weights = self.weights[positions.to(self.device)]
         if len(positions) * self.n_features * self._values.itemsize <= _SMALL:
@@ -211,7 +236,8 @@ class Rows:
             where = self._locate(part)
         if not self._streams:
             if isinstance(where, slice):
-                return self._values[where]
+                # Products may round by where in memory a matrix begins: that must not depend on the number of ranks.
+                return self._values[where].clone() if len(self.shards) > 1 else self._values[where]
             return torch.index_select(self._values, 0, where, out=None if out is None else out[: len(where)])
         # NumPy copies on this thread alone; torch would start a second team of threads beside that of the products.
         if isinstance(self._values, _CompressedRows):
@@ -295,6 +321,17 @@ class _CompressedRows:
     def read(self, where: slice | torch.Tensor) -> torch.Tensor:
         """Return these rows, dense."""
         return torch.from_numpy(self._matrix[where if isinstance(where, slice) else where.numpy()].toarray())
+
+
+def cut(lengths: Sequence[int]) -> list[slice]:
+    """Return the ranges of these lengths, one after the other.
+
+    Examples
+    --------
+    >>> cut([2, 1])
+    [slice(0, 2, None), slice(2, 3, None)]
+    """
+    return [slice(stop - length, stop) for length, stop in zip(lengths, accumulate(lengths), strict=True)]
 
 
 def _is_mapped(X: np.ndarray | torch.Tensor) -> bool:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import inf
 
-import numpy as np
 import torch
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
+from layerwise import distributed
 from layerwise.data.rows import Rows
 
 SCALES = ("auto", "minmax", "standard")
@@ -57,14 +56,14 @@ class Scaling(nn.Module):
 def learn_scaling(
     rows: Rows, lowest: Tensor, highest: Tensor, scale: str | None, reach: tuple[float, float] = (-inf, inf)
 ) -> Scaling | None:
-    """Learn how to scale the columns of rows.
+    """Learn how to scale the columns of the rows of all ranks.
 
     Parameters
     ----------
     rows : Rows of shape (n_samples, n_features)
-        NaN is left out of account.
+        Those of this rank. NaN is left out of account.
     lowest, highest : Tensor of shape (n_features,)
-        What `Rows.column_ranges` says of them.
+        What `Rows.column_ranges` says of those of all ranks.
     scale : {"auto", "minmax", "standard"} or None
         ``"minmax"`` brings each column to ``reach`` where that is finite, otherwise to [0, 1]; ``"standard"`` to mean 0
         and standard deviation 1; ``"auto"`` leaves rows of uint8 as they are, those of an infinite reach become
@@ -112,19 +111,42 @@ def _choose(rows: Rows, lowest: Tensor, highest: Tensor, low: float, high: float
 
 
 def _standardise(rows: Rows, size: Tensor) -> Scaling:
-    """Return the scaling to mean 0 and standard deviation 1 of columns whose values are not larger than ``size``."""
+    """Return the scaling to mean 0 and standard deviation 1 of columns whose values are not larger than ``size``.
+
+    In two passes: the mean, then the squared deviations from it, less what rounding left of the mean.
+    """
     # Brought near 1 by powers of 2, so that no square overflows or underflows.
-    _, exponent = torch.frexp(torch.where(size.isfinite(), size, 1.0).cpu())
-    scaler = StandardScaler()
-    # Large weights would pass for many rows, of which rounding noise adds up.
-    weights = None if rows.weights is None else (rows.weights / rows.weights.max()).cpu().numpy()
-    for place, block in rows.astype(torch.float64).blocks(max(1, 2**20 // rows.n_features)):
-        of_block = None if weights is None else weights[place]
-        with np.errstate(invalid="ignore"):  # a column without any value
-            scaler.partial_fit(torch.ldexp(block.cpu(), -exponent).numpy(), sample_weight=of_block)
-    constant = torch.from_numpy((scaler.scale_ == 1) & (scaler.var_ < 0.5))  # as scikit-learn leaves those
-    scale = torch.ldexp(torch.from_numpy(scaler.scale_), exponent)
-    return Scaling(torch.ldexp(torch.from_numpy(scaler.mean_), exponent), torch.where(constant, 1.0, scale))
+    _, exponent = torch.frexp(torch.where(size.isfinite(), size, 1.0))
+    count, total = _sum_columns(rows, lambda x: [x.isfinite(), x.ldexp(-exponent)])
+    mean = total / count
+    deviation, squares = _sum_columns(
+        rows, lambda x: [x.ldexp(-exponent).sub_(mean), x.ldexp(-exponent).sub_(mean).square_()]
+    )
+    variance = (squares - deviation.square() / count) / count
+    # Rounding noise around a constant, by the bound that scikit-learn has.
+    eps = torch.finfo(torch.float64).eps
+    constant = variance <= count * eps * variance + (count * mean * eps).square()
+    return Scaling(mean.ldexp(exponent), torch.where(constant, 1.0, variance.sqrt().ldexp(exponent)))
+
+
+def _sum_columns(rows: Rows, terms: Callable[[Tensor], list[Tensor]]) -> Tensor:
+    """Return the sums of terms of each block over the rows of all ranks; what is missing does not count.
+
+    Rows of different weight count in proportion, the heaviest as one: large weights would pass for many rows, of which
+    rounding noise adds up.
+    """
+    heaviest = 1.0
+    if rows.weights is not None:
+        heaviest = distributed.maximum(rows.weights.max().view(1) if len(rows) else rows.weights.new_zeros(1)).item()
+    sums = []
+    for shard in rows.shards:
+        total = torch.zeros(2, rows.n_features, dtype=torch.float64, device=rows.device)
+        for place, block in rows.astype(torch.float64).blocks(max(1, 2**20 // rows.n_features), shard):
+            for row, term in zip(total, terms(block), strict=True):
+                term = term.double().nan_to_num_(nan=0.0)
+                row += term.sum(dim=0) if rows.weights is None else rows.weights[place] / heaviest @ term
+        sums.append(total)
+    return distributed.sum_shards(sums)
 
 
 def _check_finite(scaling: Scaling, scale: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -121,7 +121,23 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         frame = to_frame(X)
         if not hasattr(self, "feature_names_in_"):
             self._learn_columns(frame)
-        for name, values in self._texts(frame).items():
+        self.add_categories(self._texts(frame))
+        return self
+
+    def add_categories(self, found: Mapping[str, Collection[str]]) -> None:
+        """Learn values of columns of text that were found in other rows.
+
+        Parameters
+        ----------
+        found : mapping of str to collection of str
+            Values by column.
+
+        Raises
+        ------
+        ValueError
+            If a column has more than ``max_categories`` values.
+        """
+        for name, values in found.items():
             categories = sorted({*self.categories_[name], *values})
             if len(categories) > self.max_categories:
                 raise ValueError(
@@ -130,7 +146,6 @@ class TableEncoder(TransformerMixin, BaseEstimator):
                     f"--ignore {name}, or --id {name} if it names the rows)"
                 )
             self.categories_[name] = categories
-        return self
 
     def transform(self, X: Any) -> np.ndarray:
         """Encode rows. Columns that training did not have are passed over.

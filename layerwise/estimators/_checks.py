@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import get_tags
 from sklearn.utils.validation import _check_sample_weight, _num_samples, validate_data
 
+from layerwise import distributed
 from layerwise.activations import get_activation
 from layerwise.corruptions import Corruption
 from layerwise.data.rows import Rows
@@ -43,30 +44,55 @@ def check_rows(
     return rows if weights.all() else rows.subset(torch.from_numpy(np.flatnonzero(weights)))
 
 
+def min_samples() -> int:
+    """Return how many rows must be given: one of many ranks may have none."""
+    return 1 if distributed.world_size() == 1 else 0
+
+
 def check_matrix(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
     """Return an array, a tensor or a CSR matrix of one of the row types, with the right number of columns."""
     if isinstance(X, torch.Tensor):
         X = X.detach()
-        if X.ndim == 2 and len(X) and X.shape[1]:  # stays on its device
+        if X.ndim == 2 and len(X) >= min_samples() and X.shape[1]:  # stays on its device
             validate_data(estimator, X, reset=reset, skip_check_array=True)
             return X if X.dtype in _TENSOR_DTYPES else X.double()
         X = X.numpy(force=True)
     accept_sparse = "csr" if get_tags(estimator).input_tags.sparse else False
     return validate_data(
-        estimator, X, reset=reset, dtype=ROW_DTYPES, accept_sparse=accept_sparse, ensure_all_finite=False
+        estimator,
+        X,
+        reset=reset,
+        dtype=ROW_DTYPES,
+        accept_sparse=accept_sparse,
+        ensure_all_finite=False,
+        ensure_min_samples=min_samples(),
     )
+
+
+def column_ranges(rows: Rows, name: str = "X", *, allow_missing: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the smallest and the largest value of each column over the rows of all ranks, and check them together."""
+    with distributed.agreed():
+        lowest, highest = rows.column_ranges(name, allow_missing=allow_missing)
+    if distributed.world_size() > 1:
+        distributed.check_same(f"the number of columns and the type of {name}", f"{rows.n_features} {rows.value_type}")
+        rows.has_missing = distributed.any_rank(rows.has_missing)
+        if (distributed.maximum(highest) == -torch.inf).all() and not distributed.any_rank(len(rows) > 0):
+            raise ValueError(f"{name} has no rows on any rank, but at least one is needed")
+    return -distributed.maximum(-lowest), distributed.maximum(highest)
 
 
 def check_sample_weight(sample_weight: Any, X: Any) -> np.ndarray:
     """Return weights of rows as float64 of shape (n_samples,), none negative and not all 0."""
     if isinstance(sample_weight, torch.Tensor):
         sample_weight = sample_weight.numpy(force=True)
+    if not min_samples() and not len(sample_weight):
+        return np.empty(0)
     weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
     with np.errstate(over="ignore"):
         total = weights.sum()
     if not np.isfinite(total):
         raise ValueError("the sum of sample_weight overflows; divide the weights by a large number")
-    if total == 0:
+    if total == 0 and min_samples():
         raise ValueError(
             "Sample weights must contain at least one non-zero number; with all weights zero no row counts"
         )

@@ -12,21 +12,22 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags, check_array
 from sklearn.utils.validation import check_is_fitted
 
-from layerwise import stacking
+from layerwise import distributed, stacking
 from layerwise.activations import get_activation
+from layerwise.data.layout import Layout
 from layerwise.data.mapped_rows import total_weight
 from layerwise.data.rows import Rows
 from layerwise.data.scaling import Scaling, learn_scaling
 from layerwise.estimators._checkpointing import digest, kept_fit
-from layerwise.estimators._checks import DTYPES, check_rows, check_solver, like_input
+from layerwise.estimators._checks import DTYPES, check_rows, check_solver, column_ranges, like_input
 from layerwise.estimators._parts import ComposedEstimator
 from layerwise.estimators._record import RecordMixin, make_training
 from layerwise.estimators._scaled_rows import check_like_training, check_scaled
 from layerwise.estimators._summary import (
-    draw_rows,
     explained_variance_ratio,
     find_dead_units,
     pca_explained_variance_ratio,
+    sample_size,
 )
 from layerwise.modules import AutoencoderLayer, UnrolledAutoencoder
 from layerwise.stages import Stage, Training
@@ -218,16 +219,17 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
     ) -> tuple[Rows, Rows | None]:
         """Return rows to train and to validate with, scaled; the first layer learns how, unless it knows already."""
         knows = goes_on or frozen
-        rows = check_rows(
-            self,
-            X,
-            dtype=self.dtype,
-            device=self.device,
-            reset=not goes_on,
-            sample_weight=sample_weight,
-            uint8_is_intensity=not knows or first._reads_intensities,
-        )
-        lowest, highest = rows.column_ranges(allow_missing=allow_missing)
+        with distributed.agreed():
+            rows = check_rows(
+                self,
+                X,
+                dtype=self.dtype,
+                device=self.device,
+                reset=not goes_on,
+                sample_weight=sample_weight,
+                uint8_is_intensity=not knows or first._reads_intensities,
+            )
+        lowest, highest = column_ranges(rows, allow_missing=allow_missing)
         kept = kept_fit(self)
         if kept is not None:
             ranges = digest([lowest, highest])
@@ -240,15 +242,16 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
         rows = rows.scaled(first.scaling_)
         if X_val is None:
             return rows, None
-        return rows, check_like_training(self, self, first, X_val, "X_val", allow_missing=allow_missing)
+        with distributed.agreed():
+            return rows, check_like_training(self, self, first, X_val, "X_val", allow_missing=allow_missing)
 
     @torch.no_grad()
     def _summarise(self, rows: Rows, seed: int) -> None:
-        """Set what the layers make of a sample of their rows."""
+        """Set what the layers make of a sample of their rows, those of all ranks."""
         if rows.has_missing:
             return
-        sample = rows.take(draw_rows(len(rows), rows.n_features, seed))
-        x = sample
+        drawn = Layout.of(rows).draw(sample_size(rows.n_features), seed)
+        x = sample = distributed.gather_rows(rows.take(drawn))
         for layer in self._trained_layers:
             h = layer.layer_.encode(x)
             layer.dead_units_ = find_dead_units(h)

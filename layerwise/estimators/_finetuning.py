@@ -17,7 +17,7 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from layerwise import stacking
+from layerwise import distributed, stacking
 from layerwise.callbacks import Callback, EarlyStopping
 from layerwise.checkpoint import Checkpoint
 from layerwise.data.scaling import Scaling
@@ -170,10 +170,16 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
         y = to_numpy(y)
-        check_same_length(X, y, "X", "y")
-        y = self._check_y(y)
-        weights = None if sample_weight is None else check_sample_weight(sample_weight, X)
-        chosen = find_labelled(y, self.unlabeled) & (True if weights is None else weights > 0)
+        with distributed.agreed():
+            check_same_length(X, y, "X", "y")
+            y = self._check_y(y)
+            weights = None if sample_weight is None else check_sample_weight(sample_weight, X)
+            chosen = find_labelled(y, self.unlabeled)
+        if self.unlabeled is not None and not distributed.any_rank(bool(chosen.any())):
+            raise ValueError(
+                f"y holds no labels: all {len(y)} are unlabeled={self.unlabeled!r}, but fine-tuning needs some"
+            )
+        chosen &= True if weights is None else weights > 0
         goes_on = (self.warm_start or one_iteration) and hasattr(self, "network_")
         chosen_weights = None if weights is None else weights[chosen]
         self._learn_targets(y[chosen], chosen_weights, goes_on=goes_on, one_iteration=one_iteration)
@@ -182,8 +188,9 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
             raise ValueError("y_val is given without X_val, the rows that it belongs to")
         if X_val is not None:
             y_val = to_numpy(y_val)
-            check_same_length(X_val, y_val, "X_val", "y_val")
-            validation = (X_val, self._encode_targets(self._check_y(y_val), "y_val"))
+            with distributed.agreed():
+                check_same_length(X_val, y_val, "X_val", "y_val")
+                validation = (X_val, self._encode_targets(self._check_y(y_val), "y_val"))
         targets = self._encode_targets(y[chosen], "y")
         self._train(X, targets, chosen, weights, validation, goes_on=goes_on, one_iteration=one_iteration)
 
@@ -212,11 +219,13 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
         if not goes_on:
             self._pretrain(template, X, weights, None if validation is None else validation[0])
             self.network_ = self._build().to(self.autoencoder_._modules()[0].encoder_weight.device)
-        rows = self._check_rows(X)
+        with distributed.agreed():
+            rows = self._check_rows(X)
         rows.weights = None if weights is None else torch.from_numpy(weights).to(rows.device)
         if not chosen.all():
             rows = rows.subset(torch.from_numpy(np.flatnonzero(chosen)))
-        held_out = None if validation is None else (self._check_rows(validation[0]), validation[1])
+        with distributed.agreed():
+            held_out = None if validation is None else (self._check_rows(validation[0]), validation[1])
         if hasattr(self, "_relay"):
             self._relay.fitted_attributes = lambda: {"network_": self.network_}
         stages = stacking.finetune(
@@ -289,7 +298,4 @@ def find_labelled(y: np.ndarray, unlabeled: Any) -> np.ndarray:
         raise ValueError(f"unlabeled={unlabeled!r} must be one value, which stands in y where there is no label")
     # NaN is what differs from itself.
     missing = np.asarray(y != y if unlabeled != unlabeled else y == unlabeled)
-    labelled = ~(missing if missing.ndim == 1 else missing.any(axis=1))
-    if not labelled.any():
-        raise ValueError(f"y holds no labels: all {len(y)} are unlabeled={unlabeled!r}, but fine-tuning needs some")
-    return np.asarray(labelled)
+    return np.asarray(~(missing if missing.ndim == 1 else missing.any(axis=1)))

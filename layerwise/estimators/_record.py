@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
+from layerwise import distributed
 from layerwise.callbacks import Callback, Step, call_all
 from layerwise.estimators._checkpointing import kept_fit
 from layerwise.solvers import Status
@@ -90,8 +91,9 @@ def all_callbacks(estimator: Any) -> list[Callback]:
 def make_training(
     estimator: Any, cache_size: float, *, states: Mapping[str, Any] | None, one_iteration: bool
 ) -> Training:
-    """Return what the stages of a fit share."""
-    seed = int(check_random_state(estimator.random_state).randint(np.iinfo(np.int32).max))
+    """Return what the stages of a fit share; the seed is that of rank 0."""
+    seed = check_random_state(estimator.random_state).randint(np.iinfo(np.int32).max)
+    seed = distributed.gather_counts([int(seed)])[0]
     kept = kept_fit(estimator)
     callbacks = all_callbacks(estimator)
     for callback in callbacks:

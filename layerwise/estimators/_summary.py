@@ -12,10 +12,9 @@ _ROWS, _WIDE = 5000, 1000
 _DEAD = 0.01
 
 
-def draw_rows(n_rows: int, n_features: int, seed: int) -> Tensor:
-    """Return positions of rows to look at, in order."""
-    n_drawn = min(n_rows, _ROWS if n_features <= _ROWS else _WIDE)
-    return torch.randperm(n_rows, generator=torch.Generator().manual_seed(seed))[:n_drawn].sort().values
+def sample_size(n_features: int) -> int:
+    """Return how many rows of this width to look at, at most."""
+    return _ROWS if n_features <= _ROWS else _WIDE
 
 
 def find_dead_units(h: Tensor) -> np.ndarray:

@@ -10,6 +10,7 @@ from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from layerwise import distributed
 from layerwise.data.rows import Rows
 from layerwise.estimators._checkpointing import CHECKPOINT, kept_fit
 from layerwise.estimators._checks import check_matrix
@@ -70,7 +71,8 @@ class WrappingEstimator(ComposedEstimator, abc.ABC):
     ) -> None:
         """Set ``autoencoder_``: trained on the rows, or a copy of the frozen one."""
         # Columns are counted first: the autoencoder would speak of another estimator.
-        check_matrix(self, X, reset=True)
+        with distributed.agreed():
+            check_matrix(self, X, reset=True)
         if isinstance(self.autoencoder, FrozenEstimator):
             if template.n_features_in_ != self.n_features_in_:
                 raise ValueError(

@@ -19,7 +19,7 @@ from layerwise.callbacks import Callback
 from layerwise.checkpoint import Checkpoint
 from layerwise.corruptions import Masking
 from layerwise.estimators._checkpointing import checkpointed
-from layerwise.estimators._checks import like_input
+from layerwise.estimators._checks import column_ranges, like_input
 from layerwise.estimators._sklearn_callbacks import relayed
 from layerwise.estimators._wrapping import WrappingEstimator
 from layerwise.estimators.autoencoder import Autoencoder
@@ -115,7 +115,7 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, WrappingEstimat
         self._validate_params()
         X, template = _as_numbers(X), self._template()
         self._pretrain(template, X, sample_weight, None, allow_missing=True)
-        lowest, highest = self._check_rows(X, allow_missing=True).column_ranges(allow_missing=True)
+        lowest, highest = column_ranges(self._check_rows(X, allow_missing=True), allow_missing=True)
         self.empty_features_ = (lowest > highest).nonzero()[:, 0].cpu().numpy()
         if len(self.empty_features_):
             warnings.warn(

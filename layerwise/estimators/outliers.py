@@ -14,6 +14,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval
 
+from layerwise import distributed
 from layerwise.callbacks import Callback, Step
 from layerwise.checkpoint import Checkpoint
 from layerwise.estimators._checkpointing import checkpointed
@@ -109,6 +110,7 @@ class AutoencoderOutlierDetector(OutlierMixin, WrappingEstimator):
         self._pretrain(self._template(), X, sample_weight, None)
         scores = -self._errors(X).cpu().numpy()
         weights = np.ones(len(scores)) if sample_weight is None else check_sample_weight(sample_weight, X)
+        scores, weights = distributed.gather_rows(torch.from_numpy(np.stack([scores, weights], axis=1))).numpy().T
         self.offset_ = _weighted_quantile(scores, weights, self.contamination)
         return self
 

@@ -11,10 +11,11 @@ from sklearn.utils import Tags, assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, column_or_1d
 
+from layerwise import distributed
 from layerwise.data.rows import Rows
 from layerwise.data.scaling import Scaling, learn_scaling
 from layerwise.estimators._checkpointing import checkpointed
-from layerwise.estimators._checks import DTYPES, like_input, to_numpy
+from layerwise.estimators._checks import DTYPES, column_ranges, like_input, min_samples, to_numpy
 from layerwise.estimators._finetuning import FineTunedEstimator
 from layerwise.estimators._sklearn_callbacks import relayed
 from layerwise.losses import cross_entropy, squared_error
@@ -197,13 +198,16 @@ class StackedClassifier(ClassifierMixin, FineTunedEstimator):
         return column_or_1d(y, warn=True)
 
     def _learn_targets(self, y: np.ndarray, weights: np.ndarray | None, *, goes_on: bool, one_iteration: bool) -> None:
-        """Learn the classes, unless they are given or known."""
-        if y.dtype.kind == "f":
-            assert_all_finite(y, input_name="y")
-        check_classification_targets(y)
+        """Learn the classes of all ranks, unless they are given or known."""
+        with distributed.agreed():
+            if y.dtype.kind == "f":
+                assert_all_finite(y, input_name="y")
+            if len(y):
+                check_classification_targets(y)
         if goes_on or (one_iteration and hasattr(self, "classes_")):
             return
-        self.classes_ = np.unique(y)
+        known = [classes for classes in distributed.gather_arrays(np.unique(y)) if len(classes)]
+        self.classes_ = np.unique(np.concatenate(known)) if known else np.unique(y)
         if len(self.classes_) < 2:
             found = ", ".join(map(str, self.classes_)) or "none"
             raise ValueError(f"y holds one class only ({found}), but a classifier needs at least two")
@@ -374,15 +378,19 @@ class StackedRegressor(RegressorMixin, FineTunedEstimator):
         return self.n_outputs_ or 1
 
     def _check_y(self, y: Any) -> np.ndarray:
-        return check_array(y, ensure_2d=False, dtype=None, ensure_all_finite=False, input_name="y")
+        return check_array(
+            y, ensure_2d=False, dtype=None, ensure_all_finite=False, ensure_min_samples=min_samples(), input_name="y"
+        )
 
     def _learn_targets(self, y: np.ndarray, weights: np.ndarray | None, *, goes_on: bool, one_iteration: bool) -> None:
         """Learn how many targets there are, and their scale, unless that is known."""
         if goes_on:
             return
         self.n_outputs_ = None if y.ndim == 1 else y.shape[1]
-        rows = Rows(self._as_columns(y, "y"), dtype=torch.float64, device=torch.device("cpu"), weights=weights)
-        scaling = learn_scaling(rows, *rows.column_ranges("y"), "standard")
+        with distributed.agreed():
+            columns = self._as_columns(y, "y")
+        rows = Rows(columns, dtype=torch.float64, device=torch.device("cpu"), weights=weights)
+        scaling = learn_scaling(rows, *column_ranges(rows, "y"), "standard")
         assert scaling is not None
         self.target_scaling_ = scaling
 
@@ -396,7 +404,8 @@ class StackedRegressor(RegressorMixin, FineTunedEstimator):
         columns = () if self.n_outputs_ is None else (self.n_outputs_,)
         if y.shape[1:] != columns:
             raise ValueError(f"{name} has shape {y.shape}, but {(len(y), *columns)} is expected")
-        return check_array(y, ensure_2d=False, dtype=np.float64, input_name=name).reshape(len(y), -1)
+        y = check_array(y, ensure_2d=False, dtype=np.float64, ensure_min_samples=min_samples(), input_name=name)
+        return y.reshape(len(y), self._n_outputs)
 
     @property
     def _unscale_outputs(self) -> Scaling:

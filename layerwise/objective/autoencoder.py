@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from layerwise import distributed
 from layerwise.corruptions import entry_weights
-from layerwise.data.mapped_rows import AnyRows, total_weight
+from layerwise.data.layout import Layout
+from layerwise.data.mapped_rows import AnyRows
 from layerwise.modules import AutoencoderLayer
 from layerwise.objective.base import Objective, add_up, default_chunk_rows, observe
 from layerwise.penalties import contraction
@@ -87,15 +89,17 @@ class AutoencoderObjective(Objective):
     ):
         weights = [layer.encoder_weight] + ([] if layer.decoder_weight is None else [layer.decoder_weight])
         parameters = [layer.encoder_weight, layer.encoder_bias, *weights[1:], layer.decoder_bias]
-        super().__init__(parameters, rows, decayed=weights, alpha=layer.alpha, seed=seed)
+        by_row = layer.sparsity is not None and not layer.sparsity.on_mean
+        terms = ["reconstruction"] + ["sparsity"] * by_row + ["contraction"] * bool(layer.contraction)
+        super().__init__(parameters, rows, terms=terms, decayed=weights, alpha=layer.alpha, seed=seed)
         self.layer = layer
         self.chunk_rows = chunk_rows or default_chunk_rows(rows, layer.n_hidden)
         self.target_activation = None if layer.sparsity is None else layer.sparsity.target
         self._all_rows = rows
         self._cache_bytes = cache_bytes
-        self._codes: Tensor | None = None
-        self._wide: Tensor | None = None
-        self._penalises_mean = layer.sparsity is not None and layer.sparsity.on_mean
+        self._codes: dict[int, Tensor] = {}  # of each chunk, by its first row
+        self._wide: list[Tensor] = []
+        self._penalises_mean = layer.sparsity is not None and not by_row
         # Of the codes: over all rows after an evaluation, a running mean of batches where it is penalised; otherwise
         # that of the last batch is computed when it is asked for.
         self._batch_codes: Tensor | None = None
@@ -117,12 +121,11 @@ class AutoencoderObjective(Objective):
 
     def restrict(self, n_rows: int | None) -> None:
         """Average over a random sample of so many rows, each inside every larger one; None takes all rows again."""
-        self._codes = None
-        self.rows = self._all_rows
+        self._codes = {}
+        rows = self._all_rows
         if n_rows is not None:
-            self._generator.manual_seed(self.seed)
-            order = torch.randperm(len(self.rows), generator=self._generator, device=self.rows.device)
-            self.rows = self.rows.subset(order[:n_rows].sort().values)
+            rows = rows.subset(Layout.of(rows).draw(n_rows, self.seed, rows.device))
+        self._take_rows(rows)
 
     @torch.no_grad()
     def __call__(self, theta: Tensor) -> tuple[float, Tensor]:
@@ -131,57 +134,76 @@ class AutoencoderObjective(Objective):
         self._encode_all()
         sparsity, mean_gradient = self._mean_penalty()
 
-        gradient = torch.zeros_like(theta)
-        pieces = self.vector.views(gradient)
-        sums: dict[str, Tensor] = {}
-        for place, block in self.rows.blocks(self.chunk_rows):
-            x, clean, weight = self._corrupt_chunk(place, block)
-            h = self._encode(x) if self._codes is None else self._codes[place]
-            row_weight = self._row_weight(place)
-            add_up(sums, self._backpropagate(x, clean, weight, row_weight, h, mean_gradient, pieces))
-        self.n_rows_seen += len(self.rows)
-        n_rows = total_weight(self.rows)
-        gradient /= n_rows
-        return self._keep_parts(sums, {"decay": self._add_decay(theta, gradient)} | sparsity, n_rows), gradient
+        sums, gradients = [], []
+        for shard in self.rows.shards:
+            gradient = torch.zeros_like(theta)
+            terms: dict[str, Tensor] = {}
+            pieces = self.vector.views(gradient)
+            for place, block in self.rows.blocks(self.chunk_rows, shard):
+                x, clean, weight = self._corrupt_chunk(place, block)
+                h = self._codes[place.start] if self._codes else self._encode(x)
+                add_up(terms, self._backpropagate(x, clean, weight, self._row_weight(place), h, mean_gradient, pieces))
+            sums.append(terms)
+            gradients.append(gradient)
+        terms, gradient = self._sum_up(sums, gradients)
+        self.n_rows_seen += self.n_rows
+        gradient /= self._total_weight
+        others = {"decay": self._add_decay(theta, gradient)} | sparsity
+        return self._keep_parts(terms, others, self._total_weight), gradient
 
     @torch.no_grad()
     def value(self, theta: Tensor) -> float:
         """Return the value alone, in less time; sets ``parts`` and ``mean_activation`` too."""
         self.vector.write(theta)
-        total = torch.zeros_like(self._mean)
-        sums: dict[str, Tensor] = {}
-        for place, block in self.rows.blocks(self.chunk_rows):
-            x, clean, weight = self._corrupt_chunk(place, block)
-            h = self._encode(x)
-            row_weight = self._row_weight(place)
-            total += _sum_rows(h, row_weight)
-            add_up(sums, self._reconstruct(clean, weight, h)[0] | self._code_penalties(h, row_weight))
-        self.n_rows_seen += len(self.rows)
+        sums, codes = [], []
+        for shard in self.rows.shards:
+            total = torch.zeros_like(self._mean)
+            terms: dict[str, Tensor] = {}
+            for place, block in self.rows.blocks(self.chunk_rows, shard):
+                x, clean, weight = self._corrupt_chunk(place, block)
+                h = self._encode(x)
+                row_weight = self._row_weight(place)
+                total += _sum_rows(h, row_weight)
+                add_up(terms, self._reconstruct(clean, weight, h)[0] | self._code_penalties(h, row_weight))
+            sums.append(terms)
+            codes.append(total)
+        terms, total = self._sum_up(sums, codes)
+        self.n_rows_seen += self.n_rows
         self._keep_mean(total)
         sparsity, _ = self._mean_penalty()
-        return self._keep_parts(sums, {"decay": self._add_decay(theta)} | sparsity, total_weight(self.rows))
+        return self._keep_parts(terms, {"decay": self._add_decay(theta)} | sparsity, self._total_weight)
 
     @torch.no_grad()
-    def batch(self, block: Tensor, positions: Tensor, share: float, pieces: Sequence[Tensor]) -> dict[str, Tensor]:
-        """Return the terms over a batch of rows, decay left out, at the parameters; write their gradient."""
-        x, clean, weight = self._corrupt(*observe(self.rows, block))
-        h = self._encode(x)
-        self._update_mean(h, share)
+    def batch(
+        self, blocks: Sequence[Tensor], positions: Sequence[Tensor], n_rows: int, share: float, pieces: Sequence
+    ) -> tuple[list[dict[str, Tensor]], dict[str, Tensor]]:
+        """Return the terms over a batch of rows at the parameters, decay left out; write their gradient."""
+        inputs = [
+            self._corrupt(*observe(self.rows, block), generator)
+            for block, generator in zip(blocks, self._generators, strict=True)
+        ]
+        codes = [self._encode(x) for x, _, _ in inputs]
+        self._update_mean(codes, n_rows, share)
         sparsity, mean_gradient = self._mean_penalty()
-        parts = self._backpropagate(x, clean, weight, None, h, mean_gradient, pieces, keep=0, scale=1 / len(h))
-        return {name: part / len(h) for name, part in parts.items()} | sparsity
+        sums = []
+        for (x, clean, weight), h, own in zip(inputs, codes, pieces, strict=True):
+            terms = self._backpropagate(x, clean, weight, None, h, mean_gradient, own, keep=0, scale=1 / n_rows)
+            sums.append({name: term / n_rows for name, term in terms.items()})
+        return sums, sparsity
 
     def _corrupt_chunk(self, place: slice, block: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Corrupt a chunk as in every other evaluation."""
-        self._generator.manual_seed(self.seed + place.start)
-        return self._corrupt(*observe(self.rows, block, place))
+        generator = self._generators[0].manual_seed(self.seed + self._layout.start(place))
+        return self._corrupt(*observe(self.rows, block, place), generator)
 
-    def _corrupt(self, clean: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _corrupt(
+        self, clean: Tensor, weight: Tensor | None, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return the input for clean rows, these rows, and the weights of their entries in the loss."""
         corruption = self.layer.corruption
         if corruption is None:
             return clean, clean, weight
-        x, hit = corruption.corrupt(clean, self._generator)
+        x, hit = corruption.corrupt(clean, generator)
         emphasis = entry_weights(corruption, hit, self.dtype)
         if emphasis is not None:
             weight = emphasis if weight is None else emphasis.mul_(weight)
@@ -198,25 +220,30 @@ class AutoencoderObjective(Objective):
     def _encode_all(self) -> None:
         """Pass one: take the mean codes of all rows; keep the codes if they fit."""
         shape = len(self.rows), self.layer.n_hidden
-        if self._codes is None and math.prod(shape) * self.dtype.itemsize <= self._cache_bytes:
-            self._codes = torch.empty(shape, dtype=self.dtype, device=self.rows.device)
-        total = torch.zeros_like(self._mean)
-        for place, block in self.rows.blocks(self.chunk_rows):
-            out = None if self._codes is None else self._codes[place]
-            total += _sum_rows(self._encode(self._corrupt_chunk(place, block)[0], out), self._row_weight(place))
-        self._keep_mean(total)
+        keeps = math.prod(shape) * self.dtype.itemsize <= self._cache_bytes
+        sums = []
+        for shard in self.rows.shards:
+            total = torch.zeros_like(self._mean)
+            for place, block in self.rows.blocks(self.chunk_rows, shard):
+                h = self._encode(self._corrupt_chunk(place, block)[0], self._codes.get(place.start))
+                total += _sum_rows(h, self._row_weight(place))
+                if keeps:
+                    self._codes[place.start] = h
+            sums.append(total)
+        self._keep_mean(distributed.sum_shards(sums))
 
     def _keep_mean(self, total: Tensor) -> None:
         """Take the mean codes over all rows from their sum."""
-        self._mean, self._mean_weight, self._batch_codes = total / total_weight(self.rows), 1.0, None
+        self._mean, self._mean_weight, self._batch_codes = total / self._total_weight, 1.0, None
 
-    def _update_mean(self, h: Tensor, share: float) -> None:
+    def _update_mean(self, codes: Sequence[Tensor], n_rows: int, share: float) -> None:
         """Take a batch, of this share of a full one, into the running mean of the codes."""
         if not self._penalises_mean:
-            self._batch_codes = h
+            self._batch_codes = codes[0]
             return
         present = 1 - _DECAY_OF_THE_PAST**share
-        self._mean.lerp_(h.mean(dim=0).double(), present)
+        mean = distributed.sum_shards([h.sum(dim=0).double() for h in codes]) / n_rows
+        self._mean.lerp_(mean, present)
         self._mean_weight += present * (1 - self._mean_weight)
 
     def _mean_penalty(self) -> tuple[dict[str, Tensor], Tensor | None]:
@@ -247,9 +274,9 @@ class AutoencoderObjective(Objective):
         """Return the loss of the reconstructions, summed over rows, and its gradient by W2 h + b2."""
         layer = self.layer
         # The two widest matrices are made once: memory taken anew for every block costs page faults.
-        if self._wide is None or self._wide.shape[1] < len(clean):
-            self._wide = clean.new_empty(2, *clean.shape)
-        z, delta = self._wide[:, : len(clean)]
+        if not self._wide or len(self._wide[0]) < len(clean):
+            self._wide = [torch.empty_like(clean), torch.empty_like(clean)]
+        z, delta = (wide[: len(clean)] for wide in self._wide)
         torch.addmm(layer.decoder_bias, h, layer.decoder_matrix.T, out=z)
         value, delta = layer.reconstruction_loss(z, clean, weight=weight, out=delta)
         return {"reconstruction": value}, delta

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from layerwise.data.mapped_rows import AnyRows, order_by_content
+from layerwise import distributed
+from layerwise.data.layout import Layout, shard_seed
+from layerwise.data.mapped_rows import AnyRows, order_by_content, total_weight
 from layerwise.penalties import weight_decay
 
 # Values in the widest matrix of a chunk. On the CPU its few copies should stay in the last level of cache;
@@ -50,15 +52,21 @@ class ParameterVector:
 
 
 class Objective(abc.ABC):
-    """What all training problems have in common: parameters as a vector, decay, and the order of batches.
+    """What all training problems have in common: parameters as a vector, decay, sums over ranks, the order of batches.
+
+    Averages are over the rows of all ranks (see `layerwise.distributed`), each of which has some of them, or none. All
+    ranks must call the same methods, with the same parameters; what they return is the same on each, to the bit.
 
     Parameters
     ----------
     parameters : iterable of Parameter
         Set to ``theta`` at every call, in this order.
     rows : Rows or MappedRows of shape (n_samples, n_features)
+        Those of this rank.
+    terms : sequence of str
+        Names of the terms of the value that are sums over rows.
     decayed : sequence of Parameter
-        Those of them that decay, by alpha/2 |W|^2.
+        Those of the parameters that decay, by alpha/2 |W|^2.
     alpha : float
     seed : int
         Draws the order of batches, and noise.
@@ -72,7 +80,7 @@ class Objective(abc.ABC):
     target_activation : float or None
         What the sparsity asks of them.
     n_rows_seen : int
-        Rows evaluated so far, over samples and batches too.
+        Rows of all ranks evaluated so far, over samples and batches too.
     """
 
     target_activation: float | None = None
@@ -82,19 +90,27 @@ class Objective(abc.ABC):
         parameters: Iterable[nn.Parameter],
         rows: AnyRows,
         *,
+        terms: Sequence[str],
         decayed: Sequence[nn.Parameter],
         alpha: float,
         seed: int,
     ):
         self.vector = ParameterVector(parameters)
-        self.rows = rows
+        self._terms = list(terms)
         self.alpha = alpha
         self.seed = seed
         self.parts: dict[str, float] = {}
         self.n_rows_seen = 0
         self._decays = [any(parameter is one for one in decayed) for parameter in self.vector.parameters]
-        self._generator = torch.Generator(rows.device)
-        self._order: Tensor | None = None
+        self._orders: list[Tensor] | None = None
+        self._take_rows(rows)
+
+    def _take_rows(self, rows: AnyRows) -> None:
+        """Average over these rows from now on."""
+        self.rows = rows
+        self._layout = Layout.of(rows)
+        self._total_weight = total_weight(rows)
+        self._generators = [torch.Generator(rows.device) for _ in rows.shards]
 
     @property
     def dtype(self) -> torch.dtype:
@@ -109,12 +125,18 @@ class Objective(abc.ABC):
     @property
     def n_rows(self) -> int:
         """Rows that the value is an average over at present."""
-        return len(self.rows)
+        return self._layout.n_rows
 
     @property
     def n_draws(self) -> int:
         """Rows of an epoch, on average: more than there are where weights repeat them."""
-        return len(self.rows) if self.rows.weights is None else round(_repeats(self.rows.weights).sum().item())
+        return round(self._total_weight / self._weight_of_one)
+
+    @property
+    def _weight_of_one(self) -> float:
+        """Weight of a row that comes once in an epoch: 1, unless that would be too seldom or too often."""
+        mean = self._total_weight / max(1, self.n_rows)
+        return 1.0 if 1 <= mean <= 10 else mean
 
     @abc.abstractmethod
     def __call__(self, theta: Tensor) -> tuple[float, Tensor]:
@@ -125,18 +147,30 @@ class Objective(abc.ABC):
         """Return the value alone, in less time; sets ``parts`` and ``mean_activation`` too."""
 
     @abc.abstractmethod
-    def batch(self, block: Tensor, positions: Tensor, share: float, pieces: Sequence[Tensor]) -> dict[str, Tensor]:
-        """Return the terms over a batch of rows, decay left out, at the parameters; write their gradient.
+    def batch(
+        self, blocks: Sequence[Tensor], positions: Sequence[Tensor], n_rows: int, share: float, pieces: Sequence
+    ) -> tuple[list[dict[str, Tensor]], dict[str, Tensor]]:
+        """Return the terms over a batch of rows at the parameters, decay left out; write their gradient.
 
         Parameters
         ----------
-        block : Tensor of shape (n_batch, n_features)
-        positions : Tensor of shape (n_batch,), int64
+        blocks : sequence of Tensor of shape (n_block, n_features)
+            What each shard of this rank gives to the batch, perhaps nothing.
+        positions : sequence of Tensor of shape (n_block,), int64
             Where these rows are.
+        n_rows : int
+            How many rows the batch has on all ranks together.
         share : float
             How many they are, as a share of a full batch.
-        pieces : sequence of Tensor, in the shapes of the parameters
-            Filled with the gradient.
+        pieces : sequence of (sequence of Tensor), in the shapes of the parameters
+            Filled with the gradient that each shard adds to the batch's.
+
+        Returns
+        -------
+        sums : list of dict of str to Tensor
+            The terms that are sums over rows, for each shard, divided by ``n_rows``.
+        others : dict of str to Tensor
+            The terms that depend on all rows together; their gradient is among those of the shards.
         """
 
     def as_dict(self) -> dict[str, Any]:
@@ -158,6 +192,7 @@ class Objective(abc.ABC):
 
         The order depends on what the rows hold, not on how they are sorted. A row of weight 2 comes twice, one of
         weight 1.5 every other time; weights that are smaller than 1 on average, or larger than 10, are scaled first.
+        Of each batch every shard gives its part, so that with several of them batches differ by some rows in length.
 
         Parameters
         ----------
@@ -177,34 +212,66 @@ class Objective(abc.ABC):
             Rows of the batch.
         """
         self.vector.bind(theta)
-        order = self._draw_order(number)
+        parts, sizes = self._plan(number, batch_size)
+        full = min(batch_size, sum(sizes))
         totals: dict[str, Tensor] = {}
-        full = min(batch_size, len(order))
-        batches = order.split(full)
-        gradient = torch.zeros_like(theta)
-        pieces = self.vector.views(gradient)
-        for positions, block in zip(batches, self.rows.batches(batches), strict=True):
-            parts = self.batch(block, positions, len(positions) / full, pieces)
+        blocks = self.rows.batches(part for batch in zip(*parts, strict=True) for part in batch)
+        gradients = [torch.zeros_like(theta) for _ in parts]
+        pieces = [self.vector.views(gradient) for gradient in gradients]
+        for positions, n_rows in zip(zip(*parts, strict=True), sizes, strict=True):
+            taken = [next(blocks) for _ in positions]
+            if n_rows == 0:
+                continue
+            sums, others = self.batch(taken, positions, n_rows, n_rows / full, pieces)
+            terms, gradient = self._sum_up(sums, gradients)
+            terms |= others
             if self.alpha:
-                parts["decay"] = self._add_decay(theta, gradient)
-            add_up(totals, parts, float(len(positions)))
-            self.n_rows_seen += len(positions)
-            yield functools.reduce(torch.add, parts.values()), gradient, len(positions)
-        self._keep_parts(totals, {}, len(order))
+                terms["decay"] = self._add_decay(theta, gradient)
+            add_up(totals, terms, float(n_rows))
+            self.n_rows_seen += n_rows
+            yield functools.reduce(torch.add, terms.values()), gradient, n_rows
+        self._keep_parts(totals, {}, sum(sizes))
 
-    def _draw_order(self, number: int) -> Tensor:
-        """Return the positions of the rows of an epoch."""
-        if self._order is None:
-            self._order = order_by_content(self.rows)
-        order = self._order
-        if self.rows.weights is not None:
-            repeats = _repeats(self.rows.weights)[order]
-            chance = torch.rand(
-                repeats.shape, generator=self._generator.manual_seed(self.seed + number), device=order.device
-            )
-            order = order.repeat_interleave((repeats + chance).long())
-        self._generator.manual_seed(self.seed + number)
-        return order[torch.randperm(len(order), generator=self._generator, device=order.device)]
+    def _plan(self, number: int, batch_size: int) -> tuple[list[tuple[Tensor, ...]], list[int]]:
+        """Return which rows each shard of this rank gives to each batch, and how many rows all shards give to it."""
+        orders, lengths = self._draw_orders(number)
+        n_draws = sum(lengths)
+
+        def sizes(index: int) -> Tensor:
+            return _batch_sizes(lengths[index], index, len(lengths), min(batch_size, n_draws), n_draws)
+
+        parts = [
+            order.split(sizes(index).tolist()) for (index, _), order in zip(self._layout.own(), orders, strict=True)
+        ]
+        return parts, functools.reduce(torch.add, map(sizes, range(len(lengths)))).tolist()
+
+    def _draw_orders(self, number: int) -> tuple[list[Tensor], list[int]]:
+        """Return the positions of the rows of an epoch in each shard of this rank, and how many all shards have."""
+        if self._orders is None:
+            self._orders = [order_by_content(self.rows, shard) for shard in self.rows.shards]
+        orders = []
+        for (index, _), order, generator in zip(self._layout.own(), self._orders, self._generators, strict=True):
+            seed = shard_seed(self.seed + number, index)
+            if self.rows.weights is not None:
+                repeats = self.rows.weights[order] / self._weight_of_one
+                chance = torch.rand(repeats.shape, generator=generator.manual_seed(seed), device=order.device)
+                order = order.repeat_interleave((repeats + chance).long())
+            generator.manual_seed(seed)
+            orders.append(order[torch.randperm(len(order), generator=generator, device=order.device)])
+        if self.rows.weights is None:
+            return orders, self._layout.lengths
+        return orders, distributed.gather_counts([len(order) for order in orders])
+
+    def _sum_up(self, sums: Sequence[dict[str, Tensor]], vectors: Sequence[Tensor]) -> tuple[dict[str, Tensor], Tensor]:
+        """Add up the terms and the vectors of all shards of all ranks, in one message."""
+        if distributed.world_size() * len(vectors) == 1:
+            return sums[0], vectors[0]
+        zero = torch.zeros((), dtype=torch.float64, device=vectors[0].device)
+        columns = [torch.stack([shard.get(name, zero) for name in self._terms]) for shard in sums]
+        flat = [torch.cat([vector, terms.to(vector.dtype)]) for vector, terms in zip(vectors, columns, strict=True)]
+        total = distributed.sum_shards(flat)
+        n_terms = len(self._terms)
+        return dict(zip(self._terms, total[-n_terms:].double(), strict=True)), total[:-n_terms]
 
     def _keep_parts(self, sums: dict[str, Tensor], others: dict[str, Tensor], n_rows: float) -> float:
         """Keep the terms of the value, some as sums over so many rows, and return the value."""
@@ -261,10 +328,16 @@ def observe(rows: AnyRows, block: Tensor, place: slice | None = None) -> tuple[T
     return block.nan_to_num(nan=0.0), observed if weight is None else observed.mul_(weight)
 
 
-def _repeats(weights: Tensor) -> Tensor:
-    """Return how often each row comes in an epoch, on average."""
-    mean = weights.mean()
-    return weights if 1 <= mean <= 10 else weights / mean
+def _batch_sizes(length: int, index: int, n_shards: int, batch_size: int, n_draws: int) -> Tensor:
+    """Return how many rows a shard gives to each batch of an epoch: in step with all rows.
+
+    Shards are rounded out of step with each other, so that batches have about the same length.
+    """
+    ends = torch.arange(0, n_draws + batch_size, batch_size).clamp(max=n_draws)
+    if n_shards > 1:
+        whole, rest = length * ends // n_draws, length * ends % n_draws
+        ends = whole + (2 * n_shards * rest + (2 * index + 1) * n_draws >= 2 * n_shards * n_draws)
+    return ends.diff()
 
 
 def default_chunk_rows(rows: AnyRows, *widths: int) -> int:

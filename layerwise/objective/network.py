@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from layerwise.data.mapped_rows import AnyRows, total_weight
+from layerwise import distributed
+from layerwise.data.mapped_rows import AnyRows, weight_of
 from layerwise.modules import StackedNetwork, UnrolledAutoencoder
 from layerwise.objective.base import Objective, default_chunk_rows, observe
 
@@ -85,7 +86,7 @@ class NetworkObjective(Objective):
         seed: int = 0,
         chunk_rows: int | None = None,
     ):
-        super().__init__(parameters, rows, decayed=decayed, alpha=alpha, seed=seed)
+        super().__init__(parameters, rows, terms=[name], decayed=decayed, alpha=alpha, seed=seed)
         self.forward = forward
         self.targets = None if targets is None else targets.to(rows.device)
         self.loss = loss
@@ -96,32 +97,41 @@ class NetworkObjective(Objective):
     def __call__(self, theta: Tensor) -> tuple[float, Tensor]:
         """Return the value at ``theta`` over all rows, and the gradient of shape (n_parameters,)."""
         self.vector.write(theta)
-        total = torch.zeros((), dtype=torch.float64, device=self.rows.device)
-        gradient = torch.zeros_like(theta)
-        for place, block in self.rows.blocks(self.chunk_rows):
-            value, pieces = self._differentiate(*observe(self.rows, block, place), place)
-            total += value
-            for piece, chunk in zip(self.vector.views(gradient), pieces, strict=True):
-                piece += chunk
-        self.n_rows_seen += len(self.rows)
-        n_rows = total_weight(self.rows)
-        gradient /= n_rows
-        return self._keep_parts({self.name: total}, {"decay": self._add_decay(theta, gradient)}, n_rows), gradient
+        sums, gradients = [], []
+        for shard in self.rows.shards:
+            total = torch.zeros((), dtype=torch.float64, device=self.rows.device)
+            gradient = torch.zeros_like(theta)
+            for place, block in self.rows.blocks(self.chunk_rows, shard):
+                value, pieces = self._differentiate(*observe(self.rows, block, place), place)
+                total += value
+                for piece, chunk in zip(self.vector.views(gradient), pieces, strict=True):
+                    piece += chunk
+            sums.append({self.name: total})
+            gradients.append(gradient)
+        terms, gradient = self._sum_up(sums, gradients)
+        self.n_rows_seen += self.n_rows
+        gradient /= self._total_weight
+        return self._keep_parts(terms, {"decay": self._add_decay(theta, gradient)}, self._total_weight), gradient
 
     def value(self, theta: Tensor) -> float:
         """Return the value alone, in less time; sets ``parts`` too."""
         self.vector.write(theta)
         loss = mean_loss(self.forward, self.loss, self.rows, self.targets)
-        self.n_rows_seen += len(self.rows)
+        self.n_rows_seen += self.n_rows
         self.parts = {self.name: loss, "decay": self._add_decay(theta).item()}
         return sum(self.parts.values())
 
-    def batch(self, block: Tensor, positions: Tensor, share: float, pieces: Sequence[Tensor]) -> dict[str, Tensor]:
-        """Return the loss over a batch of rows, decay left out, at the parameters; write its gradient."""
-        value, gradients = self._differentiate(*observe(self.rows, block), positions)
-        for piece, gradient in zip(pieces, gradients, strict=True):
-            torch.div(gradient, len(block), out=piece)
-        return {self.name: value / len(block)}
+    def batch(
+        self, blocks: Sequence[Tensor], positions: Sequence[Tensor], n_rows: int, share: float, pieces: Sequence
+    ) -> tuple[list[dict[str, Tensor]], dict[str, Tensor]]:
+        """Return the loss over a batch of rows at the parameters, decay left out; write its gradient."""
+        sums = []
+        for block, places, own in zip(blocks, positions, pieces, strict=True):
+            value, gradients = self._differentiate(*observe(self.rows, block), places)
+            for piece, gradient in zip(own, gradients, strict=True):
+                torch.div(gradient, n_rows, out=piece)
+            sums.append({self.name: value / n_rows})
+        return sums, {}
 
     def _differentiate(
         self, x: Tensor, weight: Tensor | None, place: slice | Tensor
@@ -213,7 +223,9 @@ def reconstruction_objective(
 
 @torch.no_grad()
 def mean_loss(forward: Callable[[Tensor], Tensor], loss: Loss, rows: AnyRows, targets: Tensor | None = None) -> float:
-    """Return the loss of a network averaged over rows by their weights, without penalties and without noise.
+    """Return the loss of a network averaged over the rows of all ranks, without penalties and without noise.
+
+    Rows count by their weights.
 
     Parameters
     ----------
@@ -237,8 +249,13 @@ def mean_loss(forward: Callable[[Tensor], Tensor], loss: Loss, rows: AnyRows, ta
     >>> round(mean_loss(lambda x: x, cross_entropy, rows, classes), 4)
     0.6931
     """
-    total = torch.zeros((), dtype=torch.float64, device=rows.device)
-    for place, block in rows.blocks(default_chunk_rows(rows)):
-        x, weight = observe(rows, block, place)
-        total += loss(forward(x), x if targets is None else targets[place], weight=weight)[0]
-    return total.item() / total_weight(rows)
+    sums = []
+    for shard in rows.shards:
+        total = torch.zeros(2, dtype=torch.float64, device=rows.device)
+        for place, block in rows.blocks(default_chunk_rows(rows), shard):
+            x, weight = observe(rows, block, place)
+            total[0] += loss(forward(x), x if targets is None else targets[place], weight=weight)[0]
+        total[1] = weight_of(rows, shard)
+        sums.append(total)
+    value, n_rows = distributed.sum_shards(sums).tolist()
+    return value / n_rows

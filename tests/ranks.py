@@ -1,0 +1,254 @@
+"""What several ranks compute together, to be compared with what one process computes: run by tests/test_distributed.py.
+
+`python ranks.py SCENARIO ...` is one rank; WORLD_SIZE, RANK and the address of rank 0 are in the environment, as
+torchrun puts them there.
+"""
+
+import hashlib
+import os
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+
+from layerwise import (
+    LBFGS,
+    SGD,
+    Adam,
+    Autoencoder,
+    AutoencoderImputer,
+    AutoencoderOutlierDetector,
+    EarlyStopping,
+    KLSparsity,
+    L1Sparsity,
+    Masking,
+    StackedAutoencoder,
+    StackedClassifier,
+    StackedRegressor,
+    distributed,
+)
+from layerwise.data.rows import Rows
+from layerwise.losses import cross_entropy
+from layerwise.modules import AutoencoderLayer, StackedNetwork, UnrolledAutoencoder, linear_head
+from layerwise.objective import AutoencoderObjective, reconstruction_objective, supervised_objective
+
+N_ROWS, N_FEATURES = 60, 7
+
+
+def all_rows():
+    """Rows, classes, targets, weights, and rows with gaps."""
+    random = np.random.default_rng(0)
+    X = random.random((N_ROWS, N_FEATURES))
+    gaps = np.where(random.random(X.shape) < 0.1, np.nan, X)
+    return X, (X[:, 0] > X[:, 1]).astype(int), X[:, :2] @ [[1.0, 2.0], [3.0, -1.0]], random.random(N_ROWS) + 0.5, gaps
+
+
+def layer(**settings):
+    return AutoencoderLayer(
+        N_FEATURES,
+        5,
+        **{"alpha": 0.01, "dtype": torch.float64, "generator": torch.Generator().manual_seed(1)} | settings,
+    )
+
+
+def objectives(part):
+    """Training problems over a part of the rows, in float64."""
+    X, y, _, weights, gaps = (values[part] for values in all_rows())
+    rows = Rows(X, dtype=torch.float64)
+    weighted = Rows(X, dtype=torch.float64, weights=weights)
+    missing = Rows(gaps, dtype=torch.float64)
+    missing.has_missing = True
+    kl = {"sparsity": KLSparsity(0.1, weight=3.0)}
+    network = StackedNetwork([layer()], linear_head(5, 2, dtype=torch.float64))
+    with torch.no_grad():
+        network.head.weight.copy_(torch.linspace(-1, 1, 10).view(2, 5))
+    return {
+        "kl": AutoencoderObjective(layer(**kl), rows, chunk_rows=7),
+        "kl, codes not kept": AutoencoderObjective(layer(**kl), rows, chunk_rows=7, cache_bytes=0),
+        "kl, weights": AutoencoderObjective(layer(**kl), weighted),
+        "kl, missing": AutoencoderObjective(layer(**kl), missing),
+        "l1, contraction": AutoencoderObjective(layer(sparsity=L1Sparsity(0.1), contraction=0.2), rows),
+        "tied": AutoencoderObjective(layer(tied=True), rows),
+        "network": supervised_objective(network, rows, torch.from_numpy(y), cross_entropy, alpha=0.1),
+        "network, weights": supervised_objective(network, weighted, torch.from_numpy(y), cross_entropy, alpha=0.1),
+        "unrolled": reconstruction_objective(UnrolledAutoencoder([layer()]), rows, alpha=0.1),
+    }
+
+
+def gradients(part):
+    """Value and gradient of each, over all rows and as one batch of all rows."""
+    found = {}
+    for name, objective in objectives(part).items():
+        theta = objective.vector.read()
+        value, gradient = objective(theta)
+        found[name] = np.array([value, objective.value(theta), *gradient.tolist()])
+        if "weights" not in name:  # which batches round to whole rows
+            ((value, gradient, n_rows),) = objective.epoch(theta.clone(), 10 * N_ROWS, 0)
+            found[f"{name}, batch"] = np.array([n_rows, value, *gradient.tolist()])
+    return found
+
+
+def steps(part):
+    """The mean gradient of an epoch at one point: each row counts once, whatever the batches are."""
+    objective = objectives(part)["network"]
+    theta = objective.vector.read()
+    total, seen = 0, 0
+    for _, gradient, n_rows in objective.epoch(theta, 16, 3):
+        total, seen = total + n_rows * gradient, seen + n_rows
+    return {"steps": (total / seen).numpy(), "seen": np.array([seen])}
+
+
+def estimators():
+    """Of every kind; few iterations of either kind of solver."""
+    lbfgs, adam = LBFGS(15), Adam(4, batch_size=16, learning_rate_init=0.01)
+    sparse = Autoencoder(5, sparsity=KLSparsity(0.1), solver=lbfgs)
+    noisy = Autoencoder(
+        5,
+        sparsity=KLSparsity(0.2),
+        corruption=Masking(0.3),
+        solver=adam,
+        scale="standard",
+        activation="sigmoid",
+        output_activation="identity",
+    )
+    common = {"random_state": 0}
+    return {
+        "stack": StackedAutoencoder([sparse, Autoencoder(3, solver=lbfgs)], dtype="float64", **common),
+        "unrolled": StackedAutoencoder([sparse, 3], finetune="reconstruction", solver=lbfgs, dtype="float64", **common),
+        "adam": StackedAutoencoder([noisy, Autoencoder(3, solver=adam)], **common),
+        "classifier": StackedClassifier(StackedAutoencoder([sparse, 4], dtype="float64"), solver=lbfgs, **common),
+        "adam classifier": StackedClassifier(noisy, solver=SGD(4, batch_size=8), unlabeled=-1, **common),
+        "regressor": StackedRegressor(noisy, solver=lbfgs, **common),
+        "early": Autoencoder(5, solver=adam, early_stopping=EarlyStopping(0.3, patience=1), **common),
+        "detector": AutoencoderOutlierDetector(contamination=0.2, **common),
+        "imputer": AutoencoderImputer(Autoencoder(5, corruption=Masking(0.2), solver=adam), **common),
+    }
+
+
+def fitted(part):
+    """Parameters and losses after fits to a part of the rows."""
+    X, y, targets, weights, gaps = (values[part] for values in all_rows())
+    found = {}
+    for name, estimator in estimators().items():
+        rows = gaps if name == "imputer" else X
+        labels = {"classifier": y, "adam classifier": np.where(X[:, 2] > 0.8, -1, y), "regressor": targets}.get(name)
+        estimator.fit(rows, labels, **{"sample_weight": weights} if name == "regressor" else {})
+        inner = getattr(estimator, "autoencoder_", estimator)
+        tensors = [*inner.to_torch().state_dict().values()]
+        if hasattr(estimator, "network_"):
+            tensors += [*estimator.network_.state_dict().values()]
+        numbers = [np.ravel(tensor.double().numpy()) for tensor in tensors]
+        history = estimator.history_ if hasattr(estimator, "history_") else inner.history_
+        found[f"fit {name}"] = np.concatenate([*numbers, [stage["loss"] for stage in history]])
+        if name == "detector":
+            found["offset"] = np.array([estimator.offset_])
+    return found
+
+
+def compute(part):
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    return gradients(part) | steps(part) | fitted(part)
+
+
+# Scenarios
+
+
+def share_rows(folder, *lengths):
+    """Compute everything with so many rows on each rank, and again with equal shares, deterministically."""
+    dist.init_process_group("gloo")  # as the program of a user may do
+    ends = np.cumsum([0, *map(int, lengths)])
+    rank = dist.get_rank()
+    with distributed.joint(timeout=60):
+        save(folder, "free", compute(slice(ends[rank], ends[rank + 1])))
+    if len(lengths) in (2, 4):
+        with distributed.joint(timeout=60, deterministic=True):
+            save(folder, "deterministic", compute(slice(*distributed.share_bounds(N_ROWS))))
+    dist.destroy_process_group()
+
+
+def save(folder, name, found):
+    digest = hashlib.sha256(b"".join(value.tobytes() for value in found.values())).digest()
+    assert len(set(distributed.gather_bytes(digest))) == 1, "the ranks differ"
+    if distributed.rank() == 0:
+        np.savez(Path(folder) / f"{name}.npz", **found)
+
+
+def disagree(folder):
+    """Everything that can be wrong on one rank alone; say on each rank how it ends."""
+    X, y, *_ = all_rows()
+    wild = X.copy()
+    wild[-1, 2] = np.inf
+    seen = []
+    warnings.simplefilter("ignore")
+    with distributed.joint(timeout=60):
+        rank = distributed.rank()
+        part = slice(*distributed.share_bounds(N_ROWS))
+
+        def stop(step):
+            seen.append(step.iteration)
+            return rank == 1 and step.iteration == 3
+
+        def drift(step):
+            if rank == 1 and step.iteration == 2 and step.status is None:
+                trained[0].mul_(1.0000001)
+
+        trained = []
+
+        class Drifting(SGD):
+            def _make_optimizer(self, x):
+                trained[:] = [x]
+                return super()._make_optimizer(x)
+
+        for fit in (
+            lambda: Autoencoder(3, solver=LBFGS(5)).fit((wild if rank == 1 else X)[part]),
+            lambda: Autoencoder(3, solver=LBFGS(5)).fit(X[part, : 7 - rank]),
+            lambda: Autoencoder(3, solver=LBFGS(5)).fit(X[:0]),
+            lambda: StackedClassifier(Autoencoder(3, solver=LBFGS(5))).fit(X[part], y[part][rank:]),
+            lambda: Autoencoder(3, solver=LBFGS(9), callbacks=[stop]).fit(X[part]) and None,
+            lambda: Autoencoder(3, solver=Drifting(5), callbacks=[drift]).fit(X[part]),
+        ):
+            try:
+                fit()
+                print(f"went on to iteration {seen[-1]}")
+            except (ValueError, ConnectionError) as error:
+                print(f"{type(error).__name__}: {error}")
+
+
+def hurry(seed):
+    """Fit a little, with rows dealt out at random, by both kinds of solver; print a digest of the parameters."""
+    X, y, *_ = all_rows()
+    warnings.simplefilter("ignore")
+    with distributed.joint(timeout=60):
+        cuts = np.random.default_rng(int(seed)).integers(0, N_ROWS + 1, distributed.world_size() - 1)
+        ends = [0, *sorted(cuts.tolist()), N_ROWS]
+        part = slice(ends[distributed.rank()], ends[distributed.rank() + 1])
+        autoencoder = Autoencoder(4, sparsity=KLSparsity(0.1), solver=Adam(3, batch_size=16))
+        classifier = StackedClassifier(autoencoder, solver=LBFGS(10), random_state=0).fit(X[part], y[part])
+    coefficients = b"".join(matrix.tobytes() for matrix in classifier.coefs_)
+    print(hashlib.sha256(coefficients).hexdigest())
+
+
+def lose_a_rank(folder):
+    """One rank dies in the middle of a fit."""
+    X, *_ = all_rows()
+
+    def die(step):
+        if distributed.rank() == 1 and step.iteration == 5:
+            os._exit(9)
+
+    began = time.perf_counter()
+    with distributed.joint(timeout=20):
+        try:
+            Autoencoder(3, solver=LBFGS(10_000, tol=0, ftol=0), callbacks=[die]).fit(distributed.share(X))
+        except ConnectionError as error:
+            print(f"{time.perf_counter() - began:.0f} s: {error}")
+
+
+if __name__ == "__main__":
+    scenario, *words = sys.argv[1:]
+    globals()[scenario](*words)
