@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import signal
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
@@ -18,8 +17,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from layerwise import distributed
 from layerwise.atomic import locked
-from layerwise.checkpoint_files import CheckpointFolder
+from layerwise.checkpoint_files import FILES, CheckpointFolder, decode
 from layerwise.interruption import Noted, end_by, noting
 
 
@@ -84,9 +84,15 @@ class Checkpoint:
             raise ValueError(f"seconds={self.seconds!r} must be at least 0")
         if self.n_iter is not None and self.n_iter < 1:
             raise ValueError(f"n_iter={self.n_iter!r} must be at least 1, or None")
-        folder = Path(self.folder)
-        with locked(folder), noting() as noted:
-            kept = KeptFit(self, CheckpointFolder(folder), noted)
+        checkpoints, files = CheckpointFolder(Path(self.folder)), {}
+        with ExitStack() as stack:
+            with distributed.agreed():
+                if distributed.rank() == 0:  # the only one that reads and writes
+                    stack.enter_context(locked(checkpoints.folder))
+                    files = checkpoints.read()
+            files = {name: distributed.broadcast_bytes(files.get(name)) for name in FILES}
+            before = decode(files) if any(files.values()) else None
+            kept = KeptFit(self, checkpoints, before, stack.enter_context(noting()))
             kept.match(**fit)
             yield kept
 
@@ -98,13 +104,15 @@ class KeptFit:
     ----------
     settings : Checkpoint
     files : CheckpointFolder
+    before : mapping or None
+        What the checkpoint holds that it goes on from.
     noted : Noted
         A signal that asks for the end.
     """
 
-    def __init__(self, settings: Checkpoint, files: CheckpointFolder, noted: Noted):
+    def __init__(self, settings: Checkpoint, files: CheckpointFolder, before: Mapping[str, Any] | None, noted: Noted):
         self._settings, self._files, self._noted = settings, files, noted
-        before = files.read() or {"software": {}, "facts": {}, "seeds": [], "stages": [], "running": None}
+        before = before or {"software": {}, "facts": {}, "seeds": [], "stages": [], "running": None}
         self._before: dict[str, Any] = before["software"]
         self._software: dict[str, Any] = {}
         self._compare(_describe_software())
@@ -113,7 +121,7 @@ class KeptFit:
         self._stages: list[Any] = before["stages"]  # those that have ended
         self._running: Any = before["running"]
         self._n_seeds = self._n_begun = 0
-        self._stage, self._reached = "", "before the first iteration"
+        self._stage, self._reached, self._written = "", "before the first iteration", ""
         self._failures: set[int | None] = set()
         self._last_write, self._last_iter = time.monotonic(), 0
 
@@ -188,9 +196,12 @@ class KeptFit:
         self._reached = f"in stage {self._stage} at iteration {n_iter}"
         settings, waited = self._settings, time.monotonic() - self._last_write
         often = settings.n_iter is not None and n_iter - self._last_iter >= settings.n_iter
-        if often or waited >= settings.seconds or self._noted.number is not None:
+        number = self._ask_for_signals()
+        if often or waited >= settings.seconds or number:
             self._running, self._last_iter = capture(), n_iter
             self._write()
+        if number:
+            self._end_by_signal(number)
 
     def end(self, record: Mapping[str, Any]) -> None:
         """Keep a stage that has ended.
@@ -204,9 +215,15 @@ class KeptFit:
         self._stages.append(record)
         self._running = None
         self._write()
+        number = self._ask_for_signals()
+        if number:
+            self._end_by_signal(number)
 
     def _write(self) -> None:
-        """Write a checkpoint, and end the fit if a signal asks for it; training goes on if it cannot be written."""
+        """Write a checkpoint; training goes on if it cannot be written."""
+        self._last_write = time.monotonic()
+        if distributed.rank() != 0:
+            return
         document = {
             "software": self._software,
             "facts": self._facts,
@@ -214,25 +231,28 @@ class KeptFit:
             "stages": self._stages,
             "running": self._running,
         }
-        failure = None
         try:
             self._files.write(document)
+            self._written = self._reached
         except OSError as error:
-            failure = error
-        self._last_write = time.monotonic()
-        if failure is not None and failure.errno not in self._failures:
-            self._failures.add(failure.errno)
-            warnings.warn(f"no checkpoint is written {self._reached} ({failure}); the last one is whole", stacklevel=2)
-        if self._noted.number is not None:
-            self._end_by_signal("from there" if failure is None else "from the last checkpoint")
+            if error.errno not in self._failures:
+                self._failures.add(error.errno)
+                warnings.warn(
+                    f"no checkpoint is written {self._reached} ({error}); the last one is whole", stacklevel=2
+                )
 
-    def _end_by_signal(self, where: str) -> None:
-        number, folder = self._noted.number, str(self._settings.folder)
-        assert number is not None
+    def _ask_for_signals(self) -> int:
+        """Return the signal that any rank has had; 0 if none has."""
+        return max(distributed.gather_counts([self._noted.number or 0]))
+
+    def _end_by_signal(self, number: int) -> None:
+        """End the fit, once rank 0 has written what there is to go on from."""
+        distributed.any_rank(False)  # a launcher kills the others when one ends
         self._noted.number = None  # it is answered
+        where = "there" if self._written == self._reached else "the last checkpoint"
         what = f"interrupted {self._reached}" if number == signal.SIGINT else f"terminated {self._reached}"
-        sentence = f"{what}; the same fit with checkpoint={folder!r} goes on {where}"
-        if number == signal.SIGTERM:  # of which Python tells nothing
+        sentence = f"{what}; the same fit with checkpoint={str(self._settings.folder)!r} goes on from {where}"
+        if number == signal.SIGTERM and distributed.rank() == 0:  # of which Python tells nothing
             warnings.warn(sentence, UserWarning, stacklevel=2)
         raise end_by(number, sentence)
 
@@ -241,7 +261,7 @@ class KeptFit:
         self._software |= software
         before = self._before
         changed = [name for name, now in software.items() if before.get(name, now) != now]
-        if changed:
+        if changed and distributed.rank() == 0:
             words = ", ".join(f"{name} {software[name]} (was {before.pop(name)})" for name in changed)
             warnings.warn(
                 f"the checkpoint in {self._settings.folder} was written by other software or another machine: {words}; "
@@ -260,7 +280,7 @@ def _describe_software() -> dict[str, Any]:
         "python": platform.python_version(),
         "processor": platform.machine(),
         "threads": torch.get_num_threads(),
-        "processes": int(os.environ.get("WORLD_SIZE", "1")),
+        "processes": distributed.world_size(),
     }
 
 

@@ -22,6 +22,7 @@ from layerwise.atomic import sync
 
 FORMAT, FORMAT_VERSION = "layerwise checkpoint", 1
 _STATE, _TENSORS = "state.json", "tensors.safetensors"
+FILES = (_STATE, _TENSORS)
 _N_KEPT = 2
 _UNFINISHED = ".unfinished"
 
@@ -39,7 +40,7 @@ class CheckpointFolder:
     >>> import tempfile, torch
     >>> checkpoints = CheckpointFolder(Path(tempfile.mkdtemp()))
     >>> checkpoints.write({"n_iter": 3, "x": torch.ones(2)})
-    >>> checkpoints.read()
+    >>> decode(checkpoints.read())
     {'n_iter': 3, 'x': tensor([1., 1.])}
     """
 
@@ -47,8 +48,8 @@ class CheckpointFolder:
         self.folder = folder
         self._whole: list[Path] = []  # known to be so, the oldest first
 
-    def read(self) -> dict[str, Any] | None:
-        """Return what the newest whole checkpoint holds; None if there is none at all.
+    def read(self) -> dict[str, bytes]:
+        """Return the files of the newest whole checkpoint, which `decode` takes; none if there is no checkpoint.
 
         Raises
         ------
@@ -58,17 +59,17 @@ class CheckpointFolder:
         found = sorted(self._numbered(), reverse=True)
         for place, path in enumerate(found):
             try:
-                files = {name: (path / name).read_bytes() for name in (_STATE, _TENSORS)}
-                document = decode(files)
+                files = {name: (path / name).read_bytes() for name in FILES}
+                decode(files)
             except (OSError, ValueError) as error:
                 older = "the one before it is taken" if place + 1 < len(found) else "there is none before it"
                 warnings.warn(f"the checkpoint {path} is damaged ({error}); {older}", UserWarning, stacklevel=2)
                 continue
             self._whole = [path]
-            return document
+            return files
         if found:
             raise ValueError(f"no checkpoint in {self.folder} is whole; remove the folder to begin anew")
-        return None
+        return {}
 
     def write(self, document: Mapping[str, Any]) -> None:
         """Write a checkpoint; it is there as a whole, or not at all.

@@ -37,7 +37,7 @@ from layerwise import (
 from layerwise import checkpoint as checkpoint_module
 from layerwise.atomic import locked
 from layerwise.callbacks import History, MetricsFile, Watcher
-from layerwise.checkpoint_files import CheckpointFolder
+from layerwise.checkpoint_files import CheckpointFolder, decode
 from layerwise.inspection import stack_of
 
 RNG = np.random.default_rng(0)
@@ -341,12 +341,12 @@ def test_a_fault_at_every_call_leaves_a_whole_checkpoint(number, monkeypatch, tm
                 failed = True
         if not failed:
             break
-        found = CheckpointFolder(folder).read()
+        found = decode(CheckpointFolder(folder).read())
         n_new += found["n"] == 2  # it was in its place already
         assert found["x"].eq(found["n"]).all()
         assert not list(folder.glob("*.unfinished"))
         checkpoints.write(second)
-        assert CheckpointFolder(folder).read()["n"] == 2
+        assert decode(CheckpointFolder(folder).read())["n"] == 2
     assert n_calls > 20
     assert 0 < n_new < n_calls / 2
 

@@ -6,12 +6,13 @@ import secrets
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 
-from layerwise import recipes, runs
+from layerwise import distributed, recipes, runs
 from layerwise.atomic import atomic
 from layerwise.callbacks import Callback, MetricsFile
 from layerwise.cli.common import (
@@ -176,9 +177,10 @@ def fit(
     report: bool = True,
     resume: Flag = False,
     checkpoint_seconds: float = 60.0,
+    deterministic: Flag = False,
     overwrite: Overwrite = False,
     display: Shown,
-) -> Reply:
+) -> Reply | None:
     """Train a model on rows: autoencoders; with labels a classifier, with numbers as labels a regressor.
 
     Example: layerwise fit table.csv --labels species --out runs/species
@@ -277,28 +279,24 @@ def fit(
         is none. With --out alone everything else is as it began.
     checkpoint_seconds
         Time after which a checkpoint is written, besides at the end of each stage.
+    deterministic
+        The same bits from 1, 2, 4 or 8 processes (started by torchrun); slower.
     """
     flags = given(**locals())  # each under the name of the parameter that it sets
-    for name in ("config", "track", "report", "resume", "checkpoint_seconds", "overwrite", "display"):
+    for name in ("config", "track", "report", "resume", "checkpoint_seconds", "deterministic", "overwrite", "display"):
         flags.pop(name, None)
     for name, value in flags.items():
         if value == []:
             raise ValueError(f"--{name.replace('_', '-')} is given without a value; give at least one")
-    settings = ({} if config is None else recipes.read_toml(config)) | _take(flags, (*DATA_KEYS, "impute", "model"))
-    begun = read_unfinished(Path(settings["out"])) if resume and "out" in settings else None
-    if begun is not None:
-        refuse_changes(begun, settings, flags)
-        settings, flags = begun, {}
-    for name, remedy in (("data", "a file or a folder of images"), ("out", "a folder for the run, with --out")):
-        if name not in settings:
-            raise ValueError(f"{name} is not given; name {remedy}, or both in a TOML file with --config")
-    settings.setdefault("random_state", secrets.randbelow(2**31))
-    place = Path(settings["out"])
-    check_apart(place, Path(settings["data"]))
-    if place.is_file():
-        raise FileExistsError(f"out={place} is a file, but a run is a folder; choose another place")
-    with unfinished_run(place, resume=resume, overwrite=overwrite) as folder, display.watching() as callbacks:
-        facts = _fit_into(folder, settings, flags, callbacks, track or [], report, checkpoint_seconds, display)
+    with distributed.joint(deterministic=deterministic):
+        if distributed.rank() > 0:  # one of them speaks
+            display, track = replace(display, quiet=True), None
+        settings, flags = _settle(config, flags, resume)
+        place = Path(settings["out"])
+        with unfinished_run(place, resume=resume, overwrite=overwrite) as folder, display.watching() as callbacks:
+            facts = _fit_into(folder, settings, flags, callbacks, track or [], report, checkpoint_seconds, display)
+        if distributed.rank() > 0:
+            return None
     verb, *more = _NEXT.get(facts["model"], ["predict"])
     failed = [
         f"{stage['stage']} {stage['status']}"
@@ -308,6 +306,24 @@ def fit(
     warning = [f"Training went wrong: {'; '.join(failed)}. See {place / runs.REPORT}"] if failed else []
     text = "\n".join([*warning, list_contents(place)])
     return Reply(facts, text, as_command(verb, place, settings["data"], *more))
+
+
+def _settle(config: Path | None, flags: dict[str, Any], resume: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the settings of a run, and the flags that are still to be laid over them."""
+    settings = ({} if config is None else recipes.read_toml(config)) | _take(flags, (*DATA_KEYS, "impute", "model"))
+    begun = read_unfinished(Path(settings["out"])) if resume and "out" in settings else None
+    if begun is not None:
+        refuse_changes(begun, settings, flags)
+        settings, flags = begun, {}
+    for name, remedy in (("data", "a file or a folder of images"), ("out", "a folder for the run, with --out")):
+        if name not in settings:
+            raise ValueError(f"{name} is not given; name {remedy}, or both in a TOML file with --config")
+    settings.setdefault("random_state", distributed.gather_counts([secrets.randbelow(2**31)])[0])
+    place = Path(settings["out"])
+    check_apart(place, Path(settings["data"]))
+    if place.is_file():
+        raise FileExistsError(f"out={place} is a file, but a run is a folder; choose another place")
+    return settings, flags
 
 
 def _fit_into(
@@ -320,7 +336,7 @@ def _fit_into(
     checkpoint_seconds: float,
     display: Display,
 ) -> dict[str, Any]:
-    """Train, and write all of the run into a folder; return its facts."""
+    """Train, and let rank 0 write all of the run into a folder; return its facts."""
     start = time.perf_counter()
     source = read_input(**_where(settings), scratch=folder / SCRATCH)
     display.say(_describe_rows(source))
@@ -338,11 +354,13 @@ def _fit_into(
         model=settings["model"],
         **places | {"image_shape": source.image_shape},
         random_state=settings["random_state"],
-        n_rows=len(X),
+        n_rows=sum(distributed.gather_counts([len(X)])),
         n_features=X.shape[1],
         missing=missing,
         seconds=round(time.perf_counter() - start, 1),
     )
+    if distributed.rank() > 0:
+        return facts
     runs.write_run(
         folder,
         fitted,

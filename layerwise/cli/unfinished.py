@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from layerwise import recipes, runs
+from layerwise import distributed, recipes, runs
 from layerwise.atomic import LOCK, check_replaceable, locked, publish
 from layerwise.cli.common import as_command
 from layerwise.cli.recipe_flags import overlay
@@ -27,7 +29,8 @@ def unfinished_of(place: Path) -> Path:
 def unfinished_run(place: Path, *, resume: bool, overwrite: bool) -> Iterator[Path]:
     """Give the folder to make a run in; it becomes the run, by one rename, if the block ends well.
 
-    Otherwise it stays once it holds a checkpoint; and always if it was there before.
+    Otherwise it stays once it holds a checkpoint; and always if it was there before. That is so on rank 0; other ranks
+    get a temporary folder.
 
     Parameters
     ----------
@@ -43,28 +46,41 @@ def unfinished_run(place: Path, *, resume: bool, overwrite: bool) -> Iterator[Pa
     folder : Path
         Holds ``checkpoint/`` and ``scratch/``, which do not become parts of the run.
     """
-    check_replaceable(place, overwrite)
-    folder = unfinished_of(place)
-    goes_on = _check_unfinished(folder, resume, overwrite)
-    with locked(folder):
-        if not goes_on:
-            _empty(folder)
-        shutil.rmtree(folder / SCRATCH, ignore_errors=True)
-        (folder / SCRATCH).mkdir()
+    folder, goes_on = unfinished_of(place), False
+    with ExitStack() as stack:
+        with distributed.agreed():
+            if distributed.rank() > 0:
+                folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            else:
+                check_replaceable(place, overwrite)
+                goes_on = _check_unfinished(folder, resume, overwrite)
+                stack.enter_context(locked(folder))
+                if not goes_on:
+                    _empty(folder)
+            shutil.rmtree(folder / SCRATCH, ignore_errors=True)
+            (folder / SCRATCH).mkdir()
         try:
             yield folder
             shutil.rmtree(folder / SCRATCH)
-            publish(folder, place.absolute(), overwrite=overwrite)
+            if distributed.rank() == 0:
+                publish(folder, place.absolute(), overwrite=overwrite)
         except BaseException as error:
-            shutil.rmtree(folder / SCRATCH, ignore_errors=True)
-            if not (goes_on or any((folder / CHECKPOINTS).glob("*/[0-9]*"))):
-                shutil.rmtree(folder, ignore_errors=True)
-            elif isinstance(error, (KeyboardInterrupt, SystemExit)):
-                error.add_note(f"{as_command('fit', '--resume', '--out', place)} goes on from there")
+            _keep_or_remove(folder, place, goes_on, error)
             raise
-        # After the rename: whoever dies before it can still go on.
-        shutil.rmtree(place / CHECKPOINTS, ignore_errors=True)
-        (place / LOCK).unlink(missing_ok=True)
+        if distributed.rank() == 0:  # after the rename: whoever dies before it can still go on
+            shutil.rmtree(place / CHECKPOINTS, ignore_errors=True)
+            (place / LOCK).unlink(missing_ok=True)
+
+
+def _keep_or_remove(folder: Path, place: Path, goes_on: bool, error: BaseException) -> None:
+    """Leave what an error has left unfinished if there is something to go on from, and say so."""
+    shutil.rmtree(folder / SCRATCH, ignore_errors=True)
+    if distributed.rank() > 0:
+        error.add_note("rank 0 tells how to go on")
+    elif not (goes_on or any((folder / CHECKPOINTS).glob("*/[0-9]*"))):
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
+        error.add_note(f"{as_command('fit', '--resume', '--out', place)} goes on from there")
 
 
 def read_unfinished(place: Path) -> dict[str, Any] | None:
@@ -79,8 +95,11 @@ def read_unfinished(place: Path) -> dict[str, Any] | None:
     -------
     settings : dict or None
     """
-    path = unfinished_of(place) / runs.SETTINGS
-    return recipes.read_toml(path) if path.is_file() else None
+    path, settings = unfinished_of(place) / runs.SETTINGS, None
+    with distributed.agreed():
+        if distributed.rank() == 0 and path.is_file():
+            settings = recipes.read_toml(path)
+    return json.loads(distributed.broadcast_bytes(json.dumps(settings).encode()))
 
 
 def refuse_changes(settings: Mapping[str, Any], given: Mapping[str, Any], flags: Mapping[str, Any]) -> None:

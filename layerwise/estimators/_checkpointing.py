@@ -14,6 +14,7 @@ import torch
 from sklearn.base import BaseEstimator
 from sklearn.frozen import FrozenEstimator
 
+from layerwise import distributed
 from layerwise.checkpoint import Checkpoint, KeptFit
 
 # Parameters that change nothing in the result, or belong to the session.
@@ -57,6 +58,23 @@ def digest(tensors: Iterable[torch.Tensor]) -> str:
     for tensor in tensors:
         total.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return total.hexdigest()[:16]
+
+
+def digest_of_all(values: torch.Tensor, chosen: np.ndarray) -> int:
+    """Return a number that differs where those of all ranks do, or stand at other rows; however they are dealt out.
+
+    Parameters
+    ----------
+    values : Tensor of shape (n_chosen, ...)
+    chosen : ndarray of shape (n_samples,), bool
+        The rows of this rank that they belong to.
+    """
+    before = sum(distributed.gather_counts([len(chosen)])[: distributed.rank()])
+    odd = 2 * (before + torch.from_numpy(np.flatnonzero(chosen))) + 1
+    bits = values.double().reshape(len(values), -1).view(torch.int64)
+    weights = 2 * torch.arange(bits.shape[1]) + 1
+    hashed = (bits ^ (bits >> 29)) * odd[:, None] * weights  # wraps around, as the sums do
+    return sum(distributed.gather_counts([int((hashed ^ (hashed >> 31)).sum())])) % 2**64
 
 
 def _describe(value: Any) -> Any:

@@ -232,8 +232,9 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
         lowest, highest = column_ranges(rows, allow_missing=allow_missing)
         kept = kept_fit(self)
         if kept is not None:
-            ranges = digest([lowest, highest])
-            kept.match(X={"rows": total_weight(rows), "columns": rows.n_features, "digest of column ranges": ranges})
+            n_rows, ranges = total_weight(rows), digest([lowest, highest])
+            n_rows = int(n_rows) if n_rows.is_integer() else n_rows
+            kept.match(X={"rows": n_rows, "columns": rows.n_features, "digest of column ranges": ranges})
         if not knows:
             reach = get_activation(first.output_activation)
             first.scaling_ = learn_scaling(rows, lowest, highest, first.scale, (reach.low, reach.high))

@@ -21,7 +21,7 @@ from layerwise import distributed, stacking
 from layerwise.callbacks import Callback, EarlyStopping
 from layerwise.checkpoint import Checkpoint
 from layerwise.data.scaling import Scaling
-from layerwise.estimators._checkpointing import digest, kept_fit
+from layerwise.estimators._checkpointing import digest_of_all, kept_fit
 from layerwise.estimators._checks import (
     DTYPES,
     check_part,
@@ -215,7 +215,8 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
             raise ValueError(f"finetune={depth} asks for more layers than there are: {n_layers}; 'all' trains all")
         kept = kept_fit(self)
         if kept is not None:
-            kept.match(y={"rows with a label": len(targets), "digest": digest([targets, torch.from_numpy(chosen)])})
+            n_labels = sum(distributed.gather_counts([len(targets)]))
+            kept.match(y={"rows with a label": n_labels, "digest": digest_of_all(targets, chosen)})
         if not goes_on:
             self._pretrain(template, X, weights, None if validation is None else validation[0])
             self.network_ = self._build().to(self.autoencoder_._modules()[0].encoder_weight.device)

@@ -1,0 +1,185 @@
+"""`layerwise fit` that is interrupted, and `fit --resume`: what is on disk meanwhile, what is said, what is refused."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from layerwise.atomic import locked
+from layerwise.callbacks import MetricsFile
+from layerwise.reproduce import ufldl_stacked
+
+KILL_AND_RESUME = Path(__file__).parents[1] / "benchmarks" / "kill_and_resume.py"
+
+
+@pytest.fixture(autouse=True)
+def fast(monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background ignores it
+    yield
+    signal.signal(signal.SIGINT, before)
+    torch.set_num_threads(n_threads)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    rng = np.random.default_rng(0)
+    X = rng.random((60, 5))
+    y = (X[:, 0] > X[:, 1]).astype(int)
+    X[rng.random(X.shape) < 0.05] = np.nan
+    rows = [",".join("" if np.isnan(value) else f"{value:.3f}" for value in row) for row in X]
+    path = tmp_path_factory.mktemp("data") / "table.csv"
+    path.write_text("a,b,c,d,e,kind\n" + "".join(f"{row},{'uv'[label]}\n" for row, label in zip(rows, y, strict=True)))
+    return path
+
+
+@pytest.fixture
+def fit(table):
+    """The words of a fit."""
+    flags = ("--layers", 4, "--solver", "adam", "--max-iter", 6, "--random-state", 0, "--no-report", "--quiet")
+    return ("fit", table, "--labels", "kind", "--impute", *flags, "--checkpoint-seconds", 0)
+
+
+@pytest.fixture
+def signal_at(monkeypatch):
+    """Raise a signal when so many steps were written."""
+
+    def install(count, number):
+        write, seen = MetricsFile.__call__, []
+
+        def call(self, step):
+            write(self, step)
+            seen.append(step)
+            if len(seen) == count:
+                signal.raise_signal(number)
+
+        monkeypatch.setattr(MetricsFile, "__call__", call)
+
+    return install
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def outcome(out):
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    steps = [{name: value for name, value in line.items() if name != "seconds"} for line in lines]
+    return hashlib.sha256((out / "model.safetensors").read_bytes()).hexdigest(), steps, names(out)
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_goes_on_to_the_same_run(number, code, word, run, fit, signal_at, tmp_path):
+    reference, out, partial = tmp_path / "reference", tmp_path / "run", tmp_path / "run.partial"
+    assert run(*fit, "--out", reference)[0] == 0
+    for steps, stage in ((5, "imputer layer 0"), (200, "layer 0"), (6, "head")):  # counted anew each time
+        signal_at(steps, number)
+        words = ("fit", "--resume", "--quiet", "--checkpoint-seconds", 0) if partial.exists() else fit
+        found, printed, err = run(*words, "--out", out)
+        assert found == code
+        assert printed == ""
+        assert err.splitlines()[-1].startswith(f"layerwise: {word} in stage {stage} at iteration ")
+        assert err.endswith(f"; layerwise fit --resume --out {out} goes on from there\n")
+        assert len(err.splitlines()) == 1
+        assert names(tmp_path) == ["reference", "run.partial"]
+        assert names(partial) == ["checkpoint", "lock", "metrics.jsonl", "run.toml"]
+        assert names(partial / "checkpoint")[0] == "imputer"
+    assert run(*fit, "--resume", "--out", out)[0] == 0
+    assert names(tmp_path) == ["reference", "run"]
+    assert outcome(out) == outcome(reference)
+    assert (out / "run.toml").read_text().replace(str(out), str(reference)) == (reference / "run.toml").read_text()
+
+
+def test_an_unfinished_run_is_not_forgotten(run, fit, signal_at, tmp_path):
+    out, partial = tmp_path / "run", tmp_path / "run.partial"
+    assert run(*fit, "--resume", "--out", out)[0] == 0  # there was nothing to go on with
+    old = outcome(out)
+    signal_at(3, signal.SIGTERM)
+    assert run(*fit, "--overwrite", "--out", out)[0] == 143
+    assert outcome(out) == old
+
+    def refusal(*words):
+        code, _, err = run(*words, "--out", out, "--overwrite")
+        assert code == 2
+        assert len(err.splitlines()) == 1
+        return err
+
+    assert f"{out} exists" in run(*fit, "--out", out)[2]
+    assert "random_state=1 is not how the unfinished run began" in refusal("fit", "--resume", "--random-state", 1)
+    assert "alpha=0.5 is not" in refusal("fit", "--resume", "--alpha", 0.5)
+    assert "layers=[5] is not" in refusal("fit", "--resume", "--layers", 5)
+    assert "labels='a' is not how the unfinished run began, which was 'kind'" in refusal(
+        "fit", "--labels", "a", "--resume"
+    )
+    (tmp_path / "run.toml").write_text('[[layers]]\nn_hidden = 4\ntied = true\n[finetuning]\nsolver = "adam"\n')
+    assert "layers=" in refusal("fit", "--config", tmp_path / "run.toml", "--resume")
+    with locked(partial):
+        assert "is in use by another process" in refusal("fit", "--resume")
+        assert "is in use by another process" in refusal(*fit)
+    assert names(partial) == ["checkpoint", "lock", "metrics.jsonl", "run.toml"]
+    (partial / "lock").rename(partial / "key")
+    assert "is no unfinished run of layerwise" in refusal(*fit)
+    (partial / "key").rename(partial / "lock")
+
+    assert run(*fit, "--overwrite", "--out", out)[0] == 0  # discards it
+    assert outcome(out) == old
+    assert names(tmp_path) == ["run", "run.toml"]
+
+
+def test_an_unfinished_run_is_refused_by_name(run, fit, signal_at, tmp_path):
+    signal_at(3, signal.SIGINT)
+    assert run(*fit, "--out", tmp_path / "run")[0] == 130
+    code, _, err = run(*fit, "--out", tmp_path / "run")
+    assert code == 2
+    assert "run.partial is an unfinished run; go on with it by --resume, or discard it by --overwrite" in err
+
+
+def test_data_that_has_changed_is_refused(run, fit, table, signal_at, tmp_path):
+    data = tmp_path / "table.csv"
+    data.write_bytes(table.read_bytes())
+    fit = [data if word == table else word for word in fit]
+    signal_at(3, signal.SIGINT)
+    assert run(*fit, "--out", tmp_path / "run")[0] == 130
+    data.write_text(data.read_text() + "0.5,0.5,0.5,0.5,9,u\n")
+    code, _, err = run("fit", "--resume", "--out", tmp_path / "run")
+    assert code == 2
+    assert "belongs to another fit: X.rows is 61, but was 60 there" in err
+    assert (tmp_path / "run.partial" / "checkpoint").is_dir()
+
+
+def test_before_the_first_checkpoint_nothing_is_left(run, fit, signal_at, monkeypatch, tmp_path):
+    monkeypatch.setattr("layerwise.cli.training.read_input", lambda *a, **k: signal.raise_signal(signal.SIGINT))
+    code, _, err = run(*fit, "--out", tmp_path / "run")
+    assert code == 130
+    assert err == "layerwise: interrupted before the first iteration; nothing was written\n"
+    assert names(tmp_path) == []
+
+
+def test_other_commands_clean_up(run, monkeypatch, tmp_path):
+    monkeypatch.setattr(ufldl_stacked, "run", lambda *a, **k: signal.raise_signal(signal.SIGTERM))
+    before = signal.getsignal(signal.SIGTERM)
+    code, _, err = run("demo", "--out", tmp_path / "run")
+    assert code == 143
+    assert err.splitlines()[-1] == "layerwise: terminated before the first iteration; nothing was written"
+    assert names(tmp_path) == []
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.slow
+def test_kills():
+    """The short form of benchmarks/kill_and_resume.py."""
+    words = [sys.executable, KILL_AND_RESUME, "--runs", "4", "--ranks", "1", "2"]
+    done = subprocess.run(list(map(str, words)), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "same: 4\n" in done.stdout
