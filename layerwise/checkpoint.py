@@ -28,8 +28,10 @@ class Checkpoint:
 
     Given to an estimator, it is written at the end of every stage, and now and then within one. A later `fit` of an
     estimator with the same parameters, on the same rows, goes on from it and ends with the same bits as without the
-    interruption; one that had ended gives the fitted model at once. Ctrl-C and SIGTERM end such a fit after the
-    iteration, with a checkpoint; a second one ends it at once.
+    interruption; one that had ended gives the fitted model at once. Other parameters, another number of rows, other
+    ranges of columns and other labels are refused. Ctrl-C and SIGTERM end such a fit after the iteration, with a
+    checkpoint; a second one ends it at once. A checkpoint that cannot be written is warned of, and training goes on.
+    It is that of the outermost estimator that counts.
 
     Parameters
     ----------
@@ -222,7 +224,8 @@ class KeptFit:
     def _write(self) -> None:
         """Write a checkpoint; training goes on if it cannot be written."""
         self._last_write = time.monotonic()
-        if distributed.rank() != 0:
+        if distributed.rank() > 0:
+            self._written = self._reached
             return
         document = {
             "software": self._software,

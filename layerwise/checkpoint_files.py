@@ -61,7 +61,7 @@ class CheckpointFolder:
             try:
                 files = {name: (path / name).read_bytes() for name in FILES}
                 decode(files)
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, RecursionError) as error:
                 older = "the one before it is taken" if place + 1 < len(found) else "there is none before it"
                 warnings.warn(f"the checkpoint {path} is damaged ({error}); {older}", UserWarning, stacklevel=2)
                 continue

@@ -19,7 +19,7 @@ from typing import Annotated, Any
 from cyclopts import App, Group, Parameter
 
 import layerwise
-from layerwise.interruption import end_by
+from layerwise.interruption import TERMINATED, end_by
 from layerwise.strict_json import as_strict
 
 app = App(
@@ -113,7 +113,9 @@ class Display:
                 yield [progress]
             except KeyboardInterrupt:
                 raise end_by(signal.SIGINT, f"interrupted {progress.reached}") from None
-            except SystemExit:
+            except SystemExit as exit_:
+                if exit_.code != TERMINATED:
+                    raise
                 raise end_by(signal.SIGTERM, f"terminated {progress.reached}") from None
 
     def answer(self, reply: Reply | None) -> None:

@@ -314,7 +314,7 @@ def _settle(config: Path | None, flags: dict[str, Any], resume: bool) -> tuple[d
     begun = read_unfinished(Path(settings["out"])) if resume and "out" in settings else None
     if begun is not None:
         refuse_changes(begun, settings, flags)
-        settings, flags = begun, {}
+        settings, flags = begun | {"out": settings["out"]}, {}
     for name, remedy in (("data", "a file or a folder of images"), ("out", "a folder for the run, with --out")):
         if name not in settings:
             raise ValueError(f"{name} is not given; name {remedy}, or both in a TOML file with --config")

@@ -120,7 +120,7 @@ def refuse_changes(settings: Mapping[str, Any], given: Mapping[str, Any], flags:
         If something differs, by its name.
     """
     for name in (*DATA_KEYS, "impute"):
-        if name in given and given[name] != settings.get(name):
+        if name in given and name != "out" and given[name] != settings.get(name):
             _refuse(name, given[name], settings.get(name))
     then = recipes.describe(recipes.build(settings))
     for name, value in flags.items():
