@@ -1,9 +1,13 @@
 """`kill -9` at random moments, then `layerwise fit --resume`: does it end with the same model, to the last bit?
 
-Half of the kills are aimed at a checkpoint that is being written (its unfinished folder is seen, and then it is killed
-within some milliseconds); how many hit one is counted by what is left on disk. Checkpoints are written after every
-iteration. Processes are forked from this one, which has imported everything and computed nothing, because importing
-torch takes seconds; several ranks get the environment that torchrun would give them.
+A moment is some milliseconds after a random iteration of pre-training or fine-tuning; half of the kills then wait for a
+checkpoint that is being written (its unfinished folder is seen). How many hit one is counted by what is left on disk.
+Checkpoints are written after every
+iteration, and a run that goes on is killed again, up to three times. Processes are forked from this one, which has
+imported everything and computed nothing, because importing torch takes seconds; several ranks get the environment that
+torchrun would give them.
+
+    python benchmarks/kill_and_resume.py [--runs 200] [--ranks 1 2] [--json figures.json]
 """
 
 import argparse
@@ -29,8 +33,8 @@ from layerwise import cli
 from layerwise.cli.unfinished import unfinished_of
 
 PHASES = {"pre-training": ("layer 0", "layer 1"), "fine-tuning": ("head", "finetune")}
-# A kill follows this many seconds after a write was seen, at most.
-_WITHIN = 0.01
+# A kill follows at most so many seconds after a line or a write was seen, or after the start of a run that goes on.
+_WITHIN, _STARTING = 0.01, 0.5
 
 
 def write_data(folder):
@@ -45,6 +49,7 @@ def command(data, solver, out):
     flags = {"labels": data / "y.npy", "solver": solver, "max_iter": 60 if solver == "lbfgs" else 20, "out": out}
     flags |= {"sparsity_target": 0.2, "corruption": "masking", "random_state": 0, "checkpoint_seconds": 0}
     words = [word for name, value in flags.items() for word in (f"--{name.replace('_', '-')}", value)]
+    words += ["--batch-size", 500] if solver == "adam" else []
     return ["fit", data / "X.npy", *words, "--layers", 6, 4, "--no-report", "--resume", "--quiet"]
 
 
@@ -89,24 +94,24 @@ def has_ended(pids):
     return any(os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) for pid in pids)
 
 
-def kill_within(pids, folder, phase, span, rng):
-    """Kill a run at a random moment of a phase; return whether it was still running, and what was left unfinished."""
-    aims_at_write = rng.random() < 0.5
+def kill_within(pids, folder, lines, rng):
+    """Kill a run once its metrics have so many lines, and some milliseconds later or when it writes a checkpoint.
+
+    Return whether it was still running, whether a checkpoint was left unfinished, and the stage that it was in.
+    """
     metrics, checkpoints = folder / "metrics.jsonl", folder / "checkpoint" / "model"
-    stages = [f'"stage": "{stage}"' for stage in PHASES[phase]]
+    already = count_lines(metrics) >= lines
 
     def wait_until(seen):
-        while not has_ended(pids):
-            if seen():
-                return
-            time.sleep(0.0005)
+        while not has_ended(pids) and not seen():
+            time.sleep(0.0002)
 
     def is_writing():
         return any(name.endswith(".unfinished") for name in list_names(checkpoints))
 
-    wait_until(lambda: metrics.is_file() and any(stage in metrics.read_text() for stage in stages))
-    time.sleep(rng.uniform(0, span))
-    if aims_at_write:
+    wait_until(lambda: count_lines(metrics) >= lines)
+    time.sleep(rng.uniform(0, _STARTING if already else _WITHIN))
+    if rng.random() < 0.5:
         wait_until(is_writing)
         time.sleep(rng.uniform(0, _WITHIN))
     rng.shuffle(pids)
@@ -115,6 +120,10 @@ def kill_within(pids, folder, phase, span, rng):
         time.sleep(rng.uniform(0, 0.1) if len(pids) > 1 else 0)
     killed = [os.WIFSIGNALED(status) for status in wait(pids)]
     return any(killed), is_writing(), last_stage(metrics)
+
+
+def count_lines(path):
+    return path.read_bytes().count(b"\n") if path.is_file() else 0
 
 
 def list_names(folder):
@@ -136,23 +145,18 @@ def outcome(out):
     return hashlib.sha256((out / "model.safetensors").read_bytes()).hexdigest(), steps
 
 
-def spans_of(out):
-    """Return how long each phase took."""
-    seconds = {line["stage"]: line["seconds"] for line in map(json.loads, (out / "metrics.jsonl").open())}
-    return {phase: sum(seconds[stage] for stage in stages) for phase, stages in PHASES.items()}
-
-
-def kill_and_resume(words, out, n_ranks, phase, span, rng, log, counts):
+def kill_and_resume(words, out, n_ranks, phase, steps, rng, log, counts):
     """Kill a run one to three times, then let it end."""
     folder, left = unfinished_of(out), rng.choice([1, 1, 2, 3])
+    places = [place for place, step in enumerate(steps) if step["stage"] in PHASES[phase]]
     while left:
-        killed, unfinished, stage = kill_within(start(words, n_ranks, log), folder, phase, span, rng)
+        killed, unfinished, stage = kill_within(start(words, n_ranks, log), folder, rng.choice(places), rng)
         if out.exists():  # it was faster
             shutil.rmtree(out)
         elif killed:
             left -= 1
             counts.update(kills=1, inside_a_write=unfinished)
-            counts[f"in {stage}"] += 1
+            counts[f"killed in {stage}"] += 1
     return wait(start(words, n_ranks, log))
 
 
@@ -170,26 +174,27 @@ def main():
         data = Path(name)
         write_data(data)
         log, cells = data / "log.txt", list(product(("lbfgs", "adam"), arguments.ranks))
-        references, spans = {}, {}
+        references = {}
         for cell in cells:
             out = data / "-".join(map(str, cell))
             if wait(start(command(data, cell[0], out), cell[1], log)) != [0] * cell[1]:
                 sys.exit(f"a run that nobody kills fails:\n{log.read_text()}")
-            references[cell], spans[cell] = outcome(out), spans_of(out)
+            references[cell] = outcome(out)
         for number in range(arguments.runs):
             (solver, n_ranks), phase = (cell := cells[number % len(cells)]), rng.choice(list(PHASES))
             out = data / f"run-{number}"
             words = command(data, solver, out)
-            statuses = kill_and_resume(words, out, n_ranks, phase, spans[cell][phase], rng, log, counts)
+            statuses = kill_and_resume(words, out, n_ranks, phase, references[cell][1], rng, log, counts)
             counts[f"{solver}, {phase}, {n_ranks} rank(s)"] += 1
             if statuses == [0] * n_ranks and outcome(out) == references[cell]:
                 same += 1
                 shutil.rmtree(out)
+                print(f"{same} of {number + 1}", end="\r", flush=True)
             else:
                 print(f"run {number} ({solver}, {phase}, {n_ranks} ranks) differs: {statuses}", flush=True)
     figures = {"runs": arguments.runs, "same": same, **dict(sorted(counts.items()))}
     figures["seconds"] = round(time.perf_counter() - began)
-    print("\n".join(f"{name}: {value}" for name, value in figures.items()))
+    print("", *(f"{name}: {value}" for name, value in figures.items()), sep="\n")
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
     sys.exit(same != arguments.runs)
