@@ -1,6 +1,7 @@
 """What `layerwise` exports: everything that its users need by name."""
 
 from layerwise.callbacks import EarlyStopping
+from layerwise.checkpoint import Checkpoint
 from layerwise.corruptions import Gaussian, Masking, SaltAndPepper
 from layerwise.estimators import (
     Autoencoder,
@@ -22,6 +23,7 @@ __all__ = [
     "Autoencoder",
     "AutoencoderImputer",
     "AutoencoderOutlierDetector",
+    "Checkpoint",
     "EarlyStopping",
     "Gaussian",
     "KLSparsity",

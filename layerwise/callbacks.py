@@ -184,6 +184,9 @@ class MetricsFile(Watcher):
     ----------
     path : str or Path
         Its folder exists.
+    resume : bool, default=False
+        Whether the lines that are there are of the same fit, before it was interrupted: those of the first step to
+        come, and what follows them, are then written anew.
 
     Examples
     --------
@@ -198,8 +201,9 @@ class MetricsFile(Watcher):
     [1, 2, 2]
     """
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path, *, resume: bool = False):
         self.path = Path(path)
+        self.resume = resume
         self._file: TextIO | None = None
 
     def __enter__(self) -> MetricsFile:
@@ -219,7 +223,31 @@ class MetricsFile(Watcher):
         """Write a step."""
         if self._file is None:
             raise ValueError("MetricsFile is not open; train inside `with MetricsFile(path) as metrics:`")
+        if self.resume:
+            self._cut(step)
+            self.resume = False
         self._file.write(json.dumps(step.as_dict(), allow_nan=False) + "\n")
+
+    def _cut(self, step: Step) -> None:
+        """Remove the lines from this step on; and the last line if it is not whole."""
+        assert self._file is not None
+        n_bytes = 0
+        with self.path.open("rb") as lines:
+            for line in lines:
+                if not line.endswith(b"\n"):
+                    break
+                seen = json.loads(line)
+                if seen["stage"] == step.stage and _place(seen["iteration"], seen["status"]) >= _place(
+                    step.iteration, step.status
+                ):
+                    break
+                n_bytes += len(line)
+        self._file.truncate(n_bytes)
+
+
+def _place(iteration: int, status: str | None) -> tuple[int, bool]:
+    """Return what orders the steps of a stage."""
+    return iteration, status is not None
 
 
 class Pace:

@@ -1,94 +1,290 @@
-"""Writing so that nothing is lost or half-written: aside first, then in place by one rename."""
+"""Checkpoints: a fit is kept on disk while it runs, so that it can go on, bit for bit, where it was interrupted."""
 
 from __future__ import annotations
 
+import json
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator
+import platform
+import signal
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
-# A folder with one of these was written by layerwise: a model, a training, a comparison.
-_MARKS = ("config.json", "metrics.jsonl", "comparison.json")
+import numpy as np
+import torch
+
+from layerwise.atomic import locked
+from layerwise.checkpoint_files import CheckpointFolder
+from layerwise.interruption import Noted, end_by, noting
 
 
-@contextmanager
-def atomic(path: str | PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
-    """Give a place beside ``path`` to write to; move it there at the end if all went well.
+class Checkpoint:
+    """Where a fit is kept so that it can go on.
+
+    Given to an estimator, it is written at the end of every stage, and now and then within one. A later `fit` of an
+    estimator with the same parameters, on the same rows, goes on from it and ends with the same bits as without the
+    interruption; one that had ended gives the fitted model at once. Ctrl-C and SIGTERM end such a fit after the
+    iteration, with a checkpoint; a second one ends it at once.
 
     Parameters
     ----------
-    path : str or path-like
-        The file or folder to make. Missing parent folders are made.
-    overwrite : bool, default=False
-        Whether it may replace what is there. A folder is replaced only if it is empty or a run of layerwise.
-
-    Yields
-    ------
-    staging : Path
-        Does not exist yet; make a file or a folder there. It is removed if the block raises, and ``path`` is then as
-        it was.
-
-    Raises
-    ------
-    FileExistsError
-        If ``path`` exists and must not be replaced.
-    OSError
-        If the place cannot be written.
+    folder : str or path-like
+        For this fit alone; made if it is not there. Holds the last two checkpoints: numbers as JSON, tensors as
+        safetensors.
+    seconds : float, default=60.0
+        Time after which one is written at the end of an iteration.
+    n_iter : int or None, default=None
+        Iterations (epochs of stochastic solvers) after which one is written, however soon.
 
     Examples
     --------
-    >>> import pathlib, tempfile
-    >>> path = pathlib.Path(tempfile.mkdtemp()) / "note.txt"
-    >>> with atomic(path) as staging:
-    ...     _ = staging.write_text("whole")
-    >>> path.read_text()
-    'whole'
+    >>> import tempfile
+    >>> from layerwise import Autoencoder, Checkpoint, LBFGS
+    >>> from layerwise.data import load_mnist_small
+    >>> X = load_mnist_small().X_train[:100]
+    >>> checkpoint = Checkpoint(tempfile.mkdtemp(), n_iter=2)
+    >>> first = Autoencoder(5, solver=LBFGS(max_iter=5), checkpoint=checkpoint).fit(X)
+    >>> again = Autoencoder(5, solver=LBFGS(max_iter=5), checkpoint=checkpoint).fit(X)  # nothing is left to do
+    >>> bool((again.components_ == first.components_).all())
+    True
     """
-    path = Path(path).absolute()
-    _check_replaceable(path, overwrite)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
-        raise NotADirectoryError(f"{path.parent} is a file, not a folder") from None
-    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
-        staging = aside / path.name
-        yield staging
-        _sync_tree(staging)
-        _check_replaceable(path, overwrite)
-        if path.is_dir():
-            path.rename(aside / "replaced")
-        staging.replace(path)
-        _sync(path.parent)
-    finally:
-        if not path.exists() and (aside / "replaced").exists():
-            (aside / "replaced").rename(path)
-        shutil.rmtree(aside, ignore_errors=True)
+
+    def __init__(self, folder: str | PathLike[str], *, seconds: float = 60.0, n_iter: int | None = None):
+        self.folder = folder
+        self.seconds = seconds
+        self.n_iter = n_iter
+
+    def __repr__(self) -> str:
+        return f"Checkpoint({str(self.folder)!r}, seconds={self.seconds!r}, n_iter={self.n_iter!r})"
+
+    @contextmanager
+    def open(self, fit: Mapping[str, Any]) -> Iterator[KeptFit]:
+        """Keep a fit while the block runs; go on with the one that is there.
+
+        Parameters
+        ----------
+        fit : mapping
+            Describes it, with what JSON can hold: that of another one is refused.
+
+        Yields
+        ------
+        kept : KeptFit
+
+        Raises
+        ------
+        ValueError
+            If the folder holds another fit, or another process is in it.
+        """
+        if not self.seconds >= 0:
+            raise ValueError(f"seconds={self.seconds!r} must be at least 0")
+        if self.n_iter is not None and self.n_iter < 1:
+            raise ValueError(f"n_iter={self.n_iter!r} must be at least 1, or None")
+        folder = Path(self.folder)
+        with locked(folder), noting() as noted:
+            kept = KeptFit(self, CheckpointFolder(folder), noted)
+            kept.match(**fit)
+            yield kept
 
 
-def _check_replaceable(path: Path, overwrite: bool) -> None:
-    if not path.exists():
-        return
-    if not overwrite:
-        raise FileExistsError(f"{path} exists; choose another place, or allow it to be overwritten")
-    if path.is_dir() and any(path.iterdir()) and not any((path / mark).is_file() for mark in _MARKS):
-        raise FileExistsError(f"{path} is not a run of layerwise (no {_MARKS[0]}), so it is not overwritten")
+class KeptFit:
+    """A fit while it runs: gives back the stages that were kept, and keeps those that come.
+
+    Parameters
+    ----------
+    settings : Checkpoint
+    files : CheckpointFolder
+    noted : Noted
+        A signal that asks for the end.
+    """
+
+    def __init__(self, settings: Checkpoint, files: CheckpointFolder, noted: Noted):
+        self._settings, self._files, self._noted = settings, files, noted
+        before = files.read() or {"software": {}, "facts": {}, "seeds": [], "stages": [], "running": None}
+        self._before: dict[str, Any] = before["software"]
+        self._software: dict[str, Any] = {}
+        self._compare(_describe_software())
+        self._facts: dict[str, Any] = before["facts"]
+        self._seeds: list[int] = before["seeds"]
+        self._stages: list[Any] = before["stages"]  # those that have ended
+        self._running: Any = before["running"]
+        self._n_seeds = self._n_begun = 0
+        self._stage, self._reached = "", "before the first iteration"
+        self._failures: set[int | None] = set()
+        self._last_write, self._last_iter = time.monotonic(), 0
+
+    def match(self, **facts: Any) -> None:
+        """Note facts that tell this fit from others; refuse to go on where they differ from what they were.
+
+        Parameters
+        ----------
+        **facts : what JSON can hold
+            The same in every process of a fit.
+        """
+        for name, fact in json.loads(json.dumps(facts)).items():
+            difference = _find_difference(name, fact, self._facts.setdefault(name, fact))
+            if difference is not None:
+                place, now, then = difference
+                raise ValueError(
+                    f"checkpoint={str(self._settings.folder)!r} belongs to another fit: {place} is {now}, but was "
+                    f"{then} there; go on with what it was, or choose another folder"
+                )
+
+    def seed(self, drawn: int) -> int:
+        """Return the seed that this place of the fit had; that which was drawn now if it is new.
+
+        Parameters
+        ----------
+        drawn : int
+
+        Returns
+        -------
+        seed : int
+        """
+        self._n_seeds += 1
+        if self._n_seeds > len(self._seeds):
+            self._seeds.append(drawn)
+        return self._seeds[self._n_seeds - 1]
+
+    def begin(self, name: str, device: torch.device) -> dict[str, Any] | None:
+        """Return what was kept of the next stage: ``ended`` and ``theta`` if it had, or ``running``; None if it begins.
+
+        Parameters
+        ----------
+        name : str
+        device : torch.device
+            For its tensors.
+
+        Returns
+        -------
+        kept : dict or None
+        """
+        self._compare({"device": device.type})
+        place = self._n_begun
+        self._n_begun += 1
+        self._stage, self._reached, self._last_iter = name, f"before the first iteration of stage {name}", 0
+        self.match(**{f"stage {place}": name})
+        if place < len(self._stages):
+            return _to(device, self._stages[place])
+        if self._running is None:
+            return None
+        self._last_iter = self._running["solver"]["n_iter"]
+        return {"running": _to(device, self._running)}
+
+    def follow(self, n_iter: int, capture: Callable[[], Mapping[str, Any]]) -> None:
+        """Keep the stage that runs if it is time, or if a signal asks for the end.
+
+        Parameters
+        ----------
+        n_iter : int
+            Iterations of this stage.
+        capture : callable
+            Returns all that it needs to go on.
+        """
+        self._reached = f"in stage {self._stage} at iteration {n_iter}"
+        settings, waited = self._settings, time.monotonic() - self._last_write
+        often = settings.n_iter is not None and n_iter - self._last_iter >= settings.n_iter
+        if often or waited >= settings.seconds or self._noted.number is not None:
+            self._running, self._last_iter = capture(), n_iter
+            self._write()
+
+    def end(self, record: Mapping[str, Any]) -> None:
+        """Keep a stage that has ended.
+
+        Parameters
+        ----------
+        record : mapping
+            What `begin` shall return.
+        """
+        self._reached = f"at the end of stage {self._stage}"
+        self._stages.append(record)
+        self._running = None
+        self._write()
+
+    def _write(self) -> None:
+        """Write a checkpoint, and end the fit if a signal asks for it; training goes on if it cannot be written."""
+        document = {
+            "software": self._software,
+            "facts": self._facts,
+            "seeds": self._seeds,
+            "stages": self._stages,
+            "running": self._running,
+        }
+        failure = None
+        try:
+            self._files.write(document)
+        except OSError as error:
+            failure = error
+        self._last_write = time.monotonic()
+        if failure is not None and failure.errno not in self._failures:
+            self._failures.add(failure.errno)
+            warnings.warn(f"no checkpoint is written {self._reached} ({failure}); the last one is whole", stacklevel=2)
+        if self._noted.number is not None:
+            self._end_by_signal("from there" if failure is None else "from the last checkpoint")
+
+    def _end_by_signal(self, where: str) -> None:
+        number, folder = self._noted.number, str(self._settings.folder)
+        assert number is not None
+        self._noted.number = None  # it is answered
+        what = f"interrupted {self._reached}" if number == signal.SIGINT else f"terminated {self._reached}"
+        sentence = f"{what}; the same fit with checkpoint={folder!r} goes on {where}"
+        if number == signal.SIGTERM:  # of which Python tells nothing
+            warnings.warn(sentence, UserWarning, stacklevel=2)
+        raise end_by(number, sentence)
+
+    def _compare(self, software: Mapping[str, Any]) -> None:
+        """Take note of what the last bits depend on, and warn once of what was different."""
+        self._software |= software
+        before = self._before
+        changed = [name for name, now in software.items() if before.get(name, now) != now]
+        if changed:
+            words = ", ".join(f"{name} {software[name]} (was {before.pop(name)})" for name in changed)
+            warnings.warn(
+                f"the checkpoint in {self._settings.folder} was written by other software or another machine: {words}; "
+                f"the fit goes on, but its last bits may differ",
+                UserWarning,
+                stacklevel=2,
+            )
 
 
-def _sync_tree(path: Path) -> None:
-    if path.is_dir():
-        for entry in path.iterdir():
-            _sync_tree(entry)
-    _sync(path)
+def _describe_software() -> dict[str, Any]:
+    """Return what the last bits of a fit depend on besides its parameters and rows."""
+    return {
+        "layerwise": version("layerwise"),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "processor": platform.machine(),
+        "threads": torch.get_num_threads(),
+        "processes": int(os.environ.get("WORLD_SIZE", "1")),
+    }
 
 
-def _sync(path: Path) -> None:
-    """Wait until a file or folder is on disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _find_difference(place: str, now: Any, then: Any) -> tuple[str, Any, Any] | None:
+    """Return where two facts differ first, and both values there; None if they are the same."""
+    if now == then:
+        return None
+    if isinstance(now, dict) and isinstance(then, dict):
+        for name in {**now, **then}:
+            found = _find_difference(f"{place}.{name}", now.get(name), then.get(name))
+            if found is not None:
+                return found
+    if isinstance(now, list) and isinstance(then, list) and len(now) == len(then):
+        for index, pair in enumerate(zip(now, then, strict=True)):
+            found = _find_difference(f"{place}[{index}]", *pair)
+            if found is not None:
+                return found
+    return place, now, then
+
+
+def _to(device: torch.device, value: Any) -> Any:
+    """Return the same with its tensors on a device, copied: training changes them in place."""
+    if isinstance(value, torch.Tensor):
+        return value.to(device, copy=True)
+    if isinstance(value, dict):
+        return {name: _to(device, item) for name, item in value.items()}
+    return [_to(device, item) for item in value] if isinstance(value, list) else value

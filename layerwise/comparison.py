@@ -174,6 +174,7 @@ def compare(
     labelled = np.flatnonzero(find_labelled(y, classifier.unlabeled))
     counts = _check_budgets(budgets, y[labelled], y_test)
 
+    classifier = clone(classifier).set_params(checkpoint=None)  # of one fit, and there are many
     recipe = _unfitted(classifier.autoencoder or StackedAutoencoder())
     results = np.empty((2, len(counts), len(depths), n_seeds))
     for run in range(n_seeds):
@@ -217,7 +218,7 @@ def _unfitted(autoencoder: Any) -> Any:
     """Return the recipe of a stack or a layer, with nothing frozen in it."""
     if isinstance(autoencoder, FrozenEstimator):
         return _unfitted(autoencoder.estimator)
-    autoencoder = clone(autoencoder)
+    autoencoder = clone(autoencoder).set_params(checkpoint=None)
     if isinstance(autoencoder, StackedAutoencoder):
         autoencoder.set_params(layers=[_unfitted(layer) for layer in autoencoder.recipes()])
     return autoencoder

@@ -19,8 +19,8 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from torch import Tensor
 
+from layerwise.atomic import atomic
 from layerwise.callbacks import EarlyStopping
-from layerwise.checkpoint import atomic
 from layerwise.corruptions import Gaussian, Masking, SaltAndPepper
 from layerwise.data.table_encoder import TableEncoder
 from layerwise.estimators import (
@@ -50,7 +50,7 @@ CLASSES = {
     )
 }
 # Parameters that belong to a session, not to a model.
-_SESSION = ("callbacks", "random_state")
+_SESSION = ("callbacks", "checkpoint", "random_state")
 
 
 def save(estimator: BaseEstimator, folder: str | PathLike[str], *, overwrite: bool = False) -> None:

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -50,7 +50,8 @@ class Stage:
     mean_activation : Tensor of shape (n_hidden,) or None
         Of the hidden units over all rows, at the end.
     state : object
-        The solver's; its ``restart`` begins a later stage with what it has learnt.
+        The solver's; its ``restart`` begins a later stage with what it has learnt. None where a checkpoint has given
+        the stage back.
     """
 
     name: str
@@ -70,6 +71,28 @@ class Stage:
         """Whether a minimum was found, as far as the tolerances and the arithmetic allow."""
         return self.status.converged
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return all but the solver's state, as tensors, numbers, texts and lists: `restore` takes it."""
+        return {name: value for name, value in vars(self).items() if name != "state"} | {"status": self.status.name}
+
+    @staticmethod
+    def restore(saved: Mapping[str, Any]) -> Stage:
+        """Return the record that `as_dict` gave."""
+        return Stage(**{**saved, "status": Status[saved["status"]]}, state=None)
+
+
+class Keeper(Protocol):
+    """What keeps a fit, stage by stage, so that another process can go on with it: `layerwise.checkpoint.KeptFit`."""
+
+    def begin(self, name: str, device: torch.device) -> Mapping[str, Any] | None:
+        """Return what was kept of the next stage: ``ended`` if it had, or ``running``; None if it begins."""
+
+    def follow(self, n_iter: int, capture: Callable[[], Mapping[str, Any]]) -> None:
+        """Keep the stage that runs, after so many iterations, if it is time."""
+
+    def end(self, record: Mapping[str, Any]) -> None:
+        """Keep a stage that has ended."""
+
 
 @dataclass(frozen=True)
 class Training:
@@ -85,12 +108,15 @@ class Training:
         Codes of all rows are kept if they take no more, for each layer; otherwise they are computed again and again.
     states : dict of str to object, default={}
         `Stage.state` of earlier stages by name, which the stages of these names go on with.
+    keeper : Keeper or None, default=None
+        Keeps the stages, and gives back those that were kept.
     """
 
     callback: Callback | None = None
     seed: int = 0
     cache_bytes: int = CACHE_BYTES
     states: Mapping[str, Any] = field(default_factory=dict)
+    keeper: Keeper | None = None
 
     def stage_seed(self, name: str) -> int:
         """Return the seed of noise and batches in the stage of this name, the same in every fit."""
@@ -186,6 +212,15 @@ class Watch:
             self.stale += 1
         return self.stale >= self.early_stopping.patience
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return what it has seen, as tensors, numbers and lists."""
+        return {name: getattr(self, name) for name in ("curve", "best", "best_theta", "stale")}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Take over what `as_dict` gave."""
+        for name in self.as_dict():
+            setattr(self, name, saved[name])
+
 
 @contextmanager
 def threads_for(operations: float) -> Iterator[None]:
@@ -212,9 +247,19 @@ def run_stage(name: str, objective: Objective, solver: Solver, watch: Watch | No
 
     Any rank may ask to stop.
     """
+    start = distributed.broadcast(objective.vector.read())
+    kept = None if training.keeper is None else training.keeper.begin(name, start.device)
+    if kept is not None and "ended" in kept:
+        objective.vector.write(kept["theta"])
+        return Stage.restore(kept["ended"])
     began = time.perf_counter()
     loss_curve: list[float] = []
     stopped_early = False
+    earlier = training.states.get(name)
+    state = None if earlier is None else earlier.restart(start)
+    if kept is not None:
+        state = _restore(kept["running"], objective, solver, watch)
+        loss_curve, began = kept["running"]["loss_curve"], began - kept["running"]["seconds"]
 
     def report(reached: Any, status: Status | None = None) -> bool:
         if training.callback is None:
@@ -226,11 +271,12 @@ def run_stage(name: str, objective: Objective, solver: Solver, watch: Watch | No
         nonlocal stopped_early
         loss_curve.append(reached.value)
         stopped_early = watch is not None and watch.follow(reached.x)
-        return distributed.agree(report(reached) or stopped_early, reached.x)
+        stop = distributed.agree(report(reached) or stopped_early, reached.x)
+        if training.keeper is not None and not stop:  # what stops is kept at its end
+            seconds = time.perf_counter() - began
+            training.keeper.follow(reached.n_iter, lambda: _capture(reached, objective, watch, loss_curve, seconds))
+        return stop
 
-    start = distributed.broadcast(objective.vector.read())
-    earlier = training.states.get(name)
-    state = None if earlier is None else earlier.restart(start)
     with threads_for(6 * objective.n_rows * len(start)):
         result = solver.minimize(objective, start, callback=after_iteration, state=state)
     theta = result.x if watch is None or watch.best_theta is None else watch.best_theta.double()
@@ -246,7 +292,7 @@ def run_stage(name: str, objective: Objective, solver: Solver, watch: Watch | No
         )
     status = Status.EARLY if stopped_early else result.status
     report(dataclasses.replace(result, value=loss), status)
-    return Stage(
+    stage = Stage(
         name=name,
         loss=loss,
         loss_curve=loss_curve,
@@ -259,6 +305,33 @@ def run_stage(name: str, objective: Objective, solver: Solver, watch: Watch | No
         mean_activation=objective.mean_activation,
         state=result.state,
     )
+    if training.keeper is not None:
+        theta = objective.vector.read().to(objective.dtype)
+        training.keeper.end({"ended": stage.as_dict(), "theta": theta})
+    return stage
+
+
+def _capture(
+    state: Any, objective: Objective, watch: Watch | None, loss_curve: list[float], seconds: float
+) -> dict[str, Any]:
+    """Return all that a stage needs to go on, as tensors, numbers, lists and dicts."""
+    return {
+        "solver": state.as_dict(),
+        "objective": objective.as_dict(),
+        "watch": None if watch is None else watch.as_dict(),
+        "loss_curve": loss_curve,
+        "seconds": seconds,
+    }
+
+
+def _restore(running: Mapping[str, Any], objective: Objective, solver: Any, watch: Watch | None) -> Any:
+    """Bring objective and watch to where a stage was left; return the state of its solver."""
+    state = solver.restore(running["solver"])
+    objective.restore(running["objective"])
+    objective.vector.write(state.x)
+    if watch is not None:
+        watch.restore(running["watch"])
+    return state
 
 
 def _describe(

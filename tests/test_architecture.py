@@ -20,6 +20,7 @@ HOUSE = [
     {"stacking"},
     {"stages"},
     {"checkpoint"},
+    {"checkpoint_files"},
     {"trackers", "progress"},
     {"callbacks"},
     {"solvers"},
@@ -27,7 +28,7 @@ HOUSE = [
     {"modules"},
     {"penalties", "losses", "corruptions"},
     {"activations"},
-    {"data", "strict_json"},
+    {"data", "strict_json", "atomic", "interruption"},
     {"distributed"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(HOUSE) for room in rooms}
@@ -36,8 +37,8 @@ CLOSED = {
     "solvers": {"objective", "modules", "data", "penalties", "losses", "corruptions", "activations", "distributed"},
     "plotting": set(FLOOR),
     "data": set(FLOOR) - {"data", "distributed"},
-    "stacking": {"checkpoint"},
-    "stages": {"checkpoint", "modules"},
+    "stacking": {"checkpoint", "atomic"},
+    "stages": {"checkpoint", "atomic", "modules"},
 }
 
 

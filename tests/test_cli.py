@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import shutil
 import signal
 import struct
 import subprocess
@@ -238,7 +239,7 @@ def test_overwrite_replaces_the_run(run, files, tmp_path):
 
 
 def test_interrupt_says_what_was_reached(files, model, tmp_path):
-    """Ctrl-C while training over an old run: exit code 130, and the old run is as it was."""
+    """Ctrl-C while training over an old run: exit code 130, the old run is as it was, the new one can go on."""
     before = {path.name: path.read_bytes() for path in model.iterdir()}
     words = ["fit", files / "images.npy", "--out", model, "--overwrite", "--layers", 300, "--max-iter", 100000]
     command = [sys.executable, "-u", "-m", "layerwise", *map(str, words)]
@@ -251,9 +252,10 @@ def test_interrupt_says_what_was_reached(files, model, tmp_path):
         last = process.stderr.read().splitlines()[-1]
     assert process.returncode == 130
     assert last.startswith("layerwise: interrupted in stage layer 0 at iteration")
-    assert last.endswith("nothing was written")
+    assert last.endswith(f"; layerwise fit --resume --out {model} goes on from there")
     assert {path.name: path.read_bytes() for path in model.iterdir()} == before
-    assert [path.name for path in model.parent.iterdir()] == [model.name]
+    assert {path.name for path in model.parent.iterdir()} == {model.name, f"{model.name}.partial"}
+    shutil.rmtree(f"{model}.partial")
 
 
 def test_reader_that_has_seen_enough(model, files):

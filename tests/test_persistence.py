@@ -30,7 +30,7 @@ from layerwise import (
     StackedClassifier,
     StackedRegressor,
 )
-from layerwise.checkpoint import atomic
+from layerwise.atomic import atomic
 
 SHORT = LBFGS(max_iter=4)
 

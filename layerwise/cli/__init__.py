@@ -8,6 +8,7 @@ import warnings
 import cyclopts
 
 from layerwise.cli.common import app, fail
+from layerwise.interruption import TERMINATED, ending_by_terminate
 
 __all__ = ["app", "main"]
 
@@ -35,13 +36,18 @@ app.register_install_completion_command(name="--install-completion")
 
 
 def main() -> None:
-    """Run the command line; refusals are one sentence and exit code 2, Ctrl-C is 130."""
+    """Run the command line; refusals are one sentence and exit code 2, Ctrl-C is 130, SIGTERM is 143."""
     warnings.showwarning = _show_warning
     try:
-        _show_docstring(sys.argv[1:])
-        app.meta(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value")
+        with ending_by_terminate():
+            _show_docstring(sys.argv[1:])
+            app.meta(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value")
     except KeyboardInterrupt as interrupt:
-        fail(str(interrupt) or "interrupted; nothing was written", 130)
+        fail(_describe_end(interrupt, "interrupted"), 130)
+    except SystemExit as exit_:
+        if exit_.code != TERMINATED:
+            raise
+        fail(_describe_end(exit_, "terminated"), TERMINATED)
     except BrokenPipeError:  # the reader of our output has seen enough
         sys.stderr.close()
     except cyclopts.CycloptsError as error:
@@ -55,6 +61,11 @@ def main() -> None:
         if isinstance(error, RuntimeError) and "memory" not in str(error):
             raise
         fail("there is not enough memory for this; use fewer rows or smaller layers", 2)
+
+
+def _describe_end(end: BaseException, word: str) -> str:
+    """Return what a signal has ended, and what becomes of it."""
+    return "; ".join([str(end) or word, *getattr(end, "__notes__", ["nothing was written"])])
 
 
 def _show_docstring(words: list[str]) -> None:

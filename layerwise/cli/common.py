@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +19,7 @@ from typing import Annotated, Any
 from cyclopts import App, Group, Parameter
 
 import layerwise
+from layerwise.interruption import end_by
 from layerwise.strict_json import as_strict
 
 app = App(
@@ -106,10 +108,13 @@ class Display:
 
         with warnings.catch_warnings(), Progress(Console(stderr=True, quiet=True) if self.quiet else None) as progress:
             warnings.simplefilter("ignore", ConvergenceWarning)  # the display says why each stage ended
+            warnings.filterwarnings("ignore", "terminated")  # and the command where it was ended
             try:
                 yield [progress]
             except KeyboardInterrupt:
-                raise KeyboardInterrupt(f"interrupted {progress.reached}; nothing was written") from None
+                raise end_by(signal.SIGINT, f"interrupted {progress.reached}") from None
+            except SystemExit:
+                raise end_by(signal.SIGTERM, f"terminated {progress.reached}") from None
 
     def answer(self, reply: Reply | None) -> None:
         """Print the answer of a command."""

@@ -11,8 +11,8 @@ from rich.table import Table
 
 import layerwise
 from layerwise import plotting, runs
+from layerwise.atomic import atomic
 from layerwise.callbacks import MetricsFile
-from layerwise.checkpoint import atomic
 from layerwise.cli.common import (
     Data,
     Device,

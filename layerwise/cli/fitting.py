@@ -14,6 +14,7 @@ from sklearn.pipeline import Pipeline
 
 from layerwise import distributed, recipes
 from layerwise.callbacks import Callback, Step
+from layerwise.checkpoint import Checkpoint
 from layerwise.data.inputs import Input
 from layerwise.estimators import AutoencoderImputer
 from layerwise.plotting.rows import is_known
@@ -73,10 +74,13 @@ def train(
     missing: str | None,
     settings: Mapping[str, Any],
     callbacks: Sequence[Callback],
+    checkpoints: Path,
+    seconds: float,
 ) -> tuple[BaseEstimator, np.ndarray]:
     """Train the model of the settings; return it, after what prepares its rows, and those rows.
 
-    ``missing`` says which values are, as `describe_missing` does.
+    ``missing`` says which values are, as `describe_missing` does. ``checkpoints`` is the folder for them, one of which
+    is written after so many ``seconds``.
     """
     steps: list[tuple[str, BaseEstimator]] = []
     if source.encoder is not None:
@@ -86,10 +90,14 @@ def train(
         raise ValueError(f"{missing}; fill them in with --impute, or leave such columns out with --ignore NAME")
     if settings.get("impute"):
         imputer = AutoencoderImputer(random_state=settings["random_state"])
-        imputer.set_params(callbacks=[_prefixed("imputer", callback) for callback in callbacks])
+        imputer.set_params(
+            callbacks=[_prefixed("imputer", callback) for callback in callbacks],
+            checkpoint=Checkpoint(checkpoints / "imputer", seconds=seconds),
+        )
         X = imputer.fit_transform(X)
         steps.append(("imputer", imputer))
-    model = recipes.build(settings).set_params(callbacks=list(callbacks))
+    checkpoint = Checkpoint(checkpoints / "model", seconds=seconds)
+    model = recipes.build(settings).set_params(callbacks=list(callbacks), checkpoint=checkpoint)
     model.fit(X) if y is None else model.fit(X, y)
     steps.append(("model", model))
     return (model if len(steps) == 1 else Pipeline(steps)), X

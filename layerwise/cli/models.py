@@ -13,7 +13,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.metrics import mean_absolute_error, r2_score, roc_auc_score
 
-from layerwise.checkpoint import atomic
+from layerwise.atomic import atomic
 from layerwise.cli.common import (
     Array,
     Data,

@@ -10,7 +10,7 @@ from sklearn.pipeline import Pipeline
 
 import layerwise
 from layerwise import runs
-from layerwise.checkpoint import atomic
+from layerwise.atomic import atomic
 from layerwise.cli.common import Labels, Model, Overwrite, Reply, Shown, as_command, render
 from layerwise.cli.opening import open_model
 from layerwise.export import export_numpy, export_onnx

@@ -12,12 +12,13 @@ from typing import Annotated, Any, Literal
 from cyclopts import Group, Parameter
 
 from layerwise import recipes, runs
+from layerwise.atomic import atomic
 from layerwise.callbacks import Callback, MetricsFile
-from layerwise.checkpoint import atomic
 from layerwise.cli.common import (
     Array,
     Data,
     Display,
+    Flag,
     Labels,
     Overwrite,
     Reply,
@@ -31,6 +32,7 @@ from layerwise.cli.common import (
 from layerwise.cli.fitting import choose_model, mark_unlabeled, open_trackers, train
 from layerwise.cli.opening import name_rows
 from layerwise.cli.recipe_flags import overlay
+from layerwise.cli.unfinished import CHECKPOINTS, SCRATCH, read_unfinished, refuse_changes, unfinished_run
 from layerwise.data import load_mnist_small
 from layerwise.data.inputs import Input, describe_missing, read_input
 from layerwise.inspection import inspect_model
@@ -172,6 +174,8 @@ def fit(
     device: Annotated[str | None, _TRAINING] = None,
     track: Annotated[list[Literal["tensorboard", "mlflow"]] | None, Words] = None,
     report: bool = True,
+    resume: Flag = False,
+    checkpoint_seconds: float = 60.0,
     overwrite: Overwrite = False,
     display: Shown,
 ) -> Reply:
@@ -268,14 +272,23 @@ def fit(
         Experiment trackers to send the metrics to as well.
     report
         Write report.html.
+    resume
+        Go on with the unfinished run (OUT.partial) where it was interrupted, and end with the same bits; begin if there
+        is none. With --out alone everything else is as it began.
+    checkpoint_seconds
+        Time after which a checkpoint is written, besides at the end of each stage.
     """
     flags = given(**locals())  # each under the name of the parameter that it sets
-    for name in ("config", "track", "report", "overwrite", "display"):
+    for name in ("config", "track", "report", "resume", "checkpoint_seconds", "overwrite", "display"):
         flags.pop(name, None)
     for name, value in flags.items():
         if value == []:
             raise ValueError(f"--{name.replace('_', '-')} is given without a value; give at least one")
     settings = ({} if config is None else recipes.read_toml(config)) | _take(flags, (*DATA_KEYS, "impute", "model"))
+    begun = read_unfinished(Path(settings["out"])) if resume and "out" in settings else None
+    if begun is not None:
+        refuse_changes(begun, settings, flags)
+        settings, flags = begun, {}
     for name, remedy in (("data", "a file or a folder of images"), ("out", "a folder for the run, with --out")):
         if name not in settings:
             raise ValueError(f"{name} is not given; name {remedy}, or both in a TOML file with --config")
@@ -284,9 +297,8 @@ def fit(
     check_apart(place, Path(settings["data"]))
     if place.is_file():
         raise FileExistsError(f"out={place} is a file, but a run is a folder; choose another place")
-    with atomic(place, overwrite=overwrite) as staging, display.watching() as callbacks:
-        staging.mkdir()
-        facts = _fit_into(staging, settings, flags, callbacks, track or [], report, display)
+    with unfinished_run(place, resume=resume, overwrite=overwrite) as folder, display.watching() as callbacks:
+        facts = _fit_into(folder, settings, flags, callbacks, track or [], report, checkpoint_seconds, display)
     verb, *more = _NEXT.get(facts["model"], ["predict"])
     failed = [
         f"{stage['stage']} {stage['status']}"
@@ -305,20 +317,23 @@ def _fit_into(
     callbacks: Sequence[Callback],
     track: Sequence[str],
     report: bool,
+    checkpoint_seconds: float,
     display: Display,
 ) -> dict[str, Any]:
     """Train, and write all of the run into a folder; return its facts."""
     start = time.perf_counter()
-    source = read_input(**_where(settings), scratch=folder.parent)
+    source = read_input(**_where(settings), scratch=folder / SCRATCH)
     display.say(_describe_rows(source))
     settings = settings | {"model": settings.get("model") or choose_model(source.y, flags.get("contamination"))}
     settings = overlay(settings, flags, source.X.shape[1])
     y, complete = mark_unlabeled(source.y, settings)
     missing = describe_missing(source.X, source.feature_names)
-    with MetricsFile(folder / runs.METRICS) as metrics, ExitStack() as stack:
-        trackers = open_trackers(track, Path(settings["out"]), folder, stack)
-        fitted, X = train(source, y, missing, complete, [*callbacks, metrics, *trackers])
     places = {name: settings[name] for name in (*DATA_KEYS, "impute") if name in settings}
+    recipe = recipes.describe(recipes.build(settings)) | places
+    (folder / runs.SETTINGS).write_text(recipes.write_toml(recipe), encoding="utf-8")
+    with MetricsFile(folder / runs.METRICS, resume=True) as metrics, ExitStack() as stack:
+        watchers: list[Callback] = [*callbacks, metrics, *open_trackers(track, Path(settings["out"]), folder, stack)]
+        fitted, X = train(source, y, missing, complete, watchers, folder / CHECKPOINTS, checkpoint_seconds)
     facts = runs.gather_facts(
         model=settings["model"],
         **places | {"image_shape": source.image_shape},
@@ -334,7 +349,7 @@ def _fit_into(
         X,
         y=source.y,
         facts=facts,
-        settings=recipes.describe(recipes.build(settings)) | places,
+        settings=recipe,
         image_shape=source.image_shape,
         feature_names=source.feature_names,
         row_names=name_rows(source),

@@ -15,8 +15,10 @@ from sklearn.utils.validation import check_is_fitted
 from layerwise import distributed, stacking
 from layerwise.activations import get_activation
 from layerwise.data.layout import Layout
+from layerwise.data.mapped_rows import total_weight
 from layerwise.data.rows import Rows
 from layerwise.data.scaling import Scaling, learn_scaling
+from layerwise.estimators._checkpointing import digest, kept_fit
 from layerwise.estimators._checks import DTYPES, check_rows, check_solver, column_ranges, like_input
 from layerwise.estimators._parts import ComposedEstimator
 from layerwise.estimators._record import RecordMixin, make_training
@@ -44,6 +46,7 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
     warm_start: bool
     random_state: Any
     callbacks: Any
+    checkpoint: Any
     cache_size: float
     explained_variance_ratio_: float
     pca_explained_variance_ratio_: float
@@ -227,6 +230,10 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
                 uint8_is_intensity=not knows or first._reads_intensities,
             )
         lowest, highest = column_ranges(rows, allow_missing=allow_missing)
+        kept = kept_fit(self)
+        if kept is not None:
+            ranges = digest([lowest, highest])
+            kept.match(X={"rows": total_weight(rows), "columns": rows.n_features, "digest of column ranges": ranges})
         if not knows:
             reach = get_activation(first.output_activation)
             first.scaling_ = learn_scaling(rows, lowest, highest, first.scale, (reach.low, reach.high))

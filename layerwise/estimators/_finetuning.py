@@ -6,6 +6,7 @@ import abc
 import copy
 from collections.abc import Callable, Sequence
 from numbers import Integral, Real
+from os import PathLike
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,7 +19,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from layerwise import distributed, stacking
 from layerwise.callbacks import Callback, EarlyStopping
+from layerwise.checkpoint import Checkpoint
 from layerwise.data.scaling import Scaling
+from layerwise.estimators._checkpointing import digest, kept_fit
 from layerwise.estimators._checks import (
     DTYPES,
     check_part,
@@ -67,6 +70,7 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
         warm_start: bool = False,
         random_state: Any = None,
         callbacks: Sequence[Callback] | None = None,
+        checkpoint: str | PathLike[str] | Checkpoint | None = None,
     ):
         self.autoencoder = autoencoder
         self.finetune = finetune
@@ -78,6 +82,7 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
         self.warm_start = warm_start
         self.random_state = random_state
         self.callbacks = callbacks
+        self.checkpoint = checkpoint
 
     def transform(self, X: Any) -> Any:
         """Encode rows with the fine-tuned encoders.
@@ -208,6 +213,9 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
         depth = _DEPTHS.get(self.finetune, self.finetune)
         if depth is not None and depth > n_layers:
             raise ValueError(f"finetune={depth} asks for more layers than there are: {n_layers}; 'all' trains all")
+        kept = kept_fit(self)
+        if kept is not None:
+            kept.match(y={"rows with a label": len(targets), "digest": digest([targets, torch.from_numpy(chosen)])})
         if not goes_on:
             self._pretrain(template, X, weights, None if validation is None else validation[0])
             self.network_ = self._build().to(self.autoencoder_._modules()[0].encoder_weight.device)

@@ -13,6 +13,7 @@ from sklearn.utils import check_random_state
 
 from layerwise import distributed
 from layerwise.callbacks import Callback, Step, call_all
+from layerwise.estimators._checkpointing import kept_fit
 from layerwise.solvers import Status
 from layerwise.stages import Stage, Training
 
@@ -93,6 +94,7 @@ def make_training(
     """Return what the stages of a fit share; the seed is that of rank 0."""
     seed = check_random_state(estimator.random_state).randint(np.iinfo(np.int32).max)
     seed = distributed.gather_counts([int(seed)])[0]
+    kept = kept_fit(estimator)
     callbacks = all_callbacks(estimator)
     for callback in callbacks:
         if not callable(callback):
@@ -102,9 +104,10 @@ def make_training(
             )
     return Training(
         callback=call_all([*callbacks, _stop] if one_iteration else callbacks),
-        seed=seed,
+        seed=seed if kept is None else kept.seed(seed),
         cache_bytes=int(cache_size * 1e6),
         states=states or {},
+        keeper=kept,
     )
 
 
@@ -112,7 +115,7 @@ def keep_states(estimator: Any, stages: Sequence[Stage], *, one_iteration: bool)
     """Keep what the solvers have learnt, where a later call may go on with it."""
     vars(estimator).pop("_states", None)
     if estimator.warm_start or one_iteration:
-        estimator._states = {stage.name: stage.state for stage in stages}
+        estimator._states = {stage.name: stage.state for stage in stages if stage.state is not None}
 
 
 def _stop(step: Step) -> bool:

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from layerwise import distributed
 from layerwise.data.rows import Rows
+from layerwise.estimators._checkpointing import CHECKPOINT, kept_fit
 from layerwise.estimators._checks import check_matrix
 from layerwise.estimators._parts import ComposedEstimator
 from layerwise.estimators._record import all_callbacks
@@ -26,11 +27,13 @@ class WrappingEstimator(ComposedEstimator, abc.ABC):
     autoencoder: StackedAutoencoder | Autoencoder | FrozenEstimator | None
     random_state: Any
     callbacks: Any
+    checkpoint: Any
 
     _parameter_constraints: ClassVar[dict] = {
         "autoencoder": [StackedAutoencoder, Autoencoder, FrozenEstimator, None],
         "random_state": ["random_state"],
         "callbacks": [list, tuple, None],
+        "checkpoint": CHECKPOINT,
     }
 
     @abc.abstractmethod
@@ -83,8 +86,10 @@ class WrappingEstimator(ComposedEstimator, abc.ABC):
             autoencoder.set_params(random_state=self.random_state)
         own = autoencoder.callbacks
         autoencoder.callbacks = [*(own or ()), *all_callbacks(self)]
+        autoencoder._kept = kept_fit(self)
         self.autoencoder_ = autoencoder._fit(X, weights, X_val, allow_missing=allow_missing)
         autoencoder.callbacks = own
+        del autoencoder._kept
 
     def _check_rows(self, X: Any, *, allow_missing: bool = False) -> Rows:
         """Return rows for the trained autoencoder, scaled."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Integral, Real
+from os import PathLike
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,8 +13,10 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from layerwise.activations import ACTIVATIONS
 from layerwise.callbacks import Callback, EarlyStopping
+from layerwise.checkpoint import Checkpoint
 from layerwise.corruptions import Corruption, Gaussian, Masking, SaltAndPepper
 from layerwise.data.scaling import SCALES, Scaling
+from layerwise.estimators._checkpointing import CHECKPOINT, checkpointed
 from layerwise.estimators._checks import DTYPES, check_corruption, check_part, check_solver
 from layerwise.estimators._coding import CodingEstimator
 from layerwise.estimators._record import describe, keep_states, warn_unless_converged
@@ -79,6 +82,9 @@ class Autoencoder(CodingEstimator):
         Draws the initial weights, noise, and the order of batches.
     callbacks : list of callable or None, default=None
         Each is called with a `layerwise.callbacks.Step` after every iteration; returning True stops.
+    checkpoint : str, path-like, Checkpoint or None, default=None
+        Where `fit` keeps itself so that it can go on after an interruption, see `layerwise.Checkpoint`; not with
+        ``warm_start``, and `partial_fit` keeps nothing.
 
     Attributes
     ----------
@@ -158,6 +164,7 @@ class Autoencoder(CodingEstimator):
         "warm_start": ["boolean"],
         "random_state": ["random_state"],
         "callbacks": [list, tuple, None],
+        "checkpoint": CHECKPOINT,
     }
 
     def __init__(
@@ -181,6 +188,7 @@ class Autoencoder(CodingEstimator):
         warm_start: bool = False,
         random_state: Any = None,
         callbacks: Sequence[Callback] | None = None,
+        checkpoint: str | PathLike[str] | Checkpoint | None = None,
     ):
         self.n_hidden = n_hidden
         self.activation = activation
@@ -200,8 +208,10 @@ class Autoencoder(CodingEstimator):
         self.warm_start = warm_start
         self.random_state = random_state
         self.callbacks = callbacks
+        self.checkpoint = checkpoint
 
     @relayed
+    @checkpointed
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None, *, X_val: Any = None) -> Autoencoder:
         """Learn codes of rows.
 

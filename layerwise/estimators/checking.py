@@ -57,7 +57,9 @@ def check_gradient(
     if isinstance(estimator, FineTunedEstimator) and y is None:
         raise ValueError(f"{type(estimator).__name__} needs y to be checked: one label a row of X")
     check, history = GradientCheck(n_coordinates, seed=random_state), History()
-    estimator = _with_solver(estimator, check).set_params(callbacks=[history], random_state=random_state)
+    estimator = _with_solver(estimator, check).set_params(
+        callbacks=[history], checkpoint=None, random_state=random_state
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         estimator.fit(X) if y is None else estimator.fit(X, y)

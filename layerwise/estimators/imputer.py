@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from numbers import Integral
+from os import PathLike
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,7 +16,9 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval
 
 from layerwise.callbacks import Callback
+from layerwise.checkpoint import Checkpoint
 from layerwise.corruptions import Masking
+from layerwise.estimators._checkpointing import checkpointed
 from layerwise.estimators._checks import column_ranges, like_input
 from layerwise.estimators._sklearn_callbacks import relayed
 from layerwise.estimators._wrapping import WrappingEstimator
@@ -45,6 +48,8 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, WrappingEstimat
         For the autoencoder, if that has none of its own.
     callbacks : list of callable or None, default=None
         For the autoencoder, beside its own.
+    checkpoint : str, path-like, Checkpoint or None, default=None
+        Where `fit` keeps itself so that it can go on after an interruption, see `layerwise.Checkpoint`.
 
     Attributes
     ----------
@@ -81,13 +86,16 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, WrappingEstimat
         n_passes: int = 1,
         random_state: Any = None,
         callbacks: Sequence[Callback] | None = None,
+        checkpoint: str | PathLike[str] | Checkpoint | None = None,
     ):
         self.autoencoder = autoencoder
         self.n_passes = n_passes
         self.random_state = random_state
         self.callbacks = callbacks
+        self.checkpoint = checkpoint
 
     @relayed
+    @checkpointed
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> AutoencoderImputer:
         """Train the autoencoder on what is observed.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Real
+from os import PathLike
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,6 +16,8 @@ from sklearn.utils._param_validation import Interval
 
 from layerwise import distributed
 from layerwise.callbacks import Callback, Step
+from layerwise.checkpoint import Checkpoint
+from layerwise.estimators._checkpointing import checkpointed
 from layerwise.estimators._checks import check_sample_weight, like_input
 from layerwise.estimators._sklearn_callbacks import relayed
 from layerwise.estimators._wrapping import WrappingEstimator
@@ -42,6 +45,8 @@ class AutoencoderOutlierDetector(OutlierMixin, WrappingEstimator):
         For the autoencoder, if that has none of its own.
     callbacks : list of callable or None, default=None
         For the autoencoder, beside its own.
+    checkpoint : str, path-like, Checkpoint or None, default=None
+        Where `fit` keeps itself so that it can go on after an interruption, see `layerwise.Checkpoint`.
 
     Attributes
     ----------
@@ -76,13 +81,16 @@ class AutoencoderOutlierDetector(OutlierMixin, WrappingEstimator):
         contamination: float = 0.1,
         random_state: Any = None,
         callbacks: Sequence[Callback] | None = None,
+        checkpoint: str | PathLike[str] | Checkpoint | None = None,
     ):
         self.autoencoder = autoencoder
         self.contamination = contamination
         self.random_state = random_state
         self.callbacks = callbacks
+        self.checkpoint = checkpoint
 
     @relayed
+    @checkpointed
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> AutoencoderOutlierDetector:
         """Train the autoencoder, then set the threshold by its errors on the same rows.
 

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_array, column_or_1d
 from layerwise import distributed
 from layerwise.data.rows import Rows
 from layerwise.data.scaling import Scaling, learn_scaling
+from layerwise.estimators._checkpointing import checkpointed
 from layerwise.estimators._checks import DTYPES, column_ranges, like_input, min_samples, to_numpy
 from layerwise.estimators._finetuning import FineTunedEstimator
 from layerwise.estimators._sklearn_callbacks import relayed
@@ -57,6 +58,9 @@ class StackedClassifier(ClassifierMixin, FineTunedEstimator):
     callbacks : list of callable or None, default=None
         Each is called with a `layerwise.callbacks.Step` after every iteration, those of pre-training included;
         returning True ends the stage.
+    checkpoint : str, path-like, Checkpoint or None, default=None
+        Where `fit` keeps itself so that it can go on after an interruption, see `layerwise.Checkpoint`; not with
+        ``warm_start``, and `partial_fit` keeps nothing.
 
     Attributes
     ----------
@@ -98,6 +102,7 @@ class StackedClassifier(ClassifierMixin, FineTunedEstimator):
     _loss = staticmethod(cross_entropy)
 
     @relayed
+    @checkpointed
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None
     ) -> StackedClassifier:
@@ -256,6 +261,9 @@ class StackedRegressor(RegressorMixin, FineTunedEstimator):
     callbacks : list of callable or None, default=None
         Each is called with a `layerwise.callbacks.Step` after every iteration, those of pre-training included;
         returning True ends the stage.
+    checkpoint : str, path-like, Checkpoint or None, default=None
+        Where `fit` keeps itself so that it can go on after an interruption, see `layerwise.Checkpoint`; not with
+        ``warm_start``, and `partial_fit` keeps nothing.
 
     Attributes
     ----------
@@ -291,6 +299,7 @@ class StackedRegressor(RegressorMixin, FineTunedEstimator):
     _loss = staticmethod(squared_error)
 
     @relayed
+    @checkpointed
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None
     ) -> StackedRegressor:

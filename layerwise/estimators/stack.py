@@ -7,6 +7,7 @@ import itertools
 import re
 from collections.abc import Sequence
 from numbers import Integral, Real
+from os import PathLike
 from typing import Any, ClassVar, Self
 
 import torch
@@ -18,7 +19,9 @@ from sklearn.utils.validation import check_is_fitted
 from layerwise import stacking
 from layerwise.activations import get_activation
 from layerwise.callbacks import Callback, EarlyStopping
+from layerwise.checkpoint import Checkpoint
 from layerwise.data.rows import Rows
+from layerwise.estimators._checkpointing import CHECKPOINT, checkpointed
 from layerwise.estimators._checks import DTYPES, check_part, check_solver
 from layerwise.estimators._coding import CodingEstimator
 from layerwise.estimators._record import describe, keep_states, warn_unless_converged
@@ -36,8 +39,8 @@ class StackedAutoencoder(CodingEstimator):
     ----------
     layers : list of (Autoencoder, int or FrozenEstimator of a fitted Autoencoder), default=(200, 200)
         The recipe of each layer; a number n stands for ``Autoencoder(n)``. They are cloned, never changed; their
-        own ``cache_size``, ``dtype``, ``device``, ``warm_start``, ``random_state`` and ``callbacks`` do not matter
-        here, nor does ``scale`` above the first. A frozen layer keeps its weights until fine-tuning:
+        own ``cache_size``, ``dtype``, ``device``, ``warm_start``, ``random_state``, ``callbacks`` and ``checkpoint`` do
+        not matter here, nor does ``scale`` above the first. A frozen layer keeps its weights until fine-tuning:
         ``[FrozenEstimator(layer) for layer in stack.layers_]`` begins where a fitted stack ended. Parameters of layers
         are reached by number, as ``layer0__n_hidden`` or ``layer1__sparsity__weight``.
     finetune : {"reconstruction"} or None, default=None
@@ -65,6 +68,9 @@ class StackedAutoencoder(CodingEstimator):
         Draws the initial weights, noise, and the order of batches.
     callbacks : list of callable or None, default=None
         Each is called with a `layerwise.callbacks.Step` after every iteration; returning True ends the layer.
+    checkpoint : str, path-like, Checkpoint or None, default=None
+        Where `fit` keeps itself so that it can go on after an interruption, see `layerwise.Checkpoint`; not with
+        ``warm_start``, and `partial_fit` keeps nothing.
 
     Attributes
     ----------
@@ -115,6 +121,7 @@ class StackedAutoencoder(CodingEstimator):
         "warm_start": ["boolean"],
         "random_state": ["random_state"],
         "callbacks": [list, tuple, None],
+        "checkpoint": CHECKPOINT,
     }
 
     def __init__(
@@ -132,6 +139,7 @@ class StackedAutoencoder(CodingEstimator):
         warm_start: bool = False,
         random_state: Any = None,
         callbacks: Sequence[Callback] | None = None,
+        checkpoint: str | PathLike[str] | Checkpoint | None = None,
     ):
         self.layers = layers
         self.finetune = finetune
@@ -145,8 +153,10 @@ class StackedAutoencoder(CodingEstimator):
         self.warm_start = warm_start
         self.random_state = random_state
         self.callbacks = callbacks
+        self.checkpoint = checkpoint
 
     @relayed
+    @checkpointed
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None, *, X_val: Any = None) -> StackedAutoencoder:
         """Train the layers, the first on the rows, each other on the codes of the one before; then fine-tune if asked.
 

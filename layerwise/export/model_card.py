@@ -11,7 +11,7 @@ from typing import Any
 
 from sklearn.base import BaseEstimator
 
-from layerwise.checkpoint import atomic
+from layerwise.atomic import atomic
 from layerwise.export._parts import take_apart
 from layerwise.export._templates import render
 from layerwise.inspection import inspect_model, stack_of

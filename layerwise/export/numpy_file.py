@@ -13,7 +13,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from layerwise.activations import _LEAK
-from layerwise.checkpoint import atomic
+from layerwise.atomic import atomic
 from layerwise.data.scaling import Scaling
 from layerwise.export._parts import Parts, take_apart
 from layerwise.export._templates import render

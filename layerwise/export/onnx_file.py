@@ -17,7 +17,7 @@ import torch
 from sklearn.base import BaseEstimator
 from torch import nn
 
-from layerwise.checkpoint import atomic
+from layerwise.atomic import atomic
 from layerwise.data.scaling import Scaling
 from layerwise.export._parts import Parts, take_apart
 from layerwise.export.torch_module import to_module

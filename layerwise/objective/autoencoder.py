@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -113,6 +114,10 @@ class AutoencoderObjective(Objective):
             return mean
         low, high = self.layer.activation.low, self.layer.activation.high
         return (mean - low) / (high - low)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what later evaluations and reports take from earlier ones: the running mean too."""
+        return super().as_dict() | {"_mean": self._mean, "_mean_weight": self._mean_weight}
 
     def restrict(self, n_rows: int | None) -> None:
         """Average over a random sample of so many rows, each inside every larger one; None takes all rows again."""

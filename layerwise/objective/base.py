@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import abc
 import functools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -171,6 +172,20 @@ class Objective(abc.ABC):
         others : dict of str to Tensor
             The terms that depend on all rows together; their gradient is among those of the shards.
         """
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what later evaluations and reports take from earlier ones, as tensors, numbers and dicts."""
+        return {"parts": self.parts, "n_rows_seen": self.n_rows_seen}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Take over what `as_dict` gave.
+
+        Parameters
+        ----------
+        saved : mapping
+        """
+        for name in self.as_dict():
+            setattr(self, name, saved[name])
 
     def epoch(self, theta: Tensor, batch_size: int, number: int) -> Iterator[tuple[Tensor, Tensor, int]]:
         """Go once through all rows in random order, batch by batch.

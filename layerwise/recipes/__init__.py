@@ -43,7 +43,7 @@ _OUTLIER_LAYER = {
     "solver": {"name": "lbfgs", "history_size": 5, "max_iter": 30},
 }
 # Parameters of a layer that belong to the whole run.
-_OF_RUN = ("cache_size", "dtype", "device", "warm_start", "random_state", "callbacks")
+_OF_RUN = ("cache_size", "dtype", "device", "warm_start", "random_state", "callbacks", "checkpoint")
 _PREDICTORS: dict[str, Any] = {"classifier": StackedClassifier, "regressor": StackedRegressor}
 _LAYER_KEYS = tuple(name for name in Autoencoder._get_param_names() if name not in _OF_RUN)
 _SWITCHES = ("tied", "untie", "fit_intercept", "unlabeled")

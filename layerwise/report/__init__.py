@@ -13,7 +13,7 @@ import jinja2
 from markupsafe import Markup
 from sklearn.base import BaseEstimator
 
-from layerwise.checkpoint import atomic
+from layerwise.atomic import atomic
 from layerwise.report import browser, coding, errors, filters, predictions, summary, training
 from layerwise.report.section import Section
 from layerwise.report.subject import Subject

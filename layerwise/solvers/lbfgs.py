@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from numbers import Integral, Real
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from sklearn.base import BaseEstimator
@@ -74,6 +74,10 @@ class CurvaturePairs:
             self.pairs[slot], self.pairs[self.history_size + slot] = s, y
             self.count += 1
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return all that makes them, as tensors and numbers."""
+        return {"pairs": self.pairs, "y_products": self.y_products, "count": self.count}
+
     def direction(self, gradient: Tensor) -> Tensor:
         """Return -H gradient, H being the inverse Hessian as the pairs tell it.
 
@@ -137,6 +141,8 @@ class LBFGSState:
         Steps taken so far.
     n_evaluations : int
         Calls of the objective so far, over samples too.
+    earlier_value : float or None
+        Before the last step; None before the first one on a sample.
     """
 
     x: Tensor
@@ -147,6 +153,11 @@ class LBFGSState:
     values: list[float] = field(default_factory=list)
     n_iter: int = 0
     n_evaluations: int = 0
+    earlier_value: float | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all that makes the state, as tensors, numbers, lists and dicts: `LBFGS.restore` takes it."""
+        return vars(self) | {"pairs": self.pairs.as_dict()}
 
     def restart(self, x0: Tensor) -> LBFGSState:
         """Return a state to begin anew with, at another point and perhaps on other rows, that keeps the pairs.
@@ -258,6 +269,22 @@ class LBFGS(BaseEstimator):
         finally:
             fun.restrict(None)
 
+    def restore(self, saved: Mapping[str, Any]) -> LBFGSState:
+        """Return the state that `LBFGSState.as_dict` gave, to go on with.
+
+        Parameters
+        ----------
+        saved : mapping
+
+        Returns
+        -------
+        state : LBFGSState
+        """
+        pairs = CurvaturePairs(self.history_size, saved["x"])
+        for name in pairs.as_dict():
+            setattr(pairs, name, saved["pairs"][name])
+        return LBFGSState(**{**saved, "pairs": pairs})
+
     def _minimize_on(
         self,
         samples: list[Sample],
@@ -283,7 +310,7 @@ class LBFGS(BaseEstimator):
             if isinstance(fun, SampledObjective) and state.n_rows != sample.n_rows:
                 fun.restrict(sample.n_rows)
                 state.value, state.gradient = fun(state.x)
-                state.n_rows, state.values = sample.n_rows, []
+                state.n_rows, state.values, state.earlier_value = sample.n_rows, [], None
                 state.n_evaluations += 1
             status = self._minimize_sample(sample, fun, state, callback)
             if status in (Status.CALLBACK, Status.NOT_FINITE):
@@ -302,7 +329,7 @@ class LBFGS(BaseEstimator):
         """Take steps on a sample until one was the last or, with None, the sample is outgrown."""
         if not all(map(math.isfinite, (state.value, largest(state.gradient), largest(state.x)))):
             return Status.NOT_FINITE
-        status = self._check_gradient(state, sample.last_iter)
+        status = self._check_progress(state, sample.last_iter)
         while status is None:
             if isinstance(fun, SampledObjective) and sample.n_rows is not None:
                 state.values.append(state.value)
@@ -313,10 +340,15 @@ class LBFGS(BaseEstimator):
             status = self._iterate(sample.last_iter, fun, state, callback)
         return status
 
-    def _check_gradient(self, state: LBFGSState, last_iter: int) -> Status | None:
+    def _check_progress(self, state: LBFGSState, last_iter: int) -> Status | None:
+        """Return a status if the last step was the last; of the state alone, so that one that is kept says the same."""
         if largest(state.gradient) <= self.tol * abs(state.value):
             return Status.GRADIENT
-        return Status.MAX_ITER if state.n_iter >= last_iter else None
+        if state.n_iter >= last_iter:
+            return Status.MAX_ITER
+        before, value = state.earlier_value, state.value
+        settled = before is not None and before - value <= self.ftol * max(abs(before), abs(value))
+        return Status.VALUE if settled else None
 
     def _iterate(
         self,
@@ -351,12 +383,10 @@ class LBFGS(BaseEstimator):
             state.pairs.clear()  # try once more, along the gradient
             return None
 
-        decrease = state.value - trial.value
+        state.earlier_value = state.value
         state.pairs.add(trial.x - state.x, trial.gradient - state.gradient)
         state.x, state.value, state.gradient = trial.x, trial.value, trial.gradient
         state.n_iter += 1
         if callback is not None and callback(state):
             return Status.CALLBACK
-        if decrease <= self.ftol * max(abs(start.value), abs(trial.value)):
-            return self._check_gradient(state, last_iter) or Status.VALUE
-        return self._check_gradient(state, last_iter)
+        return self._check_progress(state, last_iter)

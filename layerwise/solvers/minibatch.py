@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from sklearn.base import BaseEstimator
@@ -99,6 +99,10 @@ class MinibatchState:
     n_evaluations: int = 0
     earlier_iter: int = 0
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return all that makes the state, as tensors, numbers and dicts: `StochasticSolver.restore` takes it."""
+        return vars(self) | {"optimizer": self.optimizer.state_dict()["state"].get(0, {})}
+
     def restart(self, x0: Tensor) -> MinibatchState:
         """Return a state to begin anew with, at another point and perhaps on other rows, that keeps the momentum."""
         self.x.copy_(x0)
@@ -120,6 +124,22 @@ class StochasticSolver(BaseEstimator, abc.ABC):
     @abc.abstractmethod
     def _make_optimizer(self, x: Tensor) -> torch.optim.Optimizer:
         """Return the optimiser of a parameter vector."""
+
+    def restore(self, saved: Mapping[str, Any]) -> MinibatchState:
+        """Return the state that `MinibatchState.as_dict` gave, to go on with.
+
+        Parameters
+        ----------
+        saved : mapping
+
+        Returns
+        -------
+        state : MinibatchState
+        """
+        optimizer = self._make_optimizer(saved["x"])
+        settings = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": {0: dict(saved["optimizer"])}, "param_groups": settings})
+        return MinibatchState(**{**saved, "optimizer": optimizer})
 
     def minimize(
         self,
@@ -151,7 +171,9 @@ class StochasticSolver(BaseEstimator, abc.ABC):
         if state is None:
             x = x0.to(objective.dtype, copy=True)
             state = MinibatchState(x, x.clone(), x.clone(), self._make_optimizer(x))
-        status = None if state.n_iter < self.max_iter else Status.MAX_ITER
+        status = Status.MAX_ITER if self.max_iter == 0 else None
+        if state.n_iter > 0:  # it was left before the question whether that epoch was the last
+            status = self._check_progress(objective, state)
         while status is None:
             status = self._run_epoch(objective, state)
             if status is None and callback is not None and callback(state):

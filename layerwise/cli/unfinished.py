@@ -1,0 +1,141 @@
+"""The folder of a run that is not finished: in sight, beside the run that it becomes, and there to go on with."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from layerwise import recipes, runs
+from layerwise.atomic import LOCK, check_replaceable, locked, publish
+from layerwise.cli.common import as_command
+from layerwise.cli.recipe_flags import overlay
+from layerwise.recipes import DATA_KEYS
+
+CHECKPOINTS, SCRATCH = "checkpoint", "scratch"
+
+
+def unfinished_of(place: Path) -> Path:
+    """Return where a run is made before it is finished."""
+    place = place.absolute()
+    return place.with_name(f"{place.name}.partial")
+
+
+@contextmanager
+def unfinished_run(place: Path, *, resume: bool, overwrite: bool) -> Iterator[Path]:
+    """Give the folder to make a run in; it becomes the run, by one rename, if the block ends well.
+
+    Otherwise it stays once it holds a checkpoint; and always if it was there before.
+
+    Parameters
+    ----------
+    place : Path
+        Of the run.
+    resume : bool
+        Whether to go on with an unfinished run that is there.
+    overwrite : bool
+        Whether the run may replace one that is there, and an unfinished one be discarded.
+
+    Yields
+    ------
+    folder : Path
+        Holds ``checkpoint/`` and ``scratch/``, which do not become parts of the run.
+    """
+    check_replaceable(place, overwrite)
+    folder = unfinished_of(place)
+    goes_on = _check_unfinished(folder, resume, overwrite)
+    with locked(folder):
+        if not goes_on:
+            _empty(folder)
+        shutil.rmtree(folder / SCRATCH, ignore_errors=True)
+        (folder / SCRATCH).mkdir()
+        try:
+            yield folder
+            shutil.rmtree(folder / SCRATCH)
+            publish(folder, place.absolute(), overwrite=overwrite)
+        except BaseException as error:
+            shutil.rmtree(folder / SCRATCH, ignore_errors=True)
+            if not (goes_on or any((folder / CHECKPOINTS).glob("*/[0-9]*"))):
+                shutil.rmtree(folder, ignore_errors=True)
+            elif isinstance(error, (KeyboardInterrupt, SystemExit)):
+                error.add_note(f"{as_command('fit', '--resume', '--out', place)} goes on from there")
+            raise
+        # After the rename: whoever dies before it can still go on.
+        shutil.rmtree(place / CHECKPOINTS, ignore_errors=True)
+        (place / LOCK).unlink(missing_ok=True)
+
+
+def read_unfinished(place: Path) -> dict[str, Any] | None:
+    """Return the settings of an unfinished run; None if there is none, or none that had begun to train.
+
+    Parameters
+    ----------
+    place : Path
+        Of the run that it is to become.
+
+    Returns
+    -------
+    settings : dict or None
+    """
+    path = unfinished_of(place) / runs.SETTINGS
+    return recipes.read_toml(path) if path.is_file() else None
+
+
+def refuse_changes(settings: Mapping[str, Any], given: Mapping[str, Any], flags: Mapping[str, Any]) -> None:
+    """Refuse to go on with a run in another way than it began.
+
+    Parameters
+    ----------
+    settings : mapping
+        Of the unfinished run.
+    given : mapping
+        What was given now, by TOML or flags.
+    flags : mapping
+        The other flags that were given.
+
+    Raises
+    ------
+    ValueError
+        If something differs, by its name.
+    """
+    for name in (*DATA_KEYS, "impute"):
+        if name in given and given[name] != settings.get(name):
+            _refuse(name, given[name], settings.get(name))
+    then = recipes.describe(recipes.build(settings))
+    for name, value in flags.items():
+        if recipes.describe(recipes.build(overlay(settings, {name: value}))) != then:
+            _refuse(name, value)
+    now = recipes.describe(recipes.build(overlay({**settings, **given}, flags)))
+    for name, value in now.items():
+        if value != then.get(name):
+            _refuse(name, value, then.get(name))
+
+
+def _refuse(name: str, now: Any, then: Any = None) -> None:
+    before = "" if then is None else f", which was {then!r}"
+    raise ValueError(
+        f"{name}={now!r} is not how the unfinished run began{before}; leave it out to go on with that run, or begin "
+        f"anew with --overwrite and without --resume"
+    )
+
+
+def _check_unfinished(folder: Path, resume: bool, overwrite: bool) -> bool:
+    """Return whether there is an unfinished run to go on with; refuse one that nobody has asked for."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return False
+    if not (folder / LOCK).is_file():
+        raise FileExistsError(f"{folder} is no unfinished run of layerwise, but in its place; move it away")
+    if not (resume or overwrite):
+        raise FileExistsError(f"{folder} is an unfinished run; go on with it by --resume, or discard it by --overwrite")
+    return resume
+
+
+def _empty(folder: Path) -> None:
+    """Remove what an unfinished run has left, but for its lock."""
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        elif entry.name != LOCK:
+            entry.unlink()
