@@ -178,8 +178,9 @@ class Watch:
         self.curve.append(loss)
         if self.early_stopping is None:
             return False
-        lower = self.best_theta is None or loss < self.best - self.early_stopping.tol * abs(self.best)
-        if lower:
+        # What is not finite is never the best, and anything finite is better.
+        first = self.best_theta is None
+        if math.isfinite(loss) and (first or loss < self.best - self.early_stopping.tol * abs(self.best)):
             self.best, self.best_theta, self.stale = loss, theta.clone(), 0
         else:
             self.stale += 1
@@ -234,11 +235,12 @@ def run_stage(name: str, objective: Objective, solver: Solver, watch: Watch | No
     if theta is not result.x or not exact:
         objective.value(theta)  # what was evaluated last is not what is kept, or was no average over all rows
     loss = sum(objective.parts.values())
-    if not math.isfinite(loss):
+    if not math.isfinite(loss) or result.status is Status.NOT_FINITE:
+        what = "gradient" if math.isfinite(loss) else "objective"
         where = "at the starting point" if result.n_iter == 0 else "at the parameters reached"
         raise FloatingPointError(
-            f"{name}: the objective is not finite {where} (value {loss}); scale the data, lower a learning rate, or "
-            f"use dtype='float64'"
+            f"{name}: the {what} is not finite {where} (value {loss:.6g}); scale the data, lower a penalty or a learning "
+            f"rate, or use dtype='float64'"
         )
     status = Status.EARLY if stopped_early else result.status
     report(dataclasses.replace(result, value=loss), status)

@@ -75,7 +75,7 @@ class CurvaturePairs:
             self.count += 1
 
     def direction(self, gradient: Tensor) -> Tensor:
-        """Return -H gradient, H being the inverse Hessian as the pairs tell it.
+        """Return -H gradient, H being the inverse Hessian as the pairs tell it; without pairs, -gradient in some length.
 
         With S and Y the pairs as columns, R the upper triangle of S'Y, D its diagonal, and c = s'y / y'y of the
         newest pair::
@@ -91,7 +91,7 @@ class CurvaturePairs:
         direction : Tensor of shape (n,)
         """
         if self.count == 0:
-            return -gradient
+            return gradient / -largest(gradient)  # its length does not matter, and the square of no entry overflows
         m = self.history_size
         newest = (self.count - 1) % m
         # Two products with all pairs, here and at the end, are what an iteration costs: both read the whole history.
@@ -330,7 +330,7 @@ class LBFGS(BaseEstimator):
         slope = torch.dot(state.gradient, direction).item()
         if state.pairs.count and not -math.inf < slope < 0:
             state.pairs.clear()
-            direction = -state.gradient
+            direction = state.pairs.direction(state.gradient)
             slope = torch.dot(state.gradient, direction).item()
         if not -math.inf < slope < 0:  # the gradient underflows or overflows
             return Status.PRECISION
