@@ -87,6 +87,8 @@ class Objective(abc.ABC):
     ):
         self.vector = ParameterVector(parameters)
         self.rows = rows
+        if alpha > torch.finfo(rows.dtype).max:
+            raise ValueError(f"alpha={alpha:g} is too large for {rows.dtype}; lower it, or use dtype='float64'")
         self.alpha = alpha
         self.seed = seed
         self.parts: dict[str, float] = {}
