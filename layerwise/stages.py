@@ -239,8 +239,8 @@ def run_stage(name: str, objective: Objective, solver: Solver, watch: Watch | No
         what = "gradient" if math.isfinite(loss) else "objective"
         where = "at the starting point" if result.n_iter == 0 else "at the parameters reached"
         raise FloatingPointError(
-            f"{name}: the {what} is not finite {where} (value {loss:.6g}); scale the data, lower a penalty or a learning "
-            f"rate, or use dtype='float64'"
+            f"{name}: the {what} is not finite {where} (value {loss:.6g}); scale the data, lower a penalty or a "
+            f"learning rate, or use dtype='float64'"
         )
     status = Status.EARLY if stopped_early else result.status
     report(dataclasses.replace(result, value=loss), status)

@@ -12,7 +12,7 @@ from layerwise.report.training import StageRecord
 from layerwise.solvers import Status
 
 _CUT = Status.MAX_ITER.value
-_BAD = (Status.DIVERGED.value, Status.NOT_FINITE.value)
+_BAD = (Status.DIVERGED.value, Status.NOT_FINITE.value, Status.STILL.value)
 
 
 def summary_section(

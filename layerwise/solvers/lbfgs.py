@@ -75,7 +75,7 @@ class CurvaturePairs:
             self.count += 1
 
     def direction(self, gradient: Tensor) -> Tensor:
-        """Return -H gradient, H being the inverse Hessian as the pairs tell it; without pairs, -gradient in some length.
+        """Return -H gradient, H being the inverse Hessian as the pairs tell it; without, any length of it.
 
         With S and Y the pairs as columns, R the upper triangle of S'Y, D its diagonal, and c = s'y / y'y of the
         newest pair::

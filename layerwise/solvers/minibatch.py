@@ -100,11 +100,20 @@ class MinibatchState:
     earlier_iter: int = 0
 
     def restart(self, x0: Tensor) -> MinibatchState:
-        """Return a state to begin anew with, at another point and perhaps on other rows, that keeps the momentum."""
-        self.x.copy_(x0)
+        """Return a state to begin anew with, at another point and perhaps on other rows, that keeps the momentum.
+
+        Unless the point is not where this one stands: then training went wrong, or was stopped late.
+        """
+        if not torch.equal(self.x, x0.to(self.x.dtype)):
+            self.retreat(x0)
         return MinibatchState(
             self.x, self.x.clone(), self.x.clone(), self.optimizer, earlier_iter=self.earlier_iter + self.n_iter
         )
+
+    def retreat(self, x: Tensor) -> None:
+        """Go back to a point, without the momentum that led away from it."""
+        self.x.copy_(x)
+        self.optimizer.state.clear()
 
 
 class StochasticSolver(BaseEstimator, abc.ABC):
@@ -176,7 +185,7 @@ class StochasticSolver(BaseEstimator, abc.ABC):
             state.n_evaluations += 1
         mean = sum(objective.parts.values())
         if not (math.isfinite(mean) and torch.isfinite(state.x).all()):
-            state.x.copy_(state.best_x)
+            state.retreat(state.best_x)
             return Status.DIVERGED
         lower = state.n_iter == 0 or mean < state.best_value - self.tol * abs(state.best_value)
         state.n_stale = 0 if lower else state.n_stale + 1
@@ -189,13 +198,23 @@ class StochasticSolver(BaseEstimator, abc.ABC):
     def _check_progress(self, objective: StochasticObjective, state: MinibatchState) -> Status | None:
         if state.n_stale < self.n_iter_no_change and state.n_iter < self.max_iter:
             return None
-        # One batch is a weak witness: if it tells of growth, all rows are asked.
-        if state.value > state.first_value and objective.value(state.x) > objective.value(state.start_x):
-            state.x.copy_(state.start_x)
+        # One batch is a weak witness: if it tells of growth, or there was no other, all rows are asked.
+        suspect = state.value > state.first_value or state.n_evaluations == 1
+        if suspect and not objective.value(state.x) <= objective.value(state.start_x):  # nor is it NaN
+            state.retreat(state.start_x)
             return Status.DIVERGED
+        if self._stands_still(state):
+            return Status.STILL
         if state.n_stale >= self.n_iter_no_change:
             return Status.VALUE
         return Status.MAX_ITER if self.learning_rate == "constant" else Status.SCHEDULE
+
+    def _stands_still(self, state: MinibatchState) -> bool:
+        """Return whether many parameters are where they began, though the gradient is large beside the value."""
+        gradient = state.x.grad
+        assert gradient is not None
+        stuck = (state.x == state.start_x) & (gradient != 0)
+        return bool(stuck.sum() > len(stuck) / 4 and gradient.abs().max() > self.tol * abs(state.value))
 
 
 class SGD(StochasticSolver):
