@@ -227,7 +227,9 @@ def run_stage(name: str, objective: Objective, solver: Solver, watch: Watch | No
 
     start = objective.vector.read()
     earlier = training.states.get(name)
-    state = None if earlier is None else earlier.restart(start)
+    state = None
+    if earlier is not None and solver.can_go_on_from(earlier, objective.dtype):
+        state = earlier.restart(start)
     with threads_for(6 * objective.n_rows * len(start)):
         result = solver.minimize(objective, start, callback=after_iteration, state=state)
     theta = result.x if watch is None or watch.best_theta is None else watch.best_theta.double()

@@ -282,6 +282,24 @@ def test_partial_fit_that_overflows(kind):
     assert autoencoder.partial_fit(X).loss_ < before
 
 
+@pytest.mark.parametrize("then", [*SOLVERS.values(), Adam(6, beta_1=0.5), LBFGS(6, history_size=2)], ids=str)
+@every_dtype
+@every_solver
+def test_another_solver_may_go_on(solver, then, dtype):
+    """As after a divergence: it starts from the weights there are, with nothing of what the other had learnt."""
+    autoencoder = build("Autoencoder", solver, warm_start=True)
+    fit(autoencoder)
+    weights = autoencoder.components_
+    fresh = build("Autoencoder", solver, warm_start=True)
+    fit(fresh)
+    del fresh._states
+    for each in (autoencoder, fresh):
+        fit(each.set_params(solver=then, dtype=dtype))
+    assert not np.array_equal(autoencoder.components_, weights)
+    if then is not SOLVERS[solver]:
+        assert np.array_equal(autoencoder.components_, fresh.components_)
+
+
 @every_solver
 def test_partial_fit_on_constant_batches(solver):
     autoencoder = build("Autoencoder", solver, scale="standard", output_activation="identity")

@@ -176,7 +176,7 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
         training = make_training(
             self,
             self.cache_size,
-            states=vars(self).get("_states") if goes_on else None,
+            states=self.__dict__.pop("_states", None) if goes_on else None,
             one_iteration=one_iteration,
         )
         generator = torch.Generator().manual_seed(training.seed)

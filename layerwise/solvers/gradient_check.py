@@ -52,6 +52,10 @@ class GradientCheck(BaseEstimator):
         """Clones of an estimator share it, so that the one a caller holds has all errors."""
         return self
 
+    def can_go_on_from(self, state: object, dtype: torch.dtype) -> bool:
+        """Return False: there is nothing to go on with."""
+        return False
+
     def minimize(
         self, fun: Callable[[Tensor], tuple[float, Tensor]], x0: Tensor, *, callback: Any = None, state: Any = None
     ) -> Result:

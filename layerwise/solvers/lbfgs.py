@@ -221,6 +221,10 @@ class LBFGS(BaseEstimator):
         self.history_size = history_size
         self.progressive = progressive
 
+    def can_go_on_from(self, state: object, dtype: torch.dtype) -> bool:
+        """Return whether a state, perhaps of another solver or type, is one to restart from."""
+        return isinstance(state, LBFGSState) and state.pairs.history_size == self.history_size
+
     def minimize(
         self,
         fun: Callable[[Tensor], tuple[float, Tensor]],

@@ -100,12 +100,8 @@ class MinibatchState:
     earlier_iter: int = 0
 
     def restart(self, x0: Tensor) -> MinibatchState:
-        """Return a state to begin anew with, at another point and perhaps on other rows, that keeps the momentum.
-
-        Unless the point is not where this one stands: then training went wrong, or was stopped late.
-        """
-        if not torch.equal(self.x, x0.to(self.x.dtype)):
-            self.retreat(x0)
+        """Return a state to begin anew with, at another point and perhaps on other rows, that keeps the momentum."""
+        self.x.copy_(x0)
         return MinibatchState(
             self.x, self.x.clone(), self.x.clone(), self.optimizer, earlier_iter=self.earlier_iter + self.n_iter
         )
@@ -129,6 +125,14 @@ class StochasticSolver(BaseEstimator, abc.ABC):
     @abc.abstractmethod
     def _make_optimizer(self, x: Tensor) -> torch.optim.Optimizer:
         """Return the optimiser of a parameter vector."""
+
+    def can_go_on_from(self, state: object, dtype: torch.dtype) -> bool:
+        """Return whether a state, perhaps of another solver or type, is one to restart from."""
+        if not isinstance(state, MinibatchState) or state.x.dtype != dtype:
+            return False
+        mine, other = self._make_optimizer(state.x), state.optimizer
+        # The learning rate is set before each step.
+        return type(mine) is type(other) and mine.defaults | {"lr": 0} == other.defaults | {"lr": 0}
 
     def minimize(
         self,
