@@ -16,7 +16,7 @@ from layerwise import stacking
 from layerwise.activations import get_activation
 from layerwise.data.rows import Rows
 from layerwise.data.scaling import Scaling, learn_scaling
-from layerwise.estimators._checks import DTYPES, check_rows, check_solver, like_input
+from layerwise.estimators._checks import DTYPES, check_rows, check_size, check_solver, like_input
 from layerwise.estimators._parts import ComposedEstimator
 from layerwise.estimators._record import RecordMixin, make_training
 from layerwise.estimators._scaled_rows import check_like_training, check_scaled
@@ -93,7 +93,7 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
         if codes.dtype not in (np.float32, np.float64, torch.float32, torch.float64):
             codes = codes.double()
         rows = Rows(codes, dtype=DTYPES[self.dtype], device=self._modules()[0].encoder_weight.device)
-        rows.column_ranges("X")
+        check_size(*rows.column_ranges("X"), dtype=self.dtype, name="X")
         decode, scaling = self._network().decode, self._scaling
         if scaling is None:
             return like_input(stacking.apply(decode, rows), codes)
