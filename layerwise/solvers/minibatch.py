@@ -354,4 +354,5 @@ class Adam(StochasticSolver):
         self.n_iter_no_change = n_iter_no_change
 
     def _make_optimizer(self, x: Tensor) -> torch.optim.Optimizer:
-        return torch.optim.Adam([x], self.learning_rate_init, (self.beta_1, self.beta_2), self.epsilon, fused=True)
+        betas = float(self.beta_1), float(self.beta_2)  # torch refuses a 0 that is an int beside a float
+        return torch.optim.Adam([x], self.learning_rate_init, betas, self.epsilon, fused=True)
