@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -108,7 +109,7 @@ def make_training(
     return Training(
         callback=call_all([*callbacks, _stop] if one_iteration else callbacks),
         seed=int(seed),
-        cache_bytes=int(cache_size * 1e6),
+        cache_bytes=int(min(cache_size * 1e6, sys.maxsize)),
         states=states or {},
     )
 

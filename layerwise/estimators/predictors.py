@@ -387,7 +387,9 @@ class StackedRegressor(RegressorMixin, FineTunedEstimator):
         columns = () if self.n_outputs_ is None else (self.n_outputs_,)
         if y.shape[1:] != columns:
             raise ValueError(f"{name} has shape {y.shape}, but {(len(y), *columns)} is expected")
-        return check_array(y, ensure_2d=False, dtype=np.float64, input_name=name).reshape(len(y), -1)
+        with np.errstate(invalid="ignore"):  # it adds up all targets, which may be very large and of both signs
+            checked = check_array(y, ensure_2d=False, dtype=np.float64, input_name=name)
+        return checked.reshape(len(y), -1)
 
     @property
     def _unscale_outputs(self) -> Scaling:
