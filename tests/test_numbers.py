@@ -525,6 +525,75 @@ def test_huge_rows_after_training(solver, activation):
         assert not np.isnan(detector.decision_function(huge)).any()
 
 
+@every_solver
+def test_targets_at_both_ends_of_the_floats(solver):
+    y = np.where(Y, 1.7e308, -1.7e308)
+    regressor = build("regressor", solver)
+    fit(regressor, X, y)
+    assert np.isfinite(regressor.predict(X)).all()
+
+
+def test_score_of_targets_whose_squares_overflow():
+    """R^2 is scikit-learn's, which squares them."""
+    y = X[:, 0] * 1e300
+    regressor = build("regressor", "lbfgs").fit(X, y)
+    with np.errstate(all="ignore"):
+        assert math.isnan(regressor.score(X, y))
+
+
+@every_solver
+def test_one_weight_beyond_the_type(solver):
+    """float64 takes it, as the one row that counts; float32 cannot hold it."""
+    weights = np.where(np.arange(M) == 3, 1e300, 1.0)
+    fit(build("Autoencoder", solver, dtype="float64"), X, None, sample_weight=weights)
+    with pytest.raises(FloatingPointError, match="layer 0: the objective is not finite"):
+        build("Autoencoder", solver).fit(X, sample_weight=weights)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("name", ["Autoencoder", "stack", "classifier", "regressor"])
+def test_validation_rows_and_targets_that_are_not_finite(name, bad):
+    rows = X.copy()
+    rows[3, 1] = bad
+    given = {"y_val": Y} if name in ("classifier", "regressor") else {}
+    with pytest.raises(ValueError, match=r"X_val contains NaN or infinity: X_val\[3, 1\] is (NaN|infinity)"):
+        build(name, "lbfgs").fit(X, Y, X_val=rows, **given)
+    if given:
+        with pytest.raises(ValueError, match=r"y_val (holds|contains) (-?inf|nan|NaN)"):
+            build(name, "lbfgs").fit(X, Y, X_val=X, y_val=np.where(np.arange(M) == 2, bad, Y))
+
+
+@pytest.mark.parametrize("codes", [1e38, 1e300, -1e300])
+def test_codes_that_are_too_large(codes):
+    autoencoder = build("Autoencoder", "lbfgs").fit(X)
+    with pytest.raises(ValueError, match=r"column 0 of X .* too large for dtype='float32'; use dtype='float64'"):
+        autoencoder.inverse_transform(np.full((2, 3), codes))
+    wide = build("Autoencoder", "lbfgs", dtype="float64").fit(X)
+    assert np.isfinite(wide.inverse_transform(np.full((2, 3), codes))).all()
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"solver": LBFGS(10**30, tol=1e-2)},
+        {"solver": LBFGS(5, tol=1e300)},
+        {"solver": LBFGS(5, ftol=1e300)},
+        {"solver": Adam(10**30, learning_rate="cosine", n_iter_no_change=2, tol=1.0)},
+        {"solver": Adam(3, batch_size=10**30)},
+        {"solver": Adam(3, beta_1=0, beta_2=0, epsilon=5e-324)},
+        {"solver": SGD(3, momentum=0)},
+        {"early_stopping": EarlyStopping(tol=1e300, patience=3)},
+        {"cache_size": 1e308, "solver": LBFGS(3)},
+        {"cache_size": 0, "solver": LBFGS(3)},
+        {"corruption": Masking(1e-300), "solver": Adam(3)},
+        {"corruption": Masking(1 - 1e-16), "solver": Adam(3)},
+    ],
+    ids=str,
+)
+def test_settings_beyond_all_sense(params):
+    fit(Autoencoder(3, random_state=0).set_params(**params))
+
+
 # --- Validation
 
 HUGE = X * 1e299
