@@ -637,7 +637,7 @@ def test_row_that_overflows_in_some_sample(bad, end, position):
 
 # --- On the command line
 
-FLAGS = ("--layers", 3, "--max-iter", 15, "--no-report", "--random-state", 0)
+FLAGS = ("--layers", 3, "--max-iter", 15, "--random-state", 0)
 
 
 @pytest.fixture
@@ -665,14 +665,15 @@ def test_command_line_refuses(run, table, tmp_path, flags, sentence):
 
 
 @pytest.mark.parametrize(
-    ("flags", "sentence"),
+    ("flags", "sentence", "advice"),
     [
-        (("--solver", "sgd", "--learning-rate-init", 1e30), "diverged"),
-        (("--solver", "adam", "--learning-rate-init", 1e-300), "many parameters have not moved"),
+        (("sgd", "--learning-rate-init", 1e30), "diverged", "Lower learning_rate_init or"),
+        (("adam", "--learning-rate-init", 1e-300), "many parameters have not moved", "Raise learning_rate_init, or"),
     ],
 )
-def test_command_line_says_what_went_wrong(run, table, tmp_path, flags, sentence):
-    code, out, _ = run("fit", table, "--out", tmp_path / "run", *FLAGS, *flags)
+def test_command_line_says_what_went_wrong(run, table, tmp_path, flags, sentence, advice):
+    code, out, _ = run("fit", table, "--out", tmp_path / "run", *FLAGS, "--report", "--solver", *flags)
     assert code == 0
     assert "Training went wrong: layer 0" in out
     assert sentence in " ".join(out.split())
+    assert advice in (tmp_path / "run" / "report.html").read_text()
