@@ -87,6 +87,7 @@ def functions():
         "constant": lambda x: (1.0, 0.0),
         "constant 0": lambda x: (0.0, 0.0),
         "constant, with a gradient": lambda x: (1.0, 1.0),
+        "constant, with a gradient of rounding errors": lambda x: (1.0, 1e-20),
         "linear, unbounded below": lambda x: (x.sum(), 1.0),
         "linear, slope 1e300": lambda x: (1e300 * x.sum(), 1e300),
         "linear, slope 1e-300": lambda x: (1e-300 * x.sum(), 1e-300),
@@ -140,6 +141,7 @@ def test_every_end_is_sound(solver, name):
 ENDS = {
     "constant": {"lbfgs": Status.GRADIENT, "sgd": Status.VALUE, "adam": Status.VALUE},
     "constant, with a gradient": {"lbfgs": Status.PRECISION, "adam": Status.VALUE},
+    "constant, with a gradient of rounding errors": {"lbfgs": Status.GRADIENT, "sgd": Status.VALUE},
     "gradient of the wrong sign": {"lbfgs": Status.PRECISION, "sgd": Status.DIVERGED, "adam": Status.DIVERGED},
     "saddle, at it": {"lbfgs": Status.GRADIENT},
     "NaN at the start": {"lbfgs": Status.NOT_FINITE, "sgd": Status.DIVERGED, "adam": Status.DIVERGED},
