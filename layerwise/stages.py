@@ -238,6 +238,7 @@ def run_stage(name: str, objective: Objective, solver: Solver, watch: Watch | No
         objective.value(theta)  # what was evaluated last is not what is kept, or was no average over all rows
     loss = sum(objective.parts.values())
     if not math.isfinite(loss) or result.status is Status.NOT_FINITE:
+        objective.vector.write(start)  # an estimator that trains its network in place stays usable
         what = "gradient" if math.isfinite(loss) else "objective"
         where = "at the starting point" if result.n_iter == 0 else "at the parameters reached"
         raise FloatingPointError(
