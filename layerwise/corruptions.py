@@ -95,7 +95,8 @@ class SaltAndPepper(BaseEstimator):
     def corrupt(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return a corrupted copy of rows of shape (n_rows, n_features), and which entries were hit."""
         hit, heads = _draw_mask(x, self.level, generator), _draw_mask(x, 0.5, generator)
-        return x.masked_fill(hit & heads, self.high).masked_fill_(hit & ~heads, self.low), hit
+        low, high = (x.new_tensor(end) for end in (self.low, self.high))  # infinite where they are too large for x
+        return torch.where(hit, torch.where(heads, high, low), x), hit
 
 
 class Gaussian(BaseEstimator):
@@ -150,7 +151,8 @@ def entry_weights(corruption: Corruption, hit: Tensor, dtype: torch.dtype) -> Te
     corrupted, intact = corruption.emphasis
     if corrupted == intact == 1:
         return None
-    return torch.full_like(hit, intact, dtype=dtype).masked_fill_(hit, corrupted)
+    weights = torch.tensor([intact, corrupted], dtype=dtype, device=hit.device)
+    return torch.where(hit, weights[1], weights[0])
 
 
 def _draw_mask(x: Tensor, level: float, generator: torch.Generator) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 from layerwise.activations import Activation
 
 # Mean activations are kept this far from 0 and from 1, so that a unit that is always off or on costs much but not
-# infinitely much. The reciprocals must be finite in float32 too.
+# infinitely much. The reciprocals must be finite in float32 too, the second number must not be rounded to it.
 _LOWEST, _HIGHEST = 1e-30, 1 - 2**-53
 
 
@@ -94,9 +94,9 @@ class KLSparsity(BaseEstimator):
 
         Returns
         -------
-        value : Tensor of shape ()
+        value : Tensor of shape (), float64
         """
-        p, q = self.target, mean_activation.clamp(_LOWEST, _HIGHEST)
+        p, q = self.target, mean_activation.double().clamp(_LOWEST, _HIGHEST)
         on = p * torch.log(p / q)
         off = (1 - p) * torch.log((1 - p) / (1 - q))
         return self.weight * (on + off).sum()

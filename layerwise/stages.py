@@ -205,8 +205,9 @@ class Watch:
         self.curve.append(loss)
         if self.early_stopping is None:
             return False
-        lower = self.best_theta is None or loss < self.best - self.early_stopping.tol * abs(self.best)
-        if lower:
+        # What is not finite is never the best, and anything finite is better.
+        first = self.best_theta is None
+        if math.isfinite(loss) and (first or loss < self.best - self.early_stopping.tol * abs(self.best)):
             self.best, self.best_theta, self.stale = loss, theta.clone(), 0
         else:
             self.stale += 1
@@ -256,7 +257,9 @@ def run_stage(name: str, objective: Objective, solver: Solver, watch: Watch | No
     loss_curve: list[float] = []
     stopped_early = False
     earlier = training.states.get(name)
-    state = None if earlier is None else earlier.restart(start)
+    state = None
+    if earlier is not None and solver.can_go_on_from(earlier, objective.dtype):
+        state = earlier.restart(start)
     if kept is not None:
         state = _restore(kept["running"], objective, solver, watch)
         loss_curve, began = kept["running"]["loss_curve"], began - kept["running"]["seconds"]
@@ -284,11 +287,13 @@ def run_stage(name: str, objective: Objective, solver: Solver, watch: Watch | No
     if theta is not result.x or not exact:
         objective.value(theta)  # what was evaluated last is not what is kept, or was no average over all rows
     loss = sum(objective.parts.values())
-    if not math.isfinite(loss):
+    if not math.isfinite(loss) or result.status is Status.NOT_FINITE:
+        objective.vector.write(start)  # an estimator that trains its network in place stays usable
+        what = "gradient" if math.isfinite(loss) else "objective"
         where = "at the starting point" if result.n_iter == 0 else "at the parameters reached"
         raise FloatingPointError(
-            f"{name}: the objective is not finite {where} (value {loss}); scale the data, lower a learning rate, or "
-            f"use dtype='float64'"
+            f"{name}: the {what} is not finite {where} (value {loss:.6g}); scale the data, lower a penalty or a "
+            f"learning rate, or use dtype='float64'"
         )
     status = Status.EARLY if stopped_early else result.status
     report(dataclasses.replace(result, value=loss), status)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from numbers import Real
 from typing import Any
 
@@ -180,10 +181,11 @@ def check_corruption(corruption: Corruption) -> None:
     """Refuse a corruption with wrong parameters."""
     corruption._validate_params()
     weights = tuple(corruption.emphasis)
-    if len(weights) != 2 or not all(isinstance(weight, Real) and weight >= 0 for weight in weights) or not any(weights):
+    sound = len(weights) == 2 and all(isinstance(weight, Real) and 0 <= weight < math.inf for weight in weights)
+    if not sound or not any(weights):
         raise ValueError(
             f"emphasis={corruption.emphasis!r} of {type(corruption).__name__} must be two weights (corrupted, intact), "
-            f"not negative and not both 0"
+            f"finite, not negative and not both 0"
         )
 
 

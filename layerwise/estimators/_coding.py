@@ -19,7 +19,7 @@ from layerwise.data.mapped_rows import total_weight
 from layerwise.data.rows import Rows
 from layerwise.data.scaling import Scaling, learn_scaling
 from layerwise.estimators._checkpointing import digest, kept_fit
-from layerwise.estimators._checks import DTYPES, check_rows, check_solver, column_ranges, like_input
+from layerwise.estimators._checks import DTYPES, check_rows, check_size, check_solver, column_ranges, like_input
 from layerwise.estimators._parts import ComposedEstimator
 from layerwise.estimators._record import RecordMixin, make_training
 from layerwise.estimators._scaled_rows import check_like_training, check_scaled
@@ -97,7 +97,7 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
         if codes.dtype not in (np.float32, np.float64, torch.float32, torch.float64):
             codes = codes.double()
         rows = Rows(codes, dtype=DTYPES[self.dtype], device=self._modules()[0].encoder_weight.device)
-        rows.column_ranges("X")
+        check_size(*rows.column_ranges("X"), dtype=self.dtype, name="X")
         decode, scaling = self._network().decode, self._scaling
         if scaling is None:
             return like_input(stacking.apply(decode, rows), codes)
@@ -180,7 +180,7 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
         training = make_training(
             self,
             self.cache_size,
-            states=vars(self).get("_states") if goes_on else None,
+            states=self.__dict__.pop("_states", None) if goes_on else None,
             one_iteration=one_iteration,
         )
         generator = torch.Generator().manual_seed(training.seed)

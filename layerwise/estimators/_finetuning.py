@@ -242,7 +242,7 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
             training=make_training(
                 self,
                 template.cache_size,
-                states=vars(self).get("_states") if goes_on else None,
+                states=self.__dict__.pop("_states", None) if goes_on else None,
                 one_iteration=one_iteration,
             ),
         )

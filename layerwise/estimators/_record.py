@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,6 +17,13 @@ from layerwise.callbacks import Callback, Step, call_all
 from layerwise.estimators._checkpointing import kept_fit
 from layerwise.solvers import Status
 from layerwise.stages import Stage, Training
+
+# What to do about stages that did not converge, the worst first.
+_REMEDIES = {
+    Status.DIVERGED: "Lower learning_rate_init",
+    Status.STILL: "Raise learning_rate_init, or lower a penalty that is very large",
+    Status.MAX_ITER: "Raise max_iter of the solver, or its tol",
+}
 
 
 class RecordMixin:
@@ -105,7 +113,7 @@ def make_training(
     return Training(
         callback=call_all([*callbacks, _stop] if one_iteration else callbacks),
         seed=seed if kept is None else kept.seed(seed),
-        cache_bytes=int(cache_size * 1e6),
+        cache_bytes=int(min(cache_size * 1e6, sys.maxsize)),
         states=states or {},
         keeper=kept,
     )
@@ -123,12 +131,11 @@ def _stop(step: Step) -> bool:
 
 
 def warn_unless_converged(estimator: BaseEstimator, stages: Sequence[Stage]) -> None:
-    """Warn once about all stages that used up their iterations or diverged; who stops one knows it."""
-    unfinished = [stage for stage in stages if stage.status in (Status.MAX_ITER, Status.DIVERGED)]
+    """Warn once about all stages that used up their iterations or went wrong; who stops one knows it."""
+    unfinished = [stage for stage in stages if stage.status in _REMEDIES]
     if unfinished:
         reasons = "; ".join(f"{stage.name} {_reason(stage)}" for stage in unfinished)
-        diverged = any(stage.status is Status.DIVERGED for stage in unfinished)
-        remedy = "Lower learning_rate_init" if diverged else "Raise max_iter of the solver, or its tol"
+        remedy = next(_REMEDIES[status] for status in _REMEDIES if any(stage.status is status for stage in unfinished))
         warnings.warn(
             f"{type(estimator).__name__} did not converge: {reasons}. {remedy}.",
             ConvergenceWarning,

@@ -404,7 +404,8 @@ class StackedRegressor(RegressorMixin, FineTunedEstimator):
         columns = () if self.n_outputs_ is None else (self.n_outputs_,)
         if y.shape[1:] != columns:
             raise ValueError(f"{name} has shape {y.shape}, but {(len(y), *columns)} is expected")
-        y = check_array(y, ensure_2d=False, dtype=np.float64, ensure_min_samples=min_samples(), input_name=name)
+        with np.errstate(invalid="ignore"):  # it adds up all targets, which may be very large and of both signs
+            y = check_array(y, ensure_2d=False, dtype=np.float64, ensure_min_samples=min_samples(), input_name=name)
         return y.reshape(len(y), self._n_outputs)
 
     @property

@@ -275,7 +275,7 @@ class AutoencoderObjective(Objective):
         layer = self.layer
         # The two widest matrices are made once: memory taken anew for every block costs page faults.
         if not self._wide or len(self._wide[0]) < len(clean):
-            self._wide = [torch.empty_like(clean), torch.empty_like(clean)]
+            self._wide = [clean.new_empty(clean.shape), clean.new_empty(clean.shape)]
         z, delta = (wide[: len(clean)] for wide in self._wide)
         torch.addmm(layer.decoder_bias, h, layer.decoder_matrix.T, out=z)
         value, delta = layer.reconstruction_loss(z, clean, weight=weight, out=delta)

@@ -96,6 +96,8 @@ class Objective(abc.ABC):
         seed: int,
     ):
         self.vector = ParameterVector(parameters)
+        if alpha > torch.finfo(rows.dtype).max:
+            raise ValueError(f"alpha={alpha:g} is too large for {rows.dtype}; lower it, or use dtype='float64'")
         self._terms = list(terms)
         self.alpha = alpha
         self.seed = seed

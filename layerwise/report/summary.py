@@ -12,7 +12,15 @@ from layerwise.report.training import StageRecord
 from layerwise.solvers import Status
 
 _CUT = Status.MAX_ITER.value
-_BAD = (Status.DIVERGED.value, Status.NOT_FINITE.value)
+_LOWER = "Lower learning_rate_init or scale the data, and train again."
+_RAISE = "Raise learning_rate_init, or lower a penalty that is very large, and train again."
+# How stages end that went wrong, and what to do about it.
+_BAD = {
+    Status.DIVERGED.value: _LOWER,
+    Status.NOT_FINITE.value: _LOWER,
+    Status.STILL.value: _RAISE,
+    "unfinished": _LOWER,
+}
 
 
 def summary_section(
@@ -122,10 +130,7 @@ def _warn_of_stages(stages: Sequence[StageRecord]) -> list[tuple[str, str]]:
         )
     for stage in stages:
         status = stage.status or "unfinished: no end was recorded"
-        if status.startswith((*_BAD, "unfinished")):
-            found.append(
-                (f"Stage {stage.name} {status}.", "Lower learning_rate_init or scale the data, and train again.")
-            )
+        found += [(f"Stage {stage.name} {status}.", advice) for end, advice in _BAD.items() if status.startswith(end)]
     return found
 
 

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from layerwise.solvers.result import Result, Status
 
+_TINY = torch.finfo(torch.float64).tiny
+
 
 class GradientCheck(BaseEstimator):
     """Measures how far the gradient is from a numeric one, near the starting point.
@@ -50,6 +52,10 @@ class GradientCheck(BaseEstimator):
         """Clones of an estimator share it, so that the one a caller holds has all errors."""
         return self
 
+    def can_go_on_from(self, state: object, dtype: torch.dtype) -> bool:
+        """Return False: there is nothing to go on with."""
+        return False
+
     def minimize(
         self, fun: Callable[[Tensor], tuple[float, Tensor]], x0: Tensor, *, callback: Any = None, state: Any = None
     ) -> Result:
@@ -59,7 +65,8 @@ class GradientCheck(BaseEstimator):
         coordinates = torch.randperm(len(x), generator=generator)[: self.n_coordinates]
         gradient = fun(x)[1][coordinates]
         numeric = numeric_gradient(fun, x, coordinates, step=self.step)
-        self.errors.append(((gradient - numeric).norm() / numeric.norm()).item())
+        # Where both are 0, the gradient is right: of dead units, say.
+        self.errors.append(((gradient - numeric).norm() / numeric.norm().clamp(min=_TINY)).item())
         value, gradient = fun(x0)
         return Result(x0, value, gradient, 0, 1, Status.MAX_ITER, self)
 

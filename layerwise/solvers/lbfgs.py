@@ -79,7 +79,7 @@ class CurvaturePairs:
         return {"pairs": self.pairs, "y_products": self.y_products, "count": self.count}
 
     def direction(self, gradient: Tensor) -> Tensor:
-        """Return -H gradient, H being the inverse Hessian as the pairs tell it.
+        """Return -H gradient, H being the inverse Hessian as the pairs tell it; without, any length of it.
 
         With S and Y the pairs as columns, R the upper triangle of S'Y, D its diagonal, and c = s'y / y'y of the
         newest pair::
@@ -95,7 +95,7 @@ class CurvaturePairs:
         direction : Tensor of shape (n,)
         """
         if self.count == 0:
-            return -gradient
+            return gradient / -largest(gradient)  # its length does not matter, and the square of no entry overflows
         m = self.history_size
         newest = (self.count - 1) % m
         # Two products with all pairs, here and at the end, are what an iteration costs: both read the whole history.
@@ -232,6 +232,10 @@ class LBFGS(BaseEstimator):
         self.history_size = history_size
         self.progressive = progressive
 
+    def can_go_on_from(self, state: object, dtype: torch.dtype) -> bool:
+        """Return whether a state, perhaps of another solver or type, is one to restart from."""
+        return isinstance(state, LBFGSState) and state.pairs.history_size == self.history_size
+
     def minimize(
         self,
         fun: Callable[[Tensor], tuple[float, Tensor]],
@@ -362,7 +366,7 @@ class LBFGS(BaseEstimator):
         slope = torch.dot(state.gradient, direction).item()
         if state.pairs.count and not -math.inf < slope < 0:
             state.pairs.clear()
-            direction = -state.gradient
+            direction = state.pairs.direction(state.gradient)
             slope = torch.dot(state.gradient, direction).item()
         if not -math.inf < slope < 0:  # the gradient underflows or overflows
             return Status.PRECISION

@@ -110,7 +110,9 @@ def strong_wolfe(evaluate: Callable[[float], Trial], start: Trial, first_step: f
 
     if low is start:
         return None
-    return low if low is trial else evaluate(low.step)
+    if low is not trial:
+        evaluate(low.step)  # leaves the objective there; if it is noisy, the lower value counts that was seen first
+    return low
 
 
 def _extrapolate(previous: Trial, low: Trial) -> float:

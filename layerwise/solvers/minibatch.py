@@ -110,6 +110,11 @@ class MinibatchState:
             self.x, self.x.clone(), self.x.clone(), self.optimizer, earlier_iter=self.earlier_iter + self.n_iter
         )
 
+    def retreat(self, x: Tensor) -> None:
+        """Go back to a point, without the momentum that led away from it."""
+        self.x.copy_(x)
+        self.optimizer.state.clear()
+
 
 class StochasticSolver(BaseEstimator, abc.ABC):
     """Steps through the batches of epoch after epoch; what a step is, its optimiser says."""
@@ -140,6 +145,14 @@ class StochasticSolver(BaseEstimator, abc.ABC):
         settings = optimizer.state_dict()["param_groups"]
         optimizer.load_state_dict({"state": {0: dict(saved["optimizer"])}, "param_groups": settings})
         return MinibatchState(**{**saved, "optimizer": optimizer})
+
+    def can_go_on_from(self, state: object, dtype: torch.dtype) -> bool:
+        """Return whether a state, perhaps of another solver or type, is one to restart from."""
+        if not isinstance(state, MinibatchState) or state.x.dtype != dtype:
+            return False
+        mine, other = self._make_optimizer(state.x), state.optimizer
+        # The learning rate is set before each step.
+        return type(mine) is type(other) and mine.defaults | {"lr": 0} == other.defaults | {"lr": 0}
 
     def minimize(
         self,
@@ -198,7 +211,7 @@ class StochasticSolver(BaseEstimator, abc.ABC):
             state.n_evaluations += 1
         mean = sum(objective.parts.values())
         if not (math.isfinite(mean) and torch.isfinite(state.x).all()):
-            state.x.copy_(state.best_x)
+            state.retreat(state.best_x)
             return Status.DIVERGED
         lower = state.n_iter == 0 or mean < state.best_value - self.tol * abs(state.best_value)
         state.n_stale = 0 if lower else state.n_stale + 1
@@ -211,13 +224,23 @@ class StochasticSolver(BaseEstimator, abc.ABC):
     def _check_progress(self, objective: StochasticObjective, state: MinibatchState) -> Status | None:
         if state.n_stale < self.n_iter_no_change and state.n_iter < self.max_iter:
             return None
-        # One batch is a weak witness: if it tells of growth, all rows are asked.
-        if state.value > state.first_value and objective.value(state.x) > objective.value(state.start_x):
-            state.x.copy_(state.start_x)
+        # One batch is a weak witness: if it tells of growth, or there was no other, all rows are asked.
+        suspect = state.value > state.first_value or state.n_evaluations == 1
+        if suspect and not objective.value(state.x) <= objective.value(state.start_x):  # nor is it NaN
+            state.retreat(state.start_x)
             return Status.DIVERGED
+        if self._stands_still(state):
+            return Status.STILL
         if state.n_stale >= self.n_iter_no_change:
             return Status.VALUE
         return Status.MAX_ITER if self.learning_rate == "constant" else Status.SCHEDULE
+
+    def _stands_still(self, state: MinibatchState) -> bool:
+        """Return whether many parameters are where they began, though the gradient is large beside the value."""
+        gradient = state.x.grad
+        assert gradient is not None
+        stuck = (state.x == state.start_x) & (gradient != 0)
+        return bool(stuck.sum() > len(stuck) / 4 and gradient.abs().max() > self.tol * abs(state.value))
 
 
 class SGD(StochasticSolver):
@@ -353,4 +376,5 @@ class Adam(StochasticSolver):
         self.n_iter_no_change = n_iter_no_change
 
     def _make_optimizer(self, x: Tensor) -> torch.optim.Optimizer:
-        return torch.optim.Adam([x], self.learning_rate_init, (self.beta_1, self.beta_2), self.epsilon, fused=True)
+        betas = float(self.beta_1), float(self.beta_2)  # torch refuses a 0 that is an int beside a float
+        return torch.optim.Adam([x], self.learning_rate_init, betas, self.epsilon, fused=True)
