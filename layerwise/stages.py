@@ -19,7 +19,7 @@ from layerwise.callbacks import Callback, EarlyStopping, Step
 from layerwise.data.layout import Layout
 from layerwise.data.mapped_rows import AnyRows
 from layerwise.objective import CACHE_BYTES, Loss, Objective, mean_loss
-from layerwise.solvers import Solver, Status
+from layerwise.solvers import Result, Solver, Status
 
 # Operations that one core does in some milliseconds: a heuristic choice.
 _SMALL = 3e8
@@ -249,7 +249,7 @@ def run_stage(name: str, objective: Objective, solver: Solver, watch: Watch | No
     Any rank may ask to stop.
     """
     start = distributed.broadcast(objective.vector.read())
-    kept = None if training.keeper is None else training.keeper.begin(name, start.device)
+    kept = _recall(name, solver, training, start.device)
     if kept is not None and "ended" in kept:
         objective.vector.write(kept["theta"])
         return Stage.restore(kept["ended"])
@@ -282,19 +282,7 @@ def run_stage(name: str, objective: Objective, solver: Solver, watch: Watch | No
 
     with threads_for(6 * objective.n_rows * len(start)):
         result = solver.minimize(objective, start, callback=after_iteration, state=state)
-    theta = result.x if watch is None or watch.best_theta is None else watch.best_theta.double()
-    exact = result.gradient is not None and sum(objective.parts.values()) == result.value
-    if theta is not result.x or not exact:
-        objective.value(theta)  # what was evaluated last is not what is kept, or was no average over all rows
-    loss = sum(objective.parts.values())
-    if not math.isfinite(loss) or result.status is Status.NOT_FINITE:
-        objective.vector.write(start)  # an estimator that trains its network in place stays usable
-        what = "gradient" if math.isfinite(loss) else "objective"
-        where = "at the starting point" if result.n_iter == 0 else "at the parameters reached"
-        raise FloatingPointError(
-            f"{name}: the {what} is not finite {where} (value {loss:.6g}); scale the data, lower a penalty or a "
-            f"learning rate, or use dtype='float64'"
-        )
+    loss = _keep_best(name, objective, result, watch, start)
     status = Status.EARLY if stopped_early else result.status
     report(dataclasses.replace(result, value=loss), status)
     stage = Stage(
@@ -314,6 +302,35 @@ def run_stage(name: str, objective: Objective, solver: Solver, watch: Watch | No
         theta = objective.vector.read().to(objective.dtype)
         training.keeper.end({"ended": stage.as_dict(), "theta": theta})
     return stage
+
+
+def _keep_best(name: str, objective: Objective, result: Result, watch: Watch | None, start: Tensor) -> float:
+    """Leave the best parameters in the network, and return the objective over all rows at them."""
+    theta = result.x if watch is None or watch.best_theta is None else watch.best_theta.double()
+    exact = result.gradient is not None and sum(objective.parts.values()) == result.value
+    if theta is not result.x or not exact:
+        objective.value(theta)  # what was evaluated last is not what is kept, or was no average over all rows
+    loss = sum(objective.parts.values())
+    if not math.isfinite(loss) or result.status is Status.NOT_FINITE:
+        objective.vector.write(start)  # an estimator that trains its network in place stays usable
+        what = "gradient" if math.isfinite(loss) else "objective"
+        where = "at the starting point" if result.n_iter == 0 else "at the parameters reached"
+        raise FloatingPointError(
+            f"{name}: the {what} is not finite {where} (value {loss:.6g}); scale the data, lower a penalty or a "
+            f"learning rate, or use dtype='float64'"
+        )
+    return loss
+
+
+def _recall(name: str, solver: Solver, training: Training, device: torch.device) -> Mapping[str, Any] | None:
+    """Return what was kept of a stage, if it is kept."""
+    if training.keeper is None:
+        return None
+    if not hasattr(solver, "restore"):
+        raise ValueError(
+            f"{name}: solver={solver!r} has no method restore, so no checkpoint is kept; set checkpoint=None"
+        )
+    return training.keeper.begin(name, device)
 
 
 def _capture(

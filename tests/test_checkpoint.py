@@ -39,6 +39,7 @@ from layerwise.atomic import locked
 from layerwise.callbacks import History, MetricsFile, Watcher
 from layerwise.checkpoint_files import CheckpointFolder, decode
 from layerwise.inspection import stack_of
+from layerwise.solvers import GradientCheck
 
 RNG = np.random.default_rng(0)
 X = RNG.random((90, 6))
@@ -279,6 +280,8 @@ def test_refusals(tmp_path):
         clone(estimator).set_params(checkpoint=Checkpoint(tmp_path, seconds=-1)).fit(X)
     with pytest.raises(ValueError, match="n_iter=0"):
         clone(estimator).set_params(checkpoint=Checkpoint(tmp_path, n_iter=0)).fit(X)
+    with pytest.raises(ValueError, match=r"layer 0: solver=GradientCheck.* has no method restore"):
+        clone(estimator).set_params(solver=GradientCheck(), checkpoint=tmp_path / "c").fit(X)
     (tmp_path / "file").touch()
     with pytest.raises(NotADirectoryError, match="is a file"):
         clone(estimator).set_params(checkpoint=tmp_path / "file").fit(X)

@@ -101,7 +101,7 @@ class MinibatchState:
 
     def as_dict(self) -> dict[str, Any]:
         """Return all that makes the state, as tensors, numbers and dicts: `StochasticSolver.restore` takes it."""
-        return vars(self) | {"optimizer": self.optimizer.state_dict()["state"].get(0, {})}
+        return vars(self) | {"optimizer": self.optimizer.state_dict()["state"].get(0, {}), "last_gradient": self.x.grad}
 
     def restart(self, x0: Tensor) -> MinibatchState:
         """Return a state to begin anew with, at another point and perhaps on other rows, that keeps the momentum."""
@@ -144,7 +144,9 @@ class StochasticSolver(BaseEstimator, abc.ABC):
         optimizer = self._make_optimizer(saved["x"])
         settings = optimizer.state_dict()["param_groups"]
         optimizer.load_state_dict({"state": {0: dict(saved["optimizer"])}, "param_groups": settings})
-        return MinibatchState(**{**saved, "optimizer": optimizer})
+        state = {**saved, "optimizer": optimizer}
+        state["x"].grad = state.pop("last_gradient")
+        return MinibatchState(**state)
 
     def can_go_on_from(self, state: object, dtype: torch.dtype) -> bool:
         """Return whether a state, perhaps of another solver or type, is one to restart from."""
