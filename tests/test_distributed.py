@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import ranks
+import torch
 
 from layerwise import Autoencoder, distributed, load
 
@@ -16,7 +17,7 @@ PROGRAM = Path(ranks.__file__)
 
 
 def launch(n_ranks, *words, timeout=240):
-    """Start a program of several ranks as torchrun does; return what each one printed."""
+    """Start a Python program of several ranks as torchrun does; return how each one ended, and what it printed."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -25,7 +26,7 @@ def launch(n_ranks, *words, timeout=240):
     for rank in range(n_ranks):
         environment = os.environ | {key: str(value) for key, value in common.items()}
         environment |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-        command = [sys.executable, PROGRAM, *map(str, words)]
+        command = [sys.executable, *map(str, words)]
         processes.append(
             subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         )
@@ -50,7 +51,7 @@ def in_shards():
 
 @pytest.mark.parametrize("lengths", [(41, 19), (31, 0, 29), (20, 1, 0, 39)])
 def test_ranks_compute_what_one_does(lengths, tmp_path, alone, in_shards):
-    for code, _, err in launch(len(lengths), "share_rows", tmp_path, *lengths):
+    for code, _, err in launch(len(lengths), PROGRAM, "share_rows", tmp_path, *lengths):
         assert code == 0, err
     together = np.load(tmp_path / "free.npz")
     assert set(together) == set(alone)
@@ -72,7 +73,7 @@ def test_shards_of_one_process_compute_the_same_sums(alone, in_shards):
 
 
 def test_what_one_rank_meets_ends_all(tmp_path):
-    (_, first, err), (_, second, other) = launch(2, "disagree", tmp_path)
+    (_, first, err), (_, second, other) = launch(2, PROGRAM, "disagree", tmp_path)
     assert (err, other) == ("", "")
     for answer, sentence in zip(first.splitlines(), second.splitlines(), strict=True):
         assert answer.removeprefix("PeerError: rank 1: ") in sentence or sentence.removeprefix("PeerError: ") in answer
@@ -89,7 +90,7 @@ def test_what_one_rank_meets_ends_all(tmp_path):
 
 
 def test_rank_that_dies_is_missed(tmp_path):
-    (code, out, err), (died, *_) = launch(2, "lose_a_rank", tmp_path, timeout=120)
+    (code, out, err), (died, *_) = launch(2, PROGRAM, "lose_a_rank", tmp_path, timeout=120)
     assert died == 9
     assert code == 0, err
     assert "rank 0 of 2 cannot reach the others: one of them ended, or was silent for too long" in out
@@ -98,9 +99,49 @@ def test_rank_that_dies_is_missed(tmp_path):
 @pytest.mark.slow
 def test_hundred_runs_without_a_hang():
     for seed in range(100):
-        answers = launch(1 + seed % 4, "hurry", seed, timeout=120)
+        answers = launch(1 + seed % 4, PROGRAM, "hurry", seed, timeout=120)
         assert [code for code, *_ in answers] == [0] * len(answers), answers
         assert len({out for _, out, _ in answers}) == 1, seed
+
+
+def write_rows(folder, kind):
+    """Rows with labels, and what else `fit` is told of them."""
+    X, y, *_, gaps = ranks.all_rows()
+    if kind == "npy":
+        np.save(folder / "rows.npy", X.astype(np.float32))
+        np.save(folder / "labels.npy", y)
+        return ["rows.npy", "--labels", "labels.npy"]
+    polars = pytest.importorskip("polars")
+    towns = np.where(X[:, 0] > 0.9, "Ulm", np.where(X[:, 1] > 0.5, "Bern", "Basel"))
+    labels = [None if number % 7 == 5 else ("yes" if label else "no") for number, label in enumerate(y)]
+    table = polars.DataFrame(gaps).with_columns(
+        polars.Series("town", towns), polars.Series("ill", labels), polars.Series("name", [f"p{n}" for n in range(60)])
+    )
+    table.write_csv(folder / "rows.csv") if kind == "csv" else table.write_parquet(folder / "rows.parquet")
+    return [f"rows.{kind}", "--labels", "ill", "--id", "name", "--impute"]
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "npy"])
+def test_command_line_of_two_ranks_gives_the_model_of_one(kind, tmp_path, monkeypatch, run):
+    monkeypatch.chdir(tmp_path)
+    settings = ["--layers", "4", "--sparsity-target", "0.1", "--max-iter", "5", "--random-state", "0", "--no-report"]
+    words = ["fit", *write_rows(tmp_path, kind), *settings, "--deterministic"]
+    (code, out, err), (other, *said) = launch(2, "-m", "layerwise", *words, "--out", "two")
+    assert (code, other) == (0, 0), err
+    assert said == ["", ""]  # one rank speaks
+    assert "60 rows" in err
+    torch.set_num_threads(1)
+    code, _, err = run(*words, "--out", "one")
+    assert code == 0, err
+    assert (tmp_path / "two" / "model.safetensors").read_bytes() == (
+        tmp_path / "one" / "model.safetensors"
+    ).read_bytes()
+
+
+def test_only_fit_runs_on_several_ranks(tmp_path):
+    for code, _, err in launch(2, "-m", "layerwise", "inspect", tmp_path):
+        assert code == 2
+        assert "inspect runs in one process; of several, started by torchrun, only fit" in err
 
 
 def test_example_of_many_processes(tmp_path):

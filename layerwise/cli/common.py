@@ -6,6 +6,7 @@ Nothing here imports torch: `layerwise --help` answers at once.
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import signal
 import sys
@@ -152,6 +153,10 @@ def run(
     as_json
         Answer with one JSON object on standard output.
     """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and tokens[:1] != ("fit",):
+        raise ValueError(
+            f"{tokens[0] if tokens else 'this'} runs in one process; of several, started by torchrun, only fit"
+        )
     command, bound, injected = app.parse_args(tokens, exit_on_error=False, print_error=False)
     if n_threads is not None:
         if n_threads < 1:

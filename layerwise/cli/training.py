@@ -356,6 +356,7 @@ def _fit_into(
         random_state=settings["random_state"],
         n_rows=sum(distributed.gather_counts([len(X)])),
         n_features=X.shape[1],
+        **({"rows_shown": f"{len(X):,} of them, those of the first process"} if distributed.world_size() > 1 else {}),
         missing=missing,
         seconds=round(time.perf_counter() - start, 1),
     )
@@ -391,8 +392,9 @@ def _where(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _describe_rows(source: Input) -> str:
-    """Return what was read, in words."""
-    text = f"{len(source.X):,} rows of {source.X.shape[1]:,} features"
+    """Return what all processes have read, in words."""
+    n_rows = sum(distributed.gather_counts([len(source.X)]))
+    text = f"{n_rows:,} rows of {source.X.shape[1]:,} features"
     if source.image_shape is not None:
-        text = f"{len(source.X):,} images of {' x '.join(map(str, source.image_shape))}"
+        text = f"{n_rows:,} images of {' x '.join(map(str, source.image_shape))}"
     return text if source.y is None else f"{text}, with labels"
