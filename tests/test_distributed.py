@@ -126,7 +126,7 @@ def test_command_line_of_two_ranks_gives_the_model_of_one(kind, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     settings = ["--layers", "4", "--sparsity-target", "0.1", "--max-iter", "5", "--random-state", "0", "--no-report"]
     words = ["fit", *write_rows(tmp_path, kind), *settings, "--deterministic"]
-    (code, out, err), (other, *said) = launch(2, "-m", "layerwise", *words, "--out", "two")
+    (code, _, err), (other, *said) = launch(2, "-m", "layerwise", *words, "--out", "two")
     assert (code, other) == (0, 0), err
     assert said == ["", ""]  # one rank speaks
     assert "60 rows" in err
