@@ -6,6 +6,7 @@ torchrun puts them there.
 
 import hashlib
 import os
+import signal
 import sys
 import time
 import warnings
@@ -247,6 +248,38 @@ def lose_a_rank(folder):
             Autoencoder(3, solver=LBFGS(10_000, tol=0, ftol=0), callbacks=[die]).fit(distributed.share(X))
         except ConnectionError as error:
             print(f"{time.perf_counter() - began:.0f} s: {error}")
+
+
+def keep_classifier(part, **session):
+    """Fit with a checkpoint, perhaps."""
+    X, y, *_ = all_rows()
+    autoencoder = Autoencoder(
+        4, sparsity=KLSparsity(0.1), corruption=Masking(0.2), solver=Adam(6, batch_size=16, learning_rate_init=0.01)
+    )
+    return StackedClassifier(autoencoder, solver=LBFGS(8), random_state=0, **session).fit(X[part], y[part])
+
+
+def interrupt(folder):
+    """A signal to one rank ends all with a checkpoint, twice, and then they go on to the end."""
+    warnings.simplefilter("ignore")
+    with distributed.joint(timeout=60):
+        part = slice(*distributed.share_bounds(N_ROWS))
+        reference = keep_classifier(part)
+        for place in (("layer 0", 3), ("finetune", 2)):
+
+            def terminate(step, place=place):
+                if distributed.rank() == 1 and (step.stage, step.iteration) == place:
+                    signal.raise_signal(signal.SIGTERM)
+
+            try:
+                keep_classifier(part, checkpoint=folder, callbacks=[terminate])
+            except SystemExit as end:
+                print(end.code, end)
+        resumed = keep_classifier(part, checkpoint=folder)
+        for matrix, other in zip(resumed.coefs_, reference.coefs_, strict=True):
+            assert matrix.tobytes() == other.tobytes()
+        assert [stage["loss_curve"] for stage in resumed.history_] == [s["loss_curve"] for s in reference.history_]
+        save(Path(folder).parent, "resumed", {str(place): matrix for place, matrix in enumerate(resumed.coefs_)})
 
 
 if __name__ == "__main__":

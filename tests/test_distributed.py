@@ -96,6 +96,21 @@ def test_rank_that_dies_is_missed(tmp_path):
     assert "rank 0 of 2 cannot reach the others: one of them ended, or was silent for too long" in out
 
 
+def test_signal_to_one_rank_keeps_the_fit_of_all(tmp_path):
+    folder = tmp_path / "checkpoint"
+    for code, out, err in launch(2, "interrupt", folder):
+        assert code == 0, err
+        assert [line.split(";")[0] for line in out.splitlines()] == [
+            "143 terminated in stage layer 0 at iteration 3",
+            "143 terminated in stage finetune at iteration 2",
+        ]
+    together = np.load(tmp_path / "resumed.npz")
+    with pytest.warns(UserWarning, match=r"processes 1 \(was 2\)"):
+        alone = ranks.keep_classifier(slice(None), checkpoint=folder)
+    for place, matrix in enumerate(alone.coefs_):
+        assert together[str(place)].tobytes() == matrix.tobytes()
+
+
 @pytest.mark.slow
 def test_hundred_runs_without_a_hang():
     for seed in range(100):
