@@ -2,6 +2,7 @@
 
 from layerwise.callbacks import EarlyStopping
 from layerwise.corruptions import Gaussian, Masking, SaltAndPepper
+from layerwise.errors import FileError
 from layerwise.estimators import (
     Autoencoder,
     AutoencoderImputer,
@@ -23,6 +24,7 @@ __all__ = [
     "AutoencoderImputer",
     "AutoencoderOutlierDetector",
     "EarlyStopping",
+    "FileError",
     "Gaussian",
     "KLSparsity",
     "L1Sparsity",

@@ -28,13 +28,15 @@ HOUSE = [
     {"penalties", "losses", "corruptions"},
     {"activations"},
     {"data", "strict_json"},
+    {"limits"},
+    {"errors"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(HOUSE) for room in rooms}
 # What a room must not know although it stands below it.
 CLOSED = {
     "solvers": {"objective", "modules", "data", "penalties", "losses", "corruptions", "activations"},
     "plotting": set(FLOOR),
-    "data": set(FLOOR) - {"data"},
+    "data": set(FLOOR) - {"data", "limits", "errors"},
     "stacking": {"checkpoint"},
     "stages": {"checkpoint", "modules"},
 }

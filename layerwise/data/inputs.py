@@ -25,6 +25,7 @@ from layerwise.data.tables import (
     scan_table,
     without_rows,
 )
+from layerwise.errors import FileError, in_content_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -107,8 +108,10 @@ def read_input(
     ------
     OSError
         If the file or folder cannot be read, or is not there.
+    FileError
+        If it is damaged, holds what cannot be made numbers, or expands to more than ``LAYERWISE_MAX_BYTES``.
     ValueError
-        If it is damaged, a column or array that is named is not there, or it holds what cannot be made numbers.
+        If a column or array that is named is not there.
     ImportError
         If a package that reads this kind of file is missing.
 
@@ -142,7 +145,7 @@ def read_input(
         found = _read_arrays(path, labels, names, array)
     for name, values in (("labels", found.y), *found.ids.items()):
         if values is not None and len(values) != len(found.X):
-            raise ValueError(f"{path} has {len(found.X)} rows, but {name} has {len(values)}; each row needs one")
+            raise FileError(f"{path} has {len(found.X)} rows, but {name} has {len(values)}; each row needs one")
     return found if image_shape is None else found._replace(image_shape=_check_shape(path, found.X, image_shape))
 
 
@@ -229,12 +232,13 @@ def _read_table(
     kept = list(dict.fromkeys([*ids, *([str(labels)] if own else [])]))
     y = None if labels is None or own else _load_labels(path, labels, "a column", there)
     n_rows = count_rows(path, table)
-    if encoder is None:
-        encoder = _learn(path, table.drop(columns(*kept)), n_rows, ignore)
-    X = allocate((n_rows, len(encoder.get_feature_names_out())), np.float64, memory=memory, scratch=scratch)
-    named = _encode(path, table, encoder, kept, X)
-    y = label_values(named[str(labels)]) if own else y
-    identifiers = {name: identifier_values(named[name]) for name in ids}
+    with in_content_of(path):
+        if encoder is None:
+            encoder = _learn(path, table.drop(columns(*kept)), n_rows, ignore)
+        X = allocate((n_rows, len(encoder.get_feature_names_out())), np.float64, memory=memory, scratch=scratch)
+        named = _encode(path, table, encoder, kept, X)
+        y = label_values(named[str(labels)]) if own else y
+        identifiers = {name: identifier_values(named[name]) for name in ids}
     return Input(X, y, identifiers, None, encoder, list(encoder.get_feature_names_out()))
 
 
