@@ -10,8 +10,8 @@ from typing import Any
 class FileError(ValueError):
     """A file or folder that cannot be used: damaged, made to do harm, too large, or of another kind.
 
-    Whatever `layerwise.load` and the loaders of `layerwise.data` refuse in the content of a file is this. A file that is
-    not there or must not be read stays an OSError, a package that is missing an ImportError.
+    Whatever `layerwise.load` and the loaders of `layerwise.data` refuse in the content of a file is this. A file that
+    is not there or must not be read stays an OSError, a package that is missing an ImportError.
 
     Examples
     --------
@@ -36,4 +36,4 @@ def in_content_of(path: Any) -> Iterator[None]:
     except FileError:
         raise
     except ValueError as error:
-        raise FileError(f"{path}: {error}") from error
+        raise FileError(str(error) if str(path) in str(error) else f"{path}: {error}") from error

@@ -1,4 +1,4 @@
-"""How much a file may ask for, before memory is taken for it."""
+"""How much a file may ask for, before memory is taken for it, and where it may lie."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def check_room(what: Any, n_bytes: int) -> None:
     limit = max_bytes()
     if n_bytes > limit:
         raise FileError(
-            f"{what} takes {n_bytes} bytes of memory, more than {VARIABLE}={limit} allows; raise that in the environment "
-            f"if you trust the file"
+            f"{what} takes {n_bytes} bytes of memory, more than {VARIABLE}={limit} allows; raise that in the "
+            f"environment if you trust the file"
         )
 
 
@@ -45,7 +45,9 @@ def check_length(path: Path, limit: int, purpose: str) -> None:
     """Refuse a file that is longer than one of its kind ever is."""
     length = path.stat().st_size
     if length > limit:
-        raise FileError(f"{path} has {length} bytes, but {purpose} has at most {limit}; it is of another kind, or damaged")
+        raise FileError(
+            f"{path} has {length} bytes, but {purpose} has at most {limit}; it is of another kind, or damaged"
+        )
 
 
 def array_bytes(what: Any, shape: Sequence[int], itemsize: int) -> int:
@@ -55,3 +57,11 @@ def array_bytes(what: Any, shape: Sequence[int], itemsize: int) -> int:
         shown = tuple(shape[:8]) if sides.bit_length() < 2**12 else f"of {len(shape)} sides"
         raise FileError(f"{what} is damaged: no array can have the shape {shown} that its header names")
     return math.prod(shape) * itemsize
+
+
+def own_file(folder: Path, name: str) -> Path | None:
+    """Return a file of a folder; None if it is not there. A link to somewhere else is refused."""
+    path = folder / name
+    if path.is_symlink() and path.resolve().parent != folder.resolve():
+        raise FileError(f"{path} is a link that leaves its folder; put the file itself there if you trust it")
+    return path if path.is_file() else None

@@ -219,7 +219,12 @@ def _safetensors(path: Path) -> Iterator[Any]:
             yield file
     except FileError:
         raise
-    except (SafetensorError, TypeError, AttributeError, ValueError) as error:  # NumPy has not all types, bfloat16 for one
+    except (
+        SafetensorError,
+        TypeError,
+        AttributeError,
+        ValueError,
+    ) as error:  # NumPy has not all types, bfloat16 for one
         raise FileError(
             f"{path} is not a .safetensors file, is damaged, or holds a type that NumPy has not ({error})"
         ) from error

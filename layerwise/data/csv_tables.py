@@ -106,7 +106,7 @@ def read_header(path: Path) -> tuple[list[str], str]:
 def _check_header(path: Path, names: list[str]) -> None:
     if len(names) > _MAX_COLUMNS:
         raise FileError(
-            f"{path} names {len(names)} columns in its first line, more than the {_MAX_COLUMNS} that a CSV file may have; "
+            f"{path} names {len(names)} columns in its first line, more than the {_MAX_COLUMNS} that CSV may have; "
             f"save it as .npy or .safetensors"
         )
     if "" in names[1:] or names == [""]:
@@ -158,8 +158,8 @@ def _check_expansion(path: Path) -> None:
             check_room(path, length)
             if length > max(max_bytes() // 16, _EXPANSION * size):
                 raise FileError(
-                    f"{path} expands to more than {_EXPANSION} times its {size} bytes; decompress it, or raise {VARIABLE} "
-                    f"in the environment, if you trust it"
+                    f"{path} expands to more than {_EXPANSION} times its {size} bytes; decompress it, or raise "
+                    f"{VARIABLE} in the environment, if you trust it"
                 )
 
 

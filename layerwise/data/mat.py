@@ -17,6 +17,7 @@ from layerwise.data.npy import read_header, read_values
 from layerwise.errors import FileError
 from layerwise.limits import DEFLATE_LIMIT
 
+
 def load_mat(
     path: str | PathLike[str],
     name: str | None = None,
@@ -123,9 +124,7 @@ def _read_in_child(path: Path, name: str | None, result: Path, max_bytes: int, t
     # Threads of NumPy's matrix products would take address space, and nothing is multiplied.
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     try:
-        child = subprocess.run(
-            command, env=environment, timeout=timeout, capture_output=True, stdin=subprocess.DEVNULL
-        )
+        child = subprocess.run(command, env=environment, timeout=timeout, capture_output=True, stdin=subprocess.DEVNULL)
     except subprocess.TimeoutExpired as error:
         message = f"{path} was not read within timeout={timeout:g} seconds; raise timeout if you trust it"
         raise FileError(message) from error

@@ -52,8 +52,8 @@ def scan_table(path: str | PathLike[str], *, text: Collection[str] = ()) -> pl.L
     FileNotFoundError
         If there is no such file.
     FileError
-        If it cannot be read, has no rows, is not regular (two columns of one name, rows of different lengths), or expands
-        to more than ``LAYERWISE_MAX_BYTES``.
+        If it cannot be read, has no rows, is not regular (two columns of one name, rows of different lengths), or
+        expands to more than ``LAYERWISE_MAX_BYTES``.
     ImportError
         If polars is not installed.
 
