@@ -93,7 +93,7 @@ def _choose(
     for names in guesses:
         if len(names) == 1:
             return names[0]
-    raise ValueError(
+    raise FileError(
         f"{path} holds {len(shapes)} arrays, and {parameter} must say which of them are the {what}; there are: "
         f"{describe_arrays(shapes)}"
     )
