@@ -255,16 +255,18 @@ def main() -> None:
         return
     start, share = time.perf_counter(), -(-arguments.n // arguments.jobs)
     firsts = range(arguments.first, arguments.first + arguments.n, share)
+    outcomes, defects, end = Counter[str](), [], arguments.first + arguments.n
     with ThreadPoolExecutor(arguments.jobs) as pool:
-        parts = list(pool.map(lambda first: fuzz(arguments.loader, min(share, arguments.first + arguments.n - first), arguments.seed, first), firsts))
-    outcomes, defects = Counter[str](), []
-    for found, more in parts:
-        outcomes += found
-        defects += more
+        parts = [pool.submit(fuzz, arguments.loader, min(share, end - k), arguments.seed, k) for k in firsts]
+        for part in parts:
+            found, more = part.result()
+            outcomes += found
+            defects += more
     milliseconds = 1e3 * (time.perf_counter() - start) * arguments.jobs / arguments.n
     for case, outcome, trace in defects[:100]:
         print(f"--- case {case}: {outcome}\n{trace}")
-    print(f"{arguments.loader}: {arguments.n} cases, {milliseconds:.2f} ms each; {dict(outcomes)}; {len(defects)} defects")
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.most_common())
+    print(f"{arguments.loader}: {arguments.n} cases, {milliseconds:.2f} ms each: {counts}; {len(defects)} defects")
     sys.exit(bool(defects))
 
 

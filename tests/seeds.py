@@ -21,7 +21,7 @@ from sklearn.pipeline import Pipeline
 import layerwise
 from layerwise import LBFGS, Autoencoder, KLSparsity, Masking, StackedAutoencoder, StackedClassifier, StackedRegressor
 from layerwise.data import TableEncoder, load_image_folder, load_labels, load_mat, load_rows, read_input
-from layerwise.recipes import build, describe, read_toml, write_toml
+from layerwise.recipes import DATA_KEYS, build, describe, read_toml, write_toml
 from layerwise.runs import read_facts, read_metrics
 
 X = np.arange(12.0).reshape(4, 3)
@@ -202,6 +202,11 @@ def matlab(path: Path) -> None:
     load_mat(path, timeout=4)
 
 
+def matlab_rows(path: Path) -> None:
+    """Read rows as the command line does."""
+    load_rows(path)
+
+
 def image_folder(path: Path) -> None:
     """Read the rows of a folder, as they are and resized."""
     load_image_folder(path)
@@ -212,7 +217,7 @@ def recipe(path: Path) -> None:
     """Read settings; what they mean is another matter."""
     settings = read_toml(path)
     try:
-        build({name: value for name, value in settings.items() if name not in ("data", "out", "labels", "array", "id", "ignore", "image_shape", "impute")})
+        build({name: value for name, value in settings.items() if name not in (*DATA_KEYS, "impute")})
     except layerwise.FileError:
         raise
     except ValueError:

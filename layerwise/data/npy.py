@@ -102,7 +102,8 @@ def _parse(text: bytes, what: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what Python 2 wrote
             header = io.BytesIO(struct.pack("<H", len(text)) + text)
-            return np.lib.format.read_array_header_1_0(header, max_header_size=_MAX_HEADER)
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(header, max_header_size=_MAX_HEADER)
+            return tuple(map(int, shape)), fortran, dtype  # of which True may be a side
     except Exception as error:
         # Whatever Python's parser and NumPy come upon in text that is not what it should be.
         reason = " ".join(str(error).split())[:200]

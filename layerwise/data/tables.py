@@ -78,8 +78,9 @@ def scan_table(path: str | PathLike[str], *, text: Collection[str] = ()) -> pl.L
     n_rows = count_rows(path, table) if n_columns else 0
     if n_rows == 0:
         raise FileError(f"{path} holds a table without rows")
-    if n_rows * n_columns > DEFLATE_LIMIT * path.stat().st_size:  # repeated values take no room there
-        check_room(path, 8 * n_rows * n_columns)
+    n_bytes = 8 * n_rows * n_columns
+    if n_bytes > DEFLATE_LIMIT * path.stat().st_size:  # values that repeat take no room in a file
+        check_room(path, n_bytes)
     return table
 
 
