@@ -13,7 +13,6 @@ import json
 import mmap
 import os
 import random
-import resource
 import shutil
 import signal
 import struct
@@ -39,9 +38,10 @@ from layerwise import FileError
 # What files may ask for here; the memory beyond it, and the seconds, that a case may take.
 ROOM, SPARE, SECONDS = 2**26, 2**26, 1.0
 # Seconds after which a worker that does not come back is ended, and cases for each.
-_HANG, _BATCH = 30, 50_000
+_HANG, _BATCH = 60, 50_000
 # The case at hand, and how many were loaded and refused.
 _STATE = struct.Struct("<qqq")
+_NOT_YET = -1
 _FAST = "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
@@ -114,6 +114,7 @@ LOADERS = {
     "parquet": Loader("parquet", s.parquet, m.mutate_bytes, s.table),
     "feather": Loader("feather", s.feather, m.mutate_bytes, s.table),
     "metrics": Loader("", s.metrics, s.mutate_run, s.run),
+    "broken": Loader("broken", s.broken, s.mutate_broken, s.read_broken),  # to test this program
 }
 
 
@@ -134,7 +135,7 @@ class Bench:
         """Run a case; return what came of it, and the traceback if that must not be."""
         rng = random.Random((self.seed << 40) + case)
         self._put(self.loader.mutate(rng, rng.choice(self.seeds), self.seeds))
-        signal.setitimer(signal.ITIMER_REAL, 2 * self.loader.seconds)
+        signal.setitimer(signal.ITIMER_REAL, _HANG / 2)
         try:
             self.loader.load(self.path)
         except FileError:
@@ -154,7 +155,8 @@ class Bench:
         write(self.path, content)
 
 
-def _too_slow(*_: object) -> None:
+def give_up(*_: object) -> None:
+    """End a case that does not come back."""
     raise TimeoutError("the case took too long")
 
 
@@ -163,7 +165,7 @@ def work(name: str, seed: int, first: int, end: int, state: Path) -> None:
     warnings.simplefilter("ignore")
     os.environ["LAYERWISE_MAX_BYTES"] = str(ROOM)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # polars tells of panics there
-    signal.signal(signal.SIGALRM, _too_slow)
+    signal.signal(signal.SIGALRM, give_up)
     counts = Counter[str]()
     with state.open("r+b") as file, mmap.mmap(file.fileno(), _STATE.size) as shared:
         bench = Bench(name, seed, state.parent)
@@ -180,18 +182,25 @@ def work(name: str, seed: int, first: int, end: int, state: Path) -> None:
 
 
 def _time(bench: Bench, case: int) -> tuple[str, str]:
-    """Run a case; once more if it was slow, as the machine may have been busy."""
+    """Run a case; once more if it was slow, as something may have been loaded for the first time."""
     for _ in range(2):
-        start = time.perf_counter()
+        start = _seconds()
         outcome, trace = bench.run(case)
-        seconds = time.perf_counter() - start
+        seconds = _seconds() - start
         if seconds <= bench.loader.seconds:
             return outcome, trace
     return "slow", f"{seconds:.1f} s, {outcome}\n{trace}"
 
 
+def _seconds() -> float:
+    """Return the time of the processor that was used, in all threads and ended children: the machine may be busy."""
+    return sum(os.times()[:4])
+
+
 def _peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+    """Return the most memory that this program has had; getrusage counts that of the parent too, before exec."""
+    _, _, rest = Path("/proc/self/status").read_bytes().partition(b"VmHWM:")
+    return int(rest[:20].split()[0]) << 10
 
 
 def fuzz(name: str, n: int, seed: int, first: int = 0) -> tuple[Counter[str], list[tuple[int, str, str]]]:
@@ -201,7 +210,7 @@ def fuzz(name: str, n: int, seed: int, first: int = 0) -> tuple[Counter[str], li
         stop = min(end, first + _BATCH)
         with tempfile.TemporaryDirectory(dir=_FAST, prefix="layerwise-fuzz-") as folder:
             state = Path(folder) / "state"
-            state.write_bytes(_STATE.pack(first, 0, 0))
+            state.write_bytes(_STATE.pack(first, _NOT_YET, 0))
             command = [sys.executable, __file__, "--work", name, str(seed), str(first), str(stop), str(state)]
             with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as worker:
                 lines = _watch(worker, state)
@@ -209,6 +218,7 @@ def fuzz(name: str, n: int, seed: int, first: int = 0) -> tuple[Counter[str], li
         found = [tuple(json.loads(line)) for line in lines]
         if case < stop:
             found.append((case, "died", f"the worker ended with {worker.returncode}"))
+        loaded = max(loaded, 0)
         outcomes += Counter({"loaded": loaded, "refused": refused}) + Counter(outcome for _, outcome, _ in found)
         defects += found
         first = case + (case < stop)
@@ -225,7 +235,7 @@ def _watch(worker: subprocess.Popen, state: Path) -> list[str]:
             now = state.read_bytes()
             if now != before:
                 before, since = now, time.monotonic()
-            elif time.monotonic() - since > _HANG:
+            elif time.monotonic() - since > (600 if _STATE.unpack(now)[1] == _NOT_YET else _HANG):
                 worker.kill()
 
     watcher = threading.Thread(target=end_if_stuck)
@@ -250,7 +260,7 @@ def main() -> None:
         folder = Path("fuzz-case")
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        signal.signal(signal.SIGALRM, _too_slow)
+        signal.signal(signal.SIGALRM, give_up)
         print(*Bench(arguments.loader, arguments.seed, folder).run(arguments.case), sep="\n")
         return
     start, share = time.perf_counter(), -(-arguments.n // arguments.jobs)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import random
 import tempfile
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -237,3 +239,33 @@ def use(model: Any) -> None:
     for name in ("transform", "predict", "predict_proba", "score_samples"):
         if hasattr(model, name):
             getattr(model, name)(given)
+
+
+# A loader that has every defect
+
+
+def broken() -> list[bytes]:
+    """Return a file that loads."""
+    return [b"loads"]
+
+
+def mutate_broken(rng: random.Random, content: bytes, others: list[bytes]) -> bytes:
+    """Return a file that does not, mostly."""
+    return rng.choice((b"loads", b"is refused", b"raises", b"ends", b"is slow", b"is large"))
+
+
+def read_broken(path: Path) -> None:
+    """Do what the file says."""
+    word = path.read_bytes().split()[-1]
+    if word == b"refused":
+        raise layerwise.FileError("refused")
+    if word == b"raises":
+        raise KeyError("raises")
+    if word == b"ends":
+        os._exit(7)
+    if word == b"slow":
+        start = time.process_time()
+        while time.process_time() < start + 1.2:
+            pass
+    if word == b"large":
+        np.ones(2**25)

@@ -23,15 +23,17 @@ from PIL import Image
 from safetensors.numpy import save_file
 from scipy.io import savemat
 
+from layerwise.data import _mat_reader
+
 LIMIT, SPARE, SECONDS = 2**26, 64e6, 2.0
 # Loads good files, then the bombs; prints what each has cost beyond the good ones.
 _MEASURE = """
-    import json, os, resource, sys, warnings
+    import json, os, sys, warnings
     import layerwise, seeds
     from pathlib import Path
 
-    def peak():
-        return max(resource.getrusage(who).ru_maxrss << 10 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    def peak():  # getrusage would count the memory that the parent had when it started this process
+        return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) << 10
 
     warnings.simplefilter("ignore")
     load = {"model": lambda path: layerwise.load(path, device="cpu")}.get(sys.argv[1]) or getattr(seeds, sys.argv[1])
@@ -62,6 +64,17 @@ def measure(kind, folder):
     child = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert child.returncode == 0, child.stderr
     return json.loads(child.stdout)
+
+
+# What the process that reads a MAT file takes.
+_MAT_READER = """
+    import atexit, runpy, sys
+    from pathlib import Path
+
+    atexit.register(lambda: print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]))
+    program = sys.argv.pop(1)  # the arguments are for it
+    runpy.run_path(program, run_name="__main__")
+"""
 
 
 def zeros(n_bytes, *, wbits, head=b""):
@@ -109,6 +122,15 @@ def npz_of_many(path):
 
 def mat(path):
     savemat(path, {"X": np.zeros((2**13, 2**12))}, do_compression=True)
+
+
+def mat_that_lies(path):
+    """Write a matrix of one value whose values claim to take 2 GB."""
+    savemat(path, {"X": np.zeros((1, 1))})
+    content = bytearray(path.read_bytes())
+    place = content.index(struct.pack("<II", 9, 8))  # doubles, 8 bytes of them
+    content[place + 4 : place + 8] = struct.pack("<I", 2**31 - 8)
+    path.write_bytes(content)
 
 
 def png_of_a_gigapixel(path):
@@ -240,12 +262,13 @@ BOMBS = [
     ("rows", "npz", npz_by_bzip2, "compressed in a way that NumPy does not"),
     ("rows", "npz", npz_of_many, "holds more arrays than fit"),
     ("matlab_rows", "mat", mat, "more than max_bytes"),
+    ("matlab_rows", "mat", mat_that_lies, "is damaged|takes more memory"),
     ("image_folder", "images", png_of_a_gigapixel, "so many pixels"),
     ("image_folder", "images", png_that_lies, "cannot hold the 9000 x 9000 pixels"),
     ("image_folder", "images", png_with_text, "cannot be read as a PNG"),
     ("table", "csv.gz", csv_gz, "LAYERWISE_MAX_BYTES|expands to more than"),
     ("table", "csv", csv_of_a_million_columns, r"names \d+ columns"),
-    ("table", "csv", csv_of_one_field, "larger than field limit"),
+    ("table", "csv", csv_of_one_field, "a row of more than 4194304 bytes"),
     ("table", "parquet", parquet, "more than LAYERWISE_MAX_BYTES"),
     ("recipe", "toml", toml_nested, "nested too deeply"),
     ("recipe", "toml", toml_of_dots, "more than 4000 dots"),
@@ -288,6 +311,18 @@ def write_good(path, content):
     path.mkdir()
     for name, part in content.items():
         (path / name).write_bytes(part)
+
+
+@pytest.mark.parametrize("build", [mat, mat_that_lies])
+def test_the_reader_of_mat_files_takes_no_room_for_a_bomb(tmp_path, build):
+    (tmp_path / "good.mat").write_bytes(seeds.mat()[2])
+    build(tmp_path / "bomb.mat")
+    for name in ("good", "bomb"):
+        arguments = [_mat_reader.__file__, tmp_path / f"{name}.mat", tmp_path / "x.npy", LIMIT, 3 * LIMIT]
+        command = [sys.executable, "-c", textwrap.dedent(_MAT_READER), *map(str, arguments)]
+        child = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert (child.returncode == 0) == (name == "good"), child.stderr
+        assert int(child.stdout) << 10 <= _mat_reader.READER_BYTES
 
 
 def test_what_is_no_bomb_is_read_and_its_memory_is_seen(tmp_path):

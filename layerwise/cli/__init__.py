@@ -7,7 +7,7 @@ import warnings
 
 import cyclopts
 
-from layerwise.cli.common import app, fail
+from layerwise.cli.common import app, fail, printable
 
 __all__ = ["app", "main"]
 
@@ -66,4 +66,4 @@ def _show_docstring(words: list[str]) -> None:
 
 def _show_warning(message: Warning | str, *place: object, **more: object) -> None:
     """Show a warning as one sentence, without the line of code that it comes from."""
-    print(f"layerwise: warning: {' '.join(str(message).split())}", file=sys.stderr)
+    print(f"layerwise: warning: {printable(' '.join(str(message).split()))}", file=sys.stderr)

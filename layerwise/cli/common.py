@@ -94,7 +94,7 @@ class Display:
     def say(self, text: str) -> None:
         """Tell something on the way; standard output is for the answer."""
         if not self.quiet:
-            print(text, file=sys.stderr, flush=True)
+            print(printable(text), file=sys.stderr, flush=True)
 
     @contextmanager
     def watching(self) -> Iterator[list[Callable]]:
@@ -119,9 +119,9 @@ class Display:
             print(json.dumps(as_strict(reply.facts), allow_nan=False, default=str))
             return
         if reply.text:
-            print(reply.text)
+            print(printable(reply.text))
         if reply.next and not self.quiet:
-            print(f"Next: {reply.next}", file=sys.stderr)
+            print(f"Next: {printable(reply.next)}", file=sys.stderr)
 
 
 Shown = Annotated[Display, Parameter(parse=False)]
@@ -174,11 +174,20 @@ def check_apart(out: Path, data: Path) -> None:
         raise ValueError(f"out={out} is the data itself, or lies inside it; choose another place")
 
 
+def printable(text: str) -> str:
+    """Return text that a terminal shows as it is: what would steer it, or turn its direction, is written out."""
+    return "".join(
+        char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode() for char in text
+    )
+
+
 def render(table: Any) -> str:
-    """Return a table of rich as text, as wide as the terminal; wide enough for all columns in a file."""
+    """Return a table of rich as plain text, as wide as the terminal; wide enough for all columns in a file."""
     from rich.console import Console
 
-    console = Console(width=None if sys.stdout.isatty() else 140)
+    width = None if sys.stdout.isatty() else 140
+    # Text of the data is no markup, and codes that move a cursor must not come from it.
+    console = Console(width=width, color_system=None, force_terminal=False, markup=False, emoji=False, highlight=False)
     with console.capture() as capture:
         console.print(table)
     return capture.get().rstrip()
@@ -194,5 +203,5 @@ def fail(message: str, code: int) -> None:
     message = " ".join(message.split())
     if "--json" in sys.argv:
         print(json.dumps({"error": message}))
-    print(f"layerwise: {message}", file=sys.stderr)
+    print(f"layerwise: {printable(message)}", file=sys.stderr)
     sys.exit(code)

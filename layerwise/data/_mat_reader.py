@@ -19,8 +19,9 @@ _DTYPES: dict[str, np.dtype] = {
     "logical": np.dtype(np.bool_),
     **{f"{sign}int{bits}": np.dtype(f"{sign}int{bits}") for sign in ("", "u") for bits in (8, 16, 32, 64)},
 }
-# Address space of the reading process beside the array: Python, NumPy and SciPy map 0.2 GiB.
-_READER_BYTES = 2**30
+# Address space of the reading process beside the array: Python, NumPy and SciPy map 0.2 GiB, and SciPy expands 128 KiB
+# of compressed bytes at once.
+READER_BYTES = 2**29
 # How HDF5 begins, at the start of a file or, after MATLAB's own header, at byte 512.
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 # Exit status of the reading process where h5py is missing.
@@ -34,7 +35,7 @@ class _RefusedError(Exception):
 def _main(path: str, result: str, max_bytes: str, memory: str, name: str | None = None) -> None:
     """Write the array to ``result``, or exit with the reason why not: the end of a sentence that names the file."""
     warnings.simplefilter("ignore")
-    _limit_memory(int(memory) + _READER_BYTES)
+    _limit_memory(int(memory) + READER_BYTES)
     try:
         list_variables, read = (_list_hdf5, _read_hdf5) if _is_hdf5(path) else (_list_scipy, _read_scipy)
         variables = list_variables(path)

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+import numpy as np
+
 from layerwise.data._polars import check_names, columns, import_polars, reading
 from layerwise.errors import FileError
 from layerwise.limits import VARIABLE, check_room, max_bytes
@@ -27,7 +29,9 @@ MISSING = (
 _FLAGS = {"false": False, "False": False, "FALSE": False, "true": True, "True": True, "TRUE": True}
 # The header of a CSV file must end within this many characters, and name at most this many columns: polars takes
 # 50 KB and 0.3 ms for each of them.
-_HEADER, _MAX_COLUMNS = 2**22, 2**15
+_HEADER, _MAX_COLUMNS = 2**21, 2**15
+# The longest row, in bytes: polars takes 15 times as much memory for one that does not end.
+_MAX_ROW = 2**22
 # How far a compressed table may expand beyond a sixteenth of the limit; tables of numbers expand 2 to 20 times.
 _EXPANSION = 200
 
@@ -36,8 +40,7 @@ def scan_csv(path: Path, text: Collection[str]) -> pl.LazyFrame:
     """Open a CSV file with the columns typed, those named in ``text`` left as text; see `scan_table`."""
     pl = import_polars()
     names, separator = read_header(path)
-    if _is_compressed(path):
-        _check_expansion(path)
+    _check_rows(path)
     try:
         with reading(path, "CSV"):
             raw = pl.scan_csv(path, separator=separator, infer_schema=False, glob=False)
@@ -145,16 +148,36 @@ def _count_blank_end(path: Path, separator: str, width: int) -> int:
     return blank
 
 
+def _last_row_end(block: bytes, quoted: bool) -> tuple[int, bool]:
+    """Return where the last row that ends in a block does so, 0 for nowhere, and whether a quote is open at its end."""
+    if not quoted and b'"' not in block:
+        return block.rfind(b"\n") + 1, False
+    values = np.frombuffer(block, np.uint8)
+    inside = (np.cumsum(values == ord('"'), dtype=np.int32) + quoted) % 2 == 1
+    ends = np.flatnonzero((values == ord("\n")) & ~inside)
+    return (int(ends[-1]) + 1 if len(ends) else 0), bool(inside[-1])
+
+
 def _is_compressed(path: Path) -> bool:
     return path.suffix.lower() == ".gz"
 
 
-def _check_expansion(path: Path) -> None:
-    """Refuse a compressed file that expands to too much; polars would hold all of it in memory."""
-    size, length = path.stat().st_size, 0
-    with gzip.open(path) as file, _refusing(path):
+def _check_rows(path: Path) -> None:
+    """Refuse rows that never end, and a compressed file that expands to too much: polars would hold it in memory."""
+    compressed, size = _is_compressed(path), path.stat().st_size
+    length, last, quoted = 0, 0, False  # bytes so far, where the last row ended, whether a quote is open
+    with _refusing(path), gzip.open(path) if compressed else path.open("rb") as file:
         while block := file.read(2**20):
+            end, quoted = _last_row_end(block, quoted)
+            last = length + end if end else last
             length += len(block)
+            if length - last > _MAX_ROW:
+                raise FileError(
+                    f"{path} has a row of more than {_MAX_ROW} bytes after byte {last}; close the quote that is open "
+                    f"there, or save the table as .npy or Parquet"
+                )
+            if not compressed:
+                continue
             check_room(path, length)
             if length > max(max_bytes() // 16, _EXPANSION * size):
                 raise FileError(

@@ -14,11 +14,12 @@ from sklearn.datasets import load_sample_images
 
 from layerwise.data.mat import load_mat
 from layerwise.errors import FileError
-from layerwise.limits import DEFLATE_LIMIT
 
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 # Only these parsers of Pillow see a file, whatever it is.
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
+# More pixels than any compression makes of a byte: deflate makes 8,256 of one bit each.
+_PIXELS_A_BYTE = 2**14
 # Thousandths of red, green and blue in the luminance, by ITU-R BT.601: whole numbers, so that white is exactly 1.
 _LUMINANCE = np.array([299.0, 587.0, 114.0])
 
@@ -161,7 +162,7 @@ def open_image(path: Path, use: Callable[[Any], Any]) -> Any:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             image = Image.open(file, formats=_FORMATS)
-            if image.format == "PNG" and image.width * image.height > 8 * DEFLATE_LIMIT * file.length:
+            if image.width * image.height > _PIXELS_A_BYTE * file.length:
                 raise ValueError(f"it cannot hold the {image.width} x {image.height} pixels that its header names")
             return use(image)
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
