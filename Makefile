@@ -4,7 +4,7 @@ BIN := .venv/bin
 RIVALS := .venv-rivals/bin
 RESULTS := benchmarks/results
 
-.PHONY: demo test test-slow bench lint clean
+.PHONY: demo test test-slow bench fuzz lint clean
 
 demo: .venv/installed
 	$(BIN)/layerwise demo --overwrite
@@ -27,6 +27,14 @@ bench: .venv/installed .venv-rivals/installed
 	$(BIN)/python benchmarks/bench_ufldl.py --json $(RESULTS)/ufldl.json
 	$(BIN)/python benchmarks/bench_outliers.py --json $(RESULTS)/outliers.json
 	$(BIN)/python benchmarks/bench_imputer.py --json $(RESULTS)/imputer.json
+
+# Damaged files, a million of each kind: hours. A case that comes out wrong is named, and `--case` repeats it.
+FUZZ_JOBS ?= 1
+fuzz: .venv/installed
+	for loader in idx idx.gz npy npz csv model toml; do \
+	  OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz.py --loader $$loader --n 1000000 --jobs $(FUZZ_JOBS) || exit 1; done
+	for loader in mat images; do \
+	  OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz.py --loader $$loader --n 10000 --jobs $(FUZZ_JOBS) || exit 1; done
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -3,6 +3,7 @@
 from layerwise.callbacks import EarlyStopping
 from layerwise.checkpoint import Checkpoint
 from layerwise.corruptions import Gaussian, Masking, SaltAndPepper
+from layerwise.errors import FileError
 from layerwise.estimators import (
     Autoencoder,
     AutoencoderImputer,
@@ -25,6 +26,7 @@ __all__ = [
     "AutoencoderOutlierDetector",
     "Checkpoint",
     "EarlyStopping",
+    "FileError",
     "Gaussian",
     "KLSparsity",
     "L1Sparsity",

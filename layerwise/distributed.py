@@ -20,12 +20,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from layerwise.errors import PeerError
+
 # Shards in all under ``deterministic=True``: 1, 2, 4 or 8 ranks have equally many each.
 VIRTUAL_SHARDS = 8
-
-
-class PeerError(ValueError):
-    """What another rank came upon, in its words; that rank raises the error itself."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import json
 import platform
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,42 @@ from sklearn.base import BaseEstimator
 
 import layerwise
 from layerwise import persistence, plotting
+from layerwise.errors import FileError
 from layerwise.export import write_model_card
 from layerwise.inspection import bare, layers_of, stack_of
+from layerwise.limits import check_length, own_file
 from layerwise.recipes import write_toml
 from layerwise.report import write_report
+from layerwise.strict_json import parse_json, read_json
 
 METRICS, FACTS, SETTINGS, REPORT, CARD = "metrics.jsonl", "run.json", "run.toml", "report.html", "MODEL_CARD.md"
+# The longest file of metrics, and the longest line in it.
+_MAX_METRICS, _MAX_LINE = 2**26, 2**16
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+# What steps and facts are, as far as anything is done with them. None stands for what is not known.
+_STEP: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("stage", "status"), _is_text),
+    **dict.fromkeys(("iteration", "value", "validation_loss", "seconds", "n_rows"), _is_number),
+    "parts": lambda value: isinstance(value, dict) and all(part is None or _is_number(part) for part in value.values()),
+}
+_FACTS: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("command", "data", "labels", "array", "layerwise_version"), _is_text),
+    **dict.fromkeys(("id", "ignore"), lambda value: isinstance(value, list) and all(map(_is_text, value))),
+    "image_shape": lambda value: (
+        isinstance(value, list)
+        and len(value) in (2, 3)
+        and all(type(side) is int and 0 < side < 2**16 for side in value)
+    ),
+}
 # Inputs and reconstructions in a picture.
 _N_EXAMPLES = 12
 
@@ -126,14 +156,24 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     Returns
     -------
     steps : list of dict
+
+    Raises
+    ------
+    FileError
+        If the file is too large, or holds what is no step.
     """
-    path = folder / METRICS
-    if not path.is_file():
+    path = own_file(folder, METRICS)
+    if path is None:
         return []
-    try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+    check_length(path, _MAX_METRICS, "a file of metrics")
+    steps: list[dict[str, Any]] = []
+    with path.open("rb") as file:
+        while line := file.readline(_MAX_LINE):
+            step = parse_json(line, path)
+            if not isinstance(step, dict) or step.get("stage") is None or _find_wrong(step, _STEP):
+                raise FileError(f"{path} is damaged: line {len(steps) + 1} is no step of a training")
+            steps.append(dict.fromkeys(_STEP) | step)
+    return steps
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
@@ -146,13 +186,29 @@ def read_facts(folder: Path) -> dict[str, Any]:
     Returns
     -------
     facts : dict
+
+    Raises
+    ------
+    FileError
+        If the file is too large, or damaged.
     """
-    path = folder / FACTS
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
-    return facts if isinstance(facts, dict) else {}
+    path = own_file(folder, FACTS)
+    if path is None:
+        return {}
+    facts = read_json(path)
+    if not isinstance(facts, dict):
+        raise FileError(f"{path} is damaged: it does not tell how a run was made")
+    wrong = _find_wrong(facts, _FACTS)
+    if wrong:
+        raise FileError(f"{path} is damaged: {wrong} is not what a run has there")
+    return facts
+
+
+def _find_wrong(found: Mapping[str, Any], kinds: Mapping[str, Callable[[Any], bool]]) -> str | None:
+    """Return the name of the first entry that is there and is not what it must be."""
+    return next(
+        (name for name, is_right in kinds.items() if found.get(name) is not None and not is_right(found[name])), None
+    )
 
 
 def save_picture(ax: Axes, path: Path) -> None:

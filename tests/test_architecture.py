@@ -30,13 +30,15 @@ HOUSE = [
     {"activations"},
     {"data", "strict_json", "atomic", "interruption"},
     {"distributed"},
+    {"limits"},
+    {"errors"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(HOUSE) for room in rooms}
 # What a room must not know although it stands below it.
 CLOSED = {
     "solvers": {"objective", "modules", "data", "penalties", "losses", "corruptions", "activations", "distributed"},
     "plotting": set(FLOOR),
-    "data": set(FLOOR) - {"data", "distributed"},
+    "data": set(FLOOR) - {"data", "distributed", "limits", "errors"},
     "stacking": {"checkpoint", "atomic"},
     "stages": {"checkpoint", "atomic", "modules"},
 }

@@ -153,6 +153,17 @@ def test_command_line_of_two_ranks_gives_the_model_of_one(kind, tmp_path, monkey
     ).read_bytes()
 
 
+def test_one_rank_speaks_of_what_it_met(tmp_path):
+    rows = np.where(np.arange(60)[:, None] == 50, np.inf, ranks.all_rows()[0])
+    np.save(tmp_path / "rows.npy", rows)
+    words = ["-m", "layerwise", "fit", tmp_path / "rows.npy", "--layers", "3", "--out", tmp_path / "run"]
+    (first, _, err), (second, _, said) = launch(2, *words)
+    assert (first, second) == (2, 2)
+    assert "layerwise" not in err.replace("(see layerwise", "")
+    assert "layerwise, rank 1: X contains NaN or infinity: X[20, 0] is infinity" in said
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["rows.npy"]
+
+
 def test_only_fit_runs_on_several_ranks(tmp_path):
     for code, _, err in launch(2, "-m", "layerwise", "inspect", tmp_path):
         assert code == 2

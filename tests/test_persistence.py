@@ -1,5 +1,6 @@
 """Models and runs on disk."""
 
+import hashlib
 import json
 import os
 import stat
@@ -11,6 +12,7 @@ from numpy.testing import assert_array_equal
 from safetensors.torch import load_file, save_file
 from sklearn.decomposition import PCA
 from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
 
 import layerwise
 from layerwise import (
@@ -170,7 +172,8 @@ def test_loading_draws_no_random_numbers(model):
 
 def test_config_is_readable(model):
     config = json.loads((model / "config.json").read_text())
-    assert config["format_version"] == 3
+    assert config["format_version"] == 4
+    assert config["sha256"] == hashlib.sha256((model / "model.safetensors").read_bytes()).hexdigest()
     assert config["estimator"]["class"] == "StackedClassifier"
     assert config["estimator"]["params"]["autoencoder"]["params"]["n_hidden"] == 5
 
@@ -240,22 +243,43 @@ def damage_config(model, change):
     (model / "config.json").write_text(json.dumps(config))
 
 
+def forge(model, tensors):
+    """Put other tensors into a model, with their hash."""
+    save_file(tensors, model / "model.safetensors")
+    sha256 = hashlib.sha256((model / "model.safetensors").read_bytes()).hexdigest()
+    damage_config(model, lambda config: config.update(sha256=sha256))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (lambda c: c.update(format="pickle"), "does not describe a layerwise model"),
-        (lambda c: c.update(format_version=99), "format_version=99, but this layerwise reads 3"),
+        (lambda c: c.update(format_version=99), "format_version=99, but this layerwise reads 3 and 4"),
         (lambda c: c["estimator"].update({"class": "Popen"}), "damaged"),
         (lambda c: c["estimator"].pop("params"), "damaged"),
         (lambda c: c["estimator"]["params"].update(shell=True), "damaged"),
         (lambda c: c["estimator"]["fitted"].update(predict="mine"), "predict is no fitted attribute"),
+        (lambda c: c["estimator"]["fitted"].update(_relay_="mine"), "_relay_ is no fitted attribute"),
+        (lambda c: c["estimator"]["fitted"].update(n_features_in_="784"), "n_features_in_ of StackedClassifier is not"),
+        (lambda c: c["estimator"]["fitted"].update(n_features_in_=783), "autoencoder_ has another n_features_in_"),
+        (lambda c: c["estimator"]["fitted"].pop("classes_"), "lacks classes_"),
+        (lambda c: c["estimator"]["params"].update(alpha=-1.0), "'alpha' parameter"),
+        (lambda c: c["estimator"]["params"].update(solver=[]), "'solver' parameter"),
+        (lambda c: c["estimator"]["params"].update(callbacks=[]), "callbacks are never read"),
+        (lambda c: c["estimator"]["params"]["autoencoder"]["params"].update(n_hidden="x"), "'n_hidden' parameter"),
+        (lambda c: c["estimator"].update(path="elsewhere"), "in a way that layerwise does not write"),
+        (lambda c: c["estimator"].update(extra=1), "in a way that layerwise does not write"),
+        (lambda c: c.update(extra=1), "has not the keys"),
+        (lambda c: c.pop("sha256"), "has not the keys"),
+        (lambda c: c.update(sha256="0" * 64), "does not hold the numbers that were saved"),
+        (lambda c: c.update(estimator=c["estimator"]["params"]["solver"]), "damaged"),
         (lambda c: c["estimator"]["fitted"]["autoencoder_"]["params"].update(n_hidden=10**12), "damaged"),
         (lambda c: c.update(estimator=None), "damaged"),
     ],
 )
 def test_damaged_config_is_refused(model, change, message):
     damage_config(model, change)
-    with pytest.raises(ValueError, match=message) as error:
+    with pytest.raises(layerwise.FileError, match=message) as error:
         layerwise.load(model)
     assert str(model) in str(error.value)
 
@@ -264,11 +288,20 @@ def test_damaged_files_are_refused(model):
     tensors = load_file(model / "model.safetensors")
     name = next(key for key in tensors if key.endswith("encoder_weight"))
 
-    save_file(tensors | {name: torch.full_like(tensors[name], torch.nan)}, model / "model.safetensors")
-    with pytest.raises(ValueError, match="not finite"):
+    save_file(tensors | {name: tensors[name] + 1}, model / "model.safetensors")
+    with pytest.raises(layerwise.FileError, match="does not hold the numbers that were saved"):
         layerwise.load(model)
-    save_file({key: tensor for key, tensor in tensors.items() if key != name}, model / "model.safetensors")
-    with pytest.raises(ValueError, match="damaged"):
+    for changed, message in (
+        ({name: torch.full_like(tensors[name], torch.nan)}, "not finite"),
+        ({name: tensors[name].T.contiguous()}, "but the parameters demand shape"),
+        ({name: tensors[name].int()}, "but the parameters demand shape"),
+        ({"estimator.more": tensors[name] + 1}, "'estimator.more' belongs to nothing"),
+    ):
+        forge(model, tensors | changed)
+        with pytest.raises(layerwise.FileError, match=message):
+            layerwise.load(model)
+    forge(model, {key: tensor for key, tensor in tensors.items() if key != name})
+    with pytest.raises(layerwise.FileError, match="damaged"):
         layerwise.load(model)
     (model / "model.safetensors").write_bytes(b"\xff" * 100)
     with pytest.raises(ValueError, match="damaged"):
@@ -280,3 +313,34 @@ def test_damaged_files_are_refused(model):
     (model / "model.safetensors").write_bytes(b"")
     with pytest.raises(ValueError, match=r"config\.json is damaged"):
         layerwise.load(model)
+
+
+def test_folder_of_the_version_before_is_read_without_a_hash(model, small):
+    expected = layerwise.load(model).predict(small[0])
+    damage_config(model, lambda config: config.update(format_version=3))
+    with pytest.raises(layerwise.FileError, match="has not the keys"):
+        layerwise.load(model)
+    damage_config(model, lambda config: config.pop("sha256"))
+    assert_array_equal(layerwise.load(model).predict(small[0]), expected)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_link_that_leaves_the_folder_is_refused(model, tmp_path, name):
+    (model / name).rename(tmp_path / name)
+    (model / name).symlink_to(tmp_path / name)
+    with pytest.raises(layerwise.FileError, match="is a link that leaves its folder"):
+        layerwise.load(model)
+
+
+def test_folder_behind_a_link_is_read(model, tmp_path):
+    (tmp_path / "latest").symlink_to(model)
+    assert isinstance(layerwise.load(tmp_path / "latest"), StackedClassifier)
+
+
+def test_pipeline_never_keeps_results_as_pickles(small, tmp_path):
+    imputer = AutoencoderImputer(Autoencoder(3, solver=SHORT)).fit(small[0])
+    layerwise.save(Pipeline([("imputer", imputer)], memory=str(tmp_path / "cache")), tmp_path / "model")
+    assert layerwise.load(tmp_path / "model").memory is None
+    damage_config(tmp_path / "model", lambda config: config["estimator"]["params"].update(memory="/tmp/cache"))
+    with pytest.raises(layerwise.FileError, match="memory and transform_input must be null"):
+        layerwise.load(tmp_path / "model")

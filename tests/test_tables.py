@@ -20,6 +20,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from layerwise import FileError
 from layerwise.data import TableEncoder, scan_table
 
 PEOPLE = pl.DataFrame(
@@ -306,3 +307,19 @@ def test_tables_without_polars(tmp_path, monkeypatch):
     for use in (lambda: scan_table(tmp_path / "x.csv"), lambda: TableEncoder().fit(PEOPLE)):
         with pytest.raises(ImportError, match=r"pip install 'layerwise\[tables\]'"):
             use()
+
+
+@pytest.mark.parametrize("ending", ["csv", "csv.gz"])
+def test_rows_may_be_long_and_hold_lines_but_must_end(tmp_path, ending):
+    path, opener = tmp_path / f"x.{ending}", gzip.open if ending == "csv.gz" else open
+
+    def write(text):
+        with opener(path, "wt", newline="") as file:
+            file.write(text)
+
+    lines = "".join(f'"line {k}\nof ""two""",{k}\n' for k in range(100_000))
+    write("text,number\n" + lines + '"' + "\n" * 2**21 + '",1\n')
+    assert scan_table(path).collect().height == 100_001
+    write("text,number\n" + lines + '"' + "never\n" * 2**20)
+    with pytest.raises(FileError, match="a row of more than 4194304 bytes after byte"):
+        scan_table(path)

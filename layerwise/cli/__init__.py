@@ -7,7 +7,8 @@ import warnings
 
 import cyclopts
 
-from layerwise.cli.common import app, fail
+from layerwise.cli.common import app, fail, printable
+from layerwise.errors import PeerError
 from layerwise.interruption import TERMINATED, ending_by_terminate
 
 __all__ = ["app", "main"]
@@ -55,6 +56,8 @@ def main() -> None:
         fail(f"{' '.join(str(error).split())} (see layerwise {called}--help)", 2)
     except OSError as error:
         fail(f"{error.strerror}: {error.filename}" if error.strerror and error.filename else str(error), 2)
+    except PeerError:  # the process that came upon it says so
+        sys.exit(2)
     except (ValueError, FloatingPointError, ImportError) as error:
         fail(str(error), 2)
     except (MemoryError, RuntimeError) as error:
@@ -77,4 +80,4 @@ def _show_docstring(words: list[str]) -> None:
 
 def _show_warning(message: Warning | str, *place: object, **more: object) -> None:
     """Show a warning as one sentence, without the line of code that it comes from."""
-    print(f"layerwise: warning: {' '.join(str(message).split())}", file=sys.stderr)
+    print(f"layerwise: warning: {printable(' '.join(str(message).split()))}", file=sys.stderr)

@@ -97,7 +97,7 @@ class Display:
     def say(self, text: str) -> None:
         """Tell something on the way; standard output is for the answer."""
         if not self.quiet:
-            print(text, file=sys.stderr, flush=True)
+            print(printable(text), file=sys.stderr, flush=True)
 
     @contextmanager
     def watching(self) -> Iterator[list[Callable]]:
@@ -127,9 +127,9 @@ class Display:
             print(json.dumps(as_strict(reply.facts), allow_nan=False, default=str))
             return
         if reply.text:
-            print(reply.text)
+            print(printable(reply.text))
         if reply.next and not self.quiet:
-            print(f"Next: {reply.next}", file=sys.stderr)
+            print(f"Next: {printable(reply.next)}", file=sys.stderr)
 
 
 Shown = Annotated[Display, Parameter(parse=False)]
@@ -153,7 +153,7 @@ def run(
     as_json
         Answer with one JSON object on standard output.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and tokens[:1] != ("fit",):
+    if _is_one_of_many() and tokens[:1] != ("fit",):
         raise ValueError(
             f"{tokens[0] if tokens else 'this'} runs in one process; of several, started by torchrun, only fit"
         )
@@ -166,6 +166,11 @@ def run(
         torch.set_num_threads(n_threads)
     display = Display(quiet, as_json)
     display.answer(command(*bound.args, **bound.kwargs, **dict.fromkeys(injected, display)))
+
+
+def _is_one_of_many() -> bool:
+    """Whether torchrun started this process as one of several; `layerwise.distributed` would import torch."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def given(**flags: Any) -> dict[str, Any]:
@@ -186,11 +191,20 @@ def check_apart(out: Path, data: Path) -> None:
         raise ValueError(f"out={out} is the data itself, or lies inside it; choose another place")
 
 
+def printable(text: str) -> str:
+    """Return text that a terminal shows as it is: what would steer it, or turn its direction, is written out."""
+    return "".join(
+        char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode() for char in text
+    )
+
+
 def render(table: Any) -> str:
-    """Return a table of rich as text, as wide as the terminal; wide enough for all columns in a file."""
+    """Return a table of rich as plain text, as wide as the terminal; wide enough for all columns in a file."""
     from rich.console import Console
 
-    console = Console(width=None if sys.stdout.isatty() else 140)
+    width = None if sys.stdout.isatty() else 140
+    # Text of the data is no markup, and codes that move a cursor must not come from it.
+    console = Console(width=width, color_system=None, force_terminal=False, markup=False, emoji=False, highlight=False)
     with console.capture() as capture:
         console.print(table)
     return capture.get().rstrip()
@@ -202,9 +216,13 @@ def list_contents(out: Path) -> str:
 
 
 def fail(message: str, code: int) -> None:
-    """End with one sentence on standard error; with --json, as a JSON object on standard output too."""
+    """End with one sentence on standard error; with --json, as a JSON object on standard output too.
+
+    One of several processes says which it is.
+    """
     message = " ".join(message.split())
     if "--json" in sys.argv:
         print(json.dumps({"error": message}))
-    print(f"layerwise: {message}", file=sys.stderr)
+    speaker = f"layerwise, rank {os.environ.get('RANK')}" if _is_one_of_many() else "layerwise"
+    print(f"{speaker}: {printable(message)}", file=sys.stderr)
     sys.exit(code)

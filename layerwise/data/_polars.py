@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from layerwise.errors import FileError
+
 
 def import_polars() -> Any:
     """Return the module polars; an ImportError names the extra it comes with."""
@@ -36,7 +38,7 @@ def reading(path: Path, kind: str = "a table") -> Iterator[None]:
         if isinstance(error, PermissionError):
             raise
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise ValueError(f"{path} cannot be read as {kind} ({reason})") from error
+        raise FileError(f"{path} cannot be read as {kind} ({reason})") from error
 
 
 def check_names(what: Any, names: Sequence[str]) -> None:

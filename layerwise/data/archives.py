@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -13,16 +13,22 @@ from typing import Any
 
 import numpy as np
 
-from layerwise.data.idx import _DEFLATE_LIMIT
 from layerwise.data.mat import list_mat, load_mat
+from layerwise.data.npy import Header, read_header, read_values
+from layerwise.errors import FileError
+from layerwise.limits import DEFLATE_LIMIT, array_bytes, check_room, max_bytes
 
 Shapes = Mapping[str, tuple[int, ...]]
 
 # What people call rows, and labels, in the order in which they are looked for.
 _ROWS = ("X", "x", "data", "features", "images")
 _LABELS = ("y", "Y", "labels", "label", "target")
-# A MAT file is read in another process, which is given this much room and time.
-_MAT_BYTES, _MAT_SECONDS = 2**32, 600
+# The seconds that reading a MAT file may take, and the bytes a second beyond them.
+_MAT_SECONDS, _MAT_SPEED = 20, 2**23
+# The largest list of names: that of 20,000 arrays in a ZIP file, and that of a safetensors file.
+_ZIP_DIRECTORY, _SAFETENSORS_HEADER = 2**21, 2**22
+# What NumPy writes; others expand without a limit.
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 def is_archive(path: str | PathLike[str]) -> bool:
@@ -37,7 +43,7 @@ def list_arrays(path: str | PathLike[str]) -> dict[str, tuple[int, ...]]:
     ------
     OSError
         If the file cannot be read.
-    ValueError
+    FileError
         If it is damaged.
     """
     return _FORMATS[Path(path).suffix.lower()][0](Path(path))
@@ -50,8 +56,10 @@ def load_array(path: str | PathLike[str], name: str) -> np.ndarray:
     ------
     OSError
         If the file cannot be read.
+    FileError
+        If it is damaged, or takes more memory than ``LAYERWISE_MAX_BYTES``.
     ValueError
-        If it is damaged, or there is no such array.
+        If there is no such array.
     """
     return _FORMATS[Path(path).suffix.lower()][1](Path(path), name)
 
@@ -85,7 +93,7 @@ def _choose(
     for names in guesses:
         if len(names) == 1:
             return names[0]
-    raise ValueError(
+    raise FileError(
         f"{path} holds {len(shapes)} arrays, and {parameter} must say which of them are the {what}; there are: "
         f"{describe_arrays(shapes)}"
     )
@@ -100,75 +108,103 @@ def _is_vector(shape: tuple[int, ...]) -> bool:
 
 def _list_npz(path: Path) -> dict[str, tuple[int, ...]]:
     with _npz(path) as archive:
-        return {key: _npy_header(path, archive, key)[0] for key in _members(archive)}
+        return {key: _npy_header(path, archive, key).shape for key in _members(archive)}
 
 
 def _load_npz(path: Path, name: str) -> np.ndarray:
     with _npz(path) as archive:
         if name not in _members(archive):
             raise ValueError(f"{path} holds no array {name!r}")
-        shape, dtype, start = _npy_header(path, archive, name)
+        header = _npy_header(path, archive, name)
         entry = archive.getinfo(f"{name}.npy")
-        expected = start + math.prod(shape) * dtype.itemsize
-        if dtype.hasobject:
-            raise ValueError(f"{path} holds {name!r} as pickled objects, which are never read; numbers are needed")
-        if entry.file_size != expected or expected > _DEFLATE_LIMIT * entry.compress_size:
-            raise ValueError(f"{path} holds {name!r} of shape {shape} and type {dtype}, which its bytes cannot hold")
+        what = f"{path} holds {name!r} of shape {header.shape} and type {header.dtype}, which"
+        expected = header.start + header.n_bytes
+        if entry.file_size != expected or expected > DEFLATE_LIMIT * entry.compress_size:
+            raise FileError(f"{what} its bytes cannot hold")
+        check_room(what, header.n_bytes)
         with archive.open(entry) as file:
-            return np.lib.format.read_array(file, allow_pickle=False)
+            file.read(header.start)
+            values, length = read_values(file, header)
+        if length != header.n_bytes:
+            raise FileError(f"{what} its bytes cannot hold")
+        return values
 
 
 @contextmanager
 def _npz(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
+        with path.open("rb") as file:
+            # Python would read the list of names before we could count them. Where it stands, only this knows.
+            directory = zipfile._EndRecData(file)  # type: ignore[attr-defined]
+        if directory and directory[5] > _ZIP_DIRECTORY:
+            raise FileError(f"{path} holds more arrays than fit into a list of {_ZIP_DIRECTORY} bytes")
         with zipfile.ZipFile(path) as archive:
             yield archive
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, MemoryError, zlib.error) as error:
-        raise ValueError(f"{path} is not a .npz file, or is damaged ({str(error)[:200] or 'too large'})") from error
+    except (FileError, FileNotFoundError, PermissionError):
+        raise
+    except (
+        *(zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError),
+        *(RuntimeError, MemoryError, OverflowError, struct.error, UnicodeDecodeError),
+    ) as error:
+        raise FileError(f"{path} is not a .npz file, or is damaged ({str(error)[:200] or 'too large'})") from error
 
 
 def _members(archive: zipfile.ZipFile) -> list[str]:
     return [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
 
 
-def _npy_header(path: Path, archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], np.dtype, int]:
-    """Return shape, type and the place of the first value, as the header of an array says."""
-    with archive.open(f"{name}.npy") as file:
-        try:
-            version = np.lib.format.read_magic(file)
-            read: Any = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[
-                version
-            ]
-            shape, _, dtype = read(file)
-        except (ValueError, KeyError) as error:
-            raise ValueError(f"{path} holds {name!r}, which is not a .npy file or is damaged ({error})") from error
-        return shape, dtype, file.tell()
+def _npy_header(path: Path, archive: zipfile.ZipFile, name: str) -> Header:
+    entry = archive.getinfo(f"{name}.npy")
+    if entry.compress_type not in _COMPRESSIONS:
+        raise FileError(f"{path} holds {name!r} compressed in a way that NumPy does not; save it by numpy.savez")
+    with archive.open(entry) as file:
+        return read_header(file, f"{path} holds {name!r}, which")
 
 
 # MATLAB
 
 
 def _list_mat(path: Path) -> dict[str, tuple[int, ...]]:
-    return list_mat(path, timeout=_MAT_SECONDS)
+    return list_mat(path, timeout=_mat_seconds(path))
 
 
 def _load_mat(path: Path, name: str) -> np.ndarray:
     """Load an array; of three or more axes MATLAB counts images along the last one, which becomes the first."""
-    array = load_mat(path, name, max_bytes=_MAT_BYTES, timeout=_MAT_SECONDS)
+    array = load_mat(path, name, max_bytes=max_bytes(), timeout=_mat_seconds(path))
     return np.ascontiguousarray(np.moveaxis(array, -1, 0)) if array.ndim > 2 else array
+
+
+def _mat_seconds(path: Path) -> float:
+    return _MAT_SECONDS + (path.stat().st_size / _MAT_SPEED if path.is_file() else 0)
 
 
 # safetensors
 
 
+def check_safetensors(path: Path) -> None:
+    """Refuse a safetensors file whose header is longer than the file, or than names and shapes ever are."""
+    with path.open("rb") as file:
+        field = file.read(8)
+    length = int.from_bytes(field, "little")
+    if len(field) < 8 or length > min(_SAFETENSORS_HEADER, path.stat().st_size - 8):
+        raise FileError(f"{path} is not a .safetensors file, or is damaged: its header would take {length} bytes")
+
+
 def _list_safetensors(path: Path) -> dict[str, tuple[int, ...]]:
     with _safetensors(path) as file:
-        return {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 - no mapping
+        return {key: _safetensors_shape(path, file, key) for key in file.keys()}  # noqa: SIM118 - no mapping
 
 
 def _load_safetensors(path: Path, name: str) -> np.ndarray:
     with _safetensors(path) as file:
+        _safetensors_shape(path, file, name)
         return file.get_tensor(name)
+
+
+def _safetensors_shape(path: Path, file: Any, name: str) -> tuple[int, ...]:
+    shape = tuple(file.get_slice(name).get_shape())
+    array_bytes(f"{path} holds {name!r}, which", shape, 8)
+    return shape
 
 
 @contextmanager
@@ -177,11 +213,19 @@ def _safetensors(path: Path) -> Iterator[Any]:
 
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there, or is not a file")
+    check_safetensors(path)
     try:
         with safe_open(path, framework="np") as file:
             yield file
-    except (SafetensorError, TypeError, AttributeError) as error:  # NumPy has not all types, bfloat16 for one
-        raise ValueError(
+    except FileError:
+        raise
+    except (
+        SafetensorError,
+        TypeError,
+        AttributeError,
+        ValueError,
+    ) as error:  # NumPy has not all types, bfloat16 for one
+        raise FileError(
             f"{path} is not a .safetensors file, is damaged, or holds a type that NumPy has not ({error})"
         ) from error
 

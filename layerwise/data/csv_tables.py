@@ -12,7 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+import numpy as np
+
 from layerwise.data._polars import check_names, columns, import_polars, reading
+from layerwise.errors import FileError
+from layerwise.limits import VARIABLE, check_room, max_bytes
 
 if TYPE_CHECKING:
     import polars as pl
@@ -23,29 +27,35 @@ MISSING = (
     *("null", "NULL", "Null", "None"),
 )
 _FLAGS = {"false": False, "False": False, "FALSE": False, "true": True, "True": True, "TRUE": True}
-# The header of a CSV file must end within this many characters.
-_HEADER = 2**24
+# The header of a CSV file must end within this many characters, and name at most this many columns: polars takes
+# 50 KB and 0.3 ms for each of them.
+_HEADER, _MAX_COLUMNS = 2**21, 2**15
+# The longest row, in bytes: polars takes 15 times as much memory for one that does not end.
+_MAX_ROW = 2**22
+# How far a compressed table may expand beyond a sixteenth of the limit; tables of numbers expand 2 to 20 times.
+_EXPANSION = 200
 
 
 def scan_csv(path: Path, text: Collection[str]) -> pl.LazyFrame:
     """Open a CSV file with the columns typed, those named in ``text`` left as text; see `scan_table`."""
     pl = import_polars()
     names, separator = read_header(path)
+    _check_rows(path)
     try:
         with reading(path, "CSV"):
             raw = pl.scan_csv(path, separator=separator, infer_schema=False, glob=False)
             found = raw.collect_schema().names()
             if len(found) != len(names):
-                raise ValueError(f"{path} has a first line that cannot be read as names of columns")
+                raise FileError(f"{path} has a first line that cannot be read as names of columns")
             raw = raw.rename(dict(zip(found, names, strict=True)))
             n_rows, n_empty = raw.select(pl.len(), pl.last().null_count().alias("")).collect(engine="streaming").row(0)
             if n_empty and len(names) > 1:  # a row that ends early has no last value
                 n_rows -= _count_blank_end(path, separator, len(names))
                 raw = raw.head(n_rows)
             if n_rows == 0:
-                raise ValueError(f"{path} has a line with the names of its columns, but no rows")
+                raise FileError(f"{path} has a line with the names of its columns, but no rows")
             return _typed(raw.select(_clean(name) for name in names if name), text)
-    except ValueError:
+    except FileError:
         _count_blank_end(path, separator, len(names))  # says which line is wrong, if it is that
         raise
 
@@ -83,32 +93,37 @@ def read_header(path: Path) -> tuple[list[str], str]:
     with _open_text(path) as file:
         head = file.read(_HEADER).lstrip("\r\n")
     if not head.strip():
-        raise ValueError(f"{path} is empty")
+        raise FileError(f"{path} is empty")
     if "\0" in head:
-        raise ValueError(f"{path} is not a CSV file: it holds bytes that are not text")
+        raise FileError(f"{path} is not a CSV file: it holds bytes that are not text")
     first = head.split("\n", 1)[0]
     separator = "\t" if ".tsv" in path.suffixes[-2:] else max(",;\t|", key=first.count)
     try:
         names = [name.strip() for name in next(csv.reader(io.StringIO(head, newline=""), delimiter=separator))]
     except csv.Error as error:
-        raise ValueError(f"{path} has a first line that cannot be read as names of columns ({error})") from error
+        raise FileError(f"{path} has a first line that cannot be read as names of columns ({error})") from error
     _check_header(path, names)
     return names, separator
 
 
 def _check_header(path: Path, names: list[str]) -> None:
+    if len(names) > _MAX_COLUMNS:
+        raise FileError(
+            f"{path} names {len(names)} columns in its first line, more than the {_MAX_COLUMNS} that CSV may have; "
+            f"save it as .npy or .safetensors"
+        )
     if "" in names[1:] or names == [""]:
-        raise ValueError(
+        raise FileError(
             f"{path} has no name for column {names.index('', 1 if len(names) > 1 else 0) + 1} in its first line"
         )
     hint = "if the first line is not meant as names, add one with names above it"
     try:
         check_names(path, names)
     except ValueError as error:
-        raise ValueError(f"{error}; {hint}") from None
+        raise FileError(f"{error}; {hint}") from None
     numbers = [float(name) for name in names if _is_number(name)]
     if numbers != sorted(numbers):  # rising ones may be positions or wavelengths
-        raise ValueError(f"{path} has numbers in its first line, which must name the columns; {hint}")
+        raise FileError(f"{path} has numbers in its first line, which must name the columns; {hint}")
 
 
 def _is_number(text: str) -> bool:
@@ -128,21 +143,65 @@ def _count_blank_end(path: Path, separator: str, width: int) -> int:
             if row and (blank or len(row) != width):
                 line, found = (reader.line_num - 1, 0) if blank else (reader.line_num, len(row))
                 values = f"{found} value{'s' * (found != 1)}"
-                raise ValueError(f"{path} has {values} in line {line}, but its first line names {width} columns")
+                raise FileError(f"{path} has {values} in line {line}, but its first line names {width} columns")
             blank += not row
     return blank
+
+
+def _last_row_end(block: bytes, quoted: bool) -> tuple[int, bool]:
+    """Return where the last row that ends in a block does so, 0 for nowhere, and whether a quote is open at its end."""
+    if not quoted and b'"' not in block:
+        return block.rfind(b"\n") + 1, False
+    values = np.frombuffer(block, np.uint8)
+    inside = (np.cumsum(values == ord('"'), dtype=np.int32) + quoted) % 2 == 1
+    ends = np.flatnonzero((values == ord("\n")) & ~inside)
+    return (int(ends[-1]) + 1 if len(ends) else 0), bool(inside[-1])
+
+
+def _is_compressed(path: Path) -> bool:
+    return path.suffix.lower() == ".gz"
+
+
+def _check_rows(path: Path) -> None:
+    """Refuse rows that never end, and a compressed file that expands to too much: polars would hold it in memory."""
+    compressed, size = _is_compressed(path), path.stat().st_size
+    length, last, quoted = 0, 0, False  # bytes so far, where the last row ended, whether a quote is open
+    with _refusing(path), gzip.open(path) if compressed else path.open("rb") as file:
+        while block := file.read(2**20):
+            end, quoted = _last_row_end(block, quoted)
+            last = length + end if end else last
+            length += len(block)
+            if length - last > _MAX_ROW:
+                raise FileError(
+                    f"{path} has a row of more than {_MAX_ROW} bytes after byte {last}; close the quote that is open "
+                    f"there, or save the table as .npy or Parquet"
+                )
+            if not compressed:
+                continue
+            check_room(path, length)
+            if length > max(max_bytes() // 16, _EXPANSION * size):
+                raise FileError(
+                    f"{path} expands to more than {_EXPANSION} times its {size} bytes; decompress it, or raise "
+                    f"{VARIABLE} in the environment, if you trust it"
+                )
 
 
 @contextmanager
 def _open_text(path: Path) -> Iterator[IO[str]]:
     """Open a CSV file, compressed or not, for a look at its lines."""
-    opener: Any = gzip.open if path.suffix.lower() == ".gz" else open
+    opener: Any = gzip.open if _is_compressed(path) else open
+    with _refusing(path), opener(path, "rt", encoding="utf-8-sig", newline="") as file:
+        yield file
+
+
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """Say in one sentence what is wrong with the text, or its compression, that the block reads."""
     try:
-        with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
-            yield file
+        yield
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not text in UTF-8 ({error.reason}); save it as CSV in UTF-8") from error
+        raise FileError(f"{path} is not text in UTF-8 ({error.reason}); save it as CSV in UTF-8") from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise ValueError(f"{path} is damaged: its gzip data cannot be read ({error}); fetch it again") from error
+        raise FileError(f"{path} is damaged: its gzip data cannot be read ({error}); fetch it again") from error
     except csv.Error as error:
-        raise ValueError(f"{path} cannot be read as CSV ({error})") from error
+        raise FileError(f"{path} cannot be read as CSV ({error})") from error

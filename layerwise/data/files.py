@@ -12,7 +12,9 @@ import numpy as np
 from layerwise.data._polars import list_names, reading
 from layerwise.data.archives import ARCHIVE_ENDINGS, choose_labels, choose_rows, is_archive, list_arrays, load_array
 from layerwise.data.idx import load_idx
+from layerwise.data.npy import map_npy
 from layerwise.data.tables import TABLE_ENDINGS, is_table, label_values, scan_table
+from layerwise.errors import FileError, in_content_of
 
 
 class Table(NamedTuple):
@@ -49,8 +51,10 @@ def load_rows(path: str | PathLike[str], array: str | None = None) -> Table:
     ------
     OSError
         If the file cannot be read.
-    ValueError
+    FileError
         If it is damaged, holds no numbers, or has less than two axes.
+    ValueError
+        If there is no such array, or ``array`` must say which.
     """
     path = Path(path)
     if is_archive(path):
@@ -58,9 +62,11 @@ def load_rows(path: str | PathLike[str], array: str | None = None) -> Table:
     else:
         values = _load_single(path, array)
     if values.ndim < 2:
-        raise ValueError(f"{path} has shape {values.shape}, but rows need two axes: samples and features")
+        raise FileError(f"{path} has shape {values.shape}, but rows need two axes: samples and features")
     if values.dtype.kind not in "biuf":
-        raise ValueError(f"{path} holds values of type {values.dtype}, but numbers are needed")
+        raise FileError(f"{path} holds values of type {values.dtype}, but numbers are needed")
+    if values.size == 0:
+        raise FileError(f"{path} has shape {values.shape}, so there is no value in it")
     return Table(values.reshape(len(values), math.prod(values.shape[1:])), _image_shape(values.shape[1:]))
 
 
@@ -83,8 +89,10 @@ def load_labels(path: str | PathLike[str], array: str | None = None) -> np.ndarr
     ------
     OSError
         If the file cannot be read.
-    ValueError
+    FileError
         If it is damaged, or does not hold one label a row.
+    ValueError
+        If there is no such array, or ``array`` must say which.
     """
     path = Path(path)
     if is_table(path):
@@ -96,9 +104,11 @@ def load_labels(path: str | PathLike[str], array: str | None = None) -> np.ndarr
     if values.ndim > 1 and values.size == max(values.shape):  # one row or column, as in MATLAB
         values = values.reshape(-1)
     if values.ndim != 1:
-        raise ValueError(f"{path} has shape {values.shape}, but labels need one axis: one label a row")
+        raise FileError(f"{path} has shape {values.shape}, but labels need one axis: one label a row")
     if values.dtype.kind not in "biufU":
-        raise ValueError(f"{path} holds values of type {values.dtype}, but numbers, or text for labels, are needed")
+        raise FileError(f"{path} holds values of type {values.dtype}, but numbers, or text for labels, are needed")
+    if values.dtype.kind == "U" and (np.ascontiguousarray(values).view(f"{values.dtype.str[0]}u4") > 0x10FFFF).any():
+        raise FileError(f"{path} is damaged: it holds text that is no Unicode")
     return values
 
 
@@ -107,27 +117,21 @@ def _load_single(path: Path, name: str | None) -> np.ndarray:
     if name is not None:
         raise ValueError(f"{path} holds no arrays with names, so there is no {name!r} in it")
     if is_table(path):
-        raise ValueError(f"{path} is a table with named columns, but an array is needed here: .npy, .npz or IDX")
+        raise FileError(f"{path} is a table with named columns, but an array is needed here: .npy, .npz or IDX")
     if path.suffix.lower() != ".npy":
         return _load_idx(path)
-    try:
-        array = np.lib.format.open_memmap(path, mode="r")
-    except ValueError as error:
-        raise ValueError(f"{path} cannot be read as .npy: {error}") from error
-    if array.dtype.kind not in "biufU":
-        raise ValueError(f"{path} holds values of type {array.dtype}, but numbers, or text for labels, are needed")
-    return array
+    return map_npy(path)
 
 
 def _load_idx(path: Path) -> np.ndarray:
     """Load an IDX file; of other files say what layerwise reads."""
     try:
         return load_idx(path)
-    except ValueError as error:
+    except FileError as error:
         if "not an IDX file" not in str(error) or path.suffix.lower() in ("", ".gz", ".idx"):
             raise
         known = ", ".join((*TABLE_ENDINGS, ".npy", *ARCHIVE_ENDINGS))
-        raise ValueError(f"{path} is of no known format; known are {known}, IDX, and folders of images") from error
+        raise FileError(f"{path} is of no known format; known are {known}, IDX, and folders of images") from error
 
 
 def _load_column(path: Path) -> np.ndarray:
@@ -135,10 +139,11 @@ def _load_column(path: Path) -> np.ndarray:
     with reading(path):
         frame = table.collect()
     if frame.width != 1:
-        raise ValueError(
+        raise FileError(
             f"{path} has the {frame.width} columns {list_names(frame.columns)}, but a file of labels needs a single one"
         )
-    return label_values(frame.to_series())
+    with in_content_of(path):
+        return label_values(frame.to_series())
 
 
 def _image_shape(shape: tuple[int, ...]) -> tuple[int, ...] | None:

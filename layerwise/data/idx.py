@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from layerwise.data.npy import read_into
+from layerwise.errors import FileError
+from layerwise.limits import DEFLATE_LIMIT, array_bytes, check_room
+
 DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 _GZIP_MAGIC = b"\x1f\x8b"
-# Deflate cannot expand by more than this (zlib's documentation, "Maximum Compression Factor").
-_DEFLATE_LIMIT = 1032
 
 
 def load_idx(path: str | PathLike[str]) -> np.ndarray:
@@ -37,9 +39,10 @@ def load_idx(path: str | PathLike[str]) -> np.ndarray:
     ------
     OSError
         If the file cannot be read.
-    ValueError
-        If the file is not IDX, or does not hold exactly what its header says. Sizes are compared
-        with the length of the file before any memory is taken.
+    FileError
+        If the file is not IDX, does not hold exactly what its header says, or expands to more than
+        ``LAYERWISE_MAX_BYTES``. Sizes are compared with the length of the file before any memory
+        is taken.
 
     References
     ----------
@@ -63,10 +66,10 @@ def _load_mapped(path: Path) -> np.ndarray:
     with path.open("rb") as file:
         dtype, shape = _read_header(file, path)
         offset = file.tell()
-    expected = offset + dtype.itemsize * math.prod(shape)
+    expected = offset + array_bytes(path, shape, dtype.itemsize)
     actual = path.stat().st_size
     if actual != expected:
-        raise ValueError(_size_message(path, shape, f"which takes {expected} bytes, but it has {actual}"))
+        raise FileError(_size_message(path, shape, f"which takes {expected} bytes, but it has {actual}"))
     if math.prod(shape) == 0:
         return np.empty(shape, dtype)
     return np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape)
@@ -76,41 +79,30 @@ def _load_compressed(path: Path) -> np.ndarray:
     try:
         with gzip.open(path) as file:
             dtype, shape = _read_header(file, path)
-            expected = dtype.itemsize * math.prod(shape)
-            if expected > _DEFLATE_LIMIT * path.stat().st_size:
-                raise ValueError(_size_message(path, shape, "more than its compressed bytes can hold"))
+            expected = array_bytes(path, shape, dtype.itemsize)
+            if expected > DEFLATE_LIMIT * path.stat().st_size:
+                raise FileError(_size_message(path, shape, "more than its compressed bytes can hold"))
+            check_room(path, expected)
             array = np.empty(shape, dtype)
-            length = _read_into(file, array)
+            length = read_into(file, array)
             if length != expected or file.read(1):
                 found = f"{length}" if length < expected else "more"
-                raise ValueError(_size_message(path, shape, f"which takes {expected} bytes, but it has {found}"))
+                raise FileError(_size_message(path, shape, f"which takes {expected} bytes, but it has {found}"))
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise ValueError(f"{path} is damaged: its gzip data cannot be read ({error}); fetch it again") from error
+        raise FileError(f"{path} is damaged: its gzip data cannot be read ({error}); fetch it again") from error
     return array
-
-
-def _read_into(file: Any, array: np.ndarray) -> int:
-    """Fill ``array`` from ``file`` as far as that reaches; return the number of bytes read."""
-    buffer = memoryview(array.reshape(-1).view(np.uint8).data)
-    length = 0
-    while length < len(buffer):
-        read = file.readinto(buffer[length : length + 2**20])
-        if not read:
-            break
-        length += read
-    return length
 
 
 def _read_header(file: Any, path: Path) -> tuple[np.dtype, tuple[int, ...]]:
     magic = file.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in DTYPES:
-        raise ValueError(
+        raise FileError(
             f"{path} is not an IDX file: its first bytes are {magic.hex(' ') or 'missing'}, but IDX begins with "
             f"00 00, an element type ({', '.join(f'{code:02x}' for code in DTYPES)}) and a rank"
         )
     sizes = file.read(4 * magic[3])
     if len(sizes) < 4 * magic[3]:
-        raise ValueError(f"{path} is cut short: its header names {magic[3]} sizes and ends before them")
+        raise FileError(f"{path} is cut short: its header names {magic[3]} sizes and ends before them")
     return np.dtype(DTYPES[magic[2]]), struct.unpack(f">{magic[3]}I", sizes)
 
 

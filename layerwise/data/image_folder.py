@@ -12,6 +12,7 @@ import numpy as np
 from layerwise import distributed
 from layerwise.data.images import IMAGE_ENDINGS, check_pillow, open_image
 from layerwise.data.scratch import MEMORY, allocate
+from layerwise.errors import FileError
 
 # Pillow's modes of one value a pixel that fits a byte; others become red, green and blue.
 _GREY = ("1", "L", "LA", "La")
@@ -70,7 +71,7 @@ def load_image_folder(
     ------
     FileNotFoundError
         If there is no such folder, or no image in it.
-    ValueError
+    FileError
         If sizes differ, or a file is no image, is damaged, has more than 8 bits a value, or so many pixels that it may
         be meant to fill the memory.
     ImportError
@@ -125,7 +126,7 @@ def _common_shape(folder: Path, paths: list[Path]) -> tuple[int, ...]:
     other = next((place for place, size in enumerate(sizes) if size != sizes[0]), None)
     if other is not None:
         first, second = ("{} x {}".format(*sizes[place]) for place in (0, other))
-        raise ValueError(
+        raise FileError(
             f"{folder} holds images of different sizes: {paths[0].name} is {first} and {paths[other].name} {second}; "
             f"give image_shape (at the command line: --image-shape HEIGHT WIDTH, and 3 for colour) to resize them"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Callable, Sequence
 from os import PathLike
@@ -12,10 +13,13 @@ import numpy as np
 from sklearn.datasets import load_sample_images
 
 from layerwise.data.mat import load_mat
+from layerwise.errors import FileError
 
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 # Only these parsers of Pillow see a file, whatever it is.
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
+# More pixels than any compression makes of a byte: deflate makes 8,256 of one bit each.
+_PIXELS_A_BYTE = 2**14
 # Thousandths of red, green and blue in the luminance, by ITU-R BT.601: whole numbers, so that white is exactly 1.
 _LUMINANCE = np.array([299.0, 587.0, 114.0])
 
@@ -39,7 +43,7 @@ def load_images(source: str | PathLike[str] | None = None) -> list[np.ndarray]:
     ------
     FileNotFoundError
         If ``source`` is no folder, or there is no image in it.
-    ValueError
+    FileError
         If a file is no image or is damaged, has so many pixels that it may be meant to fill the memory, or has pixels
         of no known range.
     ImportError
@@ -84,7 +88,7 @@ def load_mat_images(path: str | PathLike[str], name: str | None = None) -> list[
     ------
     FileNotFoundError
         If there is no such file.
-    ValueError
+    FileError
         If the file cannot be read, see `load_mat`, or the array has another number of axes.
 
     Examples
@@ -96,7 +100,7 @@ def load_mat_images(path: str | PathLike[str], name: str | None = None) -> list[
     if array.ndim == 2:  # MATLAB drops a last axis of length 1
         array = array[:, :, np.newaxis]
     if array.ndim != 3:
-        raise ValueError(f"{path} holds an array of shape {array.shape}, but (height, width, n_images) is expected")
+        raise FileError(f"{path} holds an array of shape {array.shape}, but (height, width, n_images) is expected")
     return list(np.ascontiguousarray(np.moveaxis(array, 2, 0), dtype=np.float64))
 
 
@@ -150,24 +154,44 @@ def check_pillow() -> None:
 
 
 def open_image(path: Path, use: Callable[[Any], Any]) -> Any:
-    """Open an image file with Pillow and return what ``use`` makes of it; a ValueError names a file that is bad."""
+    """Open an image file with Pillow and return what ``use`` makes of it; a FileError names a file that is bad."""
     from PIL import Image, UnidentifiedImageError
 
-    with path.open("rb") as file, warnings.catch_warnings():
+    with _Metered(path) as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a hostile file they can be 65,536
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
-            return use(Image.open(file, formats=_FORMATS))
+            image = Image.open(file, formats=_FORMATS)
+            if image.width * image.height > _PIXELS_A_BYTE * file.length:
+                raise ValueError(f"it cannot hold the {image.width} x {image.height} pixels that its header names")
+            return use(image)
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-            raise ValueError(
+            raise FileError(
                 f"{path} has so many pixels that it may be meant to fill the memory; make it smaller, or raise "
                 f"PIL.Image.MAX_IMAGE_PIXELS={Image.MAX_IMAGE_PIXELS} if you trust it"
             ) from error
         except Exception as error:
             # Pillow raises many kinds of errors on bytes that are not what they should be.
             reason = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"
-            raise ValueError(
+            raise FileError(
                 f"{path} cannot be read as a PNG, JPEG, BMP or TIFF image{reason}; mend it or take it out of the folder"
             ) from error
+
+
+class _Metered(io.FileIO):
+    """A file that cannot be read over and over: a few bytes of TIFF can point to the same values 65,536 times."""
+
+    def __init__(self, path: Path):
+        super().__init__(path)
+        self.length = path.stat().st_size
+        self._left = 3 * self.length + 2**20
+
+    def read(self, size: int | None = -1) -> bytes:
+        content = super().read(-1 if size is None else size)
+        self._left -= len(content)
+        if self._left < 0:
+            raise ValueError("its parts lie upon each other")
+        return content
 
 
 def _decode(image: Any) -> np.ndarray:

@@ -27,6 +27,7 @@ from layerwise.data.tables import (
     scan_table,
     without_rows,
 )
+from layerwise.errors import FileError, in_content_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -112,8 +113,10 @@ def read_input(
     ------
     OSError
         If the file or folder cannot be read, or is not there.
+    FileError
+        If it is damaged, holds what cannot be made numbers, or expands to more than ``LAYERWISE_MAX_BYTES``.
     ValueError
-        If it is damaged, a column or array that is named is not there, or it holds what cannot be made numbers.
+        If a column or array that is named is not there.
     ImportError
         If a package that reads this kind of file is missing.
 
@@ -204,7 +207,7 @@ def _check_shape(path: Path, X: np.ndarray, image_shape: tuple[int, ...]) -> tup
 def _share_labels(path: Path, name: str, values: np.ndarray, n_rows: int) -> np.ndarray:
     """Return the labels of this rank's rows."""
     if len(values) != n_rows:
-        raise ValueError(f"{path} has {n_rows} rows, but {name} has {len(values)}; each row needs one")
+        raise FileError(f"{path} has {n_rows} rows, but {name} has {len(values)}; each row needs one")
     return distributed.share(values)
 
 
@@ -238,16 +241,18 @@ def _read_table(
     own = labels is not None and str(labels) in there
     n_rows = count_rows(path, table)
     y = None
-    if labels is not None:
-        y = _read_column(path, table, str(labels)) if own else _load_labels(path, labels, "a column", there)
-        y = _share_labels(path, "labels", y, n_rows)
+    if labels is not None and not own:
+        y = _share_labels(path, "labels", _load_labels(path, labels, "a column", there), n_rows)
     start, stop = distributed.share_bounds(n_rows)
-    table = table.slice(start, stop - start)
-    if encoder is None:
-        encoder = _learn(path, table.drop(columns(*ids, *([str(labels)] if own else []))), stop - start, ignore)
-    X = allocate((stop - start, len(encoder.get_feature_names_out())), np.float64, memory=memory, scratch=scratch)
-    named = _encode(path, table, encoder, ids, X)
-    identifiers = {name: identifier_values(named[name]) for name in ids}
+    with in_content_of(path):
+        if own:
+            y = _share_labels(path, "labels", _read_column(path, table, str(labels)), n_rows)
+        table = table.slice(start, stop - start)
+        if encoder is None:
+            encoder = _learn(path, table.drop(columns(*ids, *([str(labels)] if own else []))), stop - start, ignore)
+        X = allocate((stop - start, len(encoder.get_feature_names_out())), np.float64, memory=memory, scratch=scratch)
+        named = _encode(path, table, encoder, ids, X)
+        identifiers = {name: identifier_values(named[name]) for name in ids}
     return Input(X, y, identifiers, None, encoder, list(encoder.get_feature_names_out()))
 
 

@@ -11,6 +11,8 @@ import numpy as np
 
 from layerwise.data._polars import check_names, import_polars, reading
 from layerwise.data.csv_tables import read_header, scan_csv
+from layerwise.errors import FileError
+from layerwise.limits import DEFLATE_LIMIT, check_room
 
 if TYPE_CHECKING:
     import polars as pl
@@ -49,8 +51,9 @@ def scan_table(path: str | PathLike[str], *, text: Collection[str] = ()) -> pl.L
     ------
     FileNotFoundError
         If there is no such file.
-    ValueError
-        If it cannot be read, has no rows, or is not regular: two columns of one name, rows of different lengths.
+    FileError
+        If it cannot be read, has no rows, is not regular (two columns of one name, rows of different lengths), or
+        expands to more than ``LAYERWISE_MAX_BYTES``.
     ImportError
         If polars is not installed.
 
@@ -71,9 +74,13 @@ def scan_table(path: str | PathLike[str], *, text: Collection[str] = ()) -> pl.L
     parquet = path.suffix.lower() == ".parquet"
     with reading(path, "Parquet" if parquet else "Feather or Arrow IPC"):
         table = (pl.scan_parquet if parquet else pl.scan_ipc)(path, glob=False, hive_partitioning=False)
-        empty = not table.collect_schema()
-    if empty or count_rows(path, table) == 0:
-        raise ValueError(f"{path} holds a table without rows")
+        n_columns = len(table.collect_schema())
+    n_rows = count_rows(path, table) if n_columns else 0
+    if n_rows == 0:
+        raise FileError(f"{path} holds a table without rows")
+    n_bytes = 8 * n_rows * n_columns
+    if n_bytes > DEFLATE_LIMIT * path.stat().st_size:  # values that repeat take no room in a file
+        check_room(path, n_bytes)
     return table
 
 
@@ -106,7 +113,7 @@ def batches(path: Path, table: pl.LazyFrame, n_rows: int) -> Iterator[pl.DataFra
                 break
             yield batch
     if found != n_rows:  # a thread of polars that breaks down on damaged bytes ends the batches without a word
-        raise ValueError(f"{path} is damaged: its {n_rows} rows cannot all be read")
+        raise FileError(f"{path} is damaged: its {n_rows} rows cannot all be read")
 
 
 def to_frame(X: Any) -> pl.DataFrame:

@@ -15,6 +15,7 @@ from sklearn.base import BaseEstimator
 
 from layerwise.callbacks import EarlyStopping
 from layerwise.corruptions import CORRUPTIONS
+from layerwise.errors import FileError, in_content_of
 from layerwise.estimators import (
     Autoencoder,
     AutoencoderOutlierDetector,
@@ -22,9 +23,14 @@ from layerwise.estimators import (
     StackedClassifier,
     StackedRegressor,
 )
+from layerwise.limits import check_length
 from layerwise.penalties import KLSparsity, L1Sparsity
 from layerwise.solvers import SOLVERS
 
+# The longest TOML file, and how deep it may be nested: layers, each with a solver, with a list.
+_MAX_TOML, _MAX_DEPTH = 2**17, 8
+# Names joined by dots take Python's parser a time that grows with the square of their number: half a second here.
+_MAX_DOTS = 4000
 MODELS = ("autoencoder", "classifier", "regressor", "outliers")
 # The classes that stand behind the names of parts.
 PARTS: dict[str, dict[str, Any]] = {
@@ -78,25 +84,47 @@ def read_toml(path: str | PathLike[str]) -> dict[str, Any]:
     ------
     OSError
         If the file cannot be read.
-    ValueError
-        If it is no TOML, or has an unknown key.
+    FileError
+        If it is no TOML, has an unknown key or a value of the wrong kind, or is larger than any recipe.
     """
     if Path(path).is_dir():
-        raise ValueError(f"config={path} is a folder, but a TOML file is expected")
+        raise FileError(f"config={path} is a folder, but a TOML file is expected")
+    with in_content_of(path):
+        return _parse(Path(path))
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    check_length(path, _MAX_TOML, "a recipe")
     try:
-        settings = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no TOML file: {error}") from error
+        text = path.read_text(encoding="utf-8")
+        if text.count(".") > _MAX_DOTS:
+            raise ValueError(f"it holds more than {_MAX_DOTS} dots")
+        settings = tomllib.loads(text)
+        _check_depth(settings, _MAX_DEPTH)
+    except RecursionError as error:
+        raise FileError(f"{path} is no recipe: its tables and lists are nested too deeply") from error
+    except ValueError as error:
+        raise FileError(f"{path} is no TOML file: {str(error)[:200]}") from error
     _check_keys(str(path), settings, _RUN_KEYS + DATA_KEYS)
     for name, value in settings.items():
         kind, words = _KINDS[name]
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise ValueError(f"{path}: {name}={value!r} must be {words}")
+            raise FileError(f"{path}: {name}={value!r:.80} must be {words}")
     for name, kind, words in (("id", str, "names of columns"), ("ignore", str, "names of columns")):
         _check_items(f"{path}: {name}", settings.get(name, []), kind, words)
     _check_items(f"{path}: image_shape", settings.get("image_shape", []), int, "whole numbers")
     _check_items(f"{path}: layers", settings.get("layers", []), dict, "tables, [[layers]]")
     return settings
+
+
+def _check_depth(value: Any, depth: int) -> None:
+    """Refuse what no recipe holds: deep nesting, whole numbers of more than 64 bits, dates."""
+    if depth == 0 or not isinstance(value, (str, int, float, list, dict)):
+        raise ValueError(f"it holds {'lists and tables too deep' if depth == 0 else type(value).__name__}")
+    if isinstance(value, int) and abs(value) >= 2**63:
+        raise ValueError("it holds a whole number of more than 64 bits")
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _check_depth(item, depth - 1)
 
 
 def default_layers(model: str, n_features: int | None = None) -> list[dict[str, Any]]:

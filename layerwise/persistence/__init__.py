@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from importlib.metadata import version
@@ -15,42 +16,24 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from sklearn.base import BaseEstimator
-from sklearn.frozen import FrozenEstimator
-from sklearn.pipeline import Pipeline
 from torch import Tensor
 
 from layerwise.atomic import atomic
-from layerwise.callbacks import EarlyStopping
-from layerwise.corruptions import Gaussian, Masking, SaltAndPepper
-from layerwise.data.table_encoder import TableEncoder
-from layerwise.estimators import (
-    Autoencoder,
-    AutoencoderImputer,
-    AutoencoderOutlierDetector,
-    StackedAutoencoder,
-    StackedClassifier,
-    StackedRegressor,
-)
+from layerwise.data.archives import check_safetensors
+from layerwise.errors import FileError
 from layerwise.estimators._checks import check_device
-from layerwise.penalties import KLSparsity, L1Sparsity
-from layerwise.solvers import LBFGS, SGD, Adam
+from layerwise.limits import check_room, own_file
+from layerwise.persistence.decoding import CLASSES, Decoder
+from layerwise.strict_json import read_json
+
+__all__ = ["CLASSES", "load", "save", "write"]
 
 FORMAT = "layerwise model"
-FORMAT_VERSION = 3
+# Version 3 has no hash, and is the same otherwise.
+FORMAT_VERSION, READABLE = 4, (3, 4)
 CONFIG, TENSORS = "config.json", "model.safetensors"
-
-# Only these are ever made from a file.
-CLASSES = {
-    cls.__name__: cls
-    for cls in (
-        *(Autoencoder, StackedAutoencoder, StackedClassifier, StackedRegressor, FrozenEstimator),
-        *(AutoencoderOutlierDetector, AutoencoderImputer, TableEncoder, Pipeline),
-        *(KLSparsity, L1Sparsity, Masking, SaltAndPepper, Gaussian),
-        *(LBFGS, SGD, Adam, EarlyStopping),
-    )
-}
 # Parameters that belong to a session, not to a model.
-_SESSION = ("callbacks", "checkpoint", "random_state")
+_SESSION = ("callbacks", "checkpoint", "random_state", "memory")
 
 
 def save(estimator: BaseEstimator, folder: str | PathLike[str], *, overwrite: bool = False) -> None:
@@ -94,14 +77,16 @@ def save(estimator: BaseEstimator, folder: str | PathLike[str], *, overwrite: bo
 def write(estimator: BaseEstimator, folder: Path) -> None:
     """Write the two files of a model into a folder that exists."""
     tensors: dict[str, Tensor] = {}
+    description = _encode(estimator, "estimator", tensors)
+    save_file(tensors, folder / TENSORS)
     config = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "layerwise_version": version("layerwise"),
-        "estimator": _encode(estimator, "estimator", tensors),
+        "sha256": _hash(folder / TENSORS),
+        "estimator": description,
     }
     (folder / CONFIG).write_text(json.dumps(config, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    save_file(tensors, folder / TENSORS)
     (folder / TENSORS).chmod((folder / CONFIG).stat().st_mode)  # safetensors lets nobody else read its files
 
 
@@ -122,34 +107,71 @@ def load(folder: str | PathLike[str], *, device: str = "auto") -> Any:
     ------
     FileNotFoundError
         If the folder or one of its files is missing.
+    FileError
+        If it holds no whole model of a version that this layerwise reads: the numbers are not those that were saved, or
+        not finite, or anything in it is not what `save` writes.
     ValueError
-        If it holds no whole model of a version that this layerwise reads, or there is no such device.
+        If there is no such device.
+
+    Notes
+    -----
+    Nothing in the folder can run code, or name another file. Folders of version 3, which have no hash of the numbers,
+    are read too. A folder that takes more memory than the environment's ``LAYERWISE_MAX_BYTES`` (4 GiB if not set) is
+    refused.
     """
     check_device(device)
     folder = Path(folder)
-    for name in (CONFIG, TENSORS):
-        if not (folder / name).is_file():
+    config, path = own_file(folder, CONFIG), own_file(folder, TENSORS)
+    for name, there in ((CONFIG, config), (TENSORS, path)):
+        if there is None:
             raise FileNotFoundError(f"{folder} is not a model: it holds no {name}")
+    assert config is not None
+    assert path is not None
+    header = _read_config(config)
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{folder / CONFIG} is damaged: {error}") from error
-    if not isinstance(config, dict) or config.get("format") != FORMAT:
-        raise ValueError(f"{folder / CONFIG} does not describe a layerwise model")
-    if config.get("format_version") != FORMAT_VERSION:
-        raise ValueError(
-            f"{folder} has format_version={config.get('format_version')!r}, but this layerwise reads "
-            f"{FORMAT_VERSION}; it was written by layerwise {config.get('layerwise_version')}"
-        )
-    try:
-        tensors = load_file(folder / TENSORS)
-        broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
-        if broken:
-            raise ValueError(f"{broken[0]} holds values that are not finite")
-        return _decode_estimator(config["estimator"], tensors, device)
-    except (SafetensorError, KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
+        return Decoder(_read_tensors(path, header.get("sha256")), device).decode(header["estimator"])
+    except FileError:
+        raise
+    except (
+        *(SafetensorError, LookupError, TypeError, AttributeError, ValueError),
+        *(RuntimeError, ArithmeticError, MemoryError),
+    ) as error:
         reason = " ".join(str(error).split())
-        raise ValueError(f"{folder} is damaged: {type(error).__name__}: {reason}") from error
+        raise FileError(f"{folder} is damaged: {type(error).__name__}: {reason:.500}") from error
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    config = read_json(path)
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        raise FileError(f"{path} does not describe a layerwise model")
+    found = config.get("format_version")
+    if type(found) is not int or found not in READABLE:
+        raise FileError(
+            f"{path.parent} has format_version={found!r:.20}, but this layerwise reads "
+            f"{' and '.join(map(str, READABLE))}; it was written by layerwise {config.get('layerwise_version')!r:.40}"
+        )
+    keys = {"format", "format_version", "layerwise_version", "estimator", *(["sha256"] if found > 3 else [])}
+    if config.keys() != keys:
+        raise FileError(f"{path} is damaged: it has not the keys {', '.join(sorted(keys))}")
+    return config
+
+
+def _read_tensors(path: Path, sha256: str | None) -> dict[str, Tensor]:
+    """Return the numbers of a model, all finite; ``sha256`` of their file is None where none was written."""
+    check_safetensors(path)
+    check_room(path, path.stat().st_size)
+    if sha256 is not None and _hash(path) != sha256:
+        raise FileError(f"{path} does not hold the numbers that were saved: its sha256 is another; fetch it again")
+    tensors = load_file(path)
+    broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise ValueError(f"{broken[0]:.80} holds values that are not finite")
+    return tensors
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _encode(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
@@ -190,43 +212,3 @@ def _encode_estimator(estimator: BaseEstimator, path: str, tensors: dict[str, Te
         else:
             fitted[name] = _encode(value, f"{path}.{name}", tensors)
     return {"class": type(estimator).__name__, "params": params, "fitted": fitted, "path": path}
-
-
-def _decode(value: Any, tensors: dict[str, Tensor], device: str) -> Any:
-    if isinstance(value, list):
-        return [_decode(item, tensors, device) for item in value]
-    if not isinstance(value, dict):
-        return value
-    if "dict" in value:
-        return {key: _decode(item, tensors, device) for key, item in value["dict"].items()}
-    if "float" in value:
-        return float(value["float"])
-    if "strings" in value:
-        return np.array(value["strings"], dtype=value["kind"])
-    if "tensor" in value:
-        return tensors[value["tensor"]].numpy()
-    return _decode_estimator(value, tensors, device)
-
-
-def _decode_estimator(spec: dict[str, Any], tensors: dict[str, Tensor], device: str) -> BaseEstimator:
-    cls = CLASSES[spec["class"]]
-    params = {name: _decode(value, tensors, device) for name, value in spec["params"].items()}
-    if "device" in params:
-        params["device"] = device
-    if cls is Pipeline:
-        params["steps"] = [(name, step) for name, step in params["steps"]]
-    estimator = cls(**params)
-    fitted = {name: _decode(value, tensors, device) for name, value in spec["fitted"].items()}
-    for name, value in fitted.items():
-        if not name.endswith("_") or name.startswith("_"):
-            raise ValueError(f"{name} is no fitted attribute")
-        setattr(estimator, name, value)
-    if fitted and hasattr(estimator, "_empty_modules"):
-        with torch.device("meta"):  # shapes only: the numbers come from the file
-            modules = estimator._empty_modules()
-        for name, module in modules.items():
-            prefix = f"{spec['path']}.{name}."
-            state = {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
-            module.load_state_dict(state, assign=True)
-            setattr(estimator, name, module.to(check_device(device)))
-    return estimator
