@@ -218,7 +218,8 @@ def fuzz(name: str, n: int, seed: int, first: int = 0) -> tuple[Counter[str], li
         found = [tuple(json.loads(line)) for line in lines]
         if case < stop:
             found.append((case, "died", f"the worker ended with {worker.returncode}"))
-        loaded = max(loaded, 0)
+        if loaded == _NOT_YET:
+            raise RuntimeError(f"the worker for {name} could not start: run a --case to see why")
         outcomes += Counter({"loaded": loaded, "refused": refused}) + Counter(outcome for _, outcome, _ in found)
         defects += found
         first = case + (case < stop)
@@ -272,11 +273,12 @@ def main() -> None:
             found, more = part.result()
             outcomes += found
             defects += more
-    milliseconds = 1e3 * (time.perf_counter() - start) * arguments.jobs / arguments.n
+    wall, used = ((1e3 * t / arguments.n) for t in (time.perf_counter() - start, sum(os.times()[2:4])))
     for case, outcome, trace in defects[:100]:
         print(f"--- case {case}: {outcome}\n{trace}")
     counts = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.most_common())
-    print(f"{arguments.loader}: {arguments.n} cases, {milliseconds:.2f} ms each: {counts}; {len(defects)} defects")
+    each = f"{wall:.2f} ms each, {used:.2f} of a processor"
+    print(f"{arguments.loader}: {arguments.n} cases, {each}: {counts}; {len(defects)} defects")
     sys.exit(bool(defects))
 
 

@@ -126,7 +126,8 @@ def models() -> list[dict[str, bytes]]:
         [Autoencoder(3, solver=solver, sparsity=KLSparsity(), corruption=Masking()), Autoencoder(2, solver=solver)],
         random_state=0,
     )
-    names = np.array(["a", "b"])[np.arange(20) % 2]
+    number = np.arange(20) % 3
+    names = np.array(["a", "b", "c"])[number]
     encoder = TableEncoder().fit(FRAME)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -135,8 +136,12 @@ def models() -> list[dict[str, bytes]]:
         filled = imputer.transform(encoded)
         fitted = (
             Autoencoder(2, solver="adam", tied=True, early_stopping=layerwise.EarlyStopping()).fit(rows),
-            StackedClassifier(stack, solver=solver).fit(rows, names),
-            StackedClassifier(FrozenEstimator(stack.fit(rows)), solver=solver).fit(rows, np.arange(20) % 3),
+            StackedClassifier(
+                Autoencoder(3, scale="standard", output_activation="identity", solver=solver), solver=solver
+            ).fit(rows, names),
+            StackedClassifier(FrozenEstimator(Autoencoder(2, solver=solver).fit(rows)), solver=solver).fit(
+                rows, number
+            ),
             StackedRegressor(stack, solver=solver).fit(rows, rows[:, :2]),
             layerwise.AutoencoderOutlierDetector(Autoencoder(2, solver=solver)).fit(rows),
             Pipeline([("table", encoder), ("imputer", imputer), ("model", Autoencoder(2, solver=solver).fit(filled))]),
