@@ -286,7 +286,7 @@ def test_not_fitted(small):
 
 def test_starting_point_that_overflows(small):
     X = small[0][:50] / 255
-    autoencoder = Autoencoder(3, alpha=1e308, solver=SHORT)
+    autoencoder = Autoencoder(3, alpha=1e308, dtype="float64", solver=SHORT)
     with pytest.raises(FloatingPointError, match="layer 0: the objective is not finite at the starting point"):
         autoencoder.fit(X)
 
