@@ -19,10 +19,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
-from common import Figures, data_folder, parser, show, write
+from common import Figures, data_folder, median_ratio, parser, peak_memory_mb, show, write
 from reference import ALPHA, BETA, RHO
 
 from layerwise import distributed
@@ -69,8 +70,12 @@ def be_a_rank(n_rows: int, n_features: int, n_hidden: int) -> None:
         layer = AutoencoderLayer(n_features, n_hidden, alpha=ALPHA, sparsity=KLSparsity(RHO, BETA), generator=generator)
         objective = AutoencoderObjective(layer, Rows(distributed.share(X)))
         theta = objective.vector.read()
+        objective(theta)
+        before = sent_mb()
         figures = {
             "evaluation s": measure(lambda: objective(theta), 5),
+            "sent MB": (sent_mb() - before) / 6,
+            "memory MB": peak_memory_mb(),
             "sum ms": 1e3 * measure(lambda: distributed.sum_shards([torch.zeros_like(theta)]), 20),
             "small sum ms": 1e3 * measure(lambda: distributed.sum_shards([torch.zeros(n_hidden).double()]), 100),
         }
@@ -90,14 +95,25 @@ def measure(call: Callable[[], object], times: int) -> float:
     return statistics.median(taken[1:])
 
 
+def sent_mb() -> float:
+    """Return how much all processes of this machine have sent to each other so far."""
+    lines = Path("/proc/net/dev").read_text().splitlines()
+    return next(int(line.split()[9]) for line in lines if line.split()[0] == "lo:") / 1e6
+
+
 def predict(size: tuple[int, int, int], n_ranks: int, rate: float, bandwidth: float, latency: float) -> float:
     """Return the seconds of an evaluation by the model of docs/scaling.md."""
     n_rows, n_features, n_hidden = size
-    n_parameters = 2 * n_features * n_hidden + n_features + n_hidden
     cores = min(n_ranks, os.cpu_count() or 1)
     products = 10 * n_rows * n_features * n_hidden / (cores * rate)
-    moved = 2 * (n_ranks - 1) / n_ranks * 8 * (n_parameters + n_hidden) / bandwidth
-    return products + moved + 2 * latency * (n_ranks > 1)
+    return products + 1e6 * predict_sent_mb(size, n_ranks) / n_ranks / bandwidth + 2 * latency * (n_ranks > 1)
+
+
+def predict_sent_mb(size: tuple[int, int, int], n_ranks: int) -> float:
+    """Return what all ranks together send for an evaluation, by the same model."""
+    _, n_features, n_hidden = size
+    n_parameters = 2 * n_features * n_hidden + n_features + n_hidden
+    return 2 * (n_ranks - 1) * 8 * (n_parameters + n_hidden) / 1e6
 
 
 def main() -> None:
@@ -117,21 +133,22 @@ def main() -> None:
         bandwidth = 8 * n_parameters / max(1e-9, median[2]["sum ms"] / 1e3 - latency)
         for n_ranks in RANKS:
             figures = median[n_ranks]
-            rows["{} x {}, {} units: {} ranks".format(*size, n_ranks)] = {
-                "evaluation s": figures["evaluation s"],
-                "times as fast": statistics.median(
-                    one[1]["evaluation s"] / one[n_ranks]["evaluation s"] for one in rounds
-                ),
-                "model s": predict(size, n_ranks, rate, bandwidth, latency),
+            first = [one[1] for one in rounds]
+            these = [one[n_ranks] for one in rounds]
+            rows["{} x {}, {}; {}".format(*size, n_ranks)] = {
+                "s": figures["evaluation s"],
+                "model": predict(size, n_ranks, rate, bandwidth, latency),
+                "times": median_ratio([one["evaluation s"] for one in first], [one["evaluation s"] for one in these]),
+                "MB sent": figures["sent MB"],
+                "by model": predict_sent_mb(size, n_ranks),
+                "peak MB": figures["memory MB"],
+                "sum ms": figures["sum ms"] if n_ranks > 1 else None,
+                "small": figures["small sum ms"] if n_ranks > 1 else None,
                 "epoch s": figures["epoch s"],
-                "epoch, times as fast": statistics.median(
-                    one[1]["epoch s"] / one[n_ranks]["epoch s"] for one in rounds
-                ),
-                "sum of a gradient ms": figures["sum ms"] if n_ranks > 1 else None,
-                "small sum ms": figures["small sum ms"] if n_ranks > 1 else None,
+                "epoch times": median_ratio([one["epoch s"] for one in first], [one["epoch s"] for one in these]),
             }
         report["{} x {}, {} units".format(*size)] = {"GFLOP/s": rate / 1e9, "GB/s of sums": bandwidth / 1e9}
-    show("Ranks of one thread each, on two cores", rows)
+    show("Rows x features, units; ranks of one thread each", rows)
     show("Constants of the model", report)
     write(options.json, {"ranks": rows, "model": report})
 
