@@ -283,7 +283,7 @@ def _describe_software() -> dict[str, Any]:
         "python": platform.python_version(),
         "processor": platform.machine(),
         "threads": torch.get_num_threads(),
-        "processes": distributed.world_size(),
+        "shards of rows": distributed.world_size() * distributed.n_shards(),
     }
 
 

@@ -105,7 +105,7 @@ def test_signal_to_one_rank_keeps_the_fit_of_all(tmp_path):
             "143 terminated in stage finetune at iteration 2",
         ]
     together = np.load(tmp_path / "resumed.npz")
-    with pytest.warns(UserWarning, match=r"processes 1 \(was 2\)"):
+    with pytest.warns(UserWarning, match=r"shards of rows 1 \(was 2\)"):
         alone = ranks.keep_classifier(slice(None), checkpoint=folder)
     for place, matrix in enumerate(alone.coefs_):
         assert together[str(place)].tobytes() == matrix.tobytes()

@@ -116,12 +116,10 @@ def test_an_unfinished_run_is_not_forgotten(run, fit, signal_at, tmp_path):
         return err
 
     assert f"{out} exists" in run(*fit, "--out", out)[2]
-    assert "random_state=1 is not how the unfinished run began" in refusal("fit", "--resume", "--random-state", 1)
+    assert "random_state=1 is not how the run began" in refusal("fit", "--resume", "--random-state", 1)
     assert "alpha=0.5 is not" in refusal("fit", "--resume", "--alpha", 0.5)
     assert "layers=[5] is not" in refusal("fit", "--resume", "--layers", 5)
-    assert "labels='a' is not how the unfinished run began, which was 'kind'" in refusal(
-        "fit", "--labels", "a", "--resume"
-    )
+    assert "labels='a' is not how the run began, which was 'kind'" in refusal("fit", "--labels", "a", "--resume")
     (tmp_path / "run.toml").write_text('[[layers]]\nn_hidden = 4\ntied = true\n[finetuning]\nsolver = "adam"\n')
     assert "layers=" in refusal("fit", "--config", tmp_path / "run.toml", "--resume")
     with locked(partial):
@@ -135,6 +133,18 @@ def test_an_unfinished_run_is_not_forgotten(run, fit, signal_at, tmp_path):
     assert run(*fit, "--overwrite", "--out", out)[0] == 0  # discards it
     assert outcome(out) == old
     assert names(tmp_path) == ["run", "run.toml"]
+
+
+def test_a_run_that_has_ended_is_left_as_it_is(run, fit, tmp_path):
+    out = tmp_path / "run"
+    assert run(*fit, "--out", out)[0] == 0
+    before = outcome(out)
+    for words in (fit, ("fit",)):
+        code, answer, _ = run(*words, "--resume", "--out", out)
+        assert code == 0
+        assert f"{out} has ended already; there is nothing to go on with" in answer
+    assert "alpha=0.5 is not how the run began" in run("fit", "--resume", "--alpha", 0.5, "--out", out)[2]
+    assert outcome(out) == before
 
 
 def test_an_unfinished_run_is_refused_by_name(run, fit, signal_at, tmp_path):

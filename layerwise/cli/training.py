@@ -33,7 +33,7 @@ from layerwise.cli.common import (
 from layerwise.cli.fitting import choose_model, mark_unlabeled, open_trackers, train
 from layerwise.cli.opening import name_rows
 from layerwise.cli.recipe_flags import overlay
-from layerwise.cli.unfinished import CHECKPOINTS, SCRATCH, read_unfinished, refuse_changes, unfinished_run
+from layerwise.cli.unfinished import CHECKPOINTS, SCRATCH, read_begun, refuse_changes, unfinished_run
 from layerwise.data import load_mnist_small
 from layerwise.data.inputs import Input, describe_missing, read_input
 from layerwise.inspection import inspect_model
@@ -276,7 +276,7 @@ def fit(
         Write report.html.
     resume
         Go on with the unfinished run (OUT.partial) where it was interrupted, and end with the same bits; begin if there
-        is none. With --out alone everything else is as it began.
+        is none, do nothing if it has ended. With --out alone everything else is as it began.
     checkpoint_seconds
         Time after which a checkpoint is written, besides at the end of each stage.
     deterministic
@@ -291,8 +291,11 @@ def fit(
     with distributed.joint(deterministic=deterministic):
         if distributed.rank() > 0:  # one of them speaks
             display, track = replace(display, quiet=True), None
-        settings, flags = _settle(config, flags, resume)
+        settings, flags, ended = _settle(config, flags, resume, overwrite)
         place = Path(settings["out"])
+        if ended:
+            reply = Reply({"out": str(place)}, f"{place} has ended already; there is nothing to go on with")
+            return reply if distributed.rank() == 0 else None
         with unfinished_run(place, resume=resume, overwrite=overwrite) as folder, display.watching() as callbacks:
             facts = _fit_into(folder, settings, flags, callbacks, track or [], report, checkpoint_seconds, display)
         if distributed.rank() > 0:
@@ -308,10 +311,14 @@ def fit(
     return Reply(facts, text, as_command(verb, place, settings["data"], *more))
 
 
-def _settle(config: Path | None, flags: dict[str, Any], resume: bool) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the settings of a run, and the flags that are still to be laid over them."""
+def _settle(
+    config: Path | None, flags: dict[str, Any], resume: bool, overwrite: bool
+) -> tuple[dict[str, Any], dict[str, Any], bool]:
+    """Return the settings of a run, the flags that are still to be laid over them, and whether it has ended already."""
     settings = ({} if config is None else recipes.read_toml(config)) | _take(flags, (*DATA_KEYS, "impute", "model"))
-    begun = read_unfinished(Path(settings["out"])) if resume and "out" in settings else None
+    begun, ended = None, False
+    if resume and "out" in settings:
+        begun, ended = read_begun(Path(settings["out"]), overwrite=overwrite)
     if begun is not None:
         refuse_changes(begun, settings, flags)
         settings, flags = begun | {"out": settings["out"]}, {}
@@ -323,7 +330,7 @@ def _settle(config: Path | None, flags: dict[str, Any], resume: bool) -> tuple[d
     check_apart(place, Path(settings["data"]))
     if place.is_file():
         raise FileExistsError(f"out={place} is a file, but a run is a folder; choose another place")
-    return settings, flags
+    return settings, flags, ended
 
 
 def _fit_into(

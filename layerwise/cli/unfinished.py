@@ -83,23 +83,30 @@ def _keep_or_remove(folder: Path, place: Path, goes_on: bool, error: BaseExcepti
         error.add_note(f"{as_command('fit', '--resume', '--out', place)} goes on from there")
 
 
-def read_unfinished(place: Path) -> dict[str, Any] | None:
-    """Return the settings of an unfinished run; None if there is none, or none that had begun to train.
+def read_begun(place: Path, *, overwrite: bool) -> tuple[dict[str, Any] | None, bool]:
+    """Return the settings of a run that has begun, and whether it has ended too.
 
     Parameters
     ----------
     place : Path
-        Of the run that it is to become.
+        Of the run, or that an unfinished one is to become.
+    overwrite : bool
+        Whether one that has ended does not matter, because another shall replace it.
 
     Returns
     -------
     settings : dict or None
+        None if there is no run, or none that had begun to train.
+    ended : bool
     """
-    path, settings = unfinished_of(place) / runs.SETTINGS, None
+    settings, ended = None, False
     with distributed.agreed():
-        if distributed.rank() == 0 and path.is_file():
-            settings = recipes.read_toml(path)
-    return json.loads(distributed.broadcast_bytes(json.dumps(settings).encode()))
+        if distributed.rank() == 0:
+            path = unfinished_of(place) / runs.SETTINGS
+            ended = not overwrite and not path.parent.exists() and (place / runs.SETTINGS).is_file()
+            if ended or path.is_file():
+                settings = recipes.read_toml(place / runs.SETTINGS if ended else path)
+    return tuple(json.loads(distributed.broadcast_bytes(json.dumps([settings, ended]).encode())))
 
 
 def refuse_changes(settings: Mapping[str, Any], given: Mapping[str, Any], flags: Mapping[str, Any]) -> None:
@@ -108,7 +115,7 @@ def refuse_changes(settings: Mapping[str, Any], given: Mapping[str, Any], flags:
     Parameters
     ----------
     settings : mapping
-        Of the unfinished run.
+        Of the run that has begun.
     given : mapping
         What was given now, by TOML or flags.
     flags : mapping
@@ -135,7 +142,7 @@ def refuse_changes(settings: Mapping[str, Any], given: Mapping[str, Any], flags:
 def _refuse(name: str, now: Any, then: Any = None) -> None:
     before = "" if then is None else f", which was {then!r}"
     raise ValueError(
-        f"{name}={now!r} is not how the unfinished run began{before}; leave it out to go on with that run, or begin "
+        f"{name}={now!r} is not how the run began{before}; leave it out to go on with that run, or begin "
         f"anew with --overwrite and without --resume"
     )
 
