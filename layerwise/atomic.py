@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import tempfile
@@ -105,7 +104,9 @@ def locked(folder: Path) -> Iterator[None]:
     _make_folder(folder)
     descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        with suppress(OSError):  # some network file systems know no locks
+        with suppress(OSError, ImportError):  # some network file systems know no locks, nor does Windows
+            import fcntl
+
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

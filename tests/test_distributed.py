@@ -49,7 +49,7 @@ def in_shards():
         return ranks.compute(slice(None))
 
 
-@pytest.mark.parametrize("lengths", [(41, 19), (31, 0, 29), (20, 1, 0, 39)])
+@pytest.mark.parametrize("lengths", [(41, 19), (31, 0, 29), pytest.param((20, 1, 0, 39), marks=pytest.mark.slow)])
 def test_ranks_compute_what_one_does(lengths, tmp_path, alone, in_shards):
     for code, _, err in launch(len(lengths), PROGRAM, "share_rows", tmp_path, *lengths):
         assert code == 0, err
@@ -98,7 +98,7 @@ def test_rank_that_dies_is_missed(tmp_path):
 
 def test_signal_to_one_rank_keeps_the_fit_of_all(tmp_path):
     folder = tmp_path / "checkpoint"
-    for code, out, err in launch(2, "interrupt", folder):
+    for code, out, err in launch(2, PROGRAM, "interrupt", folder):
         assert code == 0, err
         assert [line.split(";")[0] for line in out.splitlines()] == [
             "143 terminated in stage layer 0 at iteration 3",
@@ -136,7 +136,7 @@ def write_rows(folder, kind):
     return [f"rows.{kind}", "--labels", "ill", "--id", "name", "--impute"]
 
 
-@pytest.mark.parametrize("kind", ["csv", "parquet", "npy"])
+@pytest.mark.parametrize("kind", [pytest.param("csv", marks=pytest.mark.slow), "parquet", "npy"])
 def test_command_line_of_two_ranks_gives_the_model_of_one(kind, tmp_path, monkeypatch, run):
     monkeypatch.chdir(tmp_path)
     settings = ["--layers", "4", "--sparsity-target", "0.1", "--max-iter", "5", "--random-state", "0", "--no-report"]
@@ -164,10 +164,11 @@ def test_one_rank_speaks_of_what_it_met(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["rows.npy"]
 
 
-def test_only_fit_runs_on_several_ranks(tmp_path):
-    for code, _, err in launch(2, "-m", "layerwise", "inspect", tmp_path):
-        assert code == 2
-        assert "inspect runs in one process; of several, started by torchrun, only fit" in err
+def test_only_fit_runs_on_several_ranks(tmp_path, monkeypatch, run):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    code, _, err = run("inspect", tmp_path)
+    assert code == 2
+    assert "inspect runs in one process; of several, started by torchrun, only fit" in err
 
 
 def test_example_of_many_processes(tmp_path):
