@@ -75,8 +75,8 @@ def joint(*, deterministic: bool = False, timeout: float = 300.0) -> Iterator[No
         Whether 1, 2, 4 and 8 ranks agree to the last bit, if their processes have the same number of threads and each
         rank's rows are its `share`. Sums are then taken shard by shard, which sends eight times as much.
     timeout : float, default=300.0
-        Seconds to wait for another rank before this one gives up. It must be longer than any rank needs on its own
-        between two messages: reading its rows, or one pass over them.
+        Seconds to wait for another rank before this one gives up: more than ranks may be apart after reading their
+        rows, or after a pass over them.
 
     Raises
     ------

@@ -14,7 +14,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from layerwise import Autoencoder, StackedAutoencoder
@@ -92,6 +92,7 @@ def positions_of(m, **bounds):
     return st.lists(st.integers(0, m - 1), **bounds).map(lambda found: torch.tensor(found, dtype=torch.int64))
 
 
+@settings(deadline=None)
 @given(
     data=st.data(),
     m=st.integers(1, 20),

@@ -47,6 +47,11 @@ _TRAINING = Parameter(group=Group("What to train, and how", sort_key=-2))
 _LAYERS = Parameter(group=Group("All layers (a recipe for each: --config)", sort_key=-1))
 
 
+# Parameters of `fit` that are no settings of a run.
+_OF_THIS_PROCESS = (
+    *("config", "track", "report", "resume", "checkpoint_seconds", "deterministic", "timeout", "overwrite", "display"),
+)
+
 # What a person wants next, by the model that was trained.
 _NEXT = {"autoencoder": ["encode", "--out", "codes.csv"], "outliers": ["score", "--out", "scores.csv"]}
 
@@ -178,6 +183,7 @@ def fit(
     resume: Flag = False,
     checkpoint_seconds: float = 60.0,
     deterministic: Flag = False,
+    timeout: float = 300.0,
     overwrite: Overwrite = False,
     display: Shown,
 ) -> Reply | None:
@@ -281,14 +287,16 @@ def fit(
         Time after which a checkpoint is written, besides at the end of each stage.
     deterministic
         The same bits from 1, 2, 4 or 8 processes (started by torchrun); slower.
+    timeout
+        Seconds that one of several processes waits for another before it gives up.
     """
     flags = given(**locals())  # each under the name of the parameter that it sets
-    for name in ("config", "track", "report", "resume", "checkpoint_seconds", "deterministic", "overwrite", "display"):
+    for name in _OF_THIS_PROCESS:
         flags.pop(name, None)
     for name, value in flags.items():
         if value == []:
             raise ValueError(f"--{name.replace('_', '-')} is given without a value; give at least one")
-    with distributed.joint(deterministic=deterministic):
+    with distributed.joint(deterministic=deterministic, timeout=timeout):
         if distributed.rank() > 0:  # one of them speaks
             display, track = replace(display, quiet=True), None
         settings, flags, ended = _settle(config, flags, resume, overwrite)

@@ -347,11 +347,12 @@ class StackedAutoencoder(CodingEstimator):
         for index, (lower, upper) in enumerate(itertools.pairwise(layers)):
             codes, reach = get_activation(lower.activation), get_activation(upper.output_activation)
             if codes.low < reach.low or codes.high > reach.high:
+                suited = " or ".join(map(repr, dict.fromkeys([lower.activation, "identity"])))
                 raise ValueError(
                     f"layers[{index + 1}] cannot reconstruct the codes of layers[{index}]: those of "
                     f"activation={lower.activation!r} go from {codes.low:g} to {codes.high:g}, but "
                     f"output_activation={upper.output_activation!r} reaches only {reach.low:g} to {reach.high:g}; "
-                    f"choose output_activation={lower.activation!r} or 'identity'"
+                    f"choose output_activation={suited}"
                 )
         return layers
 
