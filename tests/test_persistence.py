@@ -344,3 +344,14 @@ def test_pipeline_never_keeps_results_as_pickles(small, tmp_path):
     damage_config(tmp_path / "model", lambda config: config["estimator"]["params"].update(memory="/tmp/cache"))
     with pytest.raises(layerwise.FileError, match="memory and transform_input must be null"):
         layerwise.load(tmp_path / "model")
+
+
+def test_imputer_that_would_never_end_is_refused(tmp_path):
+    imputer = AutoencoderImputer(Autoencoder(2, solver=LBFGS(max_iter=2))).fit(np.random.default_rng(0).random((9, 3)))
+    layerwise.save(imputer, tmp_path / "model")
+    path = tmp_path / "model" / "config.json"
+    config = json.loads(path.read_text())
+    config["estimator"]["params"]["n_passes"] = 10**9
+    path.write_text(json.dumps(config))
+    with pytest.raises(layerwise.FileError, match="'n_passes' parameter"):
+        layerwise.load(tmp_path / "model")

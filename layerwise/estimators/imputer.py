@@ -42,8 +42,8 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, WrappingEstimat
         stands for 500 rectified units with linear outputs and standard scale, trained by 200 epochs of Adam with
         ``Masking(0.15, emphasis=(1, 0.05))``.
     n_passes : int, default=1
-        How often each row is reconstructed. More than once seldom helps: training knows rows with gaps, not rows that
-        were filled in.
+        How often each row is reconstructed, 1000 times at most. More than once seldom helps: training knows rows with
+        gaps, not rows that were filled in.
     random_state : int, RandomState instance or None, default=None
         For the autoencoder, if that has none of its own.
     callbacks : list of callable or None, default=None
@@ -76,7 +76,7 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, WrappingEstimat
     """
 
     _parameter_constraints: ClassVar[dict] = WrappingEstimator._parameter_constraints | {
-        "n_passes": [Interval(Integral, 1, None, closed="left")],
+        "n_passes": [Interval(Integral, 1, 1000, closed="both")],
     }
 
     def __init__(
