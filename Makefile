@@ -25,6 +25,7 @@ bench: .venv/installed .venv-rivals/installed
 	$(BIN)/python benchmarks/bench_deep_autoencoder.py --json $(RESULTS)/deep_autoencoder.json
 	$(BIN)/python benchmarks/bench_rows.py --rows 60000 600000 --json $(RESULTS)/rows.json
 	$(BIN)/python benchmarks/bench_ufldl.py --json $(RESULTS)/ufldl.json
+	$(BIN)/python benchmarks/bench_ranks.py --json $(RESULTS)/ranks.json
 	$(BIN)/python benchmarks/bench_outliers.py --json $(RESULTS)/outliers.json
 	$(BIN)/python benchmarks/bench_imputer.py --json $(RESULTS)/imputer.json
 
