@@ -361,7 +361,10 @@ def _fit_into(
     missing = describe_missing(source.X, source.feature_names)
     places = {name: settings[name] for name in (*DATA_KEYS, "impute") if name in settings}
     recipe = recipes.describe(recipes.build(settings)) | places
-    (folder / runs.SETTINGS).write_text(recipes.write_toml(recipe), encoding="utf-8")
+    with atomic(
+        folder / runs.SETTINGS, overwrite=True
+    ) as staging:  # whole, whenever the process dies: --resume reads it
+        staging.write_text(recipes.write_toml(recipe), encoding="utf-8")
     with MetricsFile(folder / runs.METRICS, resume=True) as metrics, ExitStack() as stack:
         watchers: list[Callback] = [*callbacks, metrics, *open_trackers(track, Path(settings["out"]), folder, stack)]
         fitted, X = train(source, y, missing, complete, watchers, folder / CHECKPOINTS, checkpoint_seconds)
