@@ -135,6 +135,23 @@ def test_an_unfinished_run_is_not_forgotten(run, fit, signal_at, tmp_path):
     assert names(tmp_path) == ["run", "run.toml"]
 
 
+def test_settings_are_whole_whenever_a_run_dies(run, fit, signal_at, monkeypatch, tmp_path):
+    out = tmp_path / "run"
+    signal_at(3, signal.SIGTERM)
+    assert run(*fit, "--out", out)[0] == 143
+    before = (tmp_path / "run.partial" / "run.toml").read_text()
+
+    def die(self, text, **more):
+        Path.open(self, "w").close()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", die)
+        assert run("fit", "--resume", "--out", out)[0] == 130
+    assert (tmp_path / "run.partial" / "run.toml").read_text() == before
+    assert run("fit", "--resume", "--out", out)[0] == 0
+
+
 def test_a_run_that_has_ended_is_left_as_it_is(run, fit, tmp_path):
     out = tmp_path / "run"
     assert run(*fit, "--out", out)[0] == 0

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Group, Parameter
 
 from layerwise import distributed, recipes, runs
-from layerwise.atomic import atomic
+from layerwise.atomic import atomic, publish
 from layerwise.callbacks import Callback, MetricsFile
 from layerwise.cli.common import (
     Array,
@@ -361,10 +361,9 @@ def _fit_into(
     missing = describe_missing(source.X, source.feature_names)
     places = {name: settings[name] for name in (*DATA_KEYS, "impute") if name in settings}
     recipe = recipes.describe(recipes.build(settings)) | places
-    with atomic(
-        folder / runs.SETTINGS, overwrite=True
-    ) as staging:  # whole, whenever the process dies: --resume reads it
-        staging.write_text(recipes.write_toml(recipe), encoding="utf-8")
+    staging = folder / SCRATCH / runs.SETTINGS
+    staging.write_text(recipes.write_toml(recipe), encoding="utf-8")
+    publish(staging, folder / runs.SETTINGS, overwrite=True)  # --resume reads it, whenever the process dies
     with MetricsFile(folder / runs.METRICS, resume=True) as metrics, ExitStack() as stack:
         watchers: list[Callback] = [*callbacks, metrics, *open_trackers(track, Path(settings["out"]), folder, stack)]
         fitted, X = train(source, y, missing, complete, watchers, folder / CHECKPOINTS, checkpoint_seconds)
