@@ -275,6 +275,18 @@ def gather_arrays(array: np.ndarray) -> list[np.ndarray]:
     return [np.load(io.BytesIO(data), allow_pickle=False) for data in gather_bytes(buffer.getvalue())]
 
 
+def unique(values: np.ndarray) -> np.ndarray:
+    """Return the different values that any rank has, in order.
+
+    Examples
+    --------
+    >>> unique(np.array([2, 1, 2])).tolist()
+    [1, 2]
+    """
+    found = [array for array in gather_arrays(np.unique(values)) if len(array)]
+    return np.unique(np.concatenate(found)) if found else np.unique(values)
+
+
 def broadcast(values: Tensor) -> Tensor:
     """Return the tensor of rank 0, whose shape and type are those of the others."""
     if _world.size > 1:

@@ -30,7 +30,7 @@ def choose_model(y: np.ndarray | None, contamination: float | None = None) -> st
         return "autoencoder" if contamination is None else "outliers"
     if y.ndim == 2:
         return "regressor"
-    known = _different_labels(y)
+    known = distributed.unique(y[is_known(y)])
     if y.dtype.kind == "f" and (known != np.floor(known)).any():
         return "regressor"
     return "regressor" if y.dtype.kind in "iuf" and len(known) > _MAX_CLASSES else "classifier"
@@ -60,7 +60,7 @@ def mark_unlabeled(y: np.ndarray | None, settings: Mapping[str, Any]) -> tuple[n
         return y.astype(str) if y.dtype.kind == "O" else y, settings
     if y.dtype.kind == "O":
         y, unlabeled = np.where(missing, "", y).astype(str), ""
-    elif settings["model"] == "classifier" and ((known := _different_labels(y)) == np.floor(known)).all():
+    elif settings["model"] == "classifier" and ((known := distributed.unique(y[is_known(y)])) == np.floor(known)).all():
         unlabeled = int(known.min()) - 1
         y = np.where(missing, unlabeled, y).astype(np.int64)
     else:
@@ -119,12 +119,6 @@ def _prefixed(prefix: str, callback: Callback) -> Callback:
         return callback(replace(step, stage=f"{prefix} {step.stage}"))
 
     return call
-
-
-def _different_labels(y: np.ndarray) -> np.ndarray:
-    """Return the different labels that rows of any rank have, in order."""
-    found = [labels for labels in distributed.gather_arrays(np.unique(y[is_known(y)])) if len(labels)]
-    return np.unique(np.concatenate(found)) if found else y[:0]
 
 
 def _as_label(value: Any, y: np.ndarray) -> Any:

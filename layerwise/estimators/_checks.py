@@ -74,11 +74,10 @@ def column_ranges(rows: Rows, name: str = "X", *, allow_missing: bool = False) -
     """Return the smallest and the largest value of each column over the rows of all ranks, and check them together."""
     with distributed.agreed():
         lowest, highest = rows.column_ranges(name, allow_missing=allow_missing)
-    if distributed.world_size() > 1:
-        distributed.check_same(f"the number of columns and the type of {name}", f"{rows.n_features} {rows.value_type}")
-        rows.has_missing = distributed.any_rank(rows.has_missing)
-        if (distributed.maximum(highest) == -torch.inf).all() and not distributed.any_rank(len(rows) > 0):
-            raise ValueError(f"{name} has no rows on any rank, but at least one is needed")
+    distributed.check_same(f"the number of columns and the type of {name}", f"{rows.n_features} {rows.value_type}")
+    rows.has_missing = distributed.any_rank(rows.has_missing)
+    if not distributed.any_rank(len(rows) > 0):
+        raise ValueError(f"{name} has no rows on any rank, but at least one is needed")
     return -distributed.maximum(-lowest), distributed.maximum(highest)
 
 

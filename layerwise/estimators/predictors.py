@@ -206,8 +206,7 @@ class StackedClassifier(ClassifierMixin, FineTunedEstimator):
                 check_classification_targets(y)
         if goes_on or (one_iteration and hasattr(self, "classes_")):
             return
-        known = [classes for classes in distributed.gather_arrays(np.unique(y)) if len(classes)]
-        self.classes_ = np.unique(np.concatenate(known)) if known else np.unique(y)
+        self.classes_ = distributed.unique(y)
         if len(self.classes_) < 2:
             found = ", ".join(map(str, self.classes_)) or "none"
             raise ValueError(f"y holds one class only ({found}), but a classifier needs at least two")
