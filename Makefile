@@ -4,7 +4,7 @@ BIN := .venv/bin
 RIVALS := .venv-rivals/bin
 RESULTS := benchmarks/results
 
-.PHONY: demo test test-slow bench fuzz lint clean
+.PHONY: demo test test-slow docs bench fuzz lint clean
 
 demo: .venv/installed
 	$(BIN)/layerwise demo --overwrite
@@ -15,6 +15,10 @@ test: lint
 
 test-slow: .venv/installed
 	$(BIN)/python -m pytest -q -m slow
+
+# The guide, into docs/_build. Its examples are run; a warning is an error.
+docs: .venv/installed
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --jobs auto docs docs/_build
 
 bench: .venv/installed .venv-rivals/installed
 	mkdir -p $(RESULTS)
@@ -58,4 +62,4 @@ lint: .venv/installed
 	touch $@
 
 clean:
-	rm -rf .venv .venv-rivals runs dist $(RESULTS)
+	rm -rf .venv .venv-rivals runs dist docs/_build docs/gallery docs/generated $(RESULTS)

@@ -1,4 +1,7 @@
-"""One fit by several processes, each with its share of the rows; all of them end with the same model.
+"""One fit by several processes
+============================
+
+One fit by several processes, each with its share of the rows; all of them end with the same model.
 
     torchrun --nproc-per-node=2 examples/many_processes.py rows.npy runs/features
 

@@ -1,4 +1,7 @@
-"""Search for an autoencoder with Optuna, which gives up early on what does not look promising.
+"""Search with Optuna
+==================
+
+Search for an autoencoder with Optuna, which gives up early on what does not look promising.
 
 A callback reports the loss of validation rows after every epoch; where Optuna prunes, it returns True, which ends the
 training. Run it with ``python examples/optuna_pruning.py``; it needs ``pip install optuna``.

@@ -1,0 +1,71 @@
+"""Sphinx builds the guide from this folder: `make docs`."""
+
+from __future__ import annotations
+
+from importlib.metadata import version as installed_version
+from typing import Any
+
+import latex2mathml.converter
+from docutils import nodes
+from sphinx.application import Sphinx
+
+project = "layerwise"
+author = "the founders of layerwise"
+copyright = f"2026, {author}"
+version = release = installed_version("layerwise")
+
+extensions = [
+    "myst_parser",
+    "numpydoc",
+    "sphinx.ext.autosummary",
+    "sphinx_design",
+    "sphinx_gallery.gen_gallery",
+]
+exclude_patterns = ["_build", "gallery/*.py", "gallery/*.ipynb", "gallery/*.md5"]
+templates_path = ["_templates"]
+default_role = "autolink"
+
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+
+autosummary_generate = True
+numpydoc_show_class_members = False
+
+# Every concept page shows the picture of an example; they are run when the guide is built, and by the tests.
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "gallery",
+    "filename_pattern": r"/plot_",
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "show_memory": False,
+    "remove_config_comments": True,
+    "plot_gallery": "True",
+}
+
+html_theme = "pydata_sphinx_theme"
+html_title = "layerwise"
+html_static_path = ["_static"]
+html_css_files = ["guide.css"]
+html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False, "show_prev_next": True}
+html_show_sourcelink = False
+
+
+def _math(self: Any, node: nodes.Node, display: str) -> None:
+    """Write a formula as MathML, which browsers render themselves: no script, no network."""
+    self.body.append(latex2mathml.converter.convert(node.astext(), display=display))
+    raise nodes.SkipNode
+
+
+def setup(app: Sphinx) -> None:
+    """Render formulas without a script from elsewhere."""
+    app.add_node(
+        nodes.math,
+        override=True,
+        html=(lambda self, node: _math(self, node, "inline"), None),
+    )
+    app.add_node(
+        nodes.math_block,
+        override=True,
+        html=(lambda self, node: _math(self, node, "block"), None),
+    )
