@@ -2,11 +2,11 @@
 Contraction leaves few directions
 =================================
 
-A contractive autoencoder pays for every direction of the input that its codes react to. It keeps the few along which the
-data vary, and ignores the others.
+A contractive autoencoder pays for every direction of the input that its codes react to. It keeps the few along which
+the data vary, and ignores the others.
 
-The Jacobian of the encoder at a row tells how strongly the code reacts to a small change in each direction: its singular
-values, sorted. See :doc:`the page on contractive autoencoders </concepts/contractive>`.
+The singular values of the encoder's Jacobian at a row tell how strongly the code reacts to a small change of the row, in
+the direction of the strongest reaction, the next one, and so on. See :doc:`the page on contractive autoencoders </concepts/contractive>`.
 """
 
 import matplotlib.pyplot as plt
@@ -24,7 +24,7 @@ fitted = [
 
 
 def singular_values(autoencoder: Autoencoder, rows: np.ndarray) -> np.ndarray:
-    """Return the singular values of the Jacobian dh/dx, averaged over rows: of sigmoid units it is diag(h (1 - h)) W."""
+    """Return the singular values of dh/dx, which is diag(h (1 - h)) W for sigmoid units, averaged over rows."""
     h = autoencoder.transform(rows)
     jacobians = (h * (1 - h))[:, :, None] * autoencoder.components_
     return np.linalg.svd(jacobians, compute_uv=False).mean(axis=0)
@@ -32,8 +32,7 @@ def singular_values(autoencoder: Autoencoder, rows: np.ndarray) -> np.ndarray:
 
 # %%
 # Without contraction the codes of held-out digits follow almost every direction. With it the curve falls sooner: the
-# encoder is flat in all but some directions. With too much of it, it is flat
-# in all of them, and the digits are lost.
+# encoder is flat in all but some directions. With too much of it, it is flat in all of them, and the digits are lost.
 fig, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
 colours = plt.colormaps["viridis"](np.linspace(0, 0.9, len(contractions)))
 for contraction, autoencoder, colour in zip(contractions, fitted, colours, strict=True):

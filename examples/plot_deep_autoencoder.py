@@ -44,7 +44,8 @@ for ax in axes[:2]:
     ax.get_legend().remove()
 
 # %%
-# Decoding goes the other way: any two numbers become a picture. A walk through the plane passes from one digit to the next.
+# Decoding goes the other way: any two numbers become a picture. A walk through the plane passes from one digit to
+# the next.
 across, up = np.meshgrid(np.linspace(-0.95, 0.95, 14), np.linspace(0.95, -0.95, 14))
 pictures = tuned.inverse_transform(np.column_stack([across.ravel(), up.ravel()]))
 canvas = np.pad(pictures.reshape(14, 14, 8, 8), ((0, 0), (0, 0), (1, 1), (1, 1))).swapaxes(1, 2).reshape(140, 140)

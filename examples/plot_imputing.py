@@ -2,7 +2,7 @@
 Gaps filled in
 ==============
 
-Half of the pixels of each digit is missing. The mean of a column knows nothing of the pixels that are there; an
+Half of the pixels are missing. The mean of a column knows nothing of the pixels that are there; an
 autoencoder fills in what goes with them.
 
 See :doc:`the page on outliers and missing values </concepts/outliers>`.
@@ -28,7 +28,7 @@ imputers = {
 filled = {name: imputer.fit_transform(gaps) for name, imputer in imputers.items()}
 
 # %%
-# The figure behind each name is the root of the mean squared error of the pixels filled in, whose values go from 0 to 1.
+# Gaps are red. Behind each name stands the root of the mean squared error of the pixels filled in; they go from 0 to 1.
 lines = {"digits": X, "with gaps": gaps}
 for name, rows in filled.items():
     error = np.sqrt(((rows - X)[missing] ** 2).mean())

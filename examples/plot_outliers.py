@@ -37,8 +37,8 @@ errors = detector.reconstruction_error(np.concatenate([test, malignant]))
 print(f"area under the ROC curve: {roc_auc_score(is_malignant, errors):.3f}")
 
 # %%
-# The error of a row is a sum over its features. For the malignant tumour with the largest error it says which measurements
-# do not go with the others.
+# The error of a row is a sum over its features. For the malignant tumour with the largest error it says which
+# measurements do not go with the others.
 worst = malignant[[detector.reconstruction_error(malignant).argmax()]]
 fig, ax = plt.subplots(figsize=(7, 4), layout="constrained")
 plot_feature_errors(detector.reconstruction_error(worst, per_feature=True), data.feature_names, ax=ax)

@@ -51,8 +51,8 @@ for ax in (left, right):
     ax.grid(visible=True, alpha=0.3)
 
 # %%
-# The subspace is the same, but the axes in it are not: nothing tells the autoencoder to make its units uncorrelated or to
-# sort them. Each of its units is a mixture of principal components.
+# The subspace is the same, but the axes in it are not: nothing tells the autoencoder to make its units uncorrelated or
+# to sort them. Each of its units is a mixture of principal components.
 fig, axes = plt.subplots(1, 2, figsize=(7.5, 3.8), layout="constrained", gridspec_kw={"wspace": 0.1})
 for ax, weights, title in zip(
     axes, (pca.components_, decoder.T), ("principal components", "linear units"), strict=True

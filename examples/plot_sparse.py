@@ -36,8 +36,8 @@ for ax, (name, autoencoder) in zip(axes, fitted.items(), strict=True):
     ax.set_title(f"{name}\nvariance kept: {autoencoder.explained_variance_ratio_:.0%}")
 
 # %%
-# What to look at first is the histogram of the mean activations. They should be gathered around the target, none of them
-# dead.
+# The mean activations are what to look at first. They should be gathered a little above the target; no unit should be
+# dead or far from the others.
 fig, axes = plt.subplots(1, 3, figsize=(12, 3.2), layout="constrained", sharey=True)
 for ax, (name, autoencoder) in zip(axes, fitted.items(), strict=True):
     ActivationsDisplay.from_estimator(autoencoder, ax=ax)
