@@ -5,8 +5,9 @@ Contraction leaves few directions
 A contractive autoencoder pays for every direction of the input that its codes react to. It keeps the few along which
 the data vary, and ignores the others.
 
-The singular values of the encoder's Jacobian at a row tell how strongly the code reacts to a small change of the row, in
-the direction of the strongest reaction, the next one, and so on. See :doc:`the page on contractive autoencoders </concepts/contractive>`.
+The singular values of the encoder's Jacobian at a row tell how strongly the code reacts to a small change of it, in
+the direction of the strongest reaction, in the next one, and so on. See
+:doc:`the page on contractive autoencoders </concepts/contractive>`.
 """
 
 import matplotlib.pyplot as plt

@@ -28,8 +28,8 @@ for name, solver in solvers.items():
 
 # %%
 # Points are costs over all rows (L-BFGS), or averages over an epoch (Adam). The dotted part of a curve is the cost of a
-# sample of the rows, which is lower than that of all rows, since few rows are easier to learn by heart. Work is counted in
-# passes over all 6,000 rows; seconds are those of the machine that drew the picture.
+# sample of the rows, which is lower than that of all rows, since few rows are easier to learn by heart. Work is counted
+# in passes over all 6,000 rows; seconds are those of the machine that drew the picture.
 fig, axes = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True, layout="constrained")
 for name, history in histories.items():
     for ax, measure in zip(axes, ("passes over all rows", "seconds"), strict=True):
