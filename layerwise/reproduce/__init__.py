@@ -5,7 +5,11 @@ from types import ModuleType
 from layerwise.reproduce import (
     cae,
     deep_autoencoder,
+    deep_autoencoder_random,
+    sae,
     sda,
+    sdae_basic,
+    sdae_rotated,
     self_taught,
     softmax,
     ufldl_mnist_filters,
@@ -21,6 +25,10 @@ EXPERIMENTS: dict[str, ModuleType] = {
     "self-taught": self_taught,
     "ufldl-stacked": ufldl_stacked,
     "sda": sda,
+    "sae": sae,
+    "sdae-basic": sdae_basic,
+    "sdae-rotated": sdae_rotated,
     "cae": cae,
     "deep-autoencoder": deep_autoencoder,
+    "deep-autoencoder-random": deep_autoencoder_random,
 }
