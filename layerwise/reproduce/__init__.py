@@ -5,6 +5,8 @@ from types import ModuleType
 from layerwise.reproduce import (
     cae,
     deep_autoencoder,
+    k_sparse,
+    k_sparse_deep,
     sda,
     self_taught,
     softmax,
@@ -22,5 +24,7 @@ EXPERIMENTS: dict[str, ModuleType] = {
     "ufldl-stacked": ufldl_stacked,
     "sda": sda,
     "cae": cae,
+    "k-sparse": k_sparse,
+    "k-sparse-deep": k_sparse_deep,
     "deep-autoencoder": deep_autoencoder,
 }
