@@ -170,9 +170,9 @@ def check_solver(solver: Solver | str) -> Solver:
     return solver
 
 
-def check_part(part: BaseEstimator | None) -> None:
-    """Refuse a penalty or an early stopping with wrong parameters."""
-    if part is not None:
+def check_part(part: BaseEstimator | str | None) -> None:
+    """Refuse an activation, a penalty or an early stopping with wrong parameters; a name has none."""
+    if isinstance(part, BaseEstimator):
         part._validate_params()
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
-from layerwise.activations import ACTIVATIONS
+from layerwise.activations import ACTIVATIONS, TopK
 from layerwise.callbacks import Callback, EarlyStopping
 from layerwise.checkpoint import Checkpoint
 from layerwise.corruptions import Corruption, Gaussian, Masking, SaltAndPepper
@@ -40,11 +40,11 @@ class Autoencoder(CodingEstimator):
     ----------
     n_hidden : int, default=100
         Width of the code.
-    activation : str, default="sigmoid"
+    activation : str or TopK, default="sigmoid"
         The function s of the code: ``"sigmoid"``, ``"tanh"``, ``"relu"``, ``"leaky_relu"``, ``"elu"``, ``"softplus"``
-        or ``"identity"``.
+        or ``"identity"``; `TopK` keeps the k strongest units of each row: a k-sparse autoencoder.
     output_activation : str, default="sigmoid"
-        The function t of the reconstruction, one of the same; the rows, once scaled, must be in its range.
+        The function t of the reconstruction, one of the same names; the rows, once scaled, must be in its range.
         ``"identity"`` is for real-valued data.
     loss : {"squared_error", "binary_cross_entropy"}, default="squared_error"
         L: 1/2 |x^ - x|^2, or -sum_k [x_k log x^_k + (1 - x_k) log(1 - x^_k)] for rows in [0, 1], computed from logits.
@@ -147,7 +147,7 @@ class Autoencoder(CodingEstimator):
 
     _parameter_constraints: ClassVar[dict] = {
         "n_hidden": [Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions(set(ACTIVATIONS))],
+        "activation": [StrOptions(set(ACTIVATIONS)), TopK],
         "output_activation": [StrOptions(set(ACTIVATIONS))],
         "loss": [StrOptions(set(LOSSES))],
         "tied": ["boolean"],
@@ -171,7 +171,7 @@ class Autoencoder(CodingEstimator):
         self,
         n_hidden: int = 100,
         *,
-        activation: str = "sigmoid",
+        activation: str | TopK = "sigmoid",
         output_activation: str = "sigmoid",
         loss: str = "squared_error",
         tied: bool = False,
@@ -294,6 +294,7 @@ class Autoencoder(CodingEstimator):
     def _check_parameters(self) -> None:
         self._validate_params()
         check_solver(self.solver)
+        check_part(self.activation)
         check_part(self.sparsity)
         check_part(self.early_stopping)
         if self.corruption is not None:

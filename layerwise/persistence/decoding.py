@@ -11,6 +11,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from torch import Tensor
 
+from layerwise.activations import TopK
 from layerwise.callbacks import EarlyStopping
 from layerwise.corruptions import Gaussian, Masking, SaltAndPepper
 from layerwise.data.table_encoder import TableEncoder
@@ -40,7 +41,7 @@ CLASSES: dict[str, Any] = {
         *(Autoencoder, StackedAutoencoder, StackedClassifier, StackedRegressor, FrozenEstimator),
         *(AutoencoderOutlierDetector, AutoencoderImputer, TableEncoder, Pipeline),
         *(KLSparsity, L1Sparsity, Masking, SaltAndPepper, Gaussian),
-        *(LBFGS, SGD, Adam, EarlyStopping),
+        *(LBFGS, SGD, Adam, EarlyStopping, TopK),
     )
 }
 _CORRUPTIONS = (Masking, SaltAndPepper, Gaussian)
