@@ -24,7 +24,7 @@ from layerwise.estimators import (
     StackedRegressor,
 )
 from layerwise.limits import check_length
-from layerwise.penalties import KLSparsity, L1Sparsity
+from layerwise.penalties import SPARSITIES
 from layerwise.solvers import SOLVERS
 
 # The longest TOML file, and how deep it may be nested: layers, each with a solver, with a list.
@@ -34,7 +34,7 @@ _MAX_DOTS = 4000
 MODELS = ("autoencoder", "classifier", "regressor", "outliers")
 # The classes that stand behind the names of parts.
 PARTS: dict[str, dict[str, Any]] = {
-    "sparsity": {"kl": KLSparsity, "l1": L1Sparsity},
+    "sparsity": SPARSITIES,
     "corruption": CORRUPTIONS,
     "solver": SOLVERS,
 }
