@@ -32,6 +32,7 @@ PAGES = [
 )
 def test_page(page, tmp_path, monkeypatch, run):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)  # as for whoever types the lines in that folder
     namespace = {"__name__": "__main__"}
     for kind, code in blocks(page):
         if kind == "python":
