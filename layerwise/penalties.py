@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from numbers import Real
-from typing import ClassVar
+from typing import Any, ClassVar, Protocol
 
 import torch
 from sklearn.base import BaseEstimator
@@ -39,6 +39,38 @@ def weight_decay(weights: Iterable[Tensor], alpha: float) -> Tensor:
     """
     squares = [torch.dot(weight.reshape(-1), weight.reshape(-1)).double() for weight in weights]
     return 0.5 * alpha * sum(squares, torch.zeros((), dtype=torch.float64))
+
+
+class Sparsity(Protocol):
+    """What is needed of a penalty of the codes; one that is also a scikit-learn estimator has parameters to search.
+
+    Attributes
+    ----------
+    on_mean : bool
+        Whether `value` takes the mean activations over all rows, or the codes of some rows.
+    target : float or None
+        The mean activation that it asks for, shown in training beside that which is reached; None if it asks for none.
+    """
+
+    on_mean: ClassVar[bool]
+
+    @property
+    def target(self) -> float | None:
+        """Return the mean activation that is asked for."""
+
+    def value(self, activations: Tensor, /) -> Tensor:
+        """Return the penalty, differentiable by autograd.
+
+        Parameters
+        ----------
+        activations : Tensor of shape (n_hidden,) or (n_rows, n_hidden)
+            With ``on_mean`` averages over all rows, as shares of the activation's range; otherwise codes.
+
+        Returns
+        -------
+        value : Tensor of shape () or (n_rows,)
+            With ``on_mean`` the penalty; otherwise that of each row, which the objective averages over all of them.
+        """
 
 
 class KLSparsity(BaseEstimator):
@@ -117,8 +149,8 @@ class L1Sparsity(BaseEstimator):
     Examples
     --------
     >>> import torch
-    >>> L1Sparsity(weight=0.5).value(torch.tensor([[1.0, -3.0]])).item()
-    2.0
+    >>> L1Sparsity(weight=0.5).value(torch.tensor([[1.0, -3.0]])).tolist()
+    [2.0]
     """
 
     _parameter_constraints: ClassVar[dict] = {"weight": [Interval(Real, 0, None, closed="left")]}
@@ -130,7 +162,7 @@ class L1Sparsity(BaseEstimator):
         self.weight = weight
 
     def value(self, codes: Tensor) -> Tensor:
-        """Return the penalty summed over rows; the objective divides by their number.
+        """Return the penalty of each row.
 
         Parameters
         ----------
@@ -138,9 +170,9 @@ class L1Sparsity(BaseEstimator):
 
         Returns
         -------
-        value : Tensor of shape ()
+        value : Tensor of shape (n_rows,)
         """
-        return self.weight * codes.abs().sum()
+        return self.weight * codes.abs().sum(dim=1)
 
 
 def contraction(
@@ -183,4 +215,4 @@ def contraction(
     return factor * (slopes @ encoder_weight.square().sum(dim=1)).sum()
 
 
-Sparsity = KLSparsity | L1Sparsity
+SPARSITIES: dict[str, Any] = {"kl": KLSparsity, "l1": L1Sparsity}

@@ -14,7 +14,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from layerwise.activations import ACTIVATIONS, TopK
 from layerwise.callbacks import Callback, EarlyStopping
 from layerwise.checkpoint import Checkpoint
-from layerwise.corruptions import Corruption, Gaussian, Masking, SaltAndPepper
+from layerwise.corruptions import CORRUPTIONS, Corruption
 from layerwise.data.scaling import SCALES, Scaling
 from layerwise.estimators._checkpointing import CHECKPOINT, checkpointed
 from layerwise.estimators._checks import DTYPES, check_corruption, check_part, check_solver
@@ -23,7 +23,7 @@ from layerwise.estimators._record import describe, keep_states, warn_unless_conv
 from layerwise.estimators._sklearn_callbacks import relayed
 from layerwise.losses import LOSSES
 from layerwise.modules import AutoencoderLayer
-from layerwise.penalties import KLSparsity, L1Sparsity, Sparsity
+from layerwise.penalties import SPARSITIES, Sparsity
 from layerwise.solvers import SOLVERS, Solver
 from layerwise.stages import Stage
 
@@ -53,10 +53,11 @@ class Autoencoder(CodingEstimator):
     alpha : float, default=1e-4
         Factor of the weight decay, see above; biases do not decay.
     sparsity : KLSparsity, L1Sparsity or None, default=None
-        Penalty that keeps the activations small.
+        Penalty that keeps the activations small; one of your own is what `layerwise.penalties.Sparsity` describes.
     corruption : Masking, SaltAndPepper, Gaussian or None, default=None
         Noise on the input in training, which the reconstruction shall not have: a denoising autoencoder. Drawn once a
-        fit under L-BFGS, anew for each batch under stochastic solvers; `transform` and `score` never add it.
+        fit under L-BFGS, anew for each batch under stochastic solvers; `transform` and `score` never add it. One of
+        your own is what `layerwise.corruptions.Corruption` describes.
     contraction : float, default=0.0
         Factor of the penalty of the encoder's Jacobian: a contractive autoencoder.
     scale : {"auto", "minmax", "standard"} or None, default="auto"
@@ -152,8 +153,8 @@ class Autoencoder(CodingEstimator):
         "loss": [StrOptions(set(LOSSES))],
         "tied": ["boolean"],
         "alpha": [Interval(Real, 0, None, closed="left")],
-        "sparsity": [KLSparsity, L1Sparsity, None],
-        "corruption": [Masking, SaltAndPepper, Gaussian, None],
+        "sparsity": [*SPARSITIES.values(), HasMethods("value"), None],
+        "corruption": [*CORRUPTIONS.values(), HasMethods("corrupt"), None],
         "contraction": [Interval(Real, 0, None, closed="left")],
         "scale": [StrOptions(set(SCALES)), None],
         "solver": [HasMethods("minimize"), StrOptions(set(SOLVERS))],
@@ -294,9 +295,9 @@ class Autoencoder(CodingEstimator):
     def _check_parameters(self) -> None:
         self._validate_params()
         check_solver(self.solver)
-        check_part(self.activation)
-        check_part(self.sparsity)
-        check_part(self.early_stopping)
+        check_part("activation", self.activation)
+        check_part("sparsity", self.sparsity)
+        check_part("early_stopping", self.early_stopping)
         if self.corruption is not None:
             check_corruption(self.corruption)
 

@@ -318,7 +318,7 @@ class StackedAutoencoder(CodingEstimator):
     def _check_parameters(self) -> None:
         self._validate_params()
         check_solver(self.solver)
-        check_part(self.early_stopping)
+        check_part("early_stopping", self.early_stopping)
         if len(self.layers) == 0:
             raise ValueError("layers=[] is empty, but a stack needs at least one layer, for example [200]")
 

@@ -26,7 +26,7 @@ from layerwise.estimators import (
     StackedRegressor,
 )
 from layerwise.limits import check_length
-from layerwise.penalties import KLSparsity, L1Sparsity
+from layerwise.penalties import SPARSITIES
 from layerwise.solvers import SOLVERS
 
 # The longest TOML file, and how deep it may be nested: layers, each with a solver, with a list.
@@ -37,7 +37,7 @@ MODELS = ("autoencoder", "classifier", "regressor", "outliers")
 # The classes that stand behind the names of parts; a name that stands for itself has no parameters.
 PARTS: dict[str, dict[str, Any]] = {
     "activation": {name: name for name in ACTIVATIONS} | {"top_k": TopK},
-    "sparsity": {"kl": KLSparsity, "l1": L1Sparsity},
+    "sparsity": SPARSITIES,
     "corruption": CORRUPTIONS,
     "solver": SOLVERS,
 }
