@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from importlib.metadata import version as installed_version
+from pathlib import Path
 from typing import Any
 
 import latex2mathml.converter
 from docutils import nodes
+from sklearn.exceptions import ConvergenceWarning
 from sphinx.application import Sphinx
+
+sys.path.append(str(Path(__file__).parent / "_ext"))
 
 project = "layerwise"
 author = "the founders of layerwise"
@@ -20,8 +26,11 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
+    "command_line",
+    "links_outside",
+    "methods",
 ]
-exclude_patterns = ["_build", "gallery/*.py", "gallery/*.ipynb", "gallery/*.md5"]
+exclude_patterns = ["_build", "generated/commands.md"]
 templates_path = ["_templates"]
 default_role = "autolink"
 
@@ -31,6 +40,8 @@ myst_heading_anchors = 3
 autosummary_generate = True
 numpydoc_show_class_members = False
 
+# The examples stop after a set number of iterations.
+warnings.filterwarnings("ignore", category=ConvergenceWarning)
 # Every concept page shows the picture of an example; they are run when the guide is built, and by the tests.
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
@@ -39,6 +50,8 @@ sphinx_gallery_conf = {
     "abort_on_example_error": True,
     "download_all_examples": False,
     "show_memory": False,
+    "backreferences_dir": "generated/backreferences",
+    "doc_module": ("layerwise",),
     "remove_config_comments": True,
     "plot_gallery": "True",
 }

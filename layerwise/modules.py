@@ -15,6 +15,8 @@ from layerwise.data.scaling import Scaling
 from layerwise.losses import LOSSES
 from layerwise.penalties import Sparsity
 
+__all__ = ["AutoencoderLayer", "StackedNetwork", "UnrolledAutoencoder"]
+
 
 class AutoencoderLayer(nn.Module):
     """One autoencoder: x -> h = s(W1 x + b1) -> x^ = t(W2 h + b2), with the penalties it is trained with.
