@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import sys
 import warnings
-from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
 
 import latex2mathml.converter
 from docutils import nodes
+from numpydoc.xref import DEFAULT_LINKS
 from sklearn.exceptions import ConvergenceWarning
 from sphinx.application import Sphinx
+
+import layerwise
 
 sys.path.append(str(Path(__file__).parent / "_ext"))
 
 project = "layerwise"
 author = "the founders of layerwise"
 copyright = f"2026, {author}"
-version = release = installed_version("layerwise")
+version = release = layerwise.__version__
 
 extensions = [
     "myst_parser",
@@ -39,6 +41,14 @@ myst_heading_anchors = 3
 
 autosummary_generate = True
 numpydoc_show_class_members = False
+# Types of parameters lead to the classes of layerwise, and to nothing else.
+numpydoc_xref_param_type = True
+numpydoc_xref_ignore = "all"
+numpydoc_xref_aliases = {name: name for name in DEFAULT_LINKS} | {
+    name: f"layerwise.{name}" for name in layerwise.__all__
+}
+# What `methods` hands to the templates are functions, which no cache holds.
+suppress_warnings = ["config.cache"]
 
 # The examples stop after a set number of iterations.
 warnings.filterwarnings("ignore", category=ConvergenceWarning)

@@ -35,13 +35,13 @@ class AutoencoderLayer(nn.Module):
     tied : bool, default=False
         Whether W2 is W1 transposed: one parameter, seen twice.
     alpha : float, default=0.0
-        Factor of the weight decay, alpha/2 |W|^2 for each weight parameter.
+        Factor of the weight decay, ``alpha/2 |W|^2`` for each weight parameter.
     sparsity : KLSparsity, L1Sparsity or None, default=None
         Penalty of the codes.
     corruption : Masking, SaltAndPepper, Gaussian or None, default=None
         Noise on the input in training; `encode` and `decode` never add it.
     contraction : float, default=0.0
-        Factor of the penalty |dh/dx|_F^2 of a row.
+        Factor of the penalty ``|dh/dx|_F^2`` of a row.
     dtype : torch.dtype, default=torch.float32
     generator : torch.Generator or None, default=None
         Draws the initial weights, uniform in +-sqrt(6 / (in_features + n_hidden + 1)), on the CPU.
