@@ -40,6 +40,9 @@ myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 
 autosummary_generate = True
+autodoc_typehints = "none"  # the docstrings say more of each parameter
+smartquotes = False  # default="auto" is to be copied
+highlight_language = "none"  # what is not said to be Python is a formula or the output of a program
 numpydoc_show_class_members = False
 # Types of parameters lead to the classes of layerwise, and to nothing else.
 numpydoc_xref_param_type = True
@@ -60,6 +63,9 @@ sphinx_gallery_conf = {
     "abort_on_example_error": True,
     "download_all_examples": False,
     "show_memory": False,
+    "show_signature": False,
+    "write_computation_times": False,
+    "min_reported_time": 3600,
     "backreferences_dir": "generated/backreferences",
     "doc_module": ("layerwise",),
     "remove_config_comments": True,
@@ -70,7 +76,16 @@ html_theme = "pydata_sphinx_theme"
 html_title = "layerwise"
 html_static_path = ["_static"]
 html_css_files = ["guide.css"]
-html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False, "show_prev_next": True}
+html_theme_options = {
+    "show_toc_level": 2,
+    "navigation_with_keys": False,
+    "show_prev_next": True,
+    "header_links_before_dropdown": 6,
+    "footer_start": ["copyright"],
+    "footer_end": [],
+}
+html_context = {"default_mode": "auto"}
+html_copy_source = False
 html_show_sourcelink = False
 
 

@@ -15,10 +15,12 @@ from layerwise.data import load_mnist_small
 from layerwise.displays import FiltersDisplay, LossCurveDisplay
 
 X_train, y_train, X_test, y_test = load_mnist_small()
-sparse = Autoencoder(64, sparsity=KLSparsity(target=0.1, weight=3.0), alpha=3e-3, solver=LBFGS(max_iter=100))
-classifier = StackedClassifier(StackedAutoencoder([sparse, sparse]), solver=LBFGS(max_iter=100), random_state=0)
+solver = LBFGS(max_iter=100)
+sparse = Autoencoder(64, sparsity=KLSparsity(target=0.1), alpha=3e-3, solver=solver)
+stack = StackedAutoencoder([sparse, sparse])
+classifier = StackedClassifier(stack, solver=solver, random_state=0)
 classifier.fit(X_train[::3], y_train[::3])
-print(f"{classifier.score(X_test, y_test):.1%} of the digits held back are read right")
+print(f"{classifier.score(X_test, y_test):.1%} of new digits are read right")
 
 fig, (left, right) = plt.subplots(1, 2, figsize=(10, 4.4), layout="constrained")
 FiltersDisplay.from_estimator(classifier, ax=left)

@@ -34,7 +34,8 @@ class Autoencoder(CodingEstimator):
     With m rows x_i, their corrupted copies x~_i (the rows themselves without corruption), codes h_i = s(W1 x~_i + b1)
     and reconstructions x^_i = t(W2 h_i + b2) it minimises::
 
-        1/m sum_i L(x^_i, x_i)  +  alpha/2 (|W1|^2 + |W2|^2)  +  sparsity  +  contraction/m sum_i |dh_i/dx~_i|_F^2
+        1/m sum_i L(x^_i, x_i)  +  alpha/2 (|W1|^2 + |W2|^2)
+            +  sparsity  +  contraction/m sum_i |dh_i/dx~_i|_F^2
 
     Parameters
     ----------
