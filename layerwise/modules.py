@@ -15,6 +15,8 @@ from layerwise.data.scaling import Scaling
 from layerwise.losses import LOSSES
 from layerwise.penalties import Sparsity
 
+__all__ = ["AutoencoderLayer", "StackedNetwork", "UnrolledAutoencoder"]
+
 
 class AutoencoderLayer(nn.Module):
     """One autoencoder: x -> h = s(W1 x + b1) -> x^ = t(W2 h + b2), with the penalties it is trained with.
@@ -35,13 +37,13 @@ class AutoencoderLayer(nn.Module):
     tied : bool, default=False
         Whether W2 is W1 transposed: one parameter, seen twice.
     alpha : float, default=0.0
-        Factor of the weight decay, alpha/2 |W|^2 for each weight parameter.
+        Factor of the weight decay, ``alpha/2 |W|^2`` for each weight parameter.
     sparsity : KLSparsity, L1Sparsity or None, default=None
         Penalty of the codes.
     corruption : Masking, SaltAndPepper, Gaussian or None, default=None
         Noise on the input in training; `encode` and `decode` never add it.
     contraction : float, default=0.0
-        Factor of the penalty |dh/dx|_F^2 of a row.
+        Factor of the penalty ``|dh/dx|_F^2`` of a row.
     dtype : torch.dtype, default=torch.float32
     generator : torch.Generator or None, default=None
         Draws the initial weights, uniform in +-sqrt(6 / (in_features + n_hidden + 1)), on the CPU.

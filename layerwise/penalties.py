@@ -19,7 +19,7 @@ _LOWEST, _HIGHEST = 1e-30, 1 - 2**-53
 
 
 def weight_decay(weights: Iterable[Tensor], alpha: float) -> Tensor:
-    """Weight decay, alpha/2 sum |W|^2, over weight matrices; biases are not decayed.
+    """Weight decay, ``alpha/2 sum |W|^2``, over weight matrices; biases are not decayed.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ class L1Sparsity(BaseEstimator):
 def contraction(
     codes: Tensor, encoder_weight: Tensor, activation: Activation | TopK, factor: float, weight: Tensor | None = None
 ) -> Tensor:
-    """Contraction of an encoder, factor * sum_i w_i |dh_i/dx_i|_F^2, summed over rows.
+    """Contraction of an encoder, ``factor * sum_i w_i |dh_i/dx_i|_F^2``, summed over rows.
 
     For an element-wise activation s, and for one that keeps some units as they are, the Jacobian has a closed form::
 

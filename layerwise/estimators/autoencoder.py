@@ -34,7 +34,8 @@ class Autoencoder(CodingEstimator):
     With m rows x_i, their corrupted copies x~_i (the rows themselves without corruption), codes h_i = s(W1 x~_i + b1)
     and reconstructions x^_i = t(W2 h_i + b2) it minimises::
 
-        1/m sum_i L(x^_i, x_i)  +  alpha/2 (|W1|^2 + |W2|^2)  +  sparsity  +  contraction/m sum_i |dh_i/dx~_i|_F^2
+        1/m sum_i L(x^_i, x_i)  +  alpha/2 (|W1|^2 + |W2|^2)
+            +  sparsity  +  contraction/m sum_i |dh_i/dx~_i|_F^2
 
     Parameters
     ----------
@@ -47,7 +48,8 @@ class Autoencoder(CodingEstimator):
         The function t of the reconstruction, one of the same names; the rows, once scaled, must be in its range.
         ``"identity"`` is for real-valued data.
     loss : {"squared_error", "binary_cross_entropy"}, default="squared_error"
-        L: 1/2 |x^ - x|^2, or -sum_k [x_k log x^_k + (1 - x_k) log(1 - x^_k)] for rows in [0, 1], computed from logits.
+        L: ``1/2 |x^ - x|^2``, or ``-sum_k [x_k log x^_k + (1 - x_k) log(1 - x^_k)]`` for rows in [0, 1], computed from
+        logits.
     tied : bool, default=False
         Whether W2 is W1 transposed: one parameter, which decays once.
     alpha : float, default=1e-4
@@ -95,7 +97,7 @@ class Autoencoder(CodingEstimator):
         How columns are scaled; None where they stay as they are.
     intensities_ : bool
         Whether the rows were uint8.
-    components_ : ndarray of shape (n_hidden, n_features_in_)
+    components_ : ndarray of shape (n_hidden, n_features)
         Encoder weights by unit.
     mean_activations_ : ndarray of shape (n_hidden,)
         Of every unit over the training rows, corrupted if they were. With KL sparsity as shares of the activation's
@@ -105,7 +107,7 @@ class Autoencoder(CodingEstimator):
     dead_units_ : ndarray of int
         Indices of units that vary by less than 1 % of what the liveliest does, over up to 5,000 training rows.
     explained_variance_ratio_ : float
-        Share of the variance of these rows that their reconstructions keep, 1 - sum |x^ - x|^2 / sum |x - mean|^2.
+        Share of the variance of these rows that their reconstructions keep, ``1 - sum |x^ - x|^2 / sum |x - mean|^2``.
     pca_explained_variance_ratio_ : float
         What as many principal components of them would keep: a scale to judge by.
     loss_ : float
@@ -120,7 +122,7 @@ class Autoencoder(CodingEstimator):
     history_ : list of dict
         All of this and more, for the one stage that there is.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Where ``X`` had names.
 
     References

@@ -49,7 +49,7 @@ class StackedAutoencoder(CodingEstimator):
     untie : bool, default=False
         Whether fine-tuning gives tied decoders weights of their own, which begin as the encoders'.
     alpha : float, default=0.0
-        Factor of the weight decay alpha/2 |W|^2 in fine-tuning.
+        Factor of the weight decay ``alpha/2 |W|^2`` in fine-tuning.
     solver : LBFGS, SGD, Adam, "lbfgs", "sgd" or "adam", default="lbfgs"
         What minimises in fine-tuning; a name stands for the default object.
     early_stopping : EarlyStopping or None, default=None
@@ -86,7 +86,7 @@ class StackedAutoencoder(CodingEstimator):
     explained_variance_ratio_, pca_explained_variance_ratio_ : float
         Of reconstructions through the whole stack, and of as many principal components; as in `Autoencoder`.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Where ``X`` had names.
 
     References
