@@ -25,6 +25,8 @@ from layerwise.penalties import KLSparsity
 from layerwise.plotting import plot_comparison
 from layerwise.solvers import LBFGS, Adam
 
+__all__ = ["Comparison", "compare"]
+
 # The start that all others are compared with.
 NONE = "none"
 # How a layer of so many units is pre-trained; all are sigmoid layers, so that their networks are the same.

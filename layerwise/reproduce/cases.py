@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from layerwise.reproduce import cae, deep_autoencoder, sda, sdae_basic, self_taught, softmax, ufldl_stacked
+from layerwise.reproduce import cae, deep_autoencoder, k_sparse, sda, sdae_basic, self_taught, softmax, ufldl_stacked
 
 
 class Claim(NamedTuple):
@@ -145,6 +145,20 @@ CASES = (
         [Claim("contractive autoencoder, one layer", cae.ERROR, "Rifai 2011")],
         "The paper chose every setting by validation and trained until that stopped; this run has 20 + 30 epochs and "
         "one value of the contraction, 1.",
+    ),
+    Case(
+        "k-sparse",
+        "k-sparse",
+        [
+            Claim("k-sparse autoencoder, features alone", k_sparse.FEATURES, "Makhzani 2013"),
+            Claim("k-sparse autoencoder, fine-tuned", k_sparse.ERROR, "Makhzani 2013"),
+        ],
+        "Settings were chosen by 10,000 of the training images.",
+    ),
+    Case(
+        "k-sparse-deep",
+        "k-sparse-deep",
+        [Claim("k-sparse autoencoder, two layers", k_sparse.ERROR, "Makhzani 2013")],
     ),
     Case(
         "deep-autoencoder",
