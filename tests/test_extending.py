@@ -1,4 +1,4 @@
-"""What the guide says of extending layerwise, done to a copy of it: the class, the rows, the program and the command."""
+"""What the guide says of extending layerwise, done to a copy of it: the class, its rows, a program and a command."""
 
 import os
 import re
