@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.linalg import subspace_angles
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.frozen import FrozenEstimator
@@ -29,6 +29,7 @@ from layerwise import (
     StackedRegressor,
     TopK,
     check_gradient,
+    save,
 )
 from layerwise.activations import ACTIVATIONS, get_activation
 from layerwise.corruptions import entry_weights
@@ -118,6 +119,59 @@ def test_chunks_do_not_matter(combination, m, chunk_rows, seed):
 @pytest.mark.parametrize("corruption", [Gaussian(0.3), SaltAndPepper(0.3, emphasis=(1.0, 0.0))])
 def test_gradient_is_numeric_with_other_noise(rows, corruption):
     assert check_gradient(Autoencoder(4, corruption=corruption), rows)["layer 0"] <= 1e-7
+
+
+class Spread(BaseEstimator):
+    """A penalty of one's own that does not grow with the codes; of each row, or of the means without a target."""
+
+    target = None
+
+    def __init__(self, on_mean=False):
+        self.on_mean = on_mean
+
+    def value(self, activations):
+        return activations.sum(dim=-1).square() / activations.square().sum(dim=-1)
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh"])
+@pytest.mark.parametrize("on_mean", [False, True])
+def test_a_penalty_of_ones_own(rows, on_mean, activation):
+    """Its gradient is numeric, a row of weight 2 is the row given twice, and it is shown like any other."""
+    autoencoder = Autoencoder(3, activation=activation, sparsity=Spread(on_mean), dtype="float64", random_state=0)
+    assert check_gradient(autoencoder, rows)["layer 0"] <= 1e-7
+    values = []
+    for X, weights in ((rows, None), (np.repeat(rows, 2, axis=0), None), (rows, torch.full((9,), 2.0, dtype=F64))):
+        layer = autoencoder._build(5, torch.Generator().manual_seed(0))
+        objective = AutoencoderObjective(layer, Rows(X, dtype=F64, weights=weights))
+        values.append(objective(objective.vector.read())[0])
+    assert values[1:] == pytest.approx(values[:1] * 2, rel=1e-12)
+    search = autoencoder.set_params(sparsity__on_mean=not on_mean, solver__max_iter=2).fit(rows)
+    assert search.sparsity.on_mean is not on_mean
+
+
+class Inverted(BaseEstimator):
+    """A corruption of one's own."""
+
+    emphasis = (2.0, 1.0)
+
+    def corrupt(self, x, generator):
+        hit = torch.rand(x.shape, generator=generator) < 0.5
+        return torch.where(hit, 1 - x, x), hit
+
+
+def test_a_corruption_of_ones_own(rows):
+    assert check_gradient(Autoencoder(4, corruption=Inverted()), rows)["layer 0"] <= 1e-7
+
+
+@pytest.mark.parametrize("name", ["sparsity", "corruption"])
+def test_parts_of_ones_own_are_refused_where_they_cannot_serve(rows, name, tmp_path):
+    part = {"sparsity": Spread, "corruption": Inverted}[name]
+    with pytest.raises(ValueError, match=rf"{name}={part.__name__} is a class, but an object is expected"):
+        Autoencoder(3, **{name: part}).fit(rows)
+    with pytest.raises(ValueError, match=f"The '{name}' parameter of Autoencoder must be an instance of"):
+        Autoencoder(3, **{name: Adam()}).fit(rows)
+    with pytest.raises(TypeError, match=rf"estimator.{name}: a {part.__name__} cannot be saved; known are"):
+        save(Autoencoder(3, solver=LBFGS(2), **{name: part()}).fit(rows), tmp_path / "model")
 
 
 def test_gradient_is_numeric_in_every_stage(rows):
