@@ -4,7 +4,7 @@ BIN := .venv/bin
 RIVALS := .venv-rivals/bin
 RESULTS := benchmarks/results
 
-.PHONY: demo test test-slow docs bench fuzz lint clean
+.PHONY: demo test test-slow docs dist bench fuzz lint clean
 
 demo: .venv/installed
 	$(BIN)/layerwise demo --overwrite
@@ -20,6 +20,12 @@ test-slow: .venv/installed
 docs: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --jobs auto docs docs/_build
 	$(BIN)/python -m pytest -q tests/built_docs.py
+
+# What is published, into dist/, once the tests of its size and content pass.
+dist: .venv/installed
+	$(BIN)/python -m pytest -q tests/test_release.py tests/test_wheel.py
+	rm -rf dist
+	$(BIN)/python -m build
 
 bench: .venv/installed .venv-rivals/installed
 	mkdir -p $(RESULTS)

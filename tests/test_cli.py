@@ -150,7 +150,7 @@ def test_help_and_version(run):
             ["fit", "{f}/wide.npy", "--labels", "{f}/labels.npy", "--out", "{t}/r"],
             "has 3 rows, but labels has 120; each row needs one",
         ),
-        (["fit", "{f}/table.npy", "--activation", "relux", "--out", "{t}/r"], "'activation' parameter"),
+        (["fit", "{f}/table.npy", "--activation", "relux", "--out", "{t}/r"], "activation has name='relux'"),
         (["fit", "{f}/table.npy", "--layers", "0", "--out", "{t}/r"], "'n_hidden' parameter"),
         (["fit", "{f}/table.npy", "--layers", "100000000000000", "--out", "{t}/r"], "not enough memory"),
         (["fit", "{f}/table.npy", "--layers", "x", "--out", "{t}/r"], "layers"),
@@ -200,7 +200,7 @@ def test_help_and_version(run):
             ["fit", "{f}/images.npy", "--out", "{t}/r", "--finetune", "half"],
             "'finetune' parameter of",
         ),
-        (["fit", "{f}/images.npy", "--out", "{t}/r", "--activation", "relux"], "'activation' parameter of Autoencoder"),
+        (["fit", "{f}/images.npy", "--out", "{t}/r", "--activation", "relux"], "softplus, identity, top_k"),
         (
             ["fit", "{f}/images.npy", "--out", "{t}/r", "--activation", "relu", "--sparsity", "kl"],
             "needs activations with a lowest and a highest value",
@@ -332,6 +332,7 @@ def test_compare_holds_rows_out_where_there_are_no_others(run, tmp_path):
     [
         ["--tied", "--loss", "binary_cross_entropy", "--corruption", "masking", "--solver", "adam", "--batch-size", 32],
         ["--activation", "tanh", "--output-activation", "identity", "--finetune", "reconstruction"],
+        ["--activation", "top_k", "--activation-k", 3, "--solver", "adam"],
         ["--activation", "relu", "--sparsity", "l1", "--solver", "sgd", "--learning-rate", "cosine"],
         ["--contraction", 0.1, "--labels", "{f}/labels.npy", "--finetune", 1, "--unlabeled", 7],
         ["--labels", "{f}/labels.npy", "--solver", "adam", "--validation-fraction", 0.2, "--learning-rate-init", 0.01],

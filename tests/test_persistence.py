@@ -31,6 +31,7 @@ from layerwise import (
     StackedAutoencoder,
     StackedClassifier,
     StackedRegressor,
+    TopK,
 )
 from layerwise.atomic import atomic
 
@@ -119,6 +120,7 @@ def test_every_kind_of_part_round_trips(small, tmp_path):
                 7, activation="relu", output_activation="tanh", sparsity=L1Sparsity(), corruption=Gaussian(0.1)
             ),
             Autoencoder(6, activation="elu", output_activation="identity", solver=SGD(2, momentum=0.5)),
+            Autoencoder(6, activation=TopK(3), output_activation="identity", solver=Adam(2)),
             Autoencoder(5, output_activation="identity", solver=Adam(2), early_stopping=EarlyStopping(0.3)),
         ],
         finetune="reconstruction",
@@ -145,7 +147,7 @@ def test_every_kind_of_part_round_trips(small, tmp_path):
                 assert ours[name] == (list(value) if isinstance(value, tuple) else value)
     assert np.isnan(again.unlabeled)
     assert (
-        again.autoencoder_.layers_[4].validation_loss_curve_ == regressor.autoencoder_.layers_[4].validation_loss_curve_
+        again.autoencoder_.layers_[5].validation_loss_curve_ == regressor.autoencoder_.layers_[5].validation_loss_curve_
     )
 
 

@@ -21,6 +21,7 @@ _COMMANDS = {
     "encode": ("models:encode", "Write the codes of rows."),
     "decode": ("models:decode", "Write what codes stand for."),
     "reconstruct": ("models:reconstruct", "Write rows as the model reconstructs them."),
+    "impute": ("models:impute", "Write rows with their missing numbers filled in."),
     "predict": ("models:predict", "Write a label, a value, or whether it is an outlier, for each row."),
     "score": ("models:score", "Write how unusual each row is, and in which features."),
     "evaluate": ("models:evaluate", "Measure a model on rows, with labels if there are."),

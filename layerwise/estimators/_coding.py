@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import torch
@@ -73,6 +73,10 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
         rows = self._check_rows(X)
         return like_input(stacking.apply(self._network().encode, rows), X)
 
+    @overload
+    def inverse_transform(self, X: torch.Tensor) -> torch.Tensor: ...
+    @overload
+    def inverse_transform(self, X: Any) -> np.ndarray: ...
     def inverse_transform(self, X: Any) -> Any:
         """Decode codes.
 

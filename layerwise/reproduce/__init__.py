@@ -6,6 +6,8 @@ from layerwise.reproduce import (
     cae,
     deep_autoencoder,
     deep_autoencoder_random,
+    k_sparse,
+    k_sparse_deep,
     sae,
     sda,
     sdae_basic,
@@ -29,6 +31,8 @@ EXPERIMENTS: dict[str, ModuleType] = {
     "sdae-basic": sdae_basic,
     "sdae-rotated": sdae_rotated,
     "cae": cae,
+    "k-sparse": k_sparse,
+    "k-sparse-deep": k_sparse_deep,
     "deep-autoencoder": deep_autoencoder,
     "deep-autoencoder-random": deep_autoencoder_random,
 }

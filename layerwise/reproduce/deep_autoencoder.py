@@ -55,7 +55,7 @@ def run(
     greedy = -2 * stack.score(digits.X_test)
     session.announce(f"squared error per test image after greedy training: {greedy:.2f}")
     deep, figures = finetune(stack, digits, session, finetune_epochs)
-    obtained = {
+    obtained: dict[str, float | str] = {
         "pre-training": f"autoencoders, Adam, {pretrain_epochs} epochs a layer",
         GREEDY: round(greedy, 3),
     }
