@@ -29,6 +29,7 @@ extensions = [
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
     "command_line",
+    "initials",
     "links_outside",
     "methods",
 ]
@@ -84,8 +85,10 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
+html_sidebars = {page: [] for page in ("index", "start", "choosing", "evidence", "results")}  # they have no section
 html_context = {"default_mode": "auto"}
 html_copy_source = False
+html_use_index = False
 html_show_sourcelink = False
 
 

@@ -10,6 +10,18 @@ import pytest
 BUILT = Path(__file__).parents[1] / "docs" / "_build"
 PAGES = sorted(page for page in BUILT.rglob("*.html") if "_static" not in page.parts)
 CHROMIUM = Path("/usr/bin/chromium")
+# What reaches beyond the right edge, and is in nothing that can be scrolled.
+CUT_OFF = """() => {
+  const scrolls = (element) => ["auto", "scroll"].includes(getComputedStyle(element).overflowX)
+    && element.tagName !== "MAIN" && !element.matches(".bd-content, .bd-article-container");
+  const within = (element) => {
+    for (let at = element.parentElement; at; at = at.parentElement) if (scrolls(at)) return true;
+    return false;
+  };
+  return [...document.querySelectorAll("article *")]
+    .filter((element) => element.getBoundingClientRect().right > innerWidth + 1 && !within(element))
+    .map((element) => `${element.tagName} ${element.textContent.trim().slice(0, 40)}`);
+}"""
 
 
 class Links(HTMLParser):
@@ -67,7 +79,7 @@ def test_pages_fit_and_are_silent():
             tab.goto(page.as_uri())
             for width in (390, 1280):
                 tab.set_viewport_size({"width": width, "height": 900})
-                if tab.evaluate("document.documentElement.scrollWidth") > width:
-                    complaints.append(f"{page.relative_to(BUILT)} is wider than {width}")
+                if tab.evaluate("document.documentElement.scrollWidth") > width or (cut := tab.evaluate(CUT_OFF)):
+                    complaints.append(f"{page.relative_to(BUILT)} is wider than {width}: {cut[:2]}")
         browser.close()
     assert complaints == []
