@@ -4,7 +4,7 @@ BIN := .venv/bin
 RIVALS := .venv-rivals/bin
 RESULTS := benchmarks/results
 
-.PHONY: demo test test-slow docs bench fuzz lint clean
+.PHONY: demo test test-slow docs dist bench fuzz lint clean
 
 demo: .venv/installed
 	$(BIN)/layerwise demo --overwrite
@@ -19,6 +19,12 @@ test-slow: .venv/installed
 # The guide, into docs/_build. Its examples are run; a warning is an error.
 docs: .venv/installed
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --jobs auto docs docs/_build
+
+# What is published, into dist/, once the tests of its size and content pass.
+dist: .venv/installed
+	$(BIN)/python -m pytest -q tests/test_release.py tests/test_wheel.py
+	rm -rf dist
+	$(BIN)/python -m build
 
 bench: .venv/installed .venv-rivals/installed
 	mkdir -p $(RESULTS)

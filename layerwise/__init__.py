@@ -5,23 +5,22 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from layerwise._api import *  # noqa: F403
-
 __version__ = version("layerwise")
 
+if TYPE_CHECKING:  # what follows would hide a misspelt name from them
+    from layerwise._api import *  # noqa: F403
+else:
 
-def __getattr__(name: str) -> Any:
-    """Import what is asked for, and nothing before: torch takes seconds, which `layerwise --help` need not wait for."""
-    if name.startswith("__") and name != "__all__":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name != "__all__" and find_spec(f"{__name__}.{name}"):
-        return import_module(f"{__name__}.{name}")
-    api = import_module(f"{__name__}._api")
-    if name not in (*api.__all__, "__all__"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(api, name)
+    def __getattr__(name: str) -> Any:
+        """Import what is asked for, and nothing before: torch takes seconds, which `layerwise --help` saves."""
+        if name.startswith("__") and name != "__all__":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if name != "__all__" and find_spec(f"{__name__}.{name}"):
+            return import_module(f"{__name__}.{name}")
+        api = import_module(f"{__name__}._api")
+        if name not in (*api.__all__, "__all__"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(api, name)
 
-
-def __dir__() -> list[str]:
-    return [*import_module(f"{__name__}._api").__all__, "__version__"]
+    def __dir__() -> list[str]:
+        return [*import_module(f"{__name__}._api").__all__, "__version__"]

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
 from torch import Tensor
 
-from layerwise.activations import Activation
+from layerwise.activations import Activation, TopK
 
 # Mean activations are kept this far from 0 and from 1, so that a unit that is always off or on costs much but not
 # infinitely much. The reciprocals must be finite in float32 too, the second number must not be rounded to it.
@@ -19,7 +19,7 @@ _LOWEST, _HIGHEST = 1e-30, 1 - 2**-53
 
 
 def weight_decay(weights: Iterable[Tensor], alpha: float) -> Tensor:
-    """Weight decay, alpha/2 sum |W|^2, over weight matrices; biases are not decayed.
+    """Weight decay, ``alpha/2 sum |W|^2``, over weight matrices; biases are not decayed.
 
     Parameters
     ----------
@@ -176,11 +176,11 @@ class L1Sparsity(BaseEstimator):
 
 
 def contraction(
-    codes: Tensor, encoder_weight: Tensor, activation: Activation, factor: float, weight: Tensor | None = None
+    codes: Tensor, encoder_weight: Tensor, activation: Activation | TopK, factor: float, weight: Tensor | None = None
 ) -> Tensor:
-    """Contraction of an encoder, factor * sum_i w_i |dh_i/dx_i|_F^2, summed over rows.
+    """Contraction of an encoder, ``factor * sum_i w_i |dh_i/dx_i|_F^2``, summed over rows.
 
-    For an element-wise activation s the Jacobian has a closed form::
+    For an element-wise activation s, and for one that keeps some units as they are, the Jacobian has a closed form::
 
         |dh/dx|_F^2 = sum_j s'(z_j)^2 sum_k W_jk^2
 
@@ -189,7 +189,7 @@ def contraction(
     codes : Tensor of shape (n_rows, n_hidden)
         h = s(z); s' is written in terms of them.
     encoder_weight : Tensor of shape (n_hidden, n_features)
-    activation : Activation
+    activation : Activation or TopK
     factor : float
     weight : Tensor of shape (n_rows, 1) or None, default=None
         Weights w of the rows; None is 1 everywhere.

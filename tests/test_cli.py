@@ -13,6 +13,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_iris
 
 import layerwise
 from layerwise.data import Digits
@@ -303,9 +304,27 @@ def test_compare(run, model, files, tmp_path):
     assert "pre-trained" in out
     figures = json.loads((tmp_path / "run" / "comparison.json").read_text())
     assert figures["budgets"] == [20, 120]
-    assert np.shape(figures["control"]) == (2, 2, 2)
+    assert figures["methods"] == ["head", "all", "LogisticRegression", "SVC"]
+    assert np.shape(figures["accuracies"]) == (2, 4, 2, 2)
     assert (tmp_path / "run" / "comparison.png").stat().st_size > 5000
     assert run("compare", *words, "--out", tmp_path / "run", "--overwrite")[0] == 0
+
+
+def test_compare_holds_rows_out_where_there_are_no_others(run, tmp_path):
+    """A quarter of the labelled rows is the test; rows without a label serve pre-training."""
+    frame = load_iris(as_frame=True).frame
+    frame["target"] = load_iris().target_names[frame["target"]]
+    frame.loc[::5, "target"] = ""
+    frame.to_csv(tmp_path / "iris.csv", index=False)
+    words = [tmp_path / "iris.csv", "target", "--pretraining", "sparse", "contractive", "--layers", 8]
+    code, _, err = run("compare", *words, "--budgets", "all", "--seeds", 1, "--out", tmp_path / "run")
+    assert code == 0, err
+    assert "seed 0, 90 labels, pre-training contractive: head " in err
+    assert json.loads((tmp_path / "run" / "comparison.json").read_text())["starts"] == ["none", "sparse", "contractive"]
+    words += ["--model", tmp_path / "run"]
+    code, _, err = run("compare", *words, "--out", tmp_path / "other")
+    assert code == 2
+    assert "brings its own recipe; leave out --pretraining, --layers and --solver" in err
 
 
 @pytest.mark.parametrize(

@@ -28,9 +28,9 @@ _COMMANDS = {
     "inspect": ("sharing:inspect", "Tell what is in the folder of a model."),
     "report": ("sharing:report", "Write the page of a run: curves, filters, codes, mistakes."),
     "export": ("sharing:export", "Write a model as ONNX, or as a NumPy program that stands alone."),
-    "compare": ("experiments:compare_command", "Train with and without pre-training, and tell whether it helps."),
+    "compare": ("comparing:compare_command", "Train with and without pre-training, and tell whether it helps."),
     "reproduce": ("experiments:reproduce_app", "Run a published experiment, and show published beside obtained."),
-    "check-gradient": ("experiments:check_gradient_command", "Compare the gradient of a training with differences."),
+    "check-gradient": ("comparing:check_gradient_command", "Compare the gradient of a training with differences."),
 }
 for _place, (_name, (_home, _purpose)) in enumerate(_COMMANDS.items()):
     app.command(f"layerwise.cli.{_home}", name=_name, help=_purpose, sort_key=_place)

@@ -7,7 +7,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterable
 from os import PathLike
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -17,13 +17,15 @@ from sklearn.frozen import FrozenEstimator
 from layerwise import distributed
 from layerwise.checkpoint import Checkpoint, KeptFit
 
+Fit = TypeVar("Fit", bound=Callable[..., Any])
+
 # Parameters that change nothing in the result, or belong to the session.
 _OTHERS = ("callbacks", "checkpoint", "cache_size", "device", "warm_start")
 # What the parameter may be.
 CHECKPOINT = [str, PathLike, Checkpoint, None]
 
 
-def checkpointed(fit: Callable) -> Callable:
+def checkpointed(fit: Fit) -> Fit:
     """Let the ``fit`` of an estimator keep itself where its parameter ``checkpoint`` says, and go on from there."""
 
     @functools.wraps(fit)
@@ -44,7 +46,7 @@ def checkpointed(fit: Callable) -> Callable:
             finally:
                 del self._kept
 
-    return run
+    return cast(Fit, run)
 
 
 def kept_fit(estimator: Any) -> KeptFit | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import torch
@@ -73,6 +73,10 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
         rows = self._check_rows(X)
         return like_input(stacking.apply(self._network().encode, rows), X)
 
+    @overload
+    def inverse_transform(self, X: torch.Tensor) -> torch.Tensor: ...
+    @overload
+    def inverse_transform(self, X: Any) -> np.ndarray: ...
     def inverse_transform(self, X: Any) -> Any:
         """Decode codes.
 
@@ -104,7 +108,7 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
         return like_input(stacking.apply(lambda h: scaling.inverse(decode(h).double()), rows), codes)
 
     def score(self, X: Any, y: Any = None) -> float:
-        """Return minus the reconstruction error, -1/(2m) sum_i |x^_i - x_i|^2, in the units of the rows.
+        """Return minus the reconstruction error, ``-1/(2m) sum_i |x^_i - x_i|^2``, in the units of the rows.
 
         Higher is better.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, cast
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
@@ -14,12 +14,14 @@ except ImportError:  # scikit-learn before 1.9
     class CallbackSupportMixin:  # type: ignore[no-redef]
         """Stands in for that of scikit-learn."""
 
-    def with_callbacks(method: Callable) -> Callable:
+    def with_callbacks(method: Callable[..., Any]) -> Callable[..., Any]:
         """Return the method as it is."""
         return method
 
 
 from layerwise.callbacks import Step
+
+Fit = TypeVar("Fit", bound=Callable[..., Any])
 
 
 class Relay:
@@ -73,7 +75,7 @@ class Relay:
         return context.call_on_fit_task_end(estimator=self._estimator, reconstruction_attributes=copied, **self._data)
 
 
-def relayed(fit: Callable) -> Callable:
+def relayed(fit: Fit) -> Fit:
     """Let the ``fit(X, y, sample_weight)`` of an estimator tell scikit-learn's callbacks, if it has such."""
 
     @with_callbacks
@@ -90,4 +92,4 @@ def relayed(fit: Callable) -> Callable:
             del self._relay
         return self
 
-    return run
+    return cast(Fit, run)

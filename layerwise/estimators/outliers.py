@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from numbers import Real
 from os import PathLike
-from typing import Any, ClassVar
+from typing import Any, ClassVar, overload
 
 import numpy as np
 import torch
@@ -55,7 +55,7 @@ class AutoencoderOutlierDetector(OutlierMixin, WrappingEstimator):
     offset_ : float
         Rows whose score is below it are outliers: halfway between the training rows on either side.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Where ``X`` had names.
 
     Examples
@@ -114,6 +114,10 @@ class AutoencoderOutlierDetector(OutlierMixin, WrappingEstimator):
         self.offset_ = _weighted_quantile(scores, weights, self.contamination)
         return self
 
+    @overload
+    def reconstruction_error(self, X: torch.Tensor, *, per_feature: bool = ...) -> torch.Tensor: ...
+    @overload
+    def reconstruction_error(self, X: Any, *, per_feature: bool = ...) -> np.ndarray: ...
     def reconstruction_error(self, X: Any, *, per_feature: bool = False) -> Any:
         """Return how badly rows are reconstructed, in the scale of the training.
 
@@ -131,6 +135,10 @@ class AutoencoderOutlierDetector(OutlierMixin, WrappingEstimator):
         errors = self._errors(X, per_feature=per_feature)
         return like_input(errors, X)
 
+    @overload
+    def score_samples(self, X: torch.Tensor) -> torch.Tensor: ...
+    @overload
+    def score_samples(self, X: Any) -> np.ndarray: ...
     def score_samples(self, X: Any) -> Any:
         """Return minus the error of each row: the higher, the more normal.
 
@@ -144,6 +152,10 @@ class AutoencoderOutlierDetector(OutlierMixin, WrappingEstimator):
         """
         return -self.reconstruction_error(X)
 
+    @overload
+    def decision_function(self, X: torch.Tensor) -> torch.Tensor: ...
+    @overload
+    def decision_function(self, X: Any) -> np.ndarray: ...
     def decision_function(self, X: Any) -> Any:
         """Return the score of each row less ``offset_``: negative for outliers.
 
@@ -157,6 +169,10 @@ class AutoencoderOutlierDetector(OutlierMixin, WrappingEstimator):
         """
         return like_input(-self._errors(X) - self.offset_, X)
 
+    @overload
+    def predict(self, X: torch.Tensor) -> torch.Tensor: ...
+    @overload
+    def predict(self, X: Any) -> np.ndarray: ...
     def predict(self, X: Any) -> Any:
         """Return 1 for normal rows and -1 for outliers.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -81,7 +81,7 @@ class StackedClassifier(ClassifierMixin, FineTunedEstimator):
     coefs_, intercepts_ : list of ndarray
         Weights of shape (n_inputs, n_outputs) and biases, from the input to the head.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Where ``X`` had names.
 
     References
@@ -161,6 +161,10 @@ class StackedClassifier(ClassifierMixin, FineTunedEstimator):
         self._fit(X, y, sample_weight, one_iteration=True)
         return self
 
+    @overload
+    def predict(self, X: torch.Tensor) -> torch.Tensor: ...
+    @overload
+    def predict(self, X: Any) -> np.ndarray: ...
     def predict(self, X: Any) -> Any:
         """Return the most probable class of each row.
 
@@ -176,6 +180,10 @@ class StackedClassifier(ClassifierMixin, FineTunedEstimator):
         classes = self.classes_[best.cpu().numpy()]
         return like_input(classes, X) if classes.dtype.kind in "biuf" and isinstance(X, torch.Tensor) else classes
 
+    @overload
+    def predict_proba(self, X: torch.Tensor) -> torch.Tensor: ...
+    @overload
+    def predict_proba(self, X: Any) -> np.ndarray: ...
     def predict_proba(self, X: Any) -> Any:
         """Return the probability of each class.
 
@@ -281,7 +289,7 @@ class StackedRegressor(RegressorMixin, FineTunedEstimator):
     coefs_, intercepts_ : list of ndarray
         Weights of shape (n_inputs, n_outputs) and biases, from the scaled input to the scaled targets.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Where ``X`` had names.
 
     Examples
@@ -350,6 +358,10 @@ class StackedRegressor(RegressorMixin, FineTunedEstimator):
         self._fit(X, y, sample_weight, one_iteration=True)
         return self
 
+    @overload
+    def predict(self, X: torch.Tensor) -> torch.Tensor: ...
+    @overload
+    def predict(self, X: Any) -> np.ndarray: ...
     def predict(self, X: Any) -> Any:
         """Return the outputs for each row.
 

@@ -11,6 +11,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from torch import Tensor
 
+from layerwise.activations import TopK
 from layerwise.callbacks import EarlyStopping
 from layerwise.corruptions import CORRUPTIONS
 from layerwise.data.table_encoder import TableEncoder
@@ -39,7 +40,7 @@ CLASSES: dict[str, Any] = {
     for cls in (
         *(Autoencoder, StackedAutoencoder, StackedClassifier, StackedRegressor, FrozenEstimator),
         *(AutoencoderOutlierDetector, AutoencoderImputer, TableEncoder, Pipeline),
-        *(*SPARSITIES.values(), *CORRUPTIONS.values(), *SOLVERS.values(), EarlyStopping),
+        *(*SPARSITIES.values(), *CORRUPTIONS.values(), *SOLVERS.values(), EarlyStopping, TopK),
     )
 }
 _NOT_FINITE = ("nan", "inf", "-inf")

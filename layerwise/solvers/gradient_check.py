@@ -30,7 +30,7 @@ class GradientCheck(BaseEstimator):
     Attributes
     ----------
     errors : list of float
-        One for each problem that was to be minimised: |gradient - numeric| / |numeric|, over those entries.
+        One for each problem that was to be minimised: ``|gradient - numeric| / |numeric|``, over those entries.
 
     Examples
     --------
