@@ -32,7 +32,7 @@ extensions = [
     "links_outside",
     "methods",
 ]
-exclude_patterns = ["_build", "generated/commands.md"]
+exclude_patterns = ["_build", "generated/commands.md", "sg_execution_times.rst"]
 templates_path = ["_templates"]
 default_role = "autolink"
 
@@ -64,8 +64,8 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "show_memory": False,
     "show_signature": False,
-    "write_computation_times": False,
     "min_reported_time": 3600,
+    "write_computation_times": False,
     "backreferences_dir": "generated/backreferences",
     "doc_module": ("layerwise",),
     "remove_config_comments": True,

@@ -148,7 +148,25 @@ class AutoencoderLayer(nn.Module):
     def reconstruction_loss(
         self, z: Tensor, target: Tensor, *, weight: Tensor | None = None, out: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Return the loss of what `decode_logits` gave and its gradient; see `layerwise.losses`."""
+        """Return the loss of reconstructions, summed over rows, and its gradient; see `layerwise.losses`.
+
+        Parameters
+        ----------
+        z : Tensor of shape (n_rows, in_features)
+            What `decode_logits` gave; written over.
+        target : Tensor of shape (n_rows, in_features)
+            The rows.
+        weight : Tensor of shape (n_rows, in_features) or (n_rows, 1) or None, default=None
+            Weights of the entries, or of whole rows; None is 1 everywhere.
+        out : Tensor of shape (n_rows, in_features) or None, default=None
+            Where to write the gradient; None makes a new tensor.
+
+        Returns
+        -------
+        value : Tensor of shape (), float64
+        gradient : Tensor of shape (n_rows, in_features)
+            With respect to ``z``.
+        """
         return self.loss(z, target, self.output_activation, weight=weight, out=out)
 
     def encoder_parameters(self) -> list[nn.Parameter]:
