@@ -66,7 +66,6 @@ __all__ = [
     "LBFGSState",
     "MinibatchState",
     "Result",
-    "Solver",
     "Status",
     "numeric_gradient",
 ]
