@@ -10,6 +10,8 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
 from torch import Tensor
 
+__all__ = ["Corruption", "Gaussian", "Masking", "SaltAndPepper"]
+
 
 class Corruption(Protocol):
     """What is needed of a corruption; one that is also a scikit-learn estimator has parameters to search.

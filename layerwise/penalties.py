@@ -13,6 +13,8 @@ from torch import Tensor
 
 from layerwise.activations import Activation, TopK
 
+__all__ = ["KLSparsity", "L1Sparsity", "Sparsity"]
+
 # Mean activations are kept this far from 0 and from 1, so that a unit that is always off or on costs much but not
 # infinitely much. The reciprocals must be finite in float32 too, the second number must not be rounded to it.
 _LOWEST, _HIGHEST = 1e-30, 1 - 2**-53

@@ -1,8 +1,9 @@
-"""Tells the templates of autosummary which methods of a class are of layerwise, and which come from scikit-learn."""
+"""Tells the templates of autosummary what a class is, and which of its methods are of layerwise or of scikit-learn."""
 
 from __future__ import annotations
 
 import inspect
+from enum import EnumMeta
 from pydoc import locate
 from typing import Any
 
@@ -28,6 +29,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Register with Sphinx."""
     app.config.autosummary_context = {
         "own_methods": lambda fullname: methods_from("layerwise", fullname),
+        "is_enum": lambda fullname: isinstance(locate(fullname), EnumMeta),
         "sklearn_methods": lambda fullname: methods_from("sklearn", fullname),
     }
     return {"parallel_read_safe": True}
