@@ -66,6 +66,7 @@ __all__ = [
     "LBFGSState",
     "MinibatchState",
     "Result",
+    "Solver",
     "Status",
     "numeric_gradient",
 ]
