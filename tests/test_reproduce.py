@@ -19,8 +19,8 @@ SMALL = {
     "ufldl-stacked": {"max_iter": 2},
     "sda": {"n_hidden": 10, "pretrain_epochs": 1, "finetune_epochs": 1},
     "cae": {"n_hidden": 10, "pretrain_epochs": 1, "finetune_epochs": 1},
-    "k-sparse": {"n_hidden": 10, "k": 3, "pretrain_epochs": 1, "finetune_epochs": 1},
-    "k-sparse-deep": {"n_hidden": 10, "k": 3, "pretrain_epochs": 1, "finetune_epochs": 1},
+    "k-sparse": {"n_hidden": 10, "k": 3, "k_codes": 5, "pretrain_epochs": 1, "finetune_epochs": 1},
+    "k-sparse-deep": {"n_hidden": 10, "k": 3, "k_codes": 5, "pretrain_epochs": 1, "finetune_epochs": 1},
     "deep-autoencoder": {"pretrain_epochs": 1, "finetune_epochs": 1},
 }
 
