@@ -1,7 +1,7 @@
 """The k-sparse autoencoder on MNIST: one layer of 1000 tied units, a few of which are on for each image.
 
 Fewer units are on in pre-training than in the codes that are classified, as in the source. Settings were chosen on the
-last 10,000 of the training images, by networks that were trained on the first 20,000; the test images had no part in it.
+last 10,000 of the training images, by networks that were trained on the first 20,000; the test images had no part.
 
 References
 ----------
