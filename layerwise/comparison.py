@@ -29,18 +29,26 @@ __all__ = ["Comparison", "compare"]
 
 # The start that all others are compared with.
 NONE = "none"
-# How a layer of so many units is pre-trained; all are sigmoid layers, so that their networks are the same.
-PRETRAINING: dict[str, Callable[[int], Autoencoder]] = {
-    "sparse": lambda n: Autoencoder(n, sparsity=KLSparsity(target=0.1, weight=3.0), alpha=3e-3, solver=LBFGS(100)),
-    "denoising": lambda n: _tied(n, corruption=Masking(0.25)),
-    "contractive": lambda n: _tied(n, contraction=1.0),
+# How a layer of n_hidden units on n_features columns is pre-trained. All are sigmoid layers, so that their networks are
+# the same. The reconstruction error is a sum over columns: penalties that go with it are those known to be good for the
+# 784 of MNIST, in proportion.
+PRETRAINING: dict[str, Callable[..., Autoencoder]] = {
+    "sparse": lambda n_hidden, n_features, _: Autoencoder(
+        n_hidden,
+        sparsity=KLSparsity(target=0.1, weight=3.0 * n_features / 784),
+        alpha=3e-3 * n_features / 784,
+        solver=LBFGS(100),
+    ),
+    "denoising": lambda n_hidden, n_features, solver: _tied(n_hidden, solver, corruption=Masking(0.25)),
+    "contractive": lambda n_hidden, n_features, solver: _tied(n_hidden, solver, contraction=n_features / 784),
 }
+# Up to so many rows L-BFGS pre-trains; more are gone through in batches.
+_MANY_ROWS = 10_000
 # What is trained on the labelled rows as they are, and on their codes.
 RIVALS: dict[str, BaseEstimator] = {"LogisticRegression": LogisticRegression(max_iter=1000), "SVC": SVC(C=10)}
 
 
-def _tied(n_hidden: int, **noise: Any) -> Autoencoder:
-    solver = Adam(15, learning_rate="cosine")
+def _tied(n_hidden: int, solver: LBFGS | Adam, **noise: Any) -> Autoencoder:
     return Autoencoder(n_hidden, loss="binary_cross_entropy", tied=True, alpha=0.0, solver=solver, **noise)
 
 
@@ -172,7 +180,7 @@ def compare(
 
     Pre-training sees all rows, without labels. The control has the layers of the first classifier with 0 iterations of
     pre-training. Rivals see the codes of each pre-trained stack, and the rows as they are, each column scaled to [0, 1]
-    by all rows. For each seed labelled rows are drawn anew, all classes in proportion and at least one row of each.
+    by all of ``X``. For each seed labelled rows are drawn anew, all classes in proportion and at least one row of each.
 
     Parameters
     ----------
@@ -243,8 +251,9 @@ def compare(
             network = clone(recipe).set_params(autoencoder=FrozenEstimator(stack), random_state=seed + run)
             contestants = [(clone(network).set_params(finetune=depth), X, X_test) for depth in depths]
             if rivals:
-                transformer = MinMaxScaler().fit(X) if name == NONE else stack
-                codes, test_codes = (transformer.transform(rows).astype(np.float32) for rows in (X, X_test))
+                codes, test_codes = (rows if name == NONE else stack.transform(rows) for rows in (X, X_test))
+                scaler = MinMaxScaler().fit(codes)
+                codes, test_codes = (scaler.transform(rows).astype(np.float32) for rows in (codes, test_codes))
                 contestants += [(clone(rival), codes, test_codes) for rival in rivals.values()]
             for place, rows in enumerate(drawn):
                 for method, (contestant, train, test) in enumerate(contestants):
@@ -255,7 +264,9 @@ def compare(
     return Comparison(counts, list(starts), methods, accuracies)
 
 
-def recipe(pretraining: str, layers: Sequence[int], solver: LBFGS | Adam) -> StackedClassifier:
+def recipe(
+    pretraining: str, layers: Sequence[int], solver: LBFGS | Adam, n_samples: int, n_features: int
+) -> StackedClassifier:
     """Return a classifier whose layers are pre-trained in one of the ways of `PRETRAINING`.
 
     Parameters
@@ -266,12 +277,16 @@ def recipe(pretraining: str, layers: Sequence[int], solver: LBFGS | Adam) -> Sta
         Units of each layer.
     solver : LBFGS or Adam
         Fine-tunes the head and the network.
+    n_samples, n_features : int
+        Shape of the rows to pre-train on.
 
     Returns
     -------
     classifier : StackedClassifier
     """
-    stack = StackedAutoencoder([PRETRAINING[pretraining](n_hidden) for n_hidden in layers])
+    trainer = LBFGS(100) if n_samples <= _MANY_ROWS else Adam(15, learning_rate="cosine")
+    widths = zip(layers, [n_features, *layers], strict=False)
+    stack = StackedAutoencoder([PRETRAINING[pretraining](n_hidden, below, trainer) for n_hidden, below in widths])
     return StackedClassifier(stack, alpha=1e-3, solver=solver)
 
 

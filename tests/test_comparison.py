@@ -5,7 +5,10 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy import stats
 from sklearn.base import clone
+from sklearn.datasets import load_wine
 from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 from sklearn.tree import DecisionTreeClassifier
 
@@ -92,10 +95,10 @@ def test_rivals_see_rows_and_codes(digits):
         rivals=RIVALS,
         n_seeds=1,
     )
-    scaler = MinMaxScaler().fit(X)
-    stack.set_params(random_state=0).fit(X)
+    stack.set_params(random_state=0)
     for method, rival in enumerate(RIVALS.values()):
-        for start, transformer in enumerate((scaler, stack)):
+        for start, transformer in enumerate((MinMaxScaler(), make_pipeline(stack, MinMaxScaler()))):
+            transformer.fit(X)
             seen, unseen = (transformer.transform(rows).astype(np.float32) for rows in (X, digits.X_test))
             expected = clone(rival).fit(seen, y).score(unseen, digits.y_test)
             assert comparison.accuracies[start, method, 0, 0] == expected
@@ -103,7 +106,7 @@ def test_rivals_see_rows_and_codes(digits):
 
 @pytest.mark.parametrize("pretraining", PRETRAINING)
 def test_recipes_differ_in_pretraining_alone(digits, pretraining):
-    classifier = recipe(pretraining, [12, 8], LBFGS(3))
+    classifier = recipe(pretraining, [12, 8], LBFGS(3), 60_000, 784)
     layers = classifier.autoencoder.recipes()
     assert [layer.n_hidden for layer in layers] == [12, 8]
     assert {layer.activation for layer in layers} == {"sigmoid"}
@@ -111,6 +114,15 @@ def test_recipes_differ_in_pretraining_alone(digits, pretraining):
         layer.set_params(solver=LBFGS(2))
     comparison = compare(classifier, *digits[:2], *digits[2:], budgets=[10], depths=["head"], n_seeds=1)
     assert comparison.accuracies.shape == (2, 1, 1, 1)
+
+
+def test_penalties_go_with_the_number_of_columns():
+    """Nothing is lost in a table of a dozen columns: its codes tell its rows apart."""
+    X, y = load_wine(return_X_y=True)
+    for pretraining in PRETRAINING:
+        stack = recipe(pretraining, [30, 30], LBFGS(3), *X.shape).autoencoder.set_params(random_state=0)
+        codes = MinMaxScaler().fit_transform(stack.fit_transform(X[::2]))
+        assert LogisticRegression(max_iter=1000).fit(codes, y[::2]).score(codes, y[::2]) > 0.9, pretraining
 
 
 def test_the_picture_has_a_panel_a_method_and_a_line_a_start():

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
@@ -71,6 +71,7 @@ values = st.lists(st.tuples(st.floats(allow_nan=True), text, st.integers(-(2**60
 
 @settings(deadline=None, max_examples=100)
 @given(rows=values, use_polars=st.booleans())
+@example(rows=[(0.0, "\r", 0)], use_polars=False)
 def test_csv_is_what_any_reader_takes(rows, use_polars):
     numbers, texts, whole = (list(column) for column in zip(*rows, strict=True))
     stream = io.StringIO(newline="")

@@ -88,9 +88,9 @@ def compare_command(
     out
         Folder for the figures and the picture.
     """
-    classifiers = _choose_recipes(model, pretraining, layers, solver)
     facts = {} if model is None else runs.read_facts(model)
     train = read_input(data, labels=labels, id=id or facts.get("id"), ignore=ignore or facts.get("ignore") or ())
+    classifiers = _choose_recipes(model, pretraining, layers, solver, train.X.shape)
     y, settings = mark_unlabeled(train.y, {"model": "classifier"})
     unlabeled = settings.get("finetuning", {}).get("unlabeled")
     rows: Sequence[Any]
@@ -144,12 +144,16 @@ def check_gradient_command(model: Model, data: Data, *, labels: Labels = None, n
 
 
 def _choose_recipes(
-    model: Path | None, pretraining: Sequence[str] | None, layers: Sequence[int] | None, solver: str | None
+    model: Path | None,
+    pretraining: Sequence[str] | None,
+    layers: Sequence[int] | None,
+    solver: str | None,
+    shape: tuple[int, ...],
 ) -> dict[str, StackedClassifier]:
-    """Return the recipe of a model, or one for each way to pre-train."""
+    """Return the recipe of a model, or one for each way to pre-train rows of this shape."""
     if model is None:
         widths, trainer = layers or [500, 500], _SOLVERS[solver or "lbfgs"]
-        return {way: recipe(way, widths, trainer) for way in pretraining or ["denoising"]}
+        return {way: recipe(way, widths, trainer, *shape) for way in pretraining or ["denoising"]}
     if pretraining or layers or solver:
         raise ValueError(f"model={model} brings its own recipe; leave out --pretraining, --layers and --solver")
     classifier = bare(layerwise.load(model))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
@@ -125,7 +126,9 @@ def write_csv(stream: IO[str], columns: Columns, *, ids: Columns | None = None, 
 
 
 def _write_rows(stream: IO[str], flat: dict[str, np.ndarray], separator: str) -> None:
-    writer = csv.writer(stream, delimiter=separator, lineterminator="\n")
+    # Python before 3.13 quotes a carriage return only where its own lines end with one.
+    lines: Any = SimpleNamespace(write=lambda line: stream.write(line.removesuffix("\r\n") + "\n"))
+    writer = csv.writer(lines, delimiter=separator, lineterminator="\r\n")
     writer.writerow(flat)
     # true and false as polars writes them
     columns = [np.where(array, "true", "false") if array.dtype == bool else array for array in flat.values()]

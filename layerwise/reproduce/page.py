@@ -126,7 +126,8 @@ def _tabulate(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 def _machine(run: Mapping[str, Any]) -> str:
     machine = run["machine"]
-    return f"{machine['processor']}, {machine['threads']} threads, Python {machine['python']}, torch {machine['torch']}"
+    threads = "1 thread" if machine["threads"] == 1 else f"{machine['threads']} threads"
+    return f"{machine['processor']}, {threads}, Python {machine['python']}, torch {machine['torch']}"
 
 
 def _format(value: float | str | None) -> str:
