@@ -16,9 +16,10 @@ test: lint
 test-slow: .venv/installed
 	$(BIN)/python -m pytest -q -m slow
 
-# The guide, into docs/_build. Its examples are run; a warning is an error.
+# The guide, into docs/_build. Its examples are run; a warning is an error, and so is a dead link.
 docs: .venv/installed
-	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --jobs auto docs docs/_build
+	OMP_NUM_THREADS=1 $(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --jobs auto docs docs/_build
+	$(BIN)/python -m pytest -q tests/built_docs.py
 
 # What is published, into dist/, once the tests of its size and content pass.
 dist: .venv/installed
@@ -68,4 +69,4 @@ lint: .venv/installed
 	touch $@
 
 clean:
-	rm -rf .venv .venv-rivals runs dist docs/_build docs/gallery docs/generated $(RESULTS)
+	rm -rf .venv .venv-rivals runs dist docs/_build docs/gallery docs/generated docs/sg_execution_times.rst $(RESULTS)

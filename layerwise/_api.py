@@ -1,5 +1,6 @@
 """What `layerwise` exports: everything that its users need by name."""
 
+from layerwise.activations import TopK
 from layerwise.callbacks import EarlyStopping
 from layerwise.checkpoint import Checkpoint
 from layerwise.corruptions import Gaussian, Masking, SaltAndPepper
@@ -35,6 +36,7 @@ __all__ = [
     "StackedAutoencoder",
     "StackedClassifier",
     "StackedRegressor",
+    "TopK",
     "check_gradient",
     "load",
     "save",

@@ -1,12 +1,17 @@
-"""Activation functions, element by element, each with its derivative written in terms of its output."""
+"""Activation functions, each with its derivative written in terms of its output."""
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from numbers import Integral
+from typing import ClassVar, NamedTuple, overload
 
+import numpy as np
 import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import Interval
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -113,23 +118,92 @@ _TABLE = (
 ACTIVATIONS = {activation.name: activation for activation in _TABLE}
 
 
-def get_activation(name: str) -> Activation:
-    """Return the activation of this name.
+class TopK(BaseEstimator):
+    """Keep the k strongest units of each row and turn the others off: the codes of a k-sparse autoencoder.
+
+    With the pre-activations z of a row, and z_(k) the k-th largest of them::
+
+        h_j = max(z_j, 0)  if z_j >= z_(k)
+        h_j = 0            otherwise
+
+    So k units of a row are on: fewer where fewer are positive, more where others are exactly as strong as the k-th. The
+    source keeps the k largest z, negative ones too, which differs only in rows with fewer than k positive z.
+
+    The gradient goes through the units that are on. It does not see a unit take the place of another, where the loss
+    jumps: batches (`Adam`, `SGD`) go over such places, the line search of `LBFGS` may end early at one.
 
     Parameters
     ----------
-    name : str
+    k : int
+        Units that are kept, at most as many as there are. With a small k from the start some units never come on and
+        stay dead; train with a larger one first, then go on (``warm_start``) with the one that is wished.
+
+    References
+    ----------
+    A. Makhzani and B. Frey, "k-Sparse autoencoders", 2013, section 2.1. arXiv:1312.5663.
+
+    Examples
+    --------
+    >>> import torch
+    >>> TopK(2).forward(torch.tensor([[0.1, 3.0, -1.0, 2.0], [-2.0, 0.5, -1.0, -3.0]]))
+    tensor([[0.0000, 3.0000, 0.0000, 2.0000],
+            [0.0000, 0.5000, 0.0000, 0.0000]])
+    """
+
+    _parameter_constraints: ClassVar[dict] = {"k": [Interval(Integral, 1, None, closed="left")]}
+
+    name: ClassVar[str] = "top_k"
+    low: ClassVar[float] = ACTIVATIONS["relu"].low
+    high: ClassVar[float] = ACTIVATIONS["relu"].high
+
+    def __init__(self, k: int):
+        self.k = k
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Return h for z of shape (n_rows, n_hidden); differentiable by autograd."""
+        h = torch.relu(z)
+        weakest = h.detach().topk(self.k, dim=1).values[:, -1:]
+        return h * (h >= weakest)
+
+    def forward_(self, z: Tensor) -> Tensor:
+        """Return the same, written over ``z``."""
+        if not z.is_cpu:
+            return z.copy_(self.forward(z))
+        h = z.relu_()
+        # Selection in NumPy takes an eighth of the time of `topk` (0.11 and 0.87 ms for 25 of 128 x 1000, float32).
+        weakest = torch.from_numpy(np.partition(h.numpy(), -self.k, axis=1)[:, -self.k, None])
+        return h.mul_(h >= weakest)
+
+    def derivative(self, output: Tensor) -> Tensor:
+        """Return dh/dz in terms of h, which is that of ReLU: 1 where a unit is on, else 0."""
+        return ACTIVATIONS["relu"].derivative(output)
+
+    def backward_(self, gradient: Tensor, output: Tensor) -> Tensor:
+        """Multiply ``gradient`` in place by dh/dz, in terms of h."""
+        return ACTIVATIONS["relu"].backward_(gradient, output)
+
+
+@overload
+def get_activation(activation: str) -> Activation: ...
+@overload
+def get_activation(activation: str | TopK) -> Activation | TopK: ...
+def get_activation(activation: str | TopK) -> Activation | TopK:
+    """Return the activation of this name, or a copy of an object that is one.
+
+    Parameters
+    ----------
+    activation : str or TopK
         A key of `ACTIVATIONS`: ``"sigmoid"``, ``"tanh"``, ``"relu"``, ``"leaky_relu"`` (slope 0.01 below 0), ``"elu"``,
-        ``"softplus"`` or ``"identity"``.
+        ``"softplus"`` or ``"identity"``; or an object.
 
     Returns
     -------
-    activation : Activation
+    activation : Activation or TopK
 
     Raises
     ------
     ValueError
-        If there is none; the message lists the known ones.
+        If there is none of this name; the message lists the known ones.
 
     Examples
     --------
@@ -137,6 +211,27 @@ def get_activation(name: str) -> Activation:
     >>> get_activation("sigmoid").forward(torch.zeros(1)).item()
     0.5
     """
-    if name not in ACTIVATIONS:
-        raise ValueError(f"activation={name!r} is not known; choose one of {', '.join(ACTIVATIONS)}")
-    return ACTIVATIONS[name]
+    if isinstance(activation, TopK):
+        return copy.copy(activation)  # what is trained with it shall not change with the parameters of an estimator
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"activation={activation!r} is not known; choose one of {', '.join(ACTIVATIONS)}, or TopK(k)")
+    return ACTIVATIONS[activation]
+
+
+def same_range(activation: str | TopK) -> str:
+    """Return the name of an output activation that reaches just the codes of this activation.
+
+    Parameters
+    ----------
+    activation : str or TopK
+
+    Returns
+    -------
+    output_activation : str
+
+    Examples
+    --------
+    >>> same_range("tanh"), same_range(TopK(10))
+    ('tanh', 'relu')
+    """
+    return "relu" if isinstance(activation, TopK) else activation

@@ -19,6 +19,8 @@ from sklearn.utils._param_validation import Interval
 
 from layerwise.strict_json import as_strict
 
+__all__ = ["EarlyStopping", "History", "MetricsFile", "Step"]
+
 # Steps that tell how fast a stage goes: a heuristic choice.
 _RECENT = 20
 

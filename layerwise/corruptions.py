@@ -3,12 +3,44 @@
 from __future__ import annotations
 
 from numbers import Real
-from typing import ClassVar
+from typing import Any, ClassVar, Protocol
 
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
 from torch import Tensor
+
+__all__ = ["Corruption", "Gaussian", "Masking", "SaltAndPepper"]
+
+
+class Corruption(Protocol):
+    """What is needed of a corruption; one that is also a scikit-learn estimator has parameters to search.
+
+    Attributes
+    ----------
+    emphasis : tuple of (corrupted, intact)
+        Weights of the loss at entries that were hit and at the others.
+    """
+
+    @property
+    def emphasis(self) -> tuple[float, float]:
+        """Return the two weights."""
+
+    def corrupt(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return a corrupted copy of rows, and which entries were hit.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_rows, n_features)
+            Not to be changed: it is what shall be reconstructed.
+        generator : torch.Generator
+            The only source of randomness.
+
+        Returns
+        -------
+        noisy : Tensor of shape (n_rows, n_features)
+        hit : Tensor of shape (n_rows, n_features), bool
+        """
 
 
 class Masking(BaseEstimator):
@@ -131,8 +163,7 @@ class Gaussian(BaseEstimator):
         return noisy, torch.ones_like(x, dtype=torch.bool)
 
 
-Corruption = Masking | SaltAndPepper | Gaussian
-CORRUPTIONS = {"masking": Masking, "gaussian": Gaussian, "salt_and_pepper": SaltAndPepper}
+CORRUPTIONS: dict[str, Any] = {"masking": Masking, "gaussian": Gaussian, "salt_and_pepper": SaltAndPepper}
 
 
 def entry_weights(corruption: Corruption, hit: Tensor, dtype: torch.dtype) -> Tensor | None:
@@ -140,7 +171,7 @@ def entry_weights(corruption: Corruption, hit: Tensor, dtype: torch.dtype) -> Te
 
     Parameters
     ----------
-    corruption : Masking, SaltAndPepper or Gaussian
+    corruption : Corruption
     hit : Tensor of shape (n_rows, n_features), bool
     dtype : torch.dtype
 

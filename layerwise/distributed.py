@@ -22,6 +22,8 @@ from torch import Tensor
 
 from layerwise.errors import PeerError
 
+__all__ = ["joint", "rank", "share", "world_size"]
+
 # Shards in all under ``deterministic=True``: 1, 2, 4 or 8 ranks have equally many each.
 VIRTUAL_SHARDS = 8
 

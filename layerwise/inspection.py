@@ -9,6 +9,8 @@ from sklearn.pipeline import Pipeline
 
 from layerwise.estimators import Autoencoder
 
+_PARTS = ("activation", "sparsity", "corruption", "solver", "early_stopping")
+
 
 def bare(model: BaseEstimator) -> BaseEstimator:
     """Return the estimator of layerwise at the end of a pipeline, or the model itself."""
@@ -69,9 +71,9 @@ def _describe_layer(layer: Autoencoder) -> dict[str, Any]:
     dead = getattr(layer, "dead_units_", None)
     return {
         "n_inputs": int(layer.n_features_in_),
-        **{name: getattr(layer, name) for name in ("n_hidden", "activation", "output_activation", "loss", "tied")},
+        **{name: getattr(layer, name) for name in ("n_hidden", "output_activation", "loss", "tied")},
         **{name: float(getattr(layer, name)) for name in ("alpha", "contraction")},
-        **{name: _words(getattr(layer, name)) for name in ("sparsity", "corruption", "solver", "early_stopping")},
+        **{name: _words(getattr(layer, name)) for name in _PARTS},
         "scaled": layer.scaling_ is not None,
         "n_dead_units": None if dead is None else len(dead),
         "explained_variance_ratio": getattr(layer, "explained_variance_ratio_", None),

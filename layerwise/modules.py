@@ -9,11 +9,13 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from layerwise.activations import get_activation
+from layerwise.activations import TopK, get_activation
 from layerwise.corruptions import Corruption
 from layerwise.data.scaling import Scaling
 from layerwise.losses import LOSSES
 from layerwise.penalties import Sparsity
+
+__all__ = ["AutoencoderLayer", "StackedNetwork", "UnrolledAutoencoder"]
 
 
 class AutoencoderLayer(nn.Module):
@@ -25,21 +27,23 @@ class AutoencoderLayer(nn.Module):
         Width of the input (n).
     n_hidden : int
         Width of the code (h).
-    activation, output_activation : str, default="sigmoid"
-        Names of s and t, keys of `layerwise.activations.ACTIVATIONS`.
+    activation : str or TopK, default="sigmoid"
+        s: a key of `layerwise.activations.ACTIVATIONS`, or an object.
+    output_activation : str, default="sigmoid"
+        t: such a key.
     loss : str, default="squared_error"
         Name of the loss of a reconstruction, a key of `layerwise.losses.LOSSES`; ``"binary_cross_entropy"`` needs the
         output activation sigmoid.
     tied : bool, default=False
         Whether W2 is W1 transposed: one parameter, seen twice.
     alpha : float, default=0.0
-        Factor of the weight decay, alpha/2 |W|^2 for each weight parameter.
+        Factor of the weight decay, ``alpha/2 |W|^2`` for each weight parameter.
     sparsity : KLSparsity, L1Sparsity or None, default=None
         Penalty of the codes.
     corruption : Masking, SaltAndPepper, Gaussian or None, default=None
         Noise on the input in training; `encode` and `decode` never add it.
     contraction : float, default=0.0
-        Factor of the penalty |dh/dx|_F^2 of a row.
+        Factor of the penalty ``|dh/dx|_F^2`` of a row.
     dtype : torch.dtype, default=torch.float32
     generator : torch.Generator or None, default=None
         Draws the initial weights, uniform in +-sqrt(6 / (in_features + n_hidden + 1)), on the CPU.
@@ -48,7 +52,8 @@ class AutoencoderLayer(nn.Module):
     Raises
     ------
     ValueError
-        If a name is not known, or loss or sparsity do not go with the activations.
+        If a name is not known, loss or sparsity do not go with the activations, or more units are to be kept than there
+        are.
 
     Attributes
     ----------
@@ -75,7 +80,7 @@ class AutoencoderLayer(nn.Module):
         in_features: int,
         n_hidden: int,
         *,
-        activation: str = "sigmoid",
+        activation: str | TopK = "sigmoid",
         output_activation: str = "sigmoid",
         loss: str = "squared_error",
         tied: bool = False,
@@ -98,6 +103,11 @@ class AutoencoderLayer(nn.Module):
         self.n_hidden = n_hidden
         self.activation = get_activation(activation)
         self.output_activation = get_activation(output_activation)
+        if isinstance(activation, TopK) and not 1 <= activation.k <= n_hidden:
+            raise ValueError(
+                f"activation={activation!r} keeps {activation.k} units of n_hidden={n_hidden}; choose k from 1 to "
+                f"{n_hidden}"
+            )
         if sparsity is not None and sparsity.on_mean and not math.isfinite(self.activation.high - self.activation.low):
             raise ValueError(
                 f"sparsity={sparsity!r} needs activations with a lowest and a highest value, but "
@@ -138,7 +148,25 @@ class AutoencoderLayer(nn.Module):
     def reconstruction_loss(
         self, z: Tensor, target: Tensor, *, weight: Tensor | None = None, out: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Return the loss of what `decode_logits` gave and its gradient; see `layerwise.losses`."""
+        """Return the loss of reconstructions, summed over rows, and its gradient; see `layerwise.losses`.
+
+        Parameters
+        ----------
+        z : Tensor of shape (n_rows, in_features)
+            What `decode_logits` gave; written over.
+        target : Tensor of shape (n_rows, in_features)
+            The rows.
+        weight : Tensor of shape (n_rows, in_features) or (n_rows, 1) or None, default=None
+            Weights of the entries, or of whole rows; None is 1 everywhere.
+        out : Tensor of shape (n_rows, in_features) or None, default=None
+            Where to write the gradient; None makes a new tensor.
+
+        Returns
+        -------
+        value : Tensor of shape (), float64
+        gradient : Tensor of shape (n_rows, in_features)
+            With respect to ``z``.
+        """
         return self.loss(z, target, self.output_activation, weight=weight, out=out)
 
     def encoder_parameters(self) -> list[nn.Parameter]:

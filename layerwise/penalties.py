@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from numbers import Real
-from typing import ClassVar
+from typing import Any, ClassVar, Protocol
 
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
 from torch import Tensor
 
-from layerwise.activations import Activation
+from layerwise.activations import Activation, TopK
+
+__all__ = ["KLSparsity", "L1Sparsity", "Sparsity"]
 
 # Mean activations are kept this far from 0 and from 1, so that a unit that is always off or on costs much but not
 # infinitely much. The reciprocals must be finite in float32 too, the second number must not be rounded to it.
@@ -19,7 +21,7 @@ _LOWEST, _HIGHEST = 1e-30, 1 - 2**-53
 
 
 def weight_decay(weights: Iterable[Tensor], alpha: float) -> Tensor:
-    """Weight decay, alpha/2 sum |W|^2, over weight matrices; biases are not decayed.
+    """Weight decay, ``alpha/2 sum |W|^2``, over weight matrices; biases are not decayed.
 
     Parameters
     ----------
@@ -39,6 +41,38 @@ def weight_decay(weights: Iterable[Tensor], alpha: float) -> Tensor:
     """
     squares = [torch.dot(weight.reshape(-1), weight.reshape(-1)).double() for weight in weights]
     return 0.5 * alpha * sum(squares, torch.zeros((), dtype=torch.float64))
+
+
+class Sparsity(Protocol):
+    """What is needed of a penalty of the codes; one that is also a scikit-learn estimator has parameters to search.
+
+    Attributes
+    ----------
+    on_mean : bool
+        Whether `value` takes the mean activations over all rows, or the codes of some rows.
+    target : float or None
+        The mean activation that it asks for, shown in training beside that which is reached; None if it asks for none.
+    """
+
+    on_mean: ClassVar[bool]
+
+    @property
+    def target(self) -> float | None:
+        """Return the mean activation that is asked for."""
+
+    def value(self, activations: Tensor, /) -> Tensor:
+        """Return the penalty, differentiable by autograd.
+
+        Parameters
+        ----------
+        activations : Tensor of shape (n_hidden,) or (n_rows, n_hidden)
+            With ``on_mean`` averages over all rows, as shares of the activation's range; otherwise codes.
+
+        Returns
+        -------
+        value : Tensor of shape () or (n_rows,)
+            With ``on_mean`` the penalty; otherwise that of each row, which the objective averages over all of them.
+        """
 
 
 class KLSparsity(BaseEstimator):
@@ -117,8 +151,8 @@ class L1Sparsity(BaseEstimator):
     Examples
     --------
     >>> import torch
-    >>> L1Sparsity(weight=0.5).value(torch.tensor([[1.0, -3.0]])).item()
-    2.0
+    >>> L1Sparsity(weight=0.5).value(torch.tensor([[1.0, -3.0]])).tolist()
+    [2.0]
     """
 
     _parameter_constraints: ClassVar[dict] = {"weight": [Interval(Real, 0, None, closed="left")]}
@@ -130,7 +164,7 @@ class L1Sparsity(BaseEstimator):
         self.weight = weight
 
     def value(self, codes: Tensor) -> Tensor:
-        """Return the penalty summed over rows; the objective divides by their number.
+        """Return the penalty of each row.
 
         Parameters
         ----------
@@ -138,17 +172,17 @@ class L1Sparsity(BaseEstimator):
 
         Returns
         -------
-        value : Tensor of shape ()
+        value : Tensor of shape (n_rows,)
         """
-        return self.weight * codes.abs().sum()
+        return self.weight * codes.abs().sum(dim=1)
 
 
 def contraction(
-    codes: Tensor, encoder_weight: Tensor, activation: Activation, factor: float, weight: Tensor | None = None
+    codes: Tensor, encoder_weight: Tensor, activation: Activation | TopK, factor: float, weight: Tensor | None = None
 ) -> Tensor:
-    """Contraction of an encoder, factor * sum_i w_i |dh_i/dx_i|_F^2, summed over rows.
+    """Contraction of an encoder, ``factor * sum_i w_i |dh_i/dx_i|_F^2``, summed over rows.
 
-    For an element-wise activation s the Jacobian has a closed form::
+    For an element-wise activation s, and for one that keeps some units as they are, the Jacobian has a closed form::
 
         |dh/dx|_F^2 = sum_j s'(z_j)^2 sum_k W_jk^2
 
@@ -157,7 +191,7 @@ def contraction(
     codes : Tensor of shape (n_rows, n_hidden)
         h = s(z); s' is written in terms of them.
     encoder_weight : Tensor of shape (n_hidden, n_features)
-    activation : Activation
+    activation : Activation or TopK
     factor : float
     weight : Tensor of shape (n_rows, 1) or None, default=None
         Weights w of the rows; None is 1 everywhere.
@@ -183,4 +217,4 @@ def contraction(
     return factor * (slopes @ encoder_weight.square().sum(dim=1)).sum()
 
 
-Sparsity = KLSparsity | L1Sparsity
+SPARSITIES: dict[str, Any] = {"kl": KLSparsity, "l1": L1Sparsity}

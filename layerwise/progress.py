@@ -15,6 +15,8 @@ from rich.text import Text
 
 from layerwise.callbacks import Pace, Step, Watcher
 
+__all__ = ["Progress"]
+
 # Between plain lines of a stage, at least and at most.
 _SHORTEST, _LONGEST = 2.0, 60.0
 

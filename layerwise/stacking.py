@@ -107,7 +107,7 @@ def finetune_reconstruction(
     rows : Rows of shape (n_samples, n_features)
     solver : LBFGS, SGD or Adam
     alpha : float, default=0.0
-        Factor of the weight decay alpha/2 |W|^2 of every weight; a tied one decays once.
+        Factor of the weight decay ``alpha/2 |W|^2`` of every weight; a tied one decays once.
     early_stopping : EarlyStopping or None, default=None
     validation : Rows of shape (n_validation, n_features) or None, default=None
     training : Training
@@ -163,7 +163,7 @@ def finetune(
     depth : int or None, default=None
         How many layers to train, from the head down; 0 leaves the encoders as they are, None trains all.
     alpha : float, default=0.0
-        Factor of the weight decay alpha/2 |W|^2 of the head's weights; as in the reference (UFLDL), nothing else
+        Factor of the weight decay ``alpha/2 |W|^2`` of the head's weights; as in the reference (UFLDL), nothing else
         decays.
     early_stopping : EarlyStopping or None, default=None
     validation : tuple of (Rows, Tensor) or None, default=None

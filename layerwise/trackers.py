@@ -16,6 +16,8 @@ from typing import Any
 
 from layerwise.callbacks import Pace, Step, Watcher
 
+__all__ = ["MLflow", "TensorBoard", "Tracker"]
+
 
 class _Logger(Watcher, abc.ABC):
     """What all trackers have in common: the names of the numbers, and steps that rise."""

@@ -9,7 +9,8 @@ PACKAGE = Path(__file__).parents[1] / "layerwise"
 HOUSE = [
     {"__main__"},
     {"cli"},
-    {"reproduce", "comparison"},
+    {"reproduce"},
+    {"comparison"},
     {"runs"},
     {"report", "export"},
     {"__init__"},

@@ -88,6 +88,12 @@ SOLVERS = {
     "sgd": SGD(4, batch_size=32, learning_rate_init=0.1),
     "adam": Adam(4, batch_size=32, learning_rate_init=0.02, learning_rate="cosine"),
 }
+# With these they converge within some iterations.
+LOOSE = {
+    "lbfgs": {"ftol": 1e-2},
+    "sgd": {"tol": 0.5, "n_iter_no_change": 3},
+    "adam": {"tol": 0.5, "n_iter_no_change": 3},
+}
 SMALL = Autoencoder(3, solver=LBFGS(4))
 KINDS = {
     "layer": lambda solver: layer(solver),
@@ -168,8 +174,7 @@ def test_goes_on_within_growing_samples(tmp_path):
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_ends_where_it_would_have_ended(solver, tmp_path):
     """At convergence there is nothing left to do: neither one iteration more nor one less."""
-    loose = {"lbfgs": {"ftol": 1e-2}}.get(solver, {"tol": 0.5, "n_iter_no_change": 3})
-    estimator = layer(clone(SOLVERS[solver]).set_params(max_iter=50, **loose))
+    estimator = layer(clone(SOLVERS[solver]).set_params(max_iter=50, **LOOSE[solver]))
     reference = train(estimator)
     assert reference.converged_
     goes_on(estimator, tmp_path, range(1, reference.n_iter_ + 2))

@@ -13,6 +13,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_iris
 
 import layerwise
 from layerwise.data import Digits
@@ -149,7 +150,7 @@ def test_help_and_version(run):
             ["fit", "{f}/wide.npy", "--labels", "{f}/labels.npy", "--out", "{t}/r"],
             "has 3 rows, but labels has 120; each row needs one",
         ),
-        (["fit", "{f}/table.npy", "--activation", "relux", "--out", "{t}/r"], "'activation' parameter"),
+        (["fit", "{f}/table.npy", "--activation", "relux", "--out", "{t}/r"], "activation has name='relux'"),
         (["fit", "{f}/table.npy", "--layers", "0", "--out", "{t}/r"], "'n_hidden' parameter"),
         (["fit", "{f}/table.npy", "--layers", "100000000000000", "--out", "{t}/r"], "not enough memory"),
         (["fit", "{f}/table.npy", "--layers", "x", "--out", "{t}/r"], "layers"),
@@ -199,7 +200,7 @@ def test_help_and_version(run):
             ["fit", "{f}/images.npy", "--out", "{t}/r", "--finetune", "half"],
             "'finetune' parameter of",
         ),
-        (["fit", "{f}/images.npy", "--out", "{t}/r", "--activation", "relux"], "'activation' parameter of Autoencoder"),
+        (["fit", "{f}/images.npy", "--out", "{t}/r", "--activation", "relux"], "softplus, identity, top_k"),
         (
             ["fit", "{f}/images.npy", "--out", "{t}/r", "--activation", "relu", "--sparsity", "kl"],
             "needs activations with a lowest and a highest value",
@@ -303,9 +304,27 @@ def test_compare(run, model, files, tmp_path):
     assert "pre-trained" in out
     figures = json.loads((tmp_path / "run" / "comparison.json").read_text())
     assert figures["budgets"] == [20, 120]
-    assert np.shape(figures["control"]) == (2, 2, 2)
+    assert figures["methods"] == ["head", "all", "LogisticRegression", "SVC"]
+    assert np.shape(figures["accuracies"]) == (2, 4, 2, 2)
     assert (tmp_path / "run" / "comparison.png").stat().st_size > 5000
     assert run("compare", *words, "--out", tmp_path / "run", "--overwrite")[0] == 0
+
+
+def test_compare_holds_rows_out_where_there_are_no_others(run, tmp_path):
+    """A quarter of the labelled rows is the test; rows without a label serve pre-training."""
+    frame = load_iris(as_frame=True).frame
+    frame["target"] = load_iris().target_names[frame["target"]]
+    frame.loc[::5, "target"] = ""
+    frame.to_csv(tmp_path / "iris.csv", index=False)
+    words = [tmp_path / "iris.csv", "target", "--pretraining", "sparse", "contractive", "--layers", 8]
+    code, _, err = run("compare", *words, "--budgets", "all", "--seeds", 1, "--out", tmp_path / "run")
+    assert code == 0, err
+    assert "seed 0, 90 labels, pre-training contractive: head " in err
+    assert json.loads((tmp_path / "run" / "comparison.json").read_text())["starts"] == ["none", "sparse", "contractive"]
+    words += ["--model", tmp_path / "run"]
+    code, _, err = run("compare", *words, "--out", tmp_path / "other")
+    assert code == 2
+    assert "brings its own recipe; leave out --pretraining, --layers and --solver" in err
 
 
 @pytest.mark.parametrize(
@@ -313,6 +332,7 @@ def test_compare(run, model, files, tmp_path):
     [
         ["--tied", "--loss", "binary_cross_entropy", "--corruption", "masking", "--solver", "adam", "--batch-size", 32],
         ["--activation", "tanh", "--output-activation", "identity", "--finetune", "reconstruction"],
+        ["--activation", "top_k", "--activation-k", 3, "--solver", "adam"],
         ["--activation", "relu", "--sparsity", "l1", "--solver", "sgd", "--learning-rate", "cosine"],
         ["--contraction", 0.1, "--labels", "{f}/labels.npy", "--finetune", 1, "--unlabeled", 7],
         ["--labels", "{f}/labels.npy", "--solver", "adam", "--validation-fraction", 0.2, "--learning-rate-init", 0.01],

@@ -4,28 +4,39 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from scipy import stats
+from sklearn.base import clone
+from sklearn.datasets import load_wine
 from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler
+from sklearn.tree import DecisionTreeClassifier
 
 from layerwise import LBFGS, Autoencoder, StackedAutoencoder, StackedClassifier
-from layerwise.comparison import Comparison, _draw, compare
+from layerwise.comparison import PRETRAINING, RIVALS, Comparison, _draw, compare, recipe
 
 
 def test_gains_are_a_paired_t_interval():
     rng = np.random.default_rng(0)
-    pretrained, control = rng.random((2, 3, 2, 6))
-    rows = Comparison([10, 20, 30], ["head", "all"], pretrained, control).rows()
-    assert [row["finetune"] for row in rows] == ["head", "all", "best"] * 3
-    pairs = zip(pretrained.reshape(-1, 6), control.reshape(-1, 6), strict=True)
-    for row, (a, b) in zip([row for row in rows if row["finetune"] != "best"], pairs, strict=True):
+    accuracies = rng.random((3, 2, 4, 6))
+    rows = Comparison([10, 20, 30, 40], ["none", "a", "b"], ["head", "SVC"], accuracies).rows()
+    assert [row["method"] for row in rows[:6]] == ["head", "head", "SVC", "SVC", "best", "best"]
+    assert [row["start"] for row in rows] == ["a", "b"] * 12
+    for row in rows:
+        if row["method"] == "best":
+            continue
+        method, budget = ["head", "SVC"].index(row["method"]), row["budget"] // 10 - 1
+        a, b = accuracies[[0, "ab".index(row["start"]) + 1], method, budget][::-1]
         interval = stats.ttest_rel(a, b).confidence_interval(0.95)
         assert_allclose(row["gain"], [(a - b).mean(), interval.low, interval.high])
-        assert row["pretrained"] == pytest.approx(a.mean())
+        assert row["accuracy"] == pytest.approx(a.mean())
+        assert row["control"] == pytest.approx(b.mean())
 
 
-def test_best_takes_the_best_depth_of_each():
-    pretrained, control = np.array([[[0.9, 0.8], [0.5, 0.5]]]), np.array([[[0.1, 0.1], [0.6, 0.7]]])
-    best = Comparison([10], ["head", "all"], pretrained, control).rows()[-1]
-    assert best["pretrained"] == pytest.approx(0.85)
+def test_best_takes_the_best_method_of_each():
+    control, pretrained = [[[0.1, 0.1]], [[0.6, 0.7]]], [[[0.9, 0.8]], [[0.5, 0.5]]]
+    best = Comparison([10], ["none", "a"], ["head", "all"], np.array([control, pretrained])).rows()[-1]
+    assert best["accuracy"] == pytest.approx(0.85)
     assert best["control"] == pytest.approx(0.65)
     assert best["gain"][0] == pytest.approx(0.2)
 
@@ -38,22 +49,87 @@ def test_verdicts():
         (better, better, "no clear difference"),
         (better[..., :1], worse[..., :1], "no clear difference"),
     ):
-        assert Comparison([5], ["all"], a, b).rows()[0]["verdict"] == verdict
-    assert Comparison([5], ["all"], better[..., :1], worse[..., :1]).as_dict()["rows"][0]["gain"][1:] == [None, None]
+        comparison = Comparison([5], ["none", "a"], ["all"], np.array([b, a]))
+        assert comparison.rows()[0]["verdict"] == verdict
+    assert comparison.as_dict()["rows"][0]["gain"][1:] == [None, None]
 
 
 def test_compare(digits):
     X, y = digits.X_train[::4], digits.y_train[::4]
-    classifier = StackedClassifier(StackedAutoencoder([Autoencoder(20, solver=LBFGS(30)), 10]), solver=LBFGS(15))
+    sigmoid = StackedAutoencoder([Autoencoder(20, solver=LBFGS(30)), 10])
+    linear = StackedAutoencoder([Autoencoder(20, tied=True, solver=LBFGS(30)), 10])
+    classifiers = {name: StackedClassifier(stack, solver=LBFGS(15)) for name, stack in (("a", sigmoid), ("b", linear))}
     lines = []
     comparison = compare(
-        classifier, X, y, digits.X_test, digits.y_test, budgets=[50, 1500], n_seeds=2, announce=lines.append
+        classifiers,
+        X,
+        y,
+        digits.X_test,
+        digits.y_test,
+        budgets=[50, 1500],
+        rivals={"tree": DecisionTreeClassifier(random_state=0)},
+        n_seeds=2,
+        announce=lines.append,
     )
-    assert comparison.pretrained.shape == comparison.control.shape == (2, 2, 2)
-    assert len(lines) == 8
-    assert np.all((comparison.pretrained > 0.1) & (comparison.pretrained < 1))
-    assert not np.array_equal(comparison.pretrained, comparison.control)
-    assert not hasattr(classifier, "network_")
+    assert comparison.starts == ["none", "a", "b"]
+    assert comparison.methods == ["head", "all", "tree"]
+    assert comparison.accuracies.shape == (3, 3, 2, 2)
+    assert len(lines) == 3 * 2 * 2
+    assert np.all((comparison.accuracies > 0.1) & (comparison.accuracies < 1))
+    assert len(np.unique(comparison.accuracies)) > 30
+    assert not hasattr(classifiers["a"], "network_")
+
+
+def test_rivals_see_rows_and_codes(digits):
+    """A rival is what scikit-learn would give on scaled rows, and on codes."""
+    X, y = digits.X_train[::20], digits.y_train[::20]
+    stack = StackedAutoencoder([Autoencoder(6, solver=LBFGS(5, progressive=False))])
+    comparison = compare(
+        StackedClassifier(stack),
+        X,
+        y,
+        digits.X_test,
+        digits.y_test,
+        budgets=["all"],
+        depths=(),
+        rivals=RIVALS,
+        n_seeds=1,
+    )
+    stack.set_params(random_state=0)
+    for method, rival in enumerate(RIVALS.values()):
+        for start, transformer in enumerate((MinMaxScaler(), make_pipeline(stack, MinMaxScaler()))):
+            transformer.fit(X)
+            seen, unseen = (transformer.transform(rows).astype(np.float32) for rows in (X, digits.X_test))
+            expected = clone(rival).fit(seen, y).score(unseen, digits.y_test)
+            assert comparison.accuracies[start, method, 0, 0] == expected
+
+
+@pytest.mark.parametrize("pretraining", PRETRAINING)
+def test_recipes_differ_in_pretraining_alone(digits, pretraining):
+    classifier = recipe(pretraining, [12, 8], LBFGS(3), 60_000, 784)
+    layers = classifier.autoencoder.recipes()
+    assert [layer.n_hidden for layer in layers] == [12, 8]
+    assert {layer.activation for layer in layers} == {"sigmoid"}
+    for layer in layers:
+        layer.set_params(solver=LBFGS(2))
+    comparison = compare(classifier, *digits[:2], *digits[2:], budgets=[10], depths=["head"], n_seeds=1)
+    assert comparison.accuracies.shape == (2, 1, 1, 1)
+
+
+def test_penalties_go_with_the_number_of_columns():
+    """Nothing is lost in a table of a dozen columns: its codes tell its rows apart."""
+    X, y = load_wine(return_X_y=True)
+    for pretraining in PRETRAINING:
+        stack = recipe(pretraining, [30, 30], LBFGS(3), *X.shape).autoencoder.set_params(random_state=0)
+        codes = MinMaxScaler().fit_transform(stack.fit_transform(X[::2]))
+        assert LogisticRegression(max_iter=1000).fit(codes, y[::2]).score(codes, y[::2]) > 0.9, pretraining
+
+
+def test_the_picture_has_a_panel_a_method_and_a_line_a_start():
+    accuracies = np.random.default_rng(0).random((3, 2, 4, 2))
+    figure = Comparison([10, 20, 30, 40], ["none", "a", "b"], ["head", "SVC"], accuracies).plot()
+    assert [ax.get_title() for ax in figure.axes] == ["head", "SVC"]
+    assert [len(ax.lines) for ax in figure.axes] == [3, 3]
 
 
 def test_frozen_recipes_are_trained_anew(digits):

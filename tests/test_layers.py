@@ -1,6 +1,7 @@
 """Every kind of layer: numeric gradients of all combinations, tied weights, corruption, what goes together."""
 
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.linalg import subspace_angles
+from sklearn.base import BaseEstimator, clone
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.frozen import FrozenEstimator
@@ -25,9 +27,11 @@ from layerwise import (
     StackedAutoencoder,
     StackedClassifier,
     StackedRegressor,
+    TopK,
     check_gradient,
+    save,
 )
-from layerwise.activations import ACTIVATIONS
+from layerwise.activations import ACTIVATIONS, get_activation
 from layerwise.corruptions import entry_weights
 from layerwise.data import Rows
 from layerwise.losses import LOSSES
@@ -46,6 +50,9 @@ PENALTIES = {
 }
 
 
+OF_CODES = [*ACTIVATIONS, TopK(2)]
+
+
 def allowed(output_activation, loss):
     return loss == "squared_error" or output_activation == "sigmoid"
 
@@ -53,7 +60,7 @@ def allowed(output_activation, loss):
 COMBINATIONS = [
     (activation, output, loss, tied, penalty)
     for activation, output, loss, tied, penalty in itertools.product(
-        ACTIVATIONS, ACTIVATIONS, LOSSES, (False, True), PENALTIES
+        OF_CODES, ACTIVATIONS, LOSSES, (False, True), PENALTIES
     )
     if allowed(output, loss) and (penalty != "kl" or activation in ("sigmoid", "tanh"))
 ]
@@ -114,6 +121,59 @@ def test_gradient_is_numeric_with_other_noise(rows, corruption):
     assert check_gradient(Autoencoder(4, corruption=corruption), rows)["layer 0"] <= 1e-7
 
 
+class Spread(BaseEstimator):
+    """A penalty of one's own that does not grow with the codes; of each row, or of the means without a target."""
+
+    target = None
+
+    def __init__(self, on_mean=False):
+        self.on_mean = on_mean
+
+    def value(self, activations):
+        return activations.sum(dim=-1).square() / activations.square().sum(dim=-1)
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh"])
+@pytest.mark.parametrize("on_mean", [False, True])
+def test_a_penalty_of_ones_own(rows, on_mean, activation):
+    """Its gradient is numeric, a row of weight 2 is the row given twice, and it is shown like any other."""
+    autoencoder = Autoencoder(3, activation=activation, sparsity=Spread(on_mean), dtype="float64", random_state=0)
+    assert check_gradient(autoencoder, rows)["layer 0"] <= 1e-7
+    values = []
+    for X, weights in ((rows, None), (np.repeat(rows, 2, axis=0), None), (rows, torch.full((9,), 2.0, dtype=F64))):
+        layer = autoencoder._build(5, torch.Generator().manual_seed(0))
+        objective = AutoencoderObjective(layer, Rows(X, dtype=F64, weights=weights))
+        values.append(objective(objective.vector.read())[0])
+    assert values[1:] == pytest.approx(values[:1] * 2, rel=1e-12)
+    search = autoencoder.set_params(sparsity__on_mean=not on_mean, solver__max_iter=2).fit(rows)
+    assert search.sparsity.on_mean is not on_mean
+
+
+class Inverted(BaseEstimator):
+    """A corruption of one's own."""
+
+    emphasis = (2.0, 1.0)
+
+    def corrupt(self, x, generator):
+        hit = torch.rand(x.shape, generator=generator) < 0.5
+        return torch.where(hit, 1 - x, x), hit
+
+
+def test_a_corruption_of_ones_own(rows):
+    assert check_gradient(Autoencoder(4, corruption=Inverted()), rows)["layer 0"] <= 1e-7
+
+
+@pytest.mark.parametrize("name", ["sparsity", "corruption"])
+def test_parts_of_ones_own_are_refused_where_they_cannot_serve(rows, name, tmp_path):
+    part = {"sparsity": Spread, "corruption": Inverted}[name]
+    with pytest.raises(ValueError, match=rf"{name}={part.__name__} is a class, but an object is expected"):
+        Autoencoder(3, **{name: part}).fit(rows)
+    with pytest.raises(ValueError, match=f"The '{name}' parameter of Autoencoder must be an instance of"):
+        Autoencoder(3, **{name: Adam()}).fit(rows)
+    with pytest.raises(TypeError, match=rf"estimator.{name}: a {part.__name__} cannot be saved; known are"):
+        save(Autoencoder(3, solver=LBFGS(2), **{name: part()}).fit(rows), tmp_path / "model")
+
+
 def test_gradient_is_numeric_in_every_stage(rows):
     stack = StackedAutoencoder(
         [
@@ -156,10 +216,10 @@ def test_check_finds_a_wrong_gradient(rows, monkeypatch):
     assert check_gradient(Autoencoder(4, activation="tanh"), rows)["layer 0"] > 1e-4
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("name", OF_CODES)
 def test_activation_in_place_is_the_same(name):
-    activation = ACTIVATIONS[name]
-    z = torch.linspace(-3, 3, 101, dtype=F64, requires_grad=True)
+    activation = get_activation(name)
+    z = torch.linspace(-3, 3, 101, dtype=F64).reshape(1, -1).requires_grad_()
     output = activation.forward(z)
     (expected,) = torch.autograd.grad(output.sum(), z)
     assert_allclose(activation.forward_(z.detach().clone()), output.detach(), rtol=1e-14)
@@ -169,7 +229,7 @@ def test_activation_in_place_is_the_same(name):
     assert output.max() <= activation.high
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("name", OF_CODES)
 def test_contraction_is_the_norm_of_the_jacobian(name, generator):
     layer = AutoencoderLayer(5, 4, activation=name, dtype=F64, generator=generator)
     x = torch.randn(3, 5, dtype=F64, generator=generator)
@@ -177,6 +237,82 @@ def test_contraction_is_the_norm_of_the_jacobian(name, generator):
     expected = 0.7 * sum(jacobian.square().sum() for jacobian in jacobians)
     value = contraction(layer.encode(x), layer.encoder_weight, layer.activation, 0.7)
     assert value.item() == pytest.approx(expected.item(), rel=1e-12)
+
+
+@settings(deadline=None, max_examples=60)
+@given(m=st.integers(0, 9), n=st.integers(1, 40), k=st.integers(1, 40), seed=st.integers(0, 99))
+def test_top_k_keeps_the_strongest(m, n, k, seed):
+    """As sorting finds them; halves make ties, which are all kept."""
+    z = np.random.default_rng(seed).integers(-6, 9, (m, n)) / 2
+    k = min(k, n)
+    weakest = -np.sort(-z, axis=1)[:, [k - 1]]
+    expected = np.where((z >= weakest) & (z > 0), z, 0)
+    activation = TopK(k)
+    for dtype in (torch.float32, F64):
+        rows = torch.tensor(z, dtype=dtype)
+        assert_array_equal(activation.forward(rows), expected)
+        written = rows.clone()
+        assert activation.forward_(written) is written
+        assert_array_equal(written, expected)
+        assert not torch.signbit(written).any()
+
+
+def test_top_k_lets_nan_be_seen():
+    z = torch.tensor([[float("nan"), 1.0, 2.0], [float("inf"), 1.0, 2.0], [-float("inf"), 1.0, 2.0]])
+    for h in (TopK(1).forward(z), TopK(1).forward_(z.clone())):
+        assert h[0].isnan().any()
+        assert h[1:].tolist() == [[float("inf"), 0, 0], [0, 0, 2]]
+
+
+@pytest.mark.parametrize("solver", [LBFGS(40), Adam(20, batch_size=4)])
+def test_top_k_codes(rows, solver):
+    """At most k units are on, in training, in a stack, and after fine-tuning; the loss falls."""
+    y = np.arange(9) % 3
+    first = Autoencoder(12, activation=TopK(3), output_activation="identity", solver=solver)
+    second = Autoencoder(8, activation=TopK(2), output_activation="relu", solver=solver)
+    stack = StackedAutoencoder([first, second], random_state=0).fit(rows)
+    classifier = StackedClassifier(stack, solver=solver, random_state=0).fit(rows, y)
+    for codes, k in (
+        (stack.layers_[0].transform(rows), 3),
+        (stack.transform(rows), 2),
+        (classifier.transform(rows), 2),
+    ):
+        assert (np.count_nonzero(codes, axis=1) <= k).all()
+        assert (np.count_nonzero(codes, axis=1) == k).any()
+        assert codes.min() >= 0
+    curves = [stage["loss_curve"] for stage in classifier.history_]
+    assert len(curves) == 4
+    assert all(min(curve) < curve[0] for curve in curves)
+
+
+def test_top_k_with_weights_is_repetition(rows):
+    layer = Autoencoder(6, activation=TopK(2), solver=LBFGS(5), dtype="float64", random_state=0)
+    weighted = clone(layer).fit(rows, sample_weight=np.r_[2, np.ones(8)])
+    repeated = clone(layer).fit(np.vstack([rows, rows[:1]]))
+    assert weighted.loss_ == pytest.approx(repeated.loss_, rel=1e-9)
+
+
+def test_top_k_goes_on_with_a_smaller_k(rows):
+    """A parameter is of the next fit: what was trained before stays as it is."""
+    autoencoder = Autoencoder(12, activation=TopK(9), solver=Adam(3), warm_start=True, random_state=0).fit(rows)
+    before = autoencoder.transform(rows)
+    autoencoder.set_params(activation__k=2)
+    assert_array_equal(autoencoder.transform(rows), before)
+    assert np.count_nonzero(autoencoder.fit(rows).transform(rows), axis=1).max() == 2
+    assert autoencoder.n_iter_ == 6
+
+
+@pytest.mark.parametrize(
+    ("k", "message"),
+    [
+        (5, r"activation=TopK\(k=5\) keeps 5 units of n_hidden=4; choose k from 1 to 4"),
+        (0, "'k' parameter of TopK must be an int in the range"),
+        (2.0, "'k' parameter of TopK must be an int in the range"),
+    ],
+)
+def test_top_k_needs_so_many_units(rows, k, message):
+    with pytest.raises(ValueError, match=message):
+        Autoencoder(4, activation=TopK(k)).fit(rows)
 
 
 @pytest.mark.parametrize("solver", [LBFGS(5), Adam(2, batch_size=4)])
@@ -320,9 +456,11 @@ def test_kl_of_tanh_is_that_of_its_range(rows):
     assert_allclose(objectives[0].mean_activation, objectives[1].mean_activation, rtol=1e-12)
 
 
-@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "elu", "softplus", "identity"])
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "elu", "softplus", "identity", TopK(2)])
 def test_kl_needs_a_range(rows, activation):
-    with pytest.raises(ValueError, match=f"activation='{activation}' has none; choose activation='sigmoid' or 'tanh'"):
+    with pytest.raises(
+        ValueError, match=re.escape(f"activation={activation!r} has none; choose activation='sigmoid' or 'tanh'")
+    ):
         Autoencoder(4, activation=activation, sparsity=KLSparsity()).fit(rows)
 
 

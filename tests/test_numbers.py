@@ -27,6 +27,7 @@ from layerwise import (
     StackedAutoencoder,
     StackedClassifier,
     StackedRegressor,
+    TopK,
 )
 from layerwise.activations import ACTIVATIONS, get_activation
 from layerwise.data import Rows
@@ -362,7 +363,7 @@ def saturated(activation, loss, sparsity, dtype, sign, tied=False):
 PENALTIES = {"none": None, "KL": KLSparsity(0.1), "L1": L1Sparsity(0.1)}
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", [*ACTIVATIONS, TopK(2)])
 @pytest.mark.parametrize("loss", ["squared_error", "binary_cross_entropy"])
 @pytest.mark.parametrize("penalty", PENALTIES)
 @every_dtype

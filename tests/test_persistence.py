@@ -31,6 +31,7 @@ from layerwise import (
     StackedAutoencoder,
     StackedClassifier,
     StackedRegressor,
+    TopK,
 )
 from layerwise.atomic import atomic
 
@@ -119,6 +120,7 @@ def test_every_kind_of_part_round_trips(small, tmp_path):
                 7, activation="relu", output_activation="tanh", sparsity=L1Sparsity(), corruption=Gaussian(0.1)
             ),
             Autoencoder(6, activation="elu", output_activation="identity", solver=SGD(2, momentum=0.5)),
+            Autoencoder(6, activation=TopK(3), output_activation="identity", solver=Adam(2)),
             Autoencoder(5, output_activation="identity", solver=Adam(2), early_stopping=EarlyStopping(0.3)),
         ],
         finetune="reconstruction",
@@ -145,8 +147,20 @@ def test_every_kind_of_part_round_trips(small, tmp_path):
                 assert ours[name] == (list(value) if isinstance(value, tuple) else value)
     assert np.isnan(again.unlabeled)
     assert (
-        again.autoencoder_.layers_[4].validation_loss_curve_ == regressor.autoencoder_.layers_[4].validation_loss_curve_
+        again.autoencoder_.layers_[5].validation_loss_curve_ == regressor.autoencoder_.layers_[5].validation_loss_curve_
     )
+
+
+@pytest.mark.parametrize("k", [0, 5, 2.5, None])
+def test_more_units_to_keep_than_there_are(small, tmp_path, k):
+    autoencoder = Autoencoder(4, activation=TopK(2), output_activation="identity", solver=Adam(1)).fit(small[0])
+    layerwise.save(autoencoder, tmp_path / "model")
+    path = tmp_path / "model" / "config.json"
+    config = json.loads(path.read_text())
+    config["estimator"]["params"]["activation"]["params"]["k"] = k
+    path.write_text(json.dumps(config))
+    with pytest.raises(layerwise.FileError, match="is damaged"):
+        layerwise.load(tmp_path / "model")
 
 
 def test_loading_can_be_trained_again(small, model):

@@ -67,6 +67,11 @@ def test_at_most_max_tiles():
     assert canvas(plot_filters(np.ones((50, 4)), max_tiles=4)).shape == (5, 5)
 
 
+def test_filters_stand_in_so_many_columns():
+    assert canvas(plot_filters(np.ones((6, 4)), columns=6)).shape == (2, 17)
+    assert canvas(plot_filters(np.ones((6, 4)), columns=2)).shape == (8, 5)
+
+
 def test_reconstructions_share_one_scale():
     inputs = np.array([[0, 255, 51, 0], [255, 0, 0, 0]], dtype=np.uint8)
     picture = canvas(plot_reconstructions(inputs, inputs / 510))

@@ -23,7 +23,8 @@ parts = {
 layers = st.fixed_dictionaries(
     {"n_hidden": st.integers(1, 300)},
     optional={
-        "activation": st.sampled_from(sorted(ACTIVATIONS)),
+        "activation": st.sampled_from(sorted(ACTIVATIONS))
+        | st.builds(lambda k: {"name": "top_k", "k": k}, st.integers(1, 9)),
         "tied": st.booleans(),
         "alpha": st.floats(0, 1),
         "scale": st.sampled_from(["none", "auto", "standard"]),
@@ -92,6 +93,19 @@ def test_outliers_without_layers_are_the_detectors_own():
         (
             {"layers": [{"sparsity": {"name": "kl", "rate": 3}}]},
             "rate=3 has no meaning with sparsity='kl'; it has target, weight",
+        ),
+        (
+            {"layers": [{"activation": "relux"}]},
+            "activation has name='relux', which is not known; choose one of sigmoid, .*, top_k",
+        ),
+        ({"layers": [{"activation": "top_k"}]}, "activation='top_k' needs k, which is not given"),
+        (
+            {"layers": [{"activation": {"name": "relu", "k": 3}}]},
+            "k=3 has no meaning with activation='relu'; choose activation top_k",
+        ),
+        (
+            {"layers": [{"activation": {"name": "relu", "slope": 3}}]},
+            "slope=3 has no meaning with activation='relu'; it has no parameters",
         ),
         ({"layers": [{"early_stopping": 5}]}, "early_stopping=5 must be a table"),
         ({"layers": [{"solver": 5}]}, "solver=5 must be a table of names and values, or the name of one: lbfgs"),
@@ -199,6 +213,15 @@ def test_level_of_gaussian_noise_is_its_deviation():
     assert build(overlay({}, {"corruption": "gaussian"})).layers[0].corruption.std == 0.25
     toml = {"layers": [{"corruption": {"name": "gaussian", "std": 0.3}}]}
     assert build(overlay(toml, {"corruption_level": 0.2})).layers[0].corruption.std == 0.2
+
+
+def test_top_k():
+    stack = build(overlay({"layers": [{"n_hidden": 9}, {"n_hidden": 5}]}, {"activation_k": 4}))
+    assert [layer.activation.k for layer in stack.layers] == [4, 4]
+    assert stack.layers[1].output_activation == "relu"  # which reaches the codes of the first
+    other = build(overlay(describe(stack), {"activation": "tanh"}))
+    assert [layer.activation for layer in other.layers] == ["tanh", "tanh"]
+    assert describe(stack)["layers"][0]["activation"] == {"name": "top_k", "k": 4}
 
 
 def test_regressor():

@@ -18,8 +18,14 @@ SMALL = {
     "self-taught": {"n_hidden": 10, "max_iter": 3},
     "ufldl-stacked": {"max_iter": 2},
     "sda": {"n_hidden": 10, "pretrain_epochs": 1, "finetune_epochs": 1},
+    "sae": {"n_hidden": 10, "pretrain_epochs": 1, "finetune_epochs": 1},
+    "sdae-basic": {"n_hidden": 10, "pretrain_epochs": 1, "finetune_epochs": 1},
+    "sdae-rotated": {"n_hidden": 10, "pretrain_epochs": 1, "finetune_epochs": 1},
     "cae": {"n_hidden": 10, "pretrain_epochs": 1, "finetune_epochs": 1},
+    "k-sparse": {"n_hidden": 10, "k": 3, "k_codes": 5, "pretrain_epochs": 1, "finetune_epochs": 1},
+    "k-sparse-deep": {"n_hidden": 10, "k": 3, "k_codes": 5, "pretrain_epochs": 1, "finetune_epochs": 1},
     "deep-autoencoder": {"pretrain_epochs": 1, "finetune_epochs": 1},
+    "deep-autoencoder-random": {"finetune_epochs": 1},
 }
 
 
@@ -54,3 +60,16 @@ def test_every_experiment_runs(name, digits, tmp_path):
 def test_softmax_on_all_of_mnist(mnist):
     outcome = EXPERIMENTS["softmax"].run(mnist, experiment.Session())
     assert outcome.obtained[EXPERIMENTS["softmax"].ACCURACY] >= 92.2
+
+
+def test_basic_and_rotated_digits(mnist_folder):
+    basic, rotated = (EXPERIMENTS[name].load(mnist_folder) for name in ("sdae-basic", "sdae-rotated"))
+    for digits in (basic, rotated):
+        assert [array.shape for array in digits] == [(10_000, 784), (10_000,), (50_000, 784), (50_000,)]
+        assert digits.X_train.dtype == np.uint8
+    rows = np.unique(np.concatenate([basic.X_train, basic.X_test]), axis=0)
+    assert len(rows) > 59_900, "no image is drawn twice"
+    np.testing.assert_array_equal(basic.y_test, rotated.y_test)
+    brightness = [digits.X_test.mean(axis=1, dtype=float) for digits in (basic, rotated)]
+    assert np.corrcoef(*brightness)[0, 1] > 0.999
+    assert np.abs(basic.X_test.astype(float) - rotated.X_test).mean() > 20

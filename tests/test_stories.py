@@ -227,8 +227,18 @@ def test_gaps_in_a_table_with_labels(shell):
     frame, bunch = as_frame(load_iris, target="species")
     frame = frame.with_columns(pl.Series("species", bunch.target_names[bunch.target]))
     numbers = [name for name in frame.columns if name not in ("species", "name")]
-    with_gaps(frame, numbers, 0.1).write_csv("iris.csv")
+    rows = with_gaps(frame, numbers, 0.1)
+    rows.write_csv("iris.csv")
     shell("fit iris.csv --labels species --id name --impute --layers 20 --max-iter 50 --random-state 0 --out model")
+    shell("impute model iris.csv --out filled.csv")
+    filled = pl.read_csv("filled.csv")
+    assert filled.columns == ["name", *numbers]
+    for name in numbers:
+        gone = rows[name].is_null()
+        np.testing.assert_allclose(filled[name].filter(~gone), rows[name].filter(~gone))
+    name = "petal length (cm)"  # which the others tell
+    errors = (filled[name] - frame[name]).filter(rows[name].is_null()).abs()
+    assert errors.mean() < 0.5 * (frame[name] - frame[name].mean()).abs().mean()
     assert json.loads(shell("--json evaluate model iris.csv"))["accuracy"] > 0.95
     rows = json.loads(shell("--json predict model iris.csv --probabilities"))["rows"]
     assert rows[0]["name"] == "row 000"

@@ -21,15 +21,16 @@ _COMMANDS = {
     "encode": ("models:encode", "Write the codes of rows."),
     "decode": ("models:decode", "Write what codes stand for."),
     "reconstruct": ("models:reconstruct", "Write rows as the model reconstructs them."),
+    "impute": ("models:impute", "Write rows with their missing numbers filled in."),
     "predict": ("models:predict", "Write a label, a value, or whether it is an outlier, for each row."),
     "score": ("models:score", "Write how unusual each row is, and in which features."),
     "evaluate": ("models:evaluate", "Measure a model on rows, with labels if there are."),
     "inspect": ("sharing:inspect", "Tell what is in the folder of a model."),
     "report": ("sharing:report", "Write the page of a run: curves, filters, codes, mistakes."),
     "export": ("sharing:export", "Write a model as ONNX, or as a NumPy program that stands alone."),
-    "compare": ("experiments:compare_command", "Train with and without pre-training, and tell whether it helps."),
+    "compare": ("comparing:compare_command", "Train with and without pre-training, and tell whether it helps."),
     "reproduce": ("experiments:reproduce_app", "Run a published experiment, and show published beside obtained."),
-    "check-gradient": ("experiments:check_gradient_command", "Compare the gradient of a training with differences."),
+    "check-gradient": ("comparing:check_gradient_command", "Compare the gradient of a training with differences."),
 }
 for _place, (_name, (_home, _purpose)) in enumerate(_COMMANDS.items()):
     app.command(f"layerwise.cli.{_home}", name=_name, help=_purpose, sort_key=_place)

@@ -1,41 +1,19 @@
-"""Commands that show what the software can do: reproduce, compare, check-gradient."""
+"""Published experiments: reproduce."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from cyclopts import App
-from rich.table import Table
 
-import layerwise
-from layerwise import plotting, runs
+from layerwise import runs
 from layerwise.atomic import atomic
 from layerwise.callbacks import MetricsFile
-from layerwise.cli.common import (
-    Data,
-    Device,
-    Display,
-    Labels,
-    Model,
-    Overwrite,
-    Reply,
-    Shown,
-    Words,
-    list_contents,
-    render,
-)
-from layerwise.cli.opening import open_model
-from layerwise.comparison import Comparison, compare
-from layerwise.corruptions import Masking
-from layerwise.data.inputs import read_input
-from layerwise.estimators import Autoencoder, StackedAutoencoder, StackedClassifier, check_gradient
-from layerwise.estimators._finetuning import FineTunedEstimator
-from layerwise.inspection import bare
-from layerwise.reproduce import EXPERIMENTS, experiment
+from layerwise.cli.common import Device, Display, Overwrite, Reply, Shown, Words, list_contents, render
+from layerwise.reproduce import EXPERIMENTS, evidence, experiment
 from layerwise.reproduce.experiment import Session
-from layerwise.solvers import LBFGS, Adam
 from layerwise.strict_json import as_strict
 
 reproduce_app = App(name="reproduce", help="Run a published experiment, and show published beside obtained.")
@@ -154,127 +132,35 @@ for _name in EXPERIMENTS:
         _add_mnist_experiment(_name)
 
 
-def compare_command(
-    data: Path,
-    labels: str,
+@reproduce_app.command(name="all")
+def reproduce_all(
     *,
-    test_data: Path,
-    test_labels: str | None = None,
-    id: Annotated[list[str] | None, Words] = None,
-    ignore: Annotated[list[str] | None, Words] = None,
-    model: Path | None = None,
-    budgets: Annotated[list[int | Literal["all"]], Words] = [100, 1000],  # noqa: B006 - never changed
-    finetune: Annotated[list[Literal["head", "all"]], Words] = ["head", "all"],  # noqa: B006 - never changed
-    seeds: int = 5,
-    seed: int = 0,
-    out: Path = Path("runs/compare"),
-    overwrite: Overwrite = False,
+    data: Path,
+    seeds: int = 3,
+    only: Annotated[list[str] | None, Words] = None,
+    runs: Path = Path("runs/evidence"),
+    out: Path = Path("docs/evidence"),
     display: Shown,
 ) -> Reply:
-    """Show whether pre-training helps: train the same network with and without it, on few labels and on many.
+    """Run every published experiment and control that has not been run, and write the page of evidence.
 
-    Example: layerwise compare train.csv species --test-data test.csv --budgets 30 100
+    Example: layerwise reproduce all --data mnist --only softmax self-taught
 
     Parameters
     ----------
     data
-        Rows, all of which pre-training sees, in any form that fit takes.
-    labels
-        The column or array of the data, or the file, that holds the labels.
-    test_data
-        Rows to measure the accuracy on.
-    test_labels
-        Their labels; the column of the same name if not given.
-    id
-        Columns that tell rows apart; those of the model if not given.
-    ignore
-        Columns to leave out; those of the model if not given.
-    model
-        Folder of a trained classifier, to take its recipe; without it, two denoising layers of 500 units.
-    budgets
-        Numbers of labelled rows for fine-tuning; all takes all.
-    finetune
-        What labels train: the head, the whole network, or each in turn.
+        Folder with the four files of MNIST.
     seeds
-        How many runs of each, with other initial weights and other labelled rows.
-    seed
-        The first of them.
+        How often to run what takes less than ten minutes; what takes longer is run once.
+    only
+        Names of cases and controls; all if not given. Several processes can work on different ones.
+    runs
+        Folder for the folders of the runs.
     out
-        Folder for the figures and the picture.
+        Folder for the figures and pictures; the page is written beside it, with .md.
     """
-    classifier = _default_classifier() if model is None else bare(layerwise.load(model))
-    if not isinstance(classifier, StackedClassifier):
-        raise ValueError(f"{model} is no classifier but a {type(classifier).__name__}; train one with fit --labels")
-    facts = {} if model is None else runs.read_facts(model)
-    train = read_input(data, labels=labels, id=id or facts.get("id"), ignore=ignore or facts.get("ignore") or ())
-    test = read_input(test_data, labels=test_labels or labels, encoder=train.encoder)
-    X, y, X_test, y_test = train.X, train.y, test.X, test.y
-    with atomic(out, overwrite=overwrite) as staging, display.watching() as callbacks:
-        classifier.set_params(callbacks=callbacks)
-        comparison = compare(
-            classifier,
-            X,
-            y,
-            X_test,
-            y_test,
-            budgets=budgets,
-            depths=finetune,
-            n_seeds=seeds,
-            seed=seed,
-            announce=display.say,
-        )
-        staging.mkdir()
-        (staging / "comparison.json").write_text(json.dumps(comparison.as_dict(), indent=2) + "\n", encoding="utf-8")
-        runs.save_picture(plotting.plot_comparison(comparison.budgets, comparison.series()), staging / "comparison.png")
-    return Reply(comparison.as_dict(), f"{render(_comparison_table(comparison))}\n{list_contents(out)}")
-
-
-def check_gradient_command(model: Model, data: Data, *, labels: Labels = None, n_rows: int = 50) -> Reply:
-    """Compare the gradient of every stage of a model's training with differences of its objective.
-
-    Example: layerwise check-gradient runs/digits train-images.gz --labels train-labels.gz
-
-    Parameters
-    ----------
-    model
-        Folder of a trained model, to take its recipe.
-    n_rows
-        How many rows to take, from the first.
-    """
-    if n_rows < 1:
-        raise ValueError(f"n_rows={n_rows} leaves nothing to check with; give at least 1")
-    opened = open_model(model, data, labels=labels)
-    X, y, estimator = opened.X[:n_rows], opened.y, opened.estimator
-    if isinstance(estimator, FineTunedEstimator) and y is None:
-        raise ValueError(f"{model} is a {type(estimator).__name__}; give labels with --labels")
-    errors = check_gradient(estimator, X, None if y is None else y[:n_rows])
-    lines = [f"{stage}: |gradient - numeric| / |numeric| = {error:.1e}" for stage, error in errors.items()]
-    return Reply(errors, "\n".join(lines))
-
-
-def _default_classifier() -> StackedClassifier:
-    layer = Autoencoder(
-        500,
-        loss="binary_cross_entropy",
-        tied=True,
-        alpha=0.0,
-        corruption=Masking(0.25),
-        solver=Adam(15, learning_rate="cosine"),
-    )
-    return StackedClassifier(StackedAutoencoder([layer, layer]), alpha=1e-3, solver=LBFGS(200))
-
-
-def _comparison_table(comparison: Comparison) -> Table:
-    table = Table("labels", "fine-tuned", "pre-trained", "not", "gain, 95 % interval", "", title="Test accuracy")
-    for row in comparison.rows():
-        gain, low, high = (100 * end for end in row["gain"])
-        table.add_row(
-            f"{row['budget']:,}",
-            str(row["finetune"]),
-            f"{row['pretrained']:.2%}",
-            f"{row['control']:.2%}",
-            f"{gain:+.2f} [{low:+.2f}, {high:+.2f}]",
-            row["verdict"],
-            end_section=row["finetune"] == "best",
-        )
-    return table
+    if seeds < 1:
+        raise ValueError(f"seeds={seeds} leaves nothing to run; give at least 1, better 3")
+    evidence.collect(data, out, runs, seeds=seeds, only=only or (), announce=display.say)
+    page = out.with_suffix(".md")
+    return Reply({"page": str(page), "files": sorted(entry.name for entry in out.iterdir())}, f"Written: {page}")

@@ -1,4 +1,4 @@
-"""Commands that use a trained model: encode, decode, reconstruct, predict, score, evaluate."""
+"""Commands that use a trained model: encode, decode, reconstruct, impute, predict, score, evaluate."""
 
 from __future__ import annotations
 
@@ -110,6 +110,28 @@ def reconstruct(
         opened = open_model(model, data, array=array, device=device)
         stack = stack_of(opened.estimator)
         return _as_rows(opened, stack.inverse_transform(stack.transform(opened.X))), opened
+
+    return _write(columns, data, out, overwrite, display)
+
+
+def impute(
+    model: Model,
+    data: Data,
+    *,
+    out: Out = None,
+    array: Array = None,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+    display: Shown,
+) -> Reply:
+    """Write rows with their missing numbers filled in, and all others as they are, by a model trained with --impute.
+
+    Example: layerwise impute runs/machines machines.csv --out filled.csv
+    """
+
+    def columns() -> tuple[dict[str, Any], Opened]:
+        opened = open_model(model, data, array=array, device=device)  # which fills them in
+        return _as_rows(opened, opened.X), opened
 
     return _write(columns, data, out, overwrite, display)
 

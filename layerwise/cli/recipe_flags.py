@@ -66,7 +66,8 @@ def overlay(settings: Mapping[str, Any], flags: Mapping[str, Any], n_features: i
 def _set_parts(spec: dict[str, Any], flags: Mapping[str, Any]) -> None:
     """Set parameters of a layer; those of its parts are flags such as ``sparsity_target``."""
     plain = dict(flags)
-    for kind, default in (("sparsity", "kl" if "sparsity_target" in flags else None), ("corruption", None)):
+    defaults = {"activation": "top_k", "sparsity": "kl" if "sparsity_target" in flags else None, "corruption": None}
+    for kind, default in defaults.items():
         chosen = {}
         if kind in plain:
             chosen[kind] = plain.pop(kind)

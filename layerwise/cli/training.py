@@ -154,6 +154,7 @@ def fit(
     contamination: Annotated[float | None, _TRAINING] = None,
     layers: Annotated[list[int] | None, Words, _LAYERS] = None,
     activation: Annotated[str | None, _LAYERS] = None,
+    activation_k: Annotated[int | None, _LAYERS] = None,
     output_activation: Annotated[str | None, _LAYERS] = None,
     loss: Annotated[str | None, _LAYERS] = None,
     tied: Annotated[bool | None, Parameter(negative=""), _LAYERS] = None,
@@ -224,10 +225,13 @@ def fit(
         Hidden units of each layer. If not given, 200 200; without labels not more than features, and half of them; for
         outliers 32.
     activation
-        Of the hidden units: sigmoid, tanh, relu, leaky_relu, elu, softplus or identity; sigmoid if not given.
+        Of the hidden units: sigmoid, tanh, relu, leaky_relu, elu, softplus, identity or top_k; sigmoid if neither this
+        nor a k is given.
+    activation_k
+        How many units of each row top_k keeps.
     output_activation
-        Of the first layer's output, one of the same; sigmoid if not given. Upper layers reconstruct codes, with the
-        activation of those.
+        Of the first layer's output, one of the same but top_k; sigmoid if not given. Upper layers reconstruct codes,
+        with the activation of those, which is relu for those of top_k.
     loss
         Of the first layer: squared_error, if not given, or binary_cross_entropy.
     tied

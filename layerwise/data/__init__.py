@@ -6,7 +6,7 @@ from layerwise.data.idx import load_idx
 from layerwise.data.image_folder import ImageFolder, load_image_folder
 from layerwise.data.images import load_images, load_mat_images, whiten_images
 from layerwise.data.inputs import Input, describe_missing, read_input
-from layerwise.data.mapped_rows import AnyRows, MappedRows
+from layerwise.data.mapped_rows import MappedRows
 from layerwise.data.mat import load_mat
 from layerwise.data.outputs import check_output, write_columns, write_csv
 from layerwise.data.patches import extract_patches, normalize_patches
@@ -16,7 +16,6 @@ from layerwise.data.tables import scan_table
 from layerwise.data.whitening import PCAWhitening, ZCAWhitening
 
 __all__ = [
-    "AnyRows",
     "Digits",
     "ImageFolder",
     "Input",

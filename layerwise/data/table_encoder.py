@@ -42,7 +42,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     Attributes
     ----------
-    feature_names_in_ : ndarray of shape (n_features_in_,), object
+    feature_names_in_ : ndarray of shape (n_features,), object
         The columns that are used, in the order of the data frame.
     n_features_in_ : int
     numbers_ : list of str
@@ -186,7 +186,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        table : polars.DataFrame of shape (n_samples, n_features_in_)
+        table : polars.DataFrame of shape (n_samples, n_features)
             Numbers as float64. A text is missing where the largest is that of ``"missing"``, or where all are equal.
         """
         check_is_fitted(self, "categories_")

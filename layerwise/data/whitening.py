@@ -33,15 +33,15 @@ class PCAWhitening(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
     Attributes
     ----------
-    mean_ : ndarray of shape (n_features_in_,)
-    components_ : ndarray of shape (n_components, n_features_in_)
+    mean_ : ndarray of shape (n_features,)
+    components_ : ndarray of shape (n_components, n_features)
         The eigenvectors u_j, one a row, in the order of falling eigenvalues.
     eigenvalues_ : ndarray of shape (n_components,)
         The variances lambda_j along them.
     scale_ : ndarray of shape (n_components,)
         What the coordinates are divided by, sqrt(lambda_j + epsilon).
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Where ``X`` had names.
 
     References
@@ -154,13 +154,13 @@ class ZCAWhitening(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     Attributes
     ----------
-    mean_ : ndarray of shape (n_features_in_,)
-    eigenvalues_ : ndarray of shape (n_features_in_,)
+    mean_ : ndarray of shape (n_features,)
+    eigenvalues_ : ndarray of shape (n_features,)
         The variances lambda_j along the principal axes, falling.
-    whitening_, dewhitening_ : ndarray of shape (n_features_in_, n_features_in_)
+    whitening_, dewhitening_ : ndarray of shape (n_features, n_features)
         The symmetric matrix that whitens, and its inverse.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Where ``X`` had names.
 
     References

@@ -163,22 +163,21 @@ def check_solver(solver: Solver | str) -> Solver:
     """Return the solver, checked; a name stands for the default object."""
     if isinstance(solver, str):
         return SOLVERS[solver]()
-    if isinstance(solver, type):
-        raise ValueError(f"solver={solver.__name__} is a class, but an object is expected: {solver.__name__}()")
-    if hasattr(solver, "_parameter_constraints"):
-        solver._validate_params()
+    check_part("solver", solver)
     return solver
 
 
-def check_part(part: BaseEstimator | None) -> None:
-    """Refuse a penalty or an early stopping with wrong parameters."""
-    if part is not None:
+def check_part(name: str, part: Any) -> None:
+    """Refuse a class in the place of an object, and an object with wrong parameters."""
+    if isinstance(part, type):
+        raise ValueError(f"{name}={part.__name__} is a class, but an object is expected: {part.__name__}()")
+    if hasattr(part, "_parameter_constraints"):
         part._validate_params()
 
 
 def check_corruption(corruption: Corruption) -> None:
     """Refuse a corruption with wrong parameters."""
-    corruption._validate_params()
+    check_part("corruption", corruption)
     weights = tuple(corruption.emphasis)
     sound = len(weights) == 2 and all(isinstance(weight, Real) and 0 <= weight < math.inf for weight in weights)
     if not sound or not any(weights):

@@ -108,7 +108,7 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
         return like_input(stacking.apply(lambda h: scaling.inverse(decode(h).double()), rows), codes)
 
     def score(self, X: Any, y: Any = None) -> float:
-        """Return minus the reconstruction error, -1/(2m) sum_i |x^_i - x_i|^2, in the units of the rows.
+        """Return minus the reconstruction error, ``-1/(2m) sum_i |x^_i - x_i|^2``, in the units of the rows.
 
         Higher is better.
 

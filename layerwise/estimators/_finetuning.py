@@ -208,7 +208,7 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
         """Pre-train on all rows, unless the fit goes on; then fine-tune with the targets of those that are chosen."""
         template = self._template()
         solver = check_solver(self.solver)
-        check_part(self.early_stopping)
+        check_part("early_stopping", self.early_stopping)
         n_layers = len(template.layers) if isinstance(template, StackedAutoencoder) else 1
         depth = _DEPTHS.get(self.finetune, self.finetune)
         if depth is not None and depth > n_layers:

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
-from layerwise.activations import ACTIVATIONS
+from layerwise.activations import ACTIVATIONS, TopK
 from layerwise.callbacks import Callback, EarlyStopping
 from layerwise.checkpoint import Checkpoint
-from layerwise.corruptions import Corruption, Gaussian, Masking, SaltAndPepper
+from layerwise.corruptions import CORRUPTIONS, Corruption
 from layerwise.data.scaling import SCALES, Scaling
 from layerwise.estimators._checkpointing import CHECKPOINT, checkpointed
 from layerwise.estimators._checks import DTYPES, check_corruption, check_part, check_solver
@@ -23,7 +23,7 @@ from layerwise.estimators._record import describe, keep_states, warn_unless_conv
 from layerwise.estimators._sklearn_callbacks import relayed
 from layerwise.losses import LOSSES
 from layerwise.modules import AutoencoderLayer
-from layerwise.penalties import KLSparsity, L1Sparsity, Sparsity
+from layerwise.penalties import SPARSITIES, Sparsity
 from layerwise.solvers import SOLVERS, Solver
 from layerwise.stages import Stage
 
@@ -34,29 +34,32 @@ class Autoencoder(CodingEstimator):
     With m rows x_i, their corrupted copies x~_i (the rows themselves without corruption), codes h_i = s(W1 x~_i + b1)
     and reconstructions x^_i = t(W2 h_i + b2) it minimises::
 
-        1/m sum_i L(x^_i, x_i)  +  alpha/2 (|W1|^2 + |W2|^2)  +  sparsity  +  contraction/m sum_i |dh_i/dx~_i|_F^2
+        1/m sum_i L(x^_i, x_i)  +  alpha/2 (|W1|^2 + |W2|^2)
+            +  sparsity  +  contraction/m sum_i |dh_i/dx~_i|_F^2
 
     Parameters
     ----------
     n_hidden : int, default=100
         Width of the code.
-    activation : str, default="sigmoid"
+    activation : str or TopK, default="sigmoid"
         The function s of the code: ``"sigmoid"``, ``"tanh"``, ``"relu"``, ``"leaky_relu"``, ``"elu"``, ``"softplus"``
-        or ``"identity"``.
+        or ``"identity"``; `TopK` keeps the k strongest units of each row: a k-sparse autoencoder.
     output_activation : str, default="sigmoid"
-        The function t of the reconstruction, one of the same; the rows, once scaled, must be in its range.
+        The function t of the reconstruction, one of the same names; the rows, once scaled, must be in its range.
         ``"identity"`` is for real-valued data.
     loss : {"squared_error", "binary_cross_entropy"}, default="squared_error"
-        L: 1/2 |x^ - x|^2, or -sum_k [x_k log x^_k + (1 - x_k) log(1 - x^_k)] for rows in [0, 1], computed from logits.
+        L: ``1/2 |x^ - x|^2``, or ``-sum_k [x_k log x^_k + (1 - x_k) log(1 - x^_k)]`` for rows in [0, 1], computed from
+        logits.
     tied : bool, default=False
         Whether W2 is W1 transposed: one parameter, which decays once.
     alpha : float, default=1e-4
         Factor of the weight decay, see above; biases do not decay.
     sparsity : KLSparsity, L1Sparsity or None, default=None
-        Penalty that keeps the activations small.
+        Penalty that keeps the activations small; one of your own is what `layerwise.penalties.Sparsity` describes.
     corruption : Masking, SaltAndPepper, Gaussian or None, default=None
         Noise on the input in training, which the reconstruction shall not have: a denoising autoencoder. Drawn once a
-        fit under L-BFGS, anew for each batch under stochastic solvers; `transform` and `score` never add it.
+        fit under L-BFGS, anew for each batch under stochastic solvers; `transform` and `score` never add it. One of
+        your own is what `layerwise.corruptions.Corruption` describes.
     contraction : float, default=0.0
         Factor of the penalty of the encoder's Jacobian: a contractive autoencoder.
     scale : {"auto", "minmax", "standard"} or None, default="auto"
@@ -94,7 +97,7 @@ class Autoencoder(CodingEstimator):
         How columns are scaled; None where they stay as they are.
     intensities_ : bool
         Whether the rows were uint8.
-    components_ : ndarray of shape (n_hidden, n_features_in_)
+    components_ : ndarray of shape (n_hidden, n_features)
         Encoder weights by unit.
     mean_activations_ : ndarray of shape (n_hidden,)
         Of every unit over the training rows, corrupted if they were. With KL sparsity as shares of the activation's
@@ -104,7 +107,7 @@ class Autoencoder(CodingEstimator):
     dead_units_ : ndarray of int
         Indices of units that vary by less than 1 % of what the liveliest does, over up to 5,000 training rows.
     explained_variance_ratio_ : float
-        Share of the variance of these rows that their reconstructions keep, 1 - sum |x^ - x|^2 / sum |x - mean|^2.
+        Share of the variance of these rows that their reconstructions keep, ``1 - sum |x^ - x|^2 / sum |x - mean|^2``.
     pca_explained_variance_ratio_ : float
         What as many principal components of them would keep: a scale to judge by.
     loss_ : float
@@ -119,7 +122,7 @@ class Autoencoder(CodingEstimator):
     history_ : list of dict
         All of this and more, for the one stage that there is.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Where ``X`` had names.
 
     References
@@ -147,13 +150,13 @@ class Autoencoder(CodingEstimator):
 
     _parameter_constraints: ClassVar[dict] = {
         "n_hidden": [Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions(set(ACTIVATIONS))],
+        "activation": [StrOptions(set(ACTIVATIONS)), TopK],
         "output_activation": [StrOptions(set(ACTIVATIONS))],
         "loss": [StrOptions(set(LOSSES))],
         "tied": ["boolean"],
         "alpha": [Interval(Real, 0, None, closed="left")],
-        "sparsity": [KLSparsity, L1Sparsity, None],
-        "corruption": [Masking, SaltAndPepper, Gaussian, None],
+        "sparsity": [*SPARSITIES.values(), HasMethods("value"), None],
+        "corruption": [*CORRUPTIONS.values(), HasMethods("corrupt"), None],
         "contraction": [Interval(Real, 0, None, closed="left")],
         "scale": [StrOptions(set(SCALES)), None],
         "solver": [HasMethods("minimize"), StrOptions(set(SOLVERS))],
@@ -171,7 +174,7 @@ class Autoencoder(CodingEstimator):
         self,
         n_hidden: int = 100,
         *,
-        activation: str = "sigmoid",
+        activation: str | TopK = "sigmoid",
         output_activation: str = "sigmoid",
         loss: str = "squared_error",
         tied: bool = False,
@@ -294,8 +297,9 @@ class Autoencoder(CodingEstimator):
     def _check_parameters(self) -> None:
         self._validate_params()
         check_solver(self.solver)
-        check_part(self.sparsity)
-        check_part(self.early_stopping)
+        check_part("activation", self.activation)
+        check_part("sparsity", self.sparsity)
+        check_part("early_stopping", self.early_stopping)
         if self.corruption is not None:
             check_corruption(self.corruption)
 

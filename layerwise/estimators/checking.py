@@ -39,8 +39,8 @@ def check_gradient(
     Returns
     -------
     errors : dict of str to float
-        For each stage (``layer 0``, ..., ``head``, ``finetune``) |gradient - numeric| / |numeric|: about 1e-9 where the
-        gradient is right.
+        For each stage (``layer 0``, ..., ``head``, ``finetune``) ``|gradient - numeric| / |numeric|``: about 1e-9 where
+        the gradient is right.
 
     Examples
     --------

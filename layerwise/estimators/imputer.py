@@ -58,7 +58,7 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, WrappingEstimat
     empty_features_ : ndarray of int
         Columns of which training observed nothing.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Where ``X`` had names.
 
     References

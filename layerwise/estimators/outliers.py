@@ -55,7 +55,7 @@ class AutoencoderOutlierDetector(OutlierMixin, WrappingEstimator):
     offset_ : float
         Rows whose score is below it are outliers: halfway between the training rows on either side.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Where ``X`` had names.
 
     Examples

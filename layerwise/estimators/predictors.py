@@ -81,7 +81,7 @@ class StackedClassifier(ClassifierMixin, FineTunedEstimator):
     coefs_, intercepts_ : list of ndarray
         Weights of shape (n_inputs, n_outputs) and biases, from the input to the head.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Where ``X`` had names.
 
     References
@@ -289,7 +289,7 @@ class StackedRegressor(RegressorMixin, FineTunedEstimator):
     coefs_, intercepts_ : list of ndarray
         Weights of shape (n_inputs, n_outputs) and biases, from the scaled input to the scaled targets.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Where ``X`` had names.
 
     Examples

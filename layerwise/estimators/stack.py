@@ -17,7 +17,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from layerwise import stacking
-from layerwise.activations import get_activation
+from layerwise.activations import get_activation, same_range
 from layerwise.callbacks import Callback, EarlyStopping
 from layerwise.checkpoint import Checkpoint
 from layerwise.data.rows import Rows
@@ -49,7 +49,7 @@ class StackedAutoencoder(CodingEstimator):
     untie : bool, default=False
         Whether fine-tuning gives tied decoders weights of their own, which begin as the encoders'.
     alpha : float, default=0.0
-        Factor of the weight decay alpha/2 |W|^2 in fine-tuning.
+        Factor of the weight decay ``alpha/2 |W|^2`` in fine-tuning.
     solver : LBFGS, SGD, Adam, "lbfgs", "sgd" or "adam", default="lbfgs"
         What minimises in fine-tuning; a name stands for the default object.
     early_stopping : EarlyStopping or None, default=None
@@ -86,7 +86,7 @@ class StackedAutoencoder(CodingEstimator):
     explained_variance_ratio_, pca_explained_variance_ratio_ : float
         Of reconstructions through the whole stack, and of as many principal components; as in `Autoencoder`.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Where ``X`` had names.
 
     References
@@ -318,7 +318,7 @@ class StackedAutoencoder(CodingEstimator):
     def _check_parameters(self) -> None:
         self._validate_params()
         check_solver(self.solver)
-        check_part(self.early_stopping)
+        check_part("early_stopping", self.early_stopping)
         if len(self.layers) == 0:
             raise ValueError("layers=[] is empty, but a stack needs at least one layer, for example [200]")
 
@@ -347,7 +347,7 @@ class StackedAutoencoder(CodingEstimator):
         for index, (lower, upper) in enumerate(itertools.pairwise(layers)):
             codes, reach = get_activation(lower.activation), get_activation(upper.output_activation)
             if codes.low < reach.low or codes.high > reach.high:
-                suited = " or ".join(map(repr, dict.fromkeys([lower.activation, "identity"])))
+                suited = " or ".join(map(repr, dict.fromkeys([same_range(lower.activation), "identity"])))
                 raise ValueError(
                     f"layers[{index + 1}] cannot reconstruct the codes of layers[{index}]: those of "
                     f"activation={lower.activation!r} go from {codes.low:g} to {codes.high:g}, but "

@@ -110,7 +110,7 @@ class AutoencoderObjective(Objective):
     def mean_activation(self) -> Tensor:
         """Mean codes, with KL sparsity as shares of the activation's range."""
         mean = self._mean / self._mean_weight if self._batch_codes is None else self._batch_codes.mean(dim=0).double()
-        if self.target_activation is None:
+        if not self._penalises_mean:
             return mean
         low, high = self.layer.activation.low, self.layer.activation.high
         return (mean - low) / (high - low)
@@ -263,7 +263,8 @@ class AutoencoderObjective(Objective):
         layer = self.layer
         penalties = {}
         if layer.sparsity is not None and not layer.sparsity.on_mean:
-            penalties["sparsity"] = layer.sparsity.value(h if row_weight is None else h * row_weight).double()
+            by_row = layer.sparsity.value(h).double()
+            penalties["sparsity"] = (by_row if row_weight is None else by_row * row_weight[:, 0]).sum()
         if layer.contraction:
             penalties["contraction"] = contraction(
                 h, layer.encoder_weight, layer.activation, layer.contraction, row_weight

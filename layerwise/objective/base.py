@@ -66,7 +66,7 @@ class Objective(abc.ABC):
     terms : sequence of str
         Names of the terms of the value that are sums over rows.
     decayed : sequence of Parameter
-        Those of the parameters that decay, by alpha/2 |W|^2.
+        Those of the parameters that decay, by ``alpha/2 |W|^2``.
     alpha : float
     seed : int
         Draws the order of batches, and noise.

@@ -118,6 +118,17 @@ def load(folder: str | PathLike[str], *, device: str = "auto") -> Any:
     Nothing in the folder can run code, or name another file. Folders of version 3, which have no hash of the numbers,
     are read too. A folder that takes more memory than the environment's ``LAYERWISE_MAX_BYTES`` (4 GiB if not set) is
     refused.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> import layerwise
+    >>> from layerwise.data import load_mnist_small
+    >>> X = load_mnist_small().X_train[:100]
+    >>> folder = pathlib.Path(tempfile.mkdtemp()) / "model"
+    >>> layerwise.save(layerwise.Autoencoder(5, solver=layerwise.LBFGS(max_iter=2)).fit(X), folder)
+    >>> layerwise.load(folder)
+    Autoencoder(n_hidden=5, solver=LBFGS(max_iter=2))
     """
     check_device(device)
     folder = Path(folder)

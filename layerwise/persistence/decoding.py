@@ -11,8 +11,9 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from torch import Tensor
 
+from layerwise.activations import TopK
 from layerwise.callbacks import EarlyStopping
-from layerwise.corruptions import Gaussian, Masking, SaltAndPepper
+from layerwise.corruptions import CORRUPTIONS
 from layerwise.data.table_encoder import TableEncoder
 from layerwise.estimators import (
     Autoencoder,
@@ -23,7 +24,7 @@ from layerwise.estimators import (
     StackedRegressor,
 )
 from layerwise.estimators._checks import check_corruption, check_device
-from layerwise.penalties import KLSparsity, L1Sparsity
+from layerwise.penalties import SPARSITIES
 from layerwise.persistence.schema import (
     ESTIMATORS,
     check_agreement,
@@ -31,7 +32,7 @@ from layerwise.persistence.schema import (
     check_parameters,
     check_scaling,
 )
-from layerwise.solvers import LBFGS, SGD, Adam
+from layerwise.solvers import SOLVERS
 
 # Only these are ever made from a file.
 CLASSES: dict[str, Any] = {
@@ -39,11 +40,9 @@ CLASSES: dict[str, Any] = {
     for cls in (
         *(Autoencoder, StackedAutoencoder, StackedClassifier, StackedRegressor, FrozenEstimator),
         *(AutoencoderOutlierDetector, AutoencoderImputer, TableEncoder, Pipeline),
-        *(KLSparsity, L1Sparsity, Masking, SaltAndPepper, Gaussian),
-        *(LBFGS, SGD, Adam, EarlyStopping),
+        *(*SPARSITIES.values(), *CORRUPTIONS.values(), *SOLVERS.values(), EarlyStopping, TopK),
     )
 }
-_CORRUPTIONS = (Masking, SaltAndPepper, Gaussian)
 _NOT_FINITE = ("nan", "inf", "-inf")
 # Objects in a model: a layer takes a handful. Bytes of an array of texts, which gives each the room of the longest.
 _MAX_OBJECTS, _MAX_TEXTS = 1000, 2**26
@@ -104,7 +103,7 @@ class Decoder:
             params["steps"] = [(name, step) for name, step in params["steps"]]
         estimator = cls(**params)
         check_parameters(estimator)
-        if isinstance(estimator, _CORRUPTIONS):
+        if cls in CORRUPTIONS.values():
             check_corruption(estimator)
         fitted = {name: self._value(value, f"{path}.{name}") for name, value in spec["fitted"].items()}
         check_attributes(cls, fitted)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from layerwise.plotting._axes import add_legend, new_axes
 
@@ -76,6 +76,48 @@ def plot_comparison(budgets: Sequence[int], series: Mapping[str, np.ndarray], *,
     ax.minorticks_off()
     ax.set_xlabel("labelled rows")
     ax.set_ylabel("test accuracy")
+    ax.grid(visible=True, alpha=0.3)
+    ax.legend()
+    return ax
+
+
+def plot_published(
+    names: Sequence[str], published: Sequence[float], obtained: np.ndarray, *, ax: Axes | None = None
+) -> Axes:
+    """Draw published errors and obtained ones with their intervals, a line of the picture each.
+
+    Parameters
+    ----------
+    names : sequence of str of length n_figures
+    published : sequence of float of length n_figures
+        Errors, above 0: the axis is logarithmic.
+    obtained : ndarray of shape (n_figures, 3)
+        Mean, lower and upper end; the ends may be infinite, where there is no interval.
+    ax : matplotlib Axes, default=None
+        Where to draw; None makes a new figure.
+
+    Returns
+    -------
+    ax : matplotlib Axes
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ax = plot_published(["stacked", "softmax"], [2.4, 7.4], np.array([[2.2, 2.1, 2.3], [7.4, 7.4, 7.4]]))
+    """
+    ax = ax or new_axes(7, 0.35 * len(names) + 1)
+    places = np.arange(len(names))
+    mean, low, high = np.asarray(obtained, dtype=float).T
+    ends = np.where(np.isfinite([low, high]), np.abs([mean - low, high - mean]), 0)
+    ax.plot(published, places, "o", color="0.5", label="published")
+    ax.errorbar(mean, places, xerr=ends, fmt="D", markersize=5, capsize=3, label="obtained")
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.minorticks_off()
+    ax.set_yticks(places, names)
+    ax.invert_yaxis()
+    ax.set_xlabel("test error (%)")
     ax.grid(visible=True, alpha=0.3)
     ax.legend()
     return ax

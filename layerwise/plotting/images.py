@@ -12,7 +12,12 @@ from layerwise.plotting.tiles import as_images, count_columns, filter_tiles, joi
 
 
 def plot_filters(
-    weights: Any, image_shape: tuple[int, ...] | None = None, *, max_tiles: int = 400, ax: Axes | None = None
+    weights: Any,
+    image_shape: tuple[int, ...] | None = None,
+    *,
+    max_tiles: int = 400,
+    columns: int | None = None,
+    ax: Axes | None = None,
 ) -> Axes:
     """Draw the weights of each unit as a tile: the input that excites it most, up to its length.
 
@@ -24,6 +29,8 @@ def plot_filters(
         None takes a square.
     max_tiles : int, default=400
         Units drawn at most, from the first.
+    columns : int, default=None
+        Tiles beside each other; None makes the whole about square.
     ax : matplotlib Axes, default=None
         Where to draw; None makes a new figure.
 
@@ -47,7 +54,7 @@ def plot_filters(
     >>> ax = plot_filters(np.random.default_rng(0).normal(size=(7, 12)), (3, 4))
     """
     tiles = filter_tiles(weights, image_shape)[:max_tiles]
-    return _show(join_tiles(tiles, count_columns(tiles)), ax)
+    return _show(join_tiles(tiles, columns or count_columns(tiles)), ax)
 
 
 def plot_reconstructions(

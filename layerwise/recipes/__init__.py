@@ -6,6 +6,7 @@ import json
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
+from inspect import Parameter, signature
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from sklearn.base import BaseEstimator
 
+from layerwise.activations import ACTIVATIONS, TopK, same_range
 from layerwise.callbacks import EarlyStopping
 from layerwise.corruptions import CORRUPTIONS
 from layerwise.errors import FileError, in_content_of
@@ -24,7 +26,7 @@ from layerwise.estimators import (
     StackedRegressor,
 )
 from layerwise.limits import check_length
-from layerwise.penalties import KLSparsity, L1Sparsity
+from layerwise.penalties import SPARSITIES
 from layerwise.solvers import SOLVERS
 
 # The longest TOML file, and how deep it may be nested: layers, each with a solver, with a list.
@@ -32,9 +34,10 @@ _MAX_TOML, _MAX_DEPTH = 2**17, 8
 # Names joined by dots take Python's parser a time that grows with the square of their number: half a second here.
 _MAX_DOTS = 4000
 MODELS = ("autoencoder", "classifier", "regressor", "outliers")
-# The classes that stand behind the names of parts.
+# The classes that stand behind the names of parts; a name that stands for itself has no parameters.
 PARTS: dict[str, dict[str, Any]] = {
-    "sparsity": {"kl": KLSparsity, "l1": L1Sparsity},
+    "activation": {name: name for name in ACTIVATIONS} | {"top_k": TopK},
+    "sparsity": SPARSITIES,
     "corruption": CORRUPTIONS,
     "solver": SOLVERS,
 }
@@ -264,8 +267,7 @@ def _build_layers(specs: Sequence[Mapping[str, Any]]) -> list[Autoencoder]:
         _check_table(where, spec)
         params = _build_parts(where, spec, _LAYER_KEYS)
         if layers:
-            below = layers[-1].activation
-            params = {"output_activation": below} | params
+            params = {"output_activation": same_range(layers[-1].activation)} | params
         layers.append(_set(where, Autoencoder(), params))
     return layers
 
@@ -290,7 +292,7 @@ def _build_parts(where: str, spec: Mapping[str, Any], known: tuple[str, ...]) ->
 
 
 def _build_part(kind: str, spec: Any) -> Any:
-    """Return the penalty, corruption or solver of a description: a name, or a mapping with one."""
+    """Return the activation, penalty, corruption or solver of a description: a name, or a mapping with one."""
     if spec in (None, {"name": "none"}):
         return None
     spec = {"name": spec} if isinstance(spec, str) else spec
@@ -300,11 +302,18 @@ def _build_part(kind: str, spec: Any) -> Any:
     if name not in choices:
         raise ValueError(f"{kind} has name={name!r}, which is not known; choose one of {', '.join(choices)}")
     params = {key: value for key, value in spec.items() if key != "name"}
+    known = _parameters(choices[name])
     for key, value in params.items():
-        if key not in choices[name]._get_param_names():
-            others = [other for other, cls in choices.items() if key in cls._get_param_names()]
-            remedy = f"choose {kind} {' or '.join(others)}" if others else f"it has {_list(choices[name])}"
+        if key not in known:
+            others = [other for other, choice in choices.items() if key in _parameters(choice)]
+            own = ", ".join(known) or "no parameters"
+            remedy = f"choose {kind} {' or '.join(others)}" if others else f"it has {own}"
             raise ValueError(f"{key}={value} has no meaning with {kind}={name!r}; {remedy}")
+    for key, default in known.items():
+        if default is Parameter.empty and key not in params:
+            raise ValueError(f"{kind}={name!r} needs {key}, which is not given")
+    if isinstance(choices[name], str):
+        return name
     return choices[name](**{key: tuple(value) if isinstance(value, list) else value for key, value in params.items()})
 
 
@@ -312,7 +321,7 @@ def _describe_part(part: Any) -> Any:
     for choices in PARTS.values():
         for name, cls in choices.items():
             if type(part) is cls:
-                defaults = cls().get_params()
+                defaults = _parameters(cls)
                 changed = {key: value for key, value in part.get_params().items() if value != defaults[key]}
                 return {"name": name} | changed if changed else name
     return part.get_params() if isinstance(part, EarlyStopping) else part
@@ -340,8 +349,11 @@ def _check_items(where: str, values: list[Any], kind: type, words: str) -> None:
             raise ValueError(f"{where} holds {value!r}, but {words} are expected")
 
 
-def _list(cls: Any) -> str:
-    return ", ".join(cls._get_param_names())
+def _parameters(choice: Any) -> dict[str, Any]:
+    """Return the parameters of a part, with their defaults."""
+    if isinstance(choice, str):
+        return {}
+    return {name: parameter.default for name, parameter in signature(choice).parameters.items()}
 
 
 def _toml(value: Any) -> str:

@@ -2,8 +2,7 @@
 
 References
 ----------
-G. E. Hinton and R. R. Salakhutdinov, "Reducing the dimensionality of data with neural networks", Science 313, 2006;
-I. Sutskever et al., "On the importance of initialization and momentum in deep learning", ICML 2013.
+G. E. Hinton and R. R. Salakhutdinov, "Reducing the dimensionality of data with neural networks", Science 313, 2006.
 """
 
 from __future__ import annotations
@@ -29,7 +28,6 @@ PUBLISHED = {
         "fine-tuning": "conjugate gradients, 200 epochs",
         TEST: 3.00,
     },
-    "Sutskever 2013": {"pre-training": "none", "fine-tuning": "Nesterov, 750,000 batches", TRAIN: 0.73},
 }
 load = load_mnist
 
@@ -53,34 +51,62 @@ def run(
     -------
     outcome : Outcome
     """
+    stack = StackedAutoencoder(layers(pretrain_epochs), **session.common).fit(digits.X_train)
+    greedy = -2 * stack.score(digits.X_test)
+    session.announce(f"squared error per test image after greedy training: {greedy:.2f}")
+    deep, figures = finetune(stack, digits, session, finetune_epochs)
+    obtained: dict[str, float | str] = {
+        "pre-training": f"autoencoders, Adam, {pretrain_epochs} epochs a layer",
+        GREEDY: round(greedy, 3),
+    }
+    return Outcome(deep, obtained | figures, digits.X_test)
+
+
+def layers(epochs: int) -> list[Autoencoder]:
+    """Return the layers of 784-1000-500-250-30, each with so many epochs of pre-training."""
     hidden = Autoencoder(
         activation="tanh",
         output_activation="tanh",
         tied=True,
         alpha=0.0,
-        solver=Adam(pretrain_epochs, batch_size=256, learning_rate="cosine"),
+        solver=Adam(epochs, batch_size=256, learning_rate="cosine"),
     )
     layers = [clone(hidden).set_params(n_hidden=width) for width in WIDTHS]
     layers[0].set_params(output_activation="sigmoid", loss="binary_cross_entropy")
     layers[-1].set_params(activation="identity")
-    stack = StackedAutoencoder(layers, **session.common).fit(digits.X_train)
-    greedy = -2 * stack.score(digits.X_test)
-    session.announce(f"squared error per test image after greedy training: {greedy:.2f}")
+    return layers
 
+
+def finetune(
+    stack: StackedAutoencoder, digits: Digits, session: Session, epochs: int
+) -> tuple[StackedAutoencoder, dict[str, float | str]]:
+    """Unroll a stack, untie its decoders and train the whole on reconstruction.
+
+    Parameters
+    ----------
+    stack : StackedAutoencoder
+        Fitted; not changed.
+    digits : Digits
+    session : Session
+    epochs : int
+
+    Returns
+    -------
+    deep : StackedAutoencoder
+    figures : dict
+        Settings, and the errors of test and training images.
+    """
     deep = clone(stack).set_params(
         layers=[FrozenEstimator(layer) for layer in stack.layers_],
         finetune="reconstruction",
         untie=True,
-        solver=Adam(finetune_epochs, batch_size=256, learning_rate="cosine"),
+        solver=Adam(epochs, batch_size=256, learning_rate="cosine"),
     )
     deep.fit(digits.X_train)
     test, train = (-2 * deep.score(X) for X in (digits.X_test, digits.X_train))
     session.announce(f"squared error per test image after fine-tuning: {test:.2f}")
-    obtained = {
-        "pre-training": f"autoencoders, Adam, {pretrain_epochs} epochs a layer",
-        "fine-tuning": f"Adam, {finetune_epochs} epochs, batches of 256",
-        GREEDY: round(greedy, 3),
+    return deep, {
+        "fine-tuning": f"Adam, {epochs} epochs, batches of 256",
         TEST: round(test, 3),
         TRAIN: round(train, 3),
     }
-    return Outcome(deep, obtained, digits.X_test)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,8 @@ from layerwise.solvers import Adam
 
 # Names of settings and of figures, each with its unit, to their values.
 Figures = Mapping[str, float | str]
+# Of this process, all threads, from its start: other work on the machine does not lengthen it.
+PROCESSOR = "processor seconds"
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,7 @@ def report(name: str, published: Mapping[str, Figures], outcome: Outcome, sessio
     """
     seconds = sum(step.seconds for step in session.stages())
     obtained = dict(outcome.obtained) | {"seed": session.seed, "seconds": round(seconds, 1)}
+    obtained[PROCESSOR] = round(time.process_time())
     memory = peak_memory_mb()
     if memory is not None:
         obtained["peak memory (MB)"] = round(memory)

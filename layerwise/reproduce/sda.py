@@ -8,9 +8,11 @@ chapter "Stacked denoising autoencoders (SdA)".
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from layerwise.corruptions import Masking
 from layerwise.data import Digits, load_mnist
-from layerwise.estimators import Autoencoder, StackedAutoencoder
+from layerwise.estimators import Autoencoder, StackedAutoencoder, StackedClassifier
 from layerwise.reproduce.experiment import Outcome, Session, classify, percent
 from layerwise.solvers import Adam
 
@@ -52,21 +54,7 @@ def run(
     -------
     outcome : Outcome
     """
-    first, *upper = (
-        Autoencoder(
-            n_hidden,
-            activation="relu",
-            output_activation="identity",
-            tied=True,
-            alpha=0.0,
-            corruption=Masking(level),
-            solver=Adam(pretrain_epochs, learning_rate="cosine"),
-        )
-        for level in LEVELS
-    )
-    first.set_params(output_activation="sigmoid", loss="binary_cross_entropy")
-    stack = StackedAutoencoder([first, *upper], **session.common).fit(digits.X_train)
-    classifier, error = classify(stack, digits, session, finetune_epochs)
+    classifier, error = train(LEVELS, digits, session, n_hidden, pretrain_epochs, finetune_epochs)
     obtained: dict[str, float | str] = {
         "units": "relu",
         "solver": "Adam, batches of 128",
@@ -75,3 +63,44 @@ def run(
         ERROR: percent(error),
     }
     return Outcome(classifier, obtained, digits.X_test)
+
+
+def train(
+    levels: Sequence[float],
+    digits: Digits,
+    session: Session,
+    n_hidden: int,
+    pretrain_epochs: int,
+    finetune_epochs: int,
+) -> tuple[StackedClassifier, float]:
+    """Pre-train a layer with masking noise of each level, then fine-tune.
+
+    Parameters
+    ----------
+    levels : sequence of float
+        From the input up; 0 is an ordinary autoencoder.
+    digits : Digits
+    session : Session
+    n_hidden, pretrain_epochs, finetune_epochs : int
+
+    Returns
+    -------
+    classifier : StackedClassifier
+    error : float
+        Share of the test images that are classified wrongly.
+    """
+    first, *upper = (
+        Autoencoder(
+            n_hidden,
+            activation="relu",
+            output_activation="identity",
+            tied=True,
+            alpha=0.0,
+            corruption=Masking(level) if level else None,
+            solver=Adam(pretrain_epochs, learning_rate="cosine"),
+        )
+        for level in levels
+    )
+    first.set_params(output_activation="sigmoid", loss="binary_cross_entropy")
+    stack = StackedAutoencoder([first, *upper], **session.common).fit(digits.X_train)
+    return classify(stack, digits, session, finetune_epochs)

@@ -30,7 +30,7 @@ class GradientCheck(BaseEstimator):
     Attributes
     ----------
     errors : list of float
-        One for each problem that was to be minimised: |gradient - numeric| / |numeric|, over those entries.
+        One for each problem that was to be minimised: ``|gradient - numeric| / |numeric|``, over those entries.
 
     Examples
     --------
@@ -59,7 +59,23 @@ class GradientCheck(BaseEstimator):
     def minimize(
         self, fun: Callable[[Tensor], tuple[float, Tensor]], x0: Tensor, *, callback: Any = None, state: Any = None
     ) -> Result:
-        """Check the gradient and return the starting point."""
+        """Check the gradient and return the starting point.
+
+        Parameters
+        ----------
+        fun : callable
+            Maps a point to its value and gradient.
+        x0 : Tensor of shape (n,), float64
+            The starting point.
+        callback : None
+            Not used: no step is taken.
+        state : None
+            Not used.
+
+        Returns
+        -------
+        result : Result
+        """
         generator = torch.Generator().manual_seed(self.seed)
         x = x0 + 0.1 * torch.randn(x0.shape, generator=generator, dtype=torch.float64).to(x0.device)
         coordinates = torch.randperm(len(x), generator=generator)[: self.n_coordinates]

@@ -178,7 +178,7 @@ class LBFGS(BaseEstimator):
     max_iter : int, default=200
         The most steps to take, on samples and on all rows together.
     tol : float, default=1e-5
-        Converged when max_i |gradient_i| <= tol * |value|.
+        Converged when ``max_i |gradient_i| <= tol * |value|``.
     ftol : float, default=1e-9
         Converged when a step lowers the value by no more than ftol times its size.
     history_size : int, default=10

@@ -1,0 +1,193 @@
+"""Commands that hold a training against a control: compare, check-gradient."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from rich.table import Table
+from sklearn.model_selection import train_test_split
+
+import layerwise
+from layerwise import runs
+from layerwise.atomic import atomic
+from layerwise.cli.common import Data, Labels, Model, Overwrite, Reply, Shown, Words, list_contents, render
+from layerwise.cli.fitting import mark_unlabeled
+from layerwise.cli.opening import open_model
+from layerwise.comparison import NONE, RIVALS, Comparison, compare, recipe
+from layerwise.data.inputs import read_input
+from layerwise.estimators import StackedClassifier, check_gradient
+from layerwise.estimators._finetuning import FineTunedEstimator, find_labelled
+from layerwise.inspection import bare
+from layerwise.solvers import LBFGS, Adam
+
+_SOLVERS: dict[str, LBFGS | Adam] = {"lbfgs": LBFGS(200), "adam": Adam(20, learning_rate="cosine")}
+
+
+def compare_command(
+    data: Path,
+    labels: str,
+    *,
+    test_data: Path | None = None,
+    test_labels: str | None = None,
+    id: Annotated[list[str] | None, Words] = None,
+    ignore: Annotated[list[str] | None, Words] = None,
+    pretraining: Annotated[list[Literal["sparse", "denoising", "contractive"]] | None, Words] = None,
+    layers: Annotated[list[int] | None, Words] = None,
+    solver: Literal["lbfgs", "adam"] | None = None,
+    model: Path | None = None,
+    budgets: Annotated[list[int | Literal["all"]], Words] = [100, 1000],  # noqa: B006 - never changed
+    finetune: Annotated[list[Literal["head", "all"]], Words] = ["head", "all"],  # noqa: B006 - never changed
+    rivals: Annotated[list[Literal["LogisticRegression", "SVC"]], Words] = ["LogisticRegression", "SVC"],  # noqa: B006
+    seeds: int = 5,
+    seed: int = 0,
+    out: Path = Path("runs/compare"),
+    overwrite: Overwrite = False,
+    display: Shown,
+) -> Reply:
+    """Show whether pre-training helps: train the same network with and without it, on few labels and on many.
+
+    Example: layerwise compare train.csv species --test-data test.csv --budgets 30 100
+
+    Parameters
+    ----------
+    data
+        Rows, all of which pre-training sees, in any form that fit takes.
+    labels
+        The column or array of the data, or the file, that holds the labels.
+    test_data
+        Rows to measure the accuracy on; a quarter of the labelled rows, drawn by the seed, if not given.
+    test_labels
+        Their labels; the column of the same name if not given.
+    id
+        Columns that tell rows apart; those of the model if not given.
+    ignore
+        Columns to leave out; those of the model if not given.
+    pretraining
+        Ways to pre-train, each beside the control; denoising if not given.
+    layers
+        Units of each layer; 500 500 if not given.
+    solver
+        What trains the head and the network on the labels: 200 iterations of lbfgs, or 20 epochs of adam for many
+        labels; lbfgs if not given.
+    model
+        Folder of a trained classifier, to take its recipe instead.
+    budgets
+        Numbers of labelled rows; all takes all.
+    finetune
+        What labels train: the head, the whole network, or each in turn.
+    rivals
+        Classifiers of scikit-learn, trained on the rows and on the codes.
+    seeds
+        How many runs of each, with other initial weights and other labelled rows.
+    seed
+        The first of them.
+    out
+        Folder for the figures and the picture.
+    """
+    facts = {} if model is None else runs.read_facts(model)
+    train = read_input(data, labels=labels, id=id or facts.get("id"), ignore=ignore or facts.get("ignore") or ())
+    classifiers = _choose_recipes(model, pretraining, layers, solver, train.X.shape)
+    y, settings = mark_unlabeled(train.y, {"model": "classifier"})
+    unlabeled = settings.get("finetuning", {}).get("unlabeled")
+    rows: Sequence[Any]
+    if test_data is None:
+        rows = _hold_out(train.X, y, unlabeled, seed)
+    else:
+        test = read_input(test_data, labels=test_labels or labels, encoder=train.encoder)
+        rows = train.X, y, test.X, test.y
+    with atomic(out, overwrite=overwrite) as staging, display.watching() as callbacks:
+        for classifier in classifiers.values():
+            classifier.set_params(callbacks=callbacks)
+            if unlabeled is not None:
+                classifier.set_params(unlabeled=unlabeled)
+        comparison = compare(
+            classifiers,
+            *rows,
+            budgets=budgets,
+            depths=finetune,
+            rivals={name: RIVALS[name] for name in rivals},
+            n_seeds=seeds,
+            seed=seed,
+            announce=display.say,
+        )
+        staging.mkdir()
+        (staging / "comparison.json").write_text(json.dumps(comparison.as_dict(), indent=2) + "\n", encoding="utf-8")
+        comparison.plot().savefig(staging / "comparison.png", dpi=120)
+    return Reply(comparison.as_dict(), f"{render(_comparison_table(comparison))}\n{list_contents(out)}")
+
+
+def check_gradient_command(model: Model, data: Data, *, labels: Labels = None, n_rows: int = 50) -> Reply:
+    """Compare the gradient of every stage of a model's training with differences of its objective.
+
+    Example: layerwise check-gradient runs/digits train-images.gz --labels train-labels.gz
+
+    Parameters
+    ----------
+    model
+        Folder of a trained model, to take its recipe.
+    n_rows
+        How many rows to take, from the first.
+    """
+    if n_rows < 1:
+        raise ValueError(f"n_rows={n_rows} leaves nothing to check with; give at least 1")
+    opened = open_model(model, data, labels=labels)
+    X, y, estimator = opened.X[:n_rows], opened.y, opened.estimator
+    if isinstance(estimator, FineTunedEstimator) and y is None:
+        raise ValueError(f"{model} is a {type(estimator).__name__}; give labels with --labels")
+    errors = check_gradient(estimator, X, None if y is None else y[:n_rows])
+    lines = [f"{stage}: |gradient - numeric| / |numeric| = {error:.1e}" for stage, error in errors.items()]
+    return Reply(errors, "\n".join(lines))
+
+
+def _choose_recipes(
+    model: Path | None,
+    pretraining: Sequence[str] | None,
+    layers: Sequence[int] | None,
+    solver: str | None,
+    shape: tuple[int, ...],
+) -> dict[str, StackedClassifier]:
+    """Return the recipe of a model, or one for each way to pre-train rows of this shape."""
+    if model is None:
+        widths, trainer = layers or [500, 500], _SOLVERS[solver or "lbfgs"]
+        return {way: recipe(way, widths, trainer, *shape) for way in pretraining or ["denoising"]}
+    if pretraining or layers or solver:
+        raise ValueError(f"model={model} brings its own recipe; leave out --pretraining, --layers and --solver")
+    classifier = bare(layerwise.load(model))
+    if not isinstance(classifier, StackedClassifier):
+        raise ValueError(f"{model} is no classifier but a {type(classifier).__name__}; train one with fit --labels")
+    return {"pre-trained": classifier}
+
+
+def _hold_out(X: np.ndarray, y: Any, unlabeled: Any, seed: int) -> list[np.ndarray]:
+    """Return rows and labels for training, then those for the test.
+
+    A quarter of the labelled rows is the test, every class in proportion.
+    """
+    labelled = np.flatnonzero(find_labelled(y, unlabeled))
+    _, test = train_test_split(labelled, stratify=y[labelled], random_state=seed)
+    rest = np.setdiff1d(np.arange(len(y)), test)
+    return [X[rest], y[rest], X[test], y[test]]
+
+
+def _comparison_table(comparison: Comparison) -> Table:
+    """Return accuracies, a line a budget and method, with the gain over the control beside those of each start."""
+    columns = comparison.starts[1:]
+    table = Table("labels", "method", NONE, title="Test accuracy, and gain over no pre-training with its 95 % interval")
+    for start in columns:
+        table.add_column(start)
+    rows = comparison.rows()
+    for first in range(0, len(rows), len(columns)):
+        line = rows[first : first + len(columns)]
+        cells = []
+        for row in line:
+            gain, low, high = (100 * end for end in row["gain"])
+            clear = "" if row["verdict"] == "no clear difference" else " *"
+            cells.append(f"{row['accuracy']:.2%}  {gain:+.2f} [{low:+.2f}, {high:+.2f}]{clear}")
+        budget, method, control = line[0]["budget"], line[0]["method"], line[0]["control"]
+        table.add_row(f"{budget:,}", str(method), f"{control:.2%}", *cells, end_section=method == "best")
+    table.caption = "* the interval does not hold 0"
+    return table
