@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = version("layerwise")
 
-if TYPE_CHECKING:  # what follows would hide a misspelt name from them
+if TYPE_CHECKING:  # a module with __getattr__ has any name for type checkers, misspelt ones too
     from layerwise._api import *  # noqa: F403
 else:
 
     def __getattr__(name: str) -> Any:
-        """Import what is asked for, and nothing before: torch takes seconds, which `layerwise --help` saves."""
+        """Import what is asked for, and nothing before: `layerwise --help` need not wait for torch."""
         if name.startswith("__") and name != "__all__":
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         if name != "__all__" and find_spec(f"{__name__}.{name}"):

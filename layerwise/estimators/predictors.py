@@ -162,7 +162,7 @@ class StackedClassifier(ClassifierMixin, FineTunedEstimator):
         return self
 
     @overload
-    def predict(self, X: torch.Tensor) -> torch.Tensor: ...
+    def predict(self, X: torch.Tensor) -> Any: ...  # a tensor; classes of text are an array
     @overload
     def predict(self, X: Any) -> np.ndarray: ...
     def predict(self, X: Any) -> Any:
