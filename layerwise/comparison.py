@@ -124,6 +124,8 @@ class Comparison:
             series = {name: mean_interval(line) for name, line in zip(self.starts, accuracies, strict=True)}
             plot_comparison(self.budgets, series, ax=ax).set_title(str(method))
             ax.label_outer()
+            if ax is not panels[-1]:
+                ax.get_legend().remove()
         return figure
 
     def _by_method(self, accuracies: np.ndarray) -> Iterator[tuple[str | int, np.ndarray]]:

@@ -30,6 +30,7 @@ from layerwise import (
     StackedAutoencoder,
     StackedClassifier,
     StackedRegressor,
+    TopK,
     distributed,
 )
 from layerwise.data.rows import Rows
@@ -73,6 +74,7 @@ def objectives(part):
         "kl, weights": AutoencoderObjective(layer(**kl), weighted),
         "kl, missing": AutoencoderObjective(layer(**kl), missing),
         "l1, contraction": AutoencoderObjective(layer(sparsity=L1Sparsity(0.1), contraction=0.2), rows),
+        "k-sparse": AutoencoderObjective(layer(activation=TopK(2)), rows, chunk_rows=7),
         "tied": AutoencoderObjective(layer(tied=True), rows),
         "network": supervised_objective(network, rows, torch.from_numpy(y), cross_entropy, alpha=0.1),
         "network, weights": supervised_objective(network, weighted, torch.from_numpy(y), cross_entropy, alpha=0.1),

@@ -75,7 +75,9 @@ def test_long_runs_are_made_once(tmp_path, monkeypatch):
         ("accuracy (%)", 97.6, [97.8, 97.6], "reached", (2.4, 2.3)),
         ("accuracy (%)", 97.6, [97.5, 97.5], "short by 0.10", (2.4, 2.5)),
         ("error (%)", 1.3, [1.3, 1.2], "reached", (1.3, 1.25)),
-        ("error (squared)", 3.0, [3.5, 3.6], "short by 0.55", None),
+        ("error (%)", 1.3, [1.4, 1.4, 1.1, 1.4], "no clear difference", (1.3, 1.325)),
+        ("error (%)", 1.3, [1.4], "short by 0.10", (1.3, 1.4)),
+        ("error (squared)", 3.0, [3.5, 3.5], "short by 0.50", None),
     ],
 )
 def test_verdicts(figure, published, obtained, verdict, error):

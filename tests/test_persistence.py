@@ -151,6 +151,18 @@ def test_every_kind_of_part_round_trips(small, tmp_path):
     )
 
 
+@pytest.mark.parametrize("k", [0, 5, 2.5, None])
+def test_more_units_to_keep_than_there_are(small, tmp_path, k):
+    autoencoder = Autoencoder(4, activation=TopK(2), output_activation="identity", solver=Adam(1)).fit(small[0])
+    layerwise.save(autoencoder, tmp_path / "model")
+    path = tmp_path / "model" / "config.json"
+    config = json.loads(path.read_text())
+    config["estimator"]["params"]["activation"]["params"]["k"] = k
+    path.write_text(json.dumps(config))
+    with pytest.raises(layerwise.FileError, match="is damaged"):
+        layerwise.load(tmp_path / "model")
+
+
 def test_loading_can_be_trained_again(small, model):
     again = layerwise.load(model, device="cpu")
     assert again.fit(*small).loss_ < np.log(10)

@@ -22,8 +22,8 @@ SMALL = {
     "sdae-basic": {"n_hidden": 10, "pretrain_epochs": 1, "finetune_epochs": 1},
     "sdae-rotated": {"n_hidden": 10, "pretrain_epochs": 1, "finetune_epochs": 1},
     "cae": {"n_hidden": 10, "pretrain_epochs": 1, "finetune_epochs": 1},
-    "k-sparse": {"n_hidden": 10, "k": 3, "pretrain_epochs": 1, "finetune_epochs": 1},
-    "k-sparse-deep": {"n_hidden": 10, "k": 3, "pretrain_epochs": 1, "finetune_epochs": 1},
+    "k-sparse": {"n_hidden": 10, "k": 3, "k_codes": 5, "pretrain_epochs": 1, "finetune_epochs": 1},
+    "k-sparse-deep": {"n_hidden": 10, "k": 3, "k_codes": 5, "pretrain_epochs": 1, "finetune_epochs": 1},
     "deep-autoencoder": {"pretrain_epochs": 1, "finetune_epochs": 1},
     "deep-autoencoder-random": {"finetune_epochs": 1},
 }

@@ -18,6 +18,7 @@ from layerwise import (
     StackedAutoencoder,
     StackedClassifier,
     StackedRegressor,
+    TopK,
 )
 
 
@@ -35,6 +36,7 @@ def models():
             [denoising, Autoencoder(5, solver=Adam(3))], finetune="reconstruction", solver=Adam(3), random_state=1
         ),
         "noisy regressor": StackedRegressor(noisy, solver=SGD(4), random_state=2),
+        "k-sparse": Autoencoder(9, activation=TopK(3), solver=Adam(4), random_state=6),
         "growing samples": growing.set_params(random_state=3),
         "early stopping": Autoencoder(7, early_stopping=EarlyStopping(0.2, patience=2), random_state=4),
         "imputer": AutoencoderImputer(Autoencoder(4, solver=Adam(3)), random_state=5),

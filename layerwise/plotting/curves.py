@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator, ScalarFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from layerwise.plotting._axes import add_legend, new_axes
 
@@ -112,8 +112,9 @@ def plot_published(
     ax.plot(published, places, "o", color="0.5", label="published")
     ax.errorbar(mean, places, xerr=ends, fmt="D", markersize=5, capsize=3, label="obtained")
     ax.set_xscale("log")
-    ax.xaxis.set_major_formatter(ScalarFormatter())
-    ax.xaxis.set_minor_formatter(ScalarFormatter())
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.minorticks_off()
     ax.set_yticks(places, names)
     ax.invert_yaxis()
     ax.set_xlabel("test error (%)")

@@ -68,6 +68,12 @@ def _hold_against(case: Case, claim: Claim, runs: Runs) -> dict[str, Any]:
     mean, low, high = mean_interval(np.array([[run["obtained"][claim.figure] for run in runs]]))[0].tolist()
     more_is_better = "accuracy" in claim.figure
     gain = (mean - published) * (1 if more_is_better else -1)
+    if gain >= -1e-9:
+        verdict = "reached"
+    elif np.isfinite(low) and low <= published <= high:
+        verdict = "no clear difference"
+    else:
+        verdict = f"short by {-gain:.2f}"
     unit = " %" if "(%)" in claim.figure else ""
     ends = np.array([mean, low, high])
     return {
@@ -78,7 +84,7 @@ def _hold_against(case: Case, claim: Claim, runs: Runs) -> dict[str, Any]:
         "obtained": f"{mean:.2f}{unit}" + (f" [{low:.2f}, {high:.2f}]" if len(runs) > 1 else ""),
         "n_runs": len(runs),
         "seconds": f"{np.mean([run['obtained'][PROCESSOR] for run in runs]):,.0f}",
-        "verdict": "reached" if gain >= -1e-9 else f"short by {-gain:.2f}",
+        "verdict": verdict,
         "is_share": unit != "",
         "published_error": 100 - published if more_is_better else published,
         "error": 100 - ends[[0, 2, 1]] if more_is_better else ends,
