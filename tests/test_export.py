@@ -326,7 +326,8 @@ def test_numpy_file_of_any_stack(data, tmp_path):
     path = tmp_path / "my_model.py"
     export_numpy(stack, path, overwrite=True)
     functions = runpy.run_path(str(path))
-    tolerance = 1e-5 if dtype == "float32" else 1e-12
+    # A column is rounded as its width is, and one that is hardly learnt is reconstructed far smaller than that.
+    tolerance = 1e-4 if dtype == "float32" else 1e-12
     for key, expected in computed_by(stack, X).items():
         assert difference(functions[FUNCTIONS[key]](X), expected) < tolerance
     text = path.read_text()
