@@ -1,7 +1,8 @@
 """The k-sparse autoencoder on MNIST: one layer of 1000 tied units, a few of which are on for each image.
 
-Fewer units are on in pre-training than in the codes that are classified, as in the source. Settings were chosen on the
-last 10,000 of the training images, by networks that were trained on the first 20,000; the test images had no part.
+Fewer units are on in pre-training than in the codes that are classified, as in the source. Outputs, learning rate and
+numbers of units were chosen on the last 10,000 of the training images, with networks trained on the first 20,000, the
+epochs by the time they take; the test images had no part in it.
 
 References
 ----------
