@@ -36,6 +36,7 @@ def run(
     digits: Digits,
     session: Session,
     *,
+    levels: Sequence[float] = LEVELS,
     n_hidden: int = 1000,
     pretrain_epochs: int = 5,
     finetune_epochs: int = 20,
@@ -46,6 +47,8 @@ def run(
     ----------
     digits : Digits
     session : Session
+    levels : sequence of float, default=(0.1, 0.2, 0.3)
+        Masking noise of each layer.
     n_hidden : int, default=1000
         Units of each of the three layers.
     pretrain_epochs, finetune_epochs : int, default=5, 20
@@ -54,7 +57,7 @@ def run(
     -------
     outcome : Outcome
     """
-    classifier, error = train(LEVELS, digits, session, n_hidden, pretrain_epochs, finetune_epochs)
+    classifier, error = train(levels, digits, session, n_hidden, pretrain_epochs, finetune_epochs)
     obtained: dict[str, float | str] = {
         "units": "relu",
         "solver": "Adam, batches of 128",
