@@ -214,7 +214,7 @@ def compare(
     ------
     ValueError
         If a budget is larger than the number of labelled rows or smaller than that of classes, the test rows do not
-        go with the others, or ``n_seeds`` is below 1.
+        go with the others, ``n_seeds`` is below 1, or there is no classifier or one called ``"none"``.
 
     Examples
     --------
@@ -230,6 +230,10 @@ def compare(
     """
     if isinstance(classifiers, StackedClassifier):
         classifiers = {"pre-trained": classifiers}
+    if not classifiers or NONE in classifiers:
+        raise ValueError(
+            f"classifiers={list(classifiers)} must name one recipe at least, and none {NONE!r}: the control"
+        )
     first = next(iter(classifiers.values()))
     X, y, X_test, y_test = (np.asarray(array) for array in (X, y, X_test, y_test))
     check_same_length(X, y, "X", "y")
@@ -248,9 +252,10 @@ def compare(
     accuracies = np.empty((len(starts), len(methods), len(counts), n_seeds))
     for run in range(n_seeds):
         drawn = [labelled[_draw(y[labelled], count, seed + run)] for count in counts]
-        for start, (name, recipe) in enumerate(starts.items()):
-            stack = clone(recipe.autoencoder).set_params(random_state=seed + run, callbacks=recipe.callbacks).fit(X)
-            network = clone(recipe).set_params(autoencoder=FrozenEstimator(stack), random_state=seed + run)
+        for start, (name, classifier) in enumerate(starts.items()):
+            stack = clone(classifier.autoencoder).set_params(random_state=seed + run, callbacks=classifier.callbacks)
+            frozen = FrozenEstimator(stack.fit(X))
+            network = clone(classifier).set_params(autoencoder=frozen, random_state=seed + run)
             contestants = [(clone(network).set_params(finetune=depth), X, X_test) for depth in depths]
             if rivals:
                 codes, test_codes = (rows if name == NONE else stack.transform(rows) for rows in (X, X_test))

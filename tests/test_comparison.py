@@ -167,6 +167,8 @@ def test_labelled_rows_are_drawn_in_proportion():
         ({"budgets": ["some"]}, "'some' is not between"),
         ({"budgets": []}, "leaves nothing to compare"),
         ({"n_seeds": 0}, "n_seeds=0 leaves nothing to compare"),
+        ({"classifiers": {}}, r"classifiers=\[\] must name one recipe at least"),
+        ({"classifiers": {"none": StackedClassifier()}}, "and none 'none': the control"),
         ({"y": [1, 2]}, "X has 6000 rows, but y has 2 labels"),
         ({"X_test": np.zeros((1000, 3))}, "they must have the same columns"),
         ({"y_test": np.full(1000, 77)}, "y_test holds 77, which is no class of y"),
@@ -174,6 +176,7 @@ def test_labelled_rows_are_drawn_in_proportion():
 )
 def test_what_does_not_fit_is_refused_first(digits, change, message):
     X, y, X_test, y_test = digits
-    arguments = {"X": X, "y": y, "X_test": X_test, "y_test": y_test, "budgets": [50]} | change
+    rows = {"X": X, "y": y, "X_test": X_test, "y_test": y_test}
+    arguments = {"classifiers": StackedClassifier(), "budgets": [50]} | rows | change
     with pytest.raises(ValueError, match=message):
-        compare(StackedClassifier(), **arguments)
+        compare(**arguments)
