@@ -168,7 +168,7 @@ def test_labelled_rows_are_drawn_in_proportion():
         ({"budgets": []}, "leaves nothing to compare"),
         ({"n_seeds": 0}, "n_seeds=0 leaves nothing to compare"),
         ({"classifiers": {}}, r"classifiers=\[\] must name one recipe at least"),
-        ({"classifiers": {"none": StackedClassifier()}}, "and none 'none': the control"),
+        ({"classifiers": {"none": StackedClassifier()}}, "and none 'none': that is the control"),
         ({"y": [1, 2]}, "X has 6000 rows, but y has 2 labels"),
         ({"X_test": np.zeros((1000, 3))}, "they must have the same columns"),
         ({"y_test": np.full(1000, 77)}, "y_test holds 77, which is no class of y"),
