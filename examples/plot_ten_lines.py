@@ -24,5 +24,7 @@ print(f"{classifier.score(X_test, y_test):.1%} of new digits are read right")
 
 fig, (left, right) = plt.subplots(1, 2, figsize=(10, 4.4), layout="constrained")
 FiltersDisplay.from_estimator(classifier, ax=left)
+left.set_title("what the units of the first layer look for")
 LossCurveDisplay.from_estimator(classifier, ax=right)
+right.set_title("how the loss fell, stage by stage")
 plt.show()

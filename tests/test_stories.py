@@ -217,7 +217,7 @@ def test_does_pretraining_help(shell, tmp_path):
     frame.filter(pl.Series(~test)).write_csv("train.csv")
     frame.filter(pl.Series(test)).write_csv("test.csv")
     out = shell("compare train.csv species --test-data test.csv --budgets 6 30 --seeds 2 --finetune head --out runs/c")
-    assert "pre-trained" in out
+    assert "denoising" in out
     figures = json.loads((tmp_path / "runs" / "c" / "comparison.json").read_text())
     assert figures["budgets"] == [6, 30]
 
