@@ -128,7 +128,9 @@ def check_replaceable(path: Path, overwrite: bool) -> None:
     if not path.exists():
         return
     if not overwrite:
-        raise FileExistsError(f"{path} exists; choose another place, or allow it to be overwritten")
+        raise FileExistsError(
+            f"{path} exists; choose another place, or replace it with overwrite=True (--overwrite at the command line)"
+        )
     if path.is_dir() and any(path.iterdir()) and not any((path / mark).is_file() for mark in _MARKS):
         raise FileExistsError(f"{path} is not a run of layerwise (no {_MARKS[0]}), so it is not overwritten")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from numbers import Integral
@@ -143,7 +144,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
                 raise ValueError(
                     f"column {name!r} holds text with at least {len(categories)} different values, more than "
                     f"max_categories={self.max_categories}; leave it out with ignore (at the command line: "
-                    f"--ignore {name}, or --id {name} if it names the rows)"
+                    f"--ignore {shlex.quote(name)}, or --id {shlex.quote(name)} if it names the rows)"
                 )
             self.categories_[name] = categories
 
@@ -227,7 +228,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         if other:
             raise ValueError(
                 f"column {other[0]!r} holds values of type {frame[other[0]].dtype}, but numbers or text are needed; "
-                f"leave it out with ignore (at the command line: --ignore {other[0]}), or make numbers of it first"
+                f"leave it out with ignore (at the command line: --ignore {shlex.quote(other[0])}), or make numbers of "
+                f"it first"
             )
         self.numbers_ = [name for name in names if _is_number(frame[name])]
         self.categories_: dict[str, list[str]] = {name: [] for name in names if _is_text(frame[name])}
