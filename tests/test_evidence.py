@@ -48,6 +48,7 @@ def test_what_is_kept_is_not_run_again(run, small_mnist, tmp_path, monkeypatch):
     mean = np.mean([figures["obtained"]["test accuracy (%)"] for figures in kept])
     assert f"| 92.6 % | UFLDL | {mean:.2f} % [" in text
     assert "layerwise reproduce softmax --seed S --data mnist" in text
+    assert "Not run yet: ufldl-stacked, " in text
     assert "layerwise compare tables/wine.csv target --layers 5 --budgets 10 --seeds 2" in text
     for picture in re.findall(r"!\[.*\]\((.*)\)", text):
         assert (tmp_path / "docs" / picture).stat().st_size > 5000

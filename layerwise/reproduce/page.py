@@ -57,6 +57,7 @@ def write_page(folder: Path) -> None:
         controls=controls,
         machines=sorted({_machine(run) for _, runs in cases for run in runs}),
         has_picture=bool(shown),
+        missing=[entry.name for entry in (*CASES, *CONTROLS) if not (folder / f"{entry.name}.json").is_file()],
     )
     with atomic(folder.with_suffix(".md"), overwrite=True) as staging:
         staging.write_text(page, encoding="utf-8")
