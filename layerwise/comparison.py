@@ -231,9 +231,8 @@ def compare(
     if isinstance(classifiers, StackedClassifier):
         classifiers = {"pre-trained": classifiers}
     if not classifiers or NONE in classifiers:
-        raise ValueError(
-            f"classifiers={list(classifiers)} must name one recipe at least, and none {NONE!r}: the control"
-        )
+        names = list(classifiers)
+        raise ValueError(f"classifiers={names} must name one recipe at least, and none {NONE!r}: that is the control")
     first = next(iter(classifiers.values()))
     X, y, X_test, y_test = (np.asarray(array) for array in (X, y, X_test, y_test))
     check_same_length(X, y, "X", "y")
