@@ -40,6 +40,8 @@ class Case(NamedTuple):
         Why it falls short, or differs.
     picture : str or None, default=None
         Which picture of its run the page shows.
+    on_mnist : bool, default=True
+        Whether the experiment needs the folder of MNIST.
     """
 
     name: str
@@ -47,6 +49,12 @@ class Case(NamedTuple):
     claims: Sequence[Claim]
     remark: str = ""
     picture: str | None = None
+    on_mnist: bool = True
+
+    def arguments(self, seed: object, mnist: object) -> list[str]:
+        """Return the words of the command for a seed, with MNIST in this folder, after ``layerwise``."""
+        data = ["--data", str(mnist)] if self.on_mnist else []
+        return ["reproduce", *self.words.split(), "--seed", str(seed), *data]
 
 
 class Control(NamedTuple):
@@ -191,6 +199,7 @@ CASES = (
         "The exercise publishes a picture: edges of many orientations. Two photographs that scikit-learn ships, "
         "whitened in the same way, stand for its ten images.",
         "filters.png",
+        on_mnist=False,
     ),
 )
 

@@ -89,8 +89,7 @@ def _run_case(case: Case, seed: int, mnist: Path, out: Path, runs: Path, announc
         return
     folder = runs / f"{case.name}-{seed}"
     if not folder.exists():
-        data = [] if case.name == "ufldl-patches" else ["--data", str(mnist)]
-        _layerwise(["reproduce", *shlex.split(case.words), *data, "--seed", str(seed), "--out", str(folder)], announce)
+        _layerwise([*case.arguments(seed, mnist), "--out", str(folder)], announce)
     figures.append(read_json(folder / "figures.json"))
     _write(kept, sorted(figures, key=lambda run: run["obtained"]["seed"]))
     if case.picture is not None and seed == 0:

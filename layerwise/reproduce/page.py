@@ -30,7 +30,11 @@ def write_page(folder: Path) -> None:
     """
     cases = [(case, read_json(path)) for case in CASES if (path := folder / f"{case.name}.json").is_file()]
     controls = [
-        {"control": control, "command": _command("compare", control.words), **_tabulate(read_json(path))}
+        {
+            "control": control,
+            "command": f"layerwise compare {control.words.format(mnist='mnist', tables='tables')}",
+            **_tabulate(read_json(path)),
+        }
         for control in CONTROLS
         if (path := folder / f"{control.name}.json").is_file()
     ]
@@ -100,17 +104,12 @@ def _describe(case: Case, runs: Runs, folder: Path) -> dict[str, Any]:
     names = dict.fromkeys(name for values in columns.values() for name in values if name != "seed")
     return {
         "name": case.name,
-        "command": _command("reproduce", f"{case.words} --seed S"),
+        "command": " ".join(["layerwise", *case.arguments("S", "mnist")]),
         "remark": case.remark,
         "columns": list(columns),
         "rows": [[name, *(_format(values.get(name)) for values in columns.values())] for name in names],
         "picture": case.picture is not None and (folder / f"{case.name}.png").is_file(),
     }
-
-
-def _command(name: str, words: str) -> str:
-    data = "" if "{" in words or "ufldl-patches" in words else " --data mnist"
-    return f"layerwise {name} {words.format(mnist='mnist', tables='tables')}{data}"
 
 
 def _tabulate(facts: Mapping[str, Any]) -> dict[str, Any]:
