@@ -104,6 +104,24 @@ def test_rivals_see_rows_and_codes(digits):
             assert comparison.accuracies[start, method, 0, 0] == expected
 
 
+def test_a_rival_on_all_rows_is_trained_once(digits):
+    """No seed changes it, and on all of MNIST an SVC takes minutes."""
+    fits = []
+
+    class Counting(LogisticRegression):
+        def fit(self, X, y):
+            fits.append(X.shape)
+            return super().fit(X, y)
+
+    stack = StackedAutoencoder([Autoencoder(6, solver=LBFGS(2, progressive=False))])
+    data = digits.X_train[::20], digits.y_train[::20], digits.X_test, digits.y_test
+    rivals = {"counting": Counting(max_iter=20)}
+    comparison = compare(StackedClassifier(stack), *data, budgets=[20, "all"], depths=(), rivals=rivals, n_seeds=3)
+    n = len(data[0])
+    assert sorted(fits) == sorted([(20, 784)] * 3 + [(n, 784)] + [(20, 6), (n, 6)] * 3)
+    assert np.ptp(comparison.accuracies[0, 0, 1]) == 0
+
+
 @pytest.mark.parametrize("pretraining", PRETRAINING)
 def test_recipes_differ_in_pretraining_alone(digits, pretraining):
     classifier = recipe(pretraining, [12, 8], LBFGS(3), 60_000, 784)
