@@ -86,8 +86,9 @@ class Comparison:
         rows : list of dict
             ``budget``, ``method``, ``start``, ``accuracy`` and ``control`` (means; the control is the same method
             without pre-training), ``gain`` (mean, lower and upper end of its 95 % confidence interval, paired over
-            seeds), ``verdict``. The method ``"best"`` is that with the highest mean accuracy on the test rows, of each
-            start and of the control.
+            seeds), ``verdict``. A gain that is the same for every seed has no interval, and is not clear: there are too
+            few test rows to tell seeds apart. The method ``"best"`` is that with the highest mean accuracy on the test
+            rows, of each start and of the control.
 
         Examples
         --------
@@ -141,7 +142,10 @@ class Comparison:
 def _compare(accuracies: np.ndarray, control: np.ndarray) -> dict[str, Any]:
     gain = mean_interval((accuracies - control)[None])[0].tolist()
     _, low, high = gain
-    verdict = "pre-training helps" if low > 0 else "pre-training hurts" if high < 0 else "no clear difference"
+    if low <= 0 <= high or np.isclose(low, high):
+        verdict = "no clear difference"
+    else:
+        verdict = "pre-training helps" if low > 0 else "pre-training hurts"
     return {
         "accuracy": float(accuracies.mean()),
         "control": float(control.mean()),

@@ -295,6 +295,16 @@ def test_check_gradient(run, model, files):
     assert all(float(line.split("= ")[1]) < 1e-7 for line in out.splitlines())
 
 
+@pytest.mark.parametrize(("policy", "spins"), [(None, "10000"), ("ACTIVE", None)])
+def test_threads_that_wait_leave_the_cores_to_others(run, monkeypatch, policy, spins):
+    """They sleep soon, unless the user has said how they are to wait."""
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    if policy:
+        monkeypatch.setenv("OMP_WAIT_POLICY", policy)
+    run("inspect", "nowhere")
+    assert os.environ.get("GOMP_SPINCOUNT") == spins
+
+
 def test_compare(run, model, files, tmp_path):
     data = [files / "images.npy", files / "labels.npy", "--test-data", files / "images.gz", "--test-labels"]
     words = [*data, files / "labels.idx", "--model", model, "--budgets", 20, "all", "--seeds", 2]
@@ -317,14 +327,32 @@ def test_compare_holds_rows_out_where_there_are_no_others(run, tmp_path):
     frame.loc[::5, "target"] = ""
     frame.to_csv(tmp_path / "iris.csv", index=False)
     words = [tmp_path / "iris.csv", "target", "--pretraining", "sparse", "contractive", "--layers", 8]
-    code, _, err = run("compare", *words, "--budgets", "all", "--seeds", 1, "--out", tmp_path / "run")
+    code, out, err = run("compare", *words, "--budgets", "all", "--seeds", 1, "--out", tmp_path / "run")
     assert code == 0, err
     assert "seed 0, 90 labels, pre-training contractive: head " in err
-    assert json.loads((tmp_path / "run" / "comparison.json").read_text())["starts"] == ["none", "sparse", "contractive"]
+    assert "Accuracy on 30 test rows" in out
+    figures = json.loads((tmp_path / "run" / "comparison.json").read_text())
+    assert figures["starts"] == ["none", "sparse", "contractive"]
+    assert figures["n_test"] == 30
     words += ["--model", tmp_path / "run"]
     code, _, err = run("compare", *words, "--out", tmp_path / "other")
     assert code == 2
     assert "brings its own recipe; leave out --pretraining, --layers and --solver" in err
+
+
+def test_compare_takes_a_small_table_with_gaps(run, tmp_path):
+    """Numbers of labels that it has are chosen; gaps are filled in if that is asked for."""
+    frame = load_iris(as_frame=True).frame
+    frame.iloc[::7, 0] = np.nan
+    frame.to_csv(tmp_path / "iris.csv", index=False)
+    words = [tmp_path / "iris.csv", "target", "--layers", 8, "--seeds", 1, "--finetune", "head", "--rivals", "SVC"]
+    code, _, err = run("compare", *words, "--out", tmp_path / "run")
+    assert code == 2
+    assert "sepal length (cm) (" in err
+    assert "fill them in with --impute" in err
+    code, _, err = run("compare", *words, "--impute", "--out", tmp_path / "run")
+    assert code == 0, err
+    assert json.loads((tmp_path / "run" / "comparison.json").read_text())["budgets"] == [100]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 
@@ -37,9 +38,16 @@ for _place, (_name, (_home, _purpose)) in enumerate(_COMMANDS.items()):
 app.register_install_completion_command(name="--install-completion")
 
 
+# How often an idle thread of GNU OpenMP, which torch uses on Linux, looks for work before it sleeps. By default it does
+# so for milliseconds; where others use the cores too, that takes the time of the thread it waits for.
+_SPINS = "10000"
+
+
 def main() -> None:
     """Run the command line; refusals are one sentence and exit code 2, Ctrl-C is 130, SIGTERM is 143."""
     warnings.showwarning = _show_warning
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
     try:
         with ending_by_terminate():
             _show_docstring(sys.argv[1:])

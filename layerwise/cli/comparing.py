@@ -14,12 +14,12 @@ from sklearn.model_selection import train_test_split
 import layerwise
 from layerwise import runs
 from layerwise.atomic import atomic
-from layerwise.cli.common import Data, Labels, Model, Overwrite, Reply, Shown, Words, list_contents, render
+from layerwise.cli.common import Data, Flag, Labels, Model, Overwrite, Reply, Shown, Words, list_contents, render
 from layerwise.cli.fitting import mark_unlabeled
 from layerwise.cli.opening import open_model
 from layerwise.comparison import NONE, RIVALS, Comparison, compare, recipe
-from layerwise.data.inputs import read_input
-from layerwise.estimators import StackedClassifier, check_gradient
+from layerwise.data.inputs import describe_missing, read_input
+from layerwise.estimators import AutoencoderImputer, StackedClassifier, check_gradient
 from layerwise.estimators._finetuning import FineTunedEstimator, find_labelled
 from layerwise.inspection import bare
 from layerwise.solvers import LBFGS, Adam
@@ -35,11 +35,12 @@ def compare_command(
     test_labels: str | None = None,
     id: Annotated[list[str] | None, Words] = None,
     ignore: Annotated[list[str] | None, Words] = None,
+    impute: Flag = False,
     pretraining: Annotated[list[Literal["sparse", "denoising", "contractive"]] | None, Words] = None,
     layers: Annotated[list[int] | None, Words] = None,
     solver: Literal["lbfgs", "adam"] | None = None,
     model: Path | None = None,
-    budgets: Annotated[list[int | Literal["all"]], Words] = [100, 1000],  # noqa: B006 - never changed
+    budgets: Annotated[list[int | Literal["all"]] | None, Words] = None,
     finetune: Annotated[list[Literal["head", "all"]], Words] = ["head", "all"],  # noqa: B006 - never changed
     rivals: Annotated[list[Literal["LogisticRegression", "SVC"]], Words] = ["LogisticRegression", "SVC"],  # noqa: B006
     seeds: int = 5,
@@ -66,6 +67,8 @@ def compare_command(
         Columns that tell rows apart; those of the model if not given.
     ignore
         Columns to leave out; those of the model if not given.
+    impute
+        Fill in missing numbers by an autoencoder trained on the same rows.
     pretraining
         Ways to pre-train, each beside the control; denoising if not given.
     layers
@@ -76,7 +79,7 @@ def compare_command(
     model
         Folder of a trained classifier, to take its recipe instead.
     budgets
-        Numbers of labelled rows; all takes all.
+        Numbers of labelled rows; all takes all. If not given, 100 and 1000, or all where there are fewer.
     finetune
         What labels train: the head, the whole network, or each in turn.
     rivals
@@ -93,21 +96,30 @@ def compare_command(
     classifiers = _choose_recipes(model, pretraining, layers, solver, train.X.shape)
     y, settings = mark_unlabeled(train.y, {"model": "classifier"})
     unlabeled = settings.get("finetuning", {}).get("unlabeled")
-    rows: Sequence[Any]
     if test_data is None:
-        rows = _hold_out(train.X, y, unlabeled, seed)
+        X, y, X_test, y_test = _hold_out(train.X, y, unlabeled, seed)
     else:
         test = read_input(test_data, labels=test_labels or labels, encoder=train.encoder)
-        rows = train.X, y, test.X, test.y
+        X, X_test, y_test = train.X, test.X, test.y
+    missing = describe_missing(X, train.feature_names) or describe_missing(X_test, train.feature_names)
+    if missing and not impute:
+        raise ValueError(f"{missing}; fill them in with --impute, or leave such columns out with --ignore NAME")
+    n_labelled = int(find_labelled(y, unlabeled).sum())
     with atomic(out, overwrite=overwrite) as staging, display.watching() as callbacks:
+        if missing:
+            imputer = AutoencoderImputer(random_state=seed, callbacks=callbacks).fit(X)
+            X, X_test = imputer.transform(X), imputer.transform(X_test)
         for classifier in classifiers.values():
             classifier.set_params(callbacks=callbacks)
             if unlabeled is not None:
                 classifier.set_params(unlabeled=unlabeled)
         comparison = compare(
             classifiers,
-            *rows,
-            budgets=budgets,
+            X,
+            y,
+            X_test,
+            y_test,
+            budgets=budgets or [count for count in (100, 1000) if count <= n_labelled] or ["all"],
             depths=finetune,
             rivals={name: RIVALS[name] for name in rivals},
             n_seeds=seeds,
@@ -115,9 +127,10 @@ def compare_command(
             announce=display.say,
         )
         staging.mkdir()
-        (staging / "comparison.json").write_text(json.dumps(comparison.as_dict(), indent=2) + "\n", encoding="utf-8")
+        told = comparison.as_dict() | {"n_test": len(X_test)}
+        (staging / "comparison.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
         comparison.plot().savefig(staging / "comparison.png", dpi=120)
-    return Reply(comparison.as_dict(), f"{render(_comparison_table(comparison))}\n{list_contents(out)}")
+    return Reply(told, f"{render(_comparison_table(comparison, len(X_test)))}\n{list_contents(out)}")
 
 
 def check_gradient_command(model: Model, data: Data, *, labels: Labels = None, n_rows: int = 50) -> Reply:
@@ -173,10 +186,11 @@ def _hold_out(X: np.ndarray, y: Any, unlabeled: Any, seed: int) -> list[np.ndarr
     return [X[rest], y[rest], X[test], y[test]]
 
 
-def _comparison_table(comparison: Comparison) -> Table:
+def _comparison_table(comparison: Comparison, n_test: int) -> Table:
     """Return accuracies, a line a budget and method, with the gain over the control beside those of each start."""
     columns = comparison.starts[1:]
-    table = Table("labels", "method", NONE, title="Test accuracy, and gain over no pre-training with its 95 % interval")
+    title = f"Accuracy on {n_test:,} test rows, and gain over no pre-training with its 95 % interval over seeds"
+    table = Table("labels", "method", NONE, title=title)
     for start in columns:
         table.add_column(start)
     rows = comparison.rows()
