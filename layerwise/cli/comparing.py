@@ -94,6 +94,7 @@ def compare_command(
     facts = {} if model is None else runs.read_facts(model)
     train = read_input(data, labels=labels, id=id or facts.get("id"), ignore=ignore or facts.get("ignore") or ())
     classifiers = _choose_recipes(model, pretraining, layers, solver, train.X.shape)
+    y: Any
     y, settings = mark_unlabeled(train.y, {"model": "classifier"})
     unlabeled = settings.get("finetuning", {}).get("unlabeled")
     if test_data is None:
