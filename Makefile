@@ -6,7 +6,7 @@ RESULTS := benchmarks/results
 
 .PHONY: demo test test-slow docs dist bench fuzz lint clean
 
-demo: .venv/installed
+demo: .venv/package
 	$(BIN)/layerwise demo --overwrite
 
 # Tests are small: a process a core is faster than threads within one.
@@ -53,8 +53,12 @@ lint: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-.venv/installed: pyproject.toml constraints.txt
+.venv/package: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet -c constraints.txt --editable .
+	touch $@
+
+.venv/installed: .venv/package
 	$(BIN)/pip install --quiet -c constraints.txt --editable '.[dev]'
 	touch $@
 

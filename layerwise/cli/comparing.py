@@ -94,18 +94,19 @@ def compare_command(
     facts = {} if model is None else runs.read_facts(model)
     train = read_input(data, labels=labels, id=id or facts.get("id"), ignore=ignore or facts.get("ignore") or ())
     classifiers = _choose_recipes(model, pretraining, layers, solver, train.X.shape)
-    y: Any
     y, settings = mark_unlabeled(train.y, {"model": "classifier"})
     unlabeled = settings.get("finetuning", {}).get("unlabeled")
+    rows: Sequence[Any]
     if test_data is None:
-        X, y, X_test, y_test = _hold_out(train.X, y, unlabeled, seed)
+        rows = _hold_out(train.X, y, unlabeled, seed)
     else:
         test = read_input(test_data, labels=test_labels or labels, encoder=train.encoder)
-        X, X_test, y_test = train.X, test.X, test.y
+        rows = train.X, y, test.X, test.y
+    X, y, X_test, y_test = rows
     missing = describe_missing(X, train.feature_names) or describe_missing(X_test, train.feature_names)
     if missing and not impute:
         raise ValueError(f"{missing}; fill them in with --impute, or leave such columns out with --ignore NAME")
-    n_labelled = int(find_labelled(y, unlabeled).sum())
+    n_labelled = int(find_labelled(np.asarray(y), unlabeled).sum())
     with atomic(out, overwrite=overwrite) as staging, display.watching() as callbacks:
         if missing:
             imputer = AutoencoderImputer(random_state=seed, callbacks=callbacks).fit(X)
