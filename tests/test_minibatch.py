@@ -225,7 +225,7 @@ def test_divergence_is_a_warning():
     autoencoder = Autoencoder(
         4, activation="identity", output_activation="identity", solver=SGD(50, learning_rate_init=1e6), random_state=0
     )
-    with pytest.warns(ConvergenceWarning, match="a smaller learning_rate_init may help"):
+    with pytest.warns(ConvergenceWarning, match="Lower learning_rate_init"):
         autoencoder.fit(X)
     assert np.isfinite(autoencoder.transform(X)).all()
 

@@ -20,7 +20,7 @@ class Status(Enum):
     EARLY = "stopped: the loss of the validation rows no longer decreases"
     CALLBACK = "stopped: a callback asked for it"
     STILL = "failed: many parameters have not moved: steps are too small, or squares of the gradient overflow"
-    DIVERGED = "diverged: the value grew or became infinite; a smaller learning_rate_init may help"
+    DIVERGED = "diverged: the value grew or became infinite"
     NOT_FINITE = "failed: the value or the gradient is not finite at the starting point"
 
     @property
