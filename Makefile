@@ -55,7 +55,7 @@ lint: .venv/installed
 
 .venv/package: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet -c constraints.txt --editable .
+	$(BIN)/pip install --quiet -c constraints.txt --editable '.[tables]'
 	touch $@
 
 .venv/installed: .venv/package
