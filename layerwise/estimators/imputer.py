@@ -42,9 +42,9 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, WrappingEstimat
         stands for 500 rectified units with linear outputs and standard scale, trained by 200 epochs of Adam with
         ``Masking(0.15, emphasis=(1, 0.05))``.
     n_passes : int, default=1
-        How often each row is reconstructed, 1000 times at most. Training knows rows with gaps, not rows that were filled
-        in: on those the network can run away (on a table with a third of its values missing the error grew from 0.15 to
-        0.22 with 2 passes and 0.70 with 5). Check a number above 1 on values that you hide.
+        How often each row is reconstructed, 1000 times at most. Training knows rows with gaps, not rows that were
+        filled in: on those the network can run away (on a table with a third of its values missing the error grew from
+        0.15 to 0.22 with 2 passes and 0.70 with 5). Check a number above 1 on values that you hide.
     random_state : int, RandomState instance or None, default=None
         For the autoencoder, if that has none of its own.
     callbacks : list of callable or None, default=None

