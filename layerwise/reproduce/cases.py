@@ -156,7 +156,7 @@ CASES = (
         [Claim("contractive autoencoder, one layer", cae.ERROR, "Rifai 2011")],
         "The paper chose every setting by validation and trained until that stopped; this run has 20 + 30 epochs of "
         "Adam. Its contraction, 1, was chosen by the test error of 8 + 15 epochs, which flatters it a little: 0.1 gave "
-        "1.70 %, 1 gave 1.40, 3 gave 1.47, ReLU units 1.65 to 1.72.",
+        "1.70 %, 1 gave 1.40, 3 gave 1.47, ReLU units 1.65 to 1.72. The network is right for every training image.",
     ),
     Case(
         "k-sparse",
@@ -165,12 +165,17 @@ CASES = (
             Claim("k-sparse autoencoder, features alone", k_sparse.FEATURES, "Makhzani 2013"),
             Claim("k-sparse autoencoder, fine-tuned", k_sparse.ERROR, "Makhzani 2013"),
         ],
-        "Settings were chosen by 10,000 of the training images.",
+        "Settings were chosen by 10,000 of the training images. On 1,000 features the softmax regression, which has no "
+        "decay, fits too much: trained on the 50,000 others, it is wrong for 3.18 % of those 10,000 after 100 iterations, "
+        "for 4.16 % after 400, and for 2.76 % with a decay of 1e-4; with 200 units on instead of 100, for 3.09 %. What "
+        "else took the source to 1.35 % is open; 10 epochs of pre-training are few. The fine-tuned network is right for "
+        "every training image, so what it lacks is not training.",
     ),
     Case(
         "k-sparse-deep",
         "k-sparse-deep",
         [Claim("k-sparse autoencoder, two layers", k_sparse.ERROR, "Makhzani 2013")],
+        "Settings are those of one layer. This network too is right for every training image.",
     ),
     Case(
         "deep-autoencoder",
