@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from numbers import Integral
@@ -15,13 +14,14 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from layerwise.data._polars import import_polars, list_names
+from layerwise.data.misfits import MISSING, advise_to_ignore, name_columns, refuse_misfits
 from layerwise.data.tables import to_frame
 
 if TYPE_CHECKING:
     import polars as pl
 
-# The category of a text that is missing.
-_MISSING = "missing"
+# How many different values a column of text may have.
+MAX_CATEGORIES = 100
 
 
 class TableEncoder(TransformerMixin, BaseEstimator):
@@ -39,7 +39,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         Columns to leave out.
     max_categories : int, default=100
         How many different values a column of text may have; more are refused, because such a column is rather a name
-        or a number of each row, or free text.
+        or a number of each row, dates, or free text. Text that looks like numbers with commas is refused in any case.
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         "max_categories": [Interval(Integral, 1, None, closed="left")],
     }
 
-    def __init__(self, *, ignore: str | Sequence[str] = (), max_categories: int = 100):
+    def __init__(self, *, ignore: str | Sequence[str] = (), max_categories: int = MAX_CATEGORIES):
         self.ignore = ignore
         self.max_categories = max_categories
 
@@ -89,7 +89,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If a column is neither numbers nor text, or one of text has more than ``max_categories`` values.
+            If columns are neither numbers nor text, or have more than ``max_categories`` values, or look like numbers
+            with commas.
         TypeError
             If ``X`` is no data frame.
         """
@@ -136,17 +137,11 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If a column has more than ``max_categories`` values.
+            As for `fit`.
         """
-        for name, values in found.items():
-            categories = sorted({*self.categories_[name], *values})
-            if len(categories) > self.max_categories:
-                raise ValueError(
-                    f"column {name!r} holds text with at least {len(categories)} different values, more than "
-                    f"max_categories={self.max_categories}; leave it out with ignore (at the command line: "
-                    f"--ignore {shlex.quote(name)}, or --id {shlex.quote(name)} if it names the rows)"
-                )
-            self.categories_[name] = categories
+        learnt = {name: sorted({*self.categories_[name], *values}) for name, values in found.items()}
+        refuse_misfits(learnt, self.max_categories)
+        self.categories_ |= learnt
 
     def transform(self, X: Any) -> np.ndarray:
         """Encode rows. Columns that training did not have are passed over.
@@ -226,10 +221,10 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             raise ValueError(f"no column is left to learn from; the table has {list_names(frame.columns) or 'none'}")
         other = [name for name in names if not (_is_number(frame[name]) or _is_text(frame[name]))]
         if other:
+            types = ", ".join(dict.fromkeys(str(frame[name].dtype) for name in other))
             raise ValueError(
-                f"column {other[0]!r} holds values of type {frame[other[0]].dtype}, but numbers or text are needed; "
-                f"leave it out with ignore (at the command line: --ignore {shlex.quote(other[0])}), or make numbers of "
-                f"it first"
+                f"{name_columns(other)} {'holds' if len(other) == 1 else 'hold'} values of type {types}, but numbers "
+                f"or text are needed; make numbers of them first, or {advise_to_ignore(other)}"
             )
         self.numbers_ = [name for name in names if _is_number(frame[name])]
         self.categories_: dict[str, list[str]] = {name: [] for name in names if _is_text(frame[name])}
@@ -276,7 +271,7 @@ def _is_text(column: pl.Series) -> bool:
 
 def _as_text(column: pl.Series) -> pl.Series:
     pl = import_polars()
-    return column.cast(pl.String).fill_null(_MISSING)
+    return column.cast(pl.String).fill_null(MISSING)
 
 
 def _as_numbers(column: pl.Series) -> pl.Series:
@@ -297,7 +292,7 @@ def _largest(name: str, categories: list[str], columns: np.ndarray) -> pl.Series
     """Return the category of the largest column in each row; nothing where it is ``"missing"`` or all are equal."""
     pl = import_polars()
     values = pl.Series(name, categories, dtype=pl.String).gather(columns.argmax(axis=1))
-    unclear = (values == _MISSING).to_numpy()
+    unclear = (values == MISSING).to_numpy()
     if len(categories) > 1:
         unclear |= columns.max(axis=1) == columns.min(axis=1)
     return pl.select(pl.when(pl.Series(~unclear)).then(values)).to_series().alias(name)
