@@ -154,6 +154,23 @@ def test_table_that_is_refused(people, options, message):
         read_input(people, **options)
 
 
+def test_how_many_values_a_text_may_have(people, tmp_path):
+    with pytest.raises(ValueError, match=r"'town' holds .* 3 different values, .*max_categories=2 .--max-categories"):
+        read_input(people, id="id", labels="class", max_categories=2)
+    assert read_input(people, id="id", labels="class", max_categories=3).encoder.max_categories == 3
+    np.save(tmp_path / "x.npy", np.eye(2))
+    with pytest.raises(ValueError, match="max_categories=3 cannot be used"):
+        read_input(tmp_path / "x.npy", max_categories=3)
+
+
+def test_labels_with_decimal_commas(tmp_path):
+    (tmp_path / "x.csv").write_text("a;y\n1;2,5\n2;3\n")
+    assert read_input(tmp_path / "x.csv", labels="y").y.tolist() == [2.5, 3]
+    (tmp_path / "x.csv").write_text('a,y\n1,"2,5"\n2,3\n')
+    with pytest.raises(ValueError, match="'y' looks like numbers with commas"):
+        read_input(tmp_path / "x.csv", labels="y")
+
+
 def test_labels_that_are_none(tmp_path):
     (tmp_path / "x.csv").write_text("a,y\n1,\n2,?\n")
     with pytest.raises(ValueError, match="'y' holds no label at all"):
