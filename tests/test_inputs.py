@@ -98,15 +98,16 @@ def test_labels_in_a_file_of_their_own(people, tmp_path):
         read_input(people, labels=tmp_path / "y.npy")
 
 
-def test_encoder_of_a_trained_model(people, tmp_path):
+def test_encoder_of_a_trained_model(people, tmp_path, monkeypatch):
     trained = read_input(people, id="id", labels="class")
     (tmp_path / "new.csv").write_text("town,age,more\nBasel,3,1\n1,4,2\n")
     with pytest.warns(UserWarning, match="town: '1'"):
         rows = read_input(tmp_path / "new.csv", encoder=trained.encoder)
     assert rows.X.tolist() == [[3, 1, 0, 0], [4, 0, 0, 0]]
     assert rows.encoder is trained.encoder
-    (tmp_path / "new.csv").write_text("town,age\nBasel,old\n")
-    with pytest.raises(ValueError, match="'age' holds 'old'"):
+    monkeypatch.setattr("layerwise.data.tables._BATCH", 2)  # one row a batch
+    (tmp_path / "new.csv").write_text("town,age\nBasel,3\nBasel,\nBasel,old\nBasel,new\n")
+    with pytest.raises(ValueError, match="'age' holds 'old' in row 3"):
         read_input(tmp_path / "new.csv", encoder=trained.encoder)
     (tmp_path / "new.csv").write_text("town\nBasel\n")
     with pytest.raises(ValueError, match="no column 'age'"):

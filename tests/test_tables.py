@@ -238,13 +238,16 @@ def test_numbers_as_text_and_the_other_way_round():
 @pytest.mark.parametrize(
     ("frame", "message"),
     [
-        (pl.DataFrame({"t": ["x"]}), "no column 'n', which the encoder was trained with; it has 't'"),
-        (pl.DataFrame({"n": ["1", "abc"], "t": ["x", "x"]}), "'n' holds 'abc', but training had only numbers"),
-        (pl.DataFrame({"n": [[1]], "t": ["x"]}), r"'n' holds values of type List\(Int64\)"),
+        (pl.DataFrame({"t": ["x"]}), "no column 'n', 'row', which training had; it has 't'"),
+        (
+            pl.DataFrame({"row": ["b", None], "n": ["1", "abc"], "t": ["x", "x"]}),
+            "only numbers where columns hold text: 'n' holds 'abc' in row 2, 'row' holds 'b' in row 1 .counted from 1",
+        ),
+        (pl.DataFrame({"n": [[1]], "row": [1], "t": ["x"]}), r"other types: 'n' List\(Int64\)$"),
     ],
 )
 def test_table_that_does_not_fit_the_encoder(frame, message):
-    encoder = TableEncoder().fit(pl.DataFrame({"n": [1], "t": ["x"]}))
+    encoder = TableEncoder().fit(pl.DataFrame({"n": [1], "t": ["x"], "row": [2]}))
     with pytest.raises(ValueError, match=message):
         encoder.transform(frame)
 

@@ -251,12 +251,15 @@ def _read_table(
     with in_content_of(path):
         if own:
             y = _share_labels(path, "labels", _read_column(path, table, str(labels)), n_rows)
-        table = table.slice(start, stop - start)
+        whole, table = table, table.slice(start, stop - start)
         if encoder is None:
             features = table.drop(columns(*ids, *([str(labels)] if own else [])))
             at_most = MAX_CATEGORIES if max_categories is None else max_categories
             new = TableEncoder(ignore=tuple(ignore), max_categories=at_most)
             encoder = _learn(path, features, stop - start, new)
+        else:
+            with reading(path):
+                encoder.check_columns(whole)  # batches would count their own rows
         X = allocate((stop - start, len(encoder.get_feature_names_out())), np.float64, memory=memory, scratch=scratch)
         named = _encode(path, table, encoder, ids, X)
         identifiers = {name: identifier_values(named[name]) for name in ids}
@@ -281,7 +284,6 @@ def _learn(path: Path, features: pl.LazyFrame, n_rows: int, encoder: TableEncode
 
 def _encode(path: Path, table: pl.LazyFrame, encoder: TableEncoder, kept: list[str], X: np.ndarray) -> pl.DataFrame:
     """Fill ``X`` with the encoded rows; return the columns that are kept as they are."""
-    encoder.transform(without_rows(table))  # refuses a table without its columns
     needed = columns(*dict.fromkeys([*kept, *encoder.feature_names_in_]))
     named, start = [without_rows(table.select(columns(*kept)))], 0
     for batch in batches(path, table.select(needed), len(X)):
