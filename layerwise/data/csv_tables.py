@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
@@ -214,7 +215,13 @@ def _refusing(path: Path) -> Iterator[None]:
     try:
         yield
     except UnicodeDecodeError as error:
-        raise FileError(f"{path} is not text in UTF-8 ({error.reason}); save it as CSV in UTF-8") from error
+        marked = error.object[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        found, name = (
+            ("is text in UTF-16", "utf-16") if marked else (f"is not text in UTF-8 ({error.reason})", "cp1252")
+        )
+        raise FileError(
+            f"{path} {found}; save it as CSV in UTF-8, for example by: iconv -f {name} -t utf-8 OLD.csv > NEW.csv"
+        ) from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise FileError(f"{path} is damaged: its gzip data cannot be read ({error}); fetch it again") from error
     except csv.Error as error:
