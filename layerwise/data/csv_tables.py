@@ -27,7 +27,8 @@ MISSING = (
     *("", "?", "NA", "N/A", "n/a", "#N/A", "#NA", "<NA>", "NaN", "nan", "NAN", "-NaN", "-nan"),
     *("null", "NULL", "Null", "None"),
 )
-_FLAGS = {"false": False, "False": False, "FALSE": False, "true": True, "True": True, "TRUE": True}
+# What stands for true and false.
+FLAGS = {"false": False, "False": False, "FALSE": False, "true": True, "True": True, "TRUE": True}
 # A number with a decimal comma, by what separates values. Where that is a tabulator, 1,234 may be a thousand.
 _DECIMAL_COMMA = {
     ";": r"^[+-]?\d*,?\d+([eE][+-]?\d+)?$",
@@ -71,7 +72,7 @@ def _typed(table: pl.LazyFrame, text: Collection[str], separator: str) -> pl.Laz
     pl = import_polars()
     candidates = [name for name in table.collect_schema().names() if name not in text]
     numbers = {name: columns(name).cast(pl.Float64, strict=False) for name in candidates}
-    flags = {name: columns(name).replace_strict(_FLAGS, default=None, return_dtype=pl.Boolean) for name in candidates}
+    flags = {name: columns(name).replace_strict(FLAGS, default=None, return_dtype=pl.Boolean) for name in candidates}
     commas = {name: _with_decimal_commas(name, separator) for name in candidates if separator in _DECIMAL_COMMA}
     found: dict[str, Any] = {}
     for conversions in (numbers, flags, commas):

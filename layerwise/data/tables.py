@@ -93,6 +93,11 @@ def column_names(path: Path) -> list[str]:
     return scan_table(path).collect_schema().names()
 
 
+def find_separator(path: Path) -> str:
+    """Return what separates the values of a CSV file, and would those of another table."""
+    return read_header(path)[1] if path.name.lower().endswith(_CSV) and path.is_file() else ","
+
+
 def count_rows(path: Path, table: pl.LazyFrame) -> int:
     """Return how many rows a table has that was read from ``path``."""
     with reading(path):
