@@ -279,6 +279,7 @@ def _learn(path: Path, features: pl.LazyFrame, n_rows: int, encoder: TableEncode
             encoder.partial_fit(batch)
         for categories in distributed.gather_bytes(json.dumps(encoder.categories_).encode()):
             encoder.add_categories(json.loads(categories))
+        encoder.check_categories()
     return encoder
 
 

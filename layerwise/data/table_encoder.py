@@ -98,10 +98,14 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         frame = to_frame(X)
         if not len(frame):
             raise ValueError("X has no rows, but at least one is needed to learn the values of its columns")
-        return self.partial_fit(frame)
+        self.partial_fit(frame)
+        self.check_categories()
+        return self
 
     def partial_fit(self, X: Any, y: Any = None) -> TableEncoder:
         """Learn from some of the rows; all batches together teach what `fit` learns from the whole.
+
+        Columns that look like numbers with commas are refused by `check_categories` once all rows are known.
 
         Parameters
         ----------
@@ -137,11 +141,22 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
+            If a column has more than ``max_categories`` values.
+        """
+        learnt = self.categories_ | {name: sorted({*self.categories_[name], *found[name]}) for name in found}
+        if any(len(categories) > self.max_categories for categories in learnt.values()):
+            refuse_misfits(learnt, self.max_categories)
+        self.categories_.update(learnt)
+
+    def check_categories(self) -> None:
+        """Refuse columns of text that are rather something else, once the values in all rows are known.
+
+        Raises
+        ------
+        ValueError
             As for `fit`.
         """
-        learnt = {name: sorted({*self.categories_[name], *values}) for name, values in found.items()}
-        refuse_misfits(learnt, self.max_categories)
-        self.categories_ |= learnt
+        refuse_misfits(self.categories_, self.max_categories)
 
     def transform(self, X: Any) -> np.ndarray:
         """Encode rows. Columns that training did not have are passed over.
