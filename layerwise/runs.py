@@ -48,6 +48,7 @@ _STEP: dict[str, Callable[[Any], bool]] = {
 _FACTS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("command", "data", "labels", "array", "layerwise_version"), _is_text),
     **dict.fromkeys(("id", "ignore"), lambda value: isinstance(value, list) and all(map(_is_text, value))),
+    "max_categories": lambda value: type(value) is int,
     "image_shape": lambda value: (
         isinstance(value, list)
         and len(value) in (2, 3)

@@ -3,6 +3,7 @@
 from functools import cache
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
@@ -775,6 +776,31 @@ def test_sparse_codes_are_taken_or_refused_by_name():
 def test_targets_that_are_not_finite(bad, sentence):
     with pytest.raises(ValueError, match=sentence):
         build("StackedRegressor").fit(X, np.where(np.arange(M) == 3, bad, 1.0))
+
+
+@pytest.mark.parametrize("name", ["StackedClassifier", "StackedRegressor"])
+@pytest.mark.parametrize("kind", [float, object])
+def test_labels_that_are_missing(name, kind):
+    y = np.array([*range(2)] * (M // 2) + [0] * (M % 2), dtype=kind)
+    y[3] = y[5] = np.nan
+    y[4] = y[5] if kind is float else None
+    with pytest.raises(
+        ValueError, match=rf"NaN or None in 3 of {M} rows, the first of them y\[3\]; say unlabeled=float"
+    ):
+        build(name).fit(X, y)
+
+
+def test_none_is_a_label_that_is_missing():
+    names = np.array(["a", "b"] * (M // 2) + ["a"] * (M % 2), dtype=object)
+    names[3], names[4] = None, np.nan
+    classifier = build("StackedClassifier").set_params(unlabeled=float("nan")).fit(X, names)
+    assert classifier.classes_.tolist() == ["a", "b"]
+
+
+@pytest.mark.parametrize("rows", [pd.DataFrame({"n": [1, 2], "t": ["x", "y"]}), np.array([["x", "1"], ["y", "2"]])])
+def test_rows_with_text_are_told_what_makes_numbers_of_them(rows):
+    with pytest.raises(ValueError, match=r"X holds text such as 'x', .*layerwise\.data\.TableEncoder makes numbers"):
+        build("StackedAutoencoder").fit(rows)
 
 
 @pytest.mark.parametrize(("bad", "sentence"), [(np.nan, "y contains NaN"), (np.inf, "y contains infinity")])

@@ -98,6 +98,25 @@ def test_fit_without_labels_or_images(run, files, tmp_path):
     assert "explained_variance: " in printed
 
 
+def test_texts_of_many_values(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [f"town {place},{place % 7},{'ab'[place % 2]}" for place in range(120)]
+    (tmp_path / "x.csv").write_text("\n".join(["town,n,kind", *rows]))
+    words = ("--max-iter", 2, "--layers", 3, "--no-report")
+    code, _, err = run("fit", "x.csv", "--labels", "kind", "--out", "r", *words)
+    assert code == 2
+    assert "'town' holds text with at least 120 different values, more than max_categories=100 (--max-cat" in err
+    assert run("fit", "x.csv", "--labels", "kind", "--max-categories", 120, "--out", "r", *words)[0] == 0
+    assert "\nmax_categories = 120 " in (tmp_path / "r" / "run.toml").read_text()
+    assert run("fit", "--config", "r/run.toml", "--out", "again")[0] == 0
+    assert run("predict", "again", "x.csv")[0] == 0
+    assert run("init", "x.csv", "--max-categories", 150)[0] == 0
+    assert "\nmax_categories = 150 " in (tmp_path / "run.toml").read_text()
+    compare = ("compare", "x.csv", "kind", "--model", "r", "--budgets", 20, "--seeds", 1, "--finetune", "head")
+    assert run(*compare, "--out", "c")[0] == 0
+    assert "max_categories=50" in run(*compare, "--max-categories", 50, "--out", "d")[2]
+
+
 def test_labels_that_are_text(run, files, tmp_path):
     np.save(tmp_path / "names.npy", np.array(["even", "odd"])[np.load(files / "labels.npy") % 2])
     model, out = tmp_path / "run", tmp_path / "predicted.npy"

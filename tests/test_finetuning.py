@@ -204,7 +204,7 @@ def test_regressor_of_several_targets(table):
     regressor = StackedRegressor(Autoencoder(8, solver=SHORT), solver=SHORT, random_state=0).fit(X, both)
     assert regressor.predict(X).shape == both.shape
     assert regressor.transform(X).shape == (len(X), 8)
-    with pytest.raises(ValueError, match="Input y contains NaN"):
+    with pytest.raises(ValueError, match="y contains NaN or None in 442 of 442 rows"):
         regressor.fit(X, np.where(both > 0, both, np.nan))
     with pytest.raises(ValueError, match=r"X has 442 rows, but y has 3 labels"):
         regressor.fit(X, both[:3])

@@ -98,15 +98,16 @@ def test_labels_in_a_file_of_their_own(people, tmp_path):
         read_input(people, labels=tmp_path / "y.npy")
 
 
-def test_encoder_of_a_trained_model(people, tmp_path):
+def test_encoder_of_a_trained_model(people, tmp_path, monkeypatch):
     trained = read_input(people, id="id", labels="class")
     (tmp_path / "new.csv").write_text("town,age,more\nBasel,3,1\n1,4,2\n")
     with pytest.warns(UserWarning, match="town: '1'"):
         rows = read_input(tmp_path / "new.csv", encoder=trained.encoder)
     assert rows.X.tolist() == [[3, 1, 0, 0], [4, 0, 0, 0]]
     assert rows.encoder is trained.encoder
-    (tmp_path / "new.csv").write_text("town,age\nBasel,old\n")
-    with pytest.raises(ValueError, match="'age' holds 'old'"):
+    monkeypatch.setattr("layerwise.data.tables._BATCH", 2)  # one row a batch
+    (tmp_path / "new.csv").write_text("town,age\nBasel,3\nBasel,\nBasel,old\nBasel,new\n")
+    with pytest.raises(ValueError, match="'age' holds 'old' in row 3"):
         read_input(tmp_path / "new.csv", encoder=trained.encoder)
     (tmp_path / "new.csv").write_text("town\nBasel\n")
     with pytest.raises(ValueError, match="no column 'age'"):
@@ -152,6 +153,23 @@ def test_columns_whose_names_look_like_patterns(tmp_path):
 def test_table_that_is_refused(people, options, message):
     with pytest.raises(ValueError, match=message):
         read_input(people, **options)
+
+
+def test_how_many_values_a_text_may_have(people, tmp_path):
+    with pytest.raises(ValueError, match=r"'town' holds .* 3 different values, .*max_categories=2 .--max-categories"):
+        read_input(people, id="id", labels="class", max_categories=2)
+    assert read_input(people, id="id", labels="class", max_categories=3).encoder.max_categories == 3
+    np.save(tmp_path / "x.npy", np.eye(2))
+    with pytest.raises(ValueError, match="max_categories=3 cannot be used"):
+        read_input(tmp_path / "x.npy", max_categories=3)
+
+
+def test_labels_with_decimal_commas(tmp_path):
+    (tmp_path / "x.csv").write_text("a;y\n1;2,5\n2;3\n")
+    assert read_input(tmp_path / "x.csv", labels="y").y.tolist() == [2.5, 3]
+    (tmp_path / "x.csv").write_text('a,y\n1,"2,5"\n2,3\n')
+    with pytest.raises(ValueError, match="'y' looks like numbers with commas"):
+        read_input(tmp_path / "x.csv", labels="y")
 
 
 def test_labels_that_are_none(tmp_path):

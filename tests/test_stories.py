@@ -2,8 +2,10 @@
 
 import io
 import json
+import re
 import subprocess
 import sys
+from datetime import date
 
 import numpy as np
 import polars as pl
@@ -232,7 +234,7 @@ def test_gaps_in_a_table_with_labels(shell):
     shell("fit iris.csv --labels species --id name --impute --layers 20 --max-iter 50 --random-state 0 --out model")
     shell("impute model iris.csv --out filled.csv")
     filled = pl.read_csv("filled.csv")
-    assert filled.columns == ["name", *numbers]
+    assert filled.columns == rows.columns
     for name in numbers:
         gone = rows[name].is_null()
         np.testing.assert_allclose(filled[name].filter(~gone), rows[name].filter(~gone))
@@ -243,6 +245,55 @@ def test_gaps_in_a_table_with_labels(shell):
     rows = json.loads(shell("--json predict model iris.csv --probabilities"))["rows"]
     assert rows[0]["name"] == "row 000"
     assert abs(sum(rows[0][f"p_{name}"] for name in bunch.target_names) - 1) < 1e-5
+
+
+def test_a_table_is_filled_and_otherwise_as_it_was(shell, tmp_path):
+    names = ["key", "count", "day", "size", "kind", "ok", "town", "gap"]
+    rows = [
+        [
+            f"00{k}",
+            f"{k * k}",
+            f"2020-01-{1 + k % 9:02}",
+            f"{k % 5},5",
+            "ab"[k % 2],
+            ("True", "False")[k % 2],
+            "Bern",
+            "2",
+        ]
+        for k in range(40)
+    ]
+    for row, name in ((0, "size"), (1, "ok"), (2, "town"), (3, "gap"), (4, "kind"), (5, "day")):
+        rows[row][names.index(name)] = ""
+    text = "".join(";".join(row) + "\n" for row in [names, *rows])
+    (tmp_path / "x.csv").write_text(text)
+    shell(
+        "fit x.csv --labels kind --id key --ignore day --impute --layers 3 --max-iter 3 --random-state 0 --no-report "
+        "--out model"
+    )
+    shell("impute model x.csv --out filled.csv")
+    assert shell("impute model x.csv") == (tmp_path / "filled.csv").read_text()
+    found = [line.split(";") for line in (tmp_path / "filled.csv").read_text().splitlines()]
+    filled = {(0, "size"), (1, "ok"), (3, "gap")}
+    assert found[0] == names
+    for k, (row, line) in enumerate(zip(rows, found[1:], strict=True)):
+        assert {(k, name) for name, old, new in zip(names, row, line, strict=True) if old != new} <= filled
+    assert re.fullmatch(r"-?\d+,\d+", found[1][3])
+    assert found[2][5] in ("true", "false")
+    assert float(found[4][7]) == pytest.approx(2, abs=0.5)
+    shell("impute model x.csv --out filled.parquet")
+    frame = pl.read_parquet("filled.parquet")
+    assert frame.columns == names
+    assert frame["size"][0] == pytest.approx(float(found[1][3].replace(",", ".")))
+    assert frame["ok"].dtype == pl.Boolean
+    records = json.loads(shell("--json impute model x.csv"))["rows"]
+    assert (records[1]["key"], records[1]["count"], records[5]["day"]) == ("001", 1, None)
+    frame = frame.with_columns(pl.col("count").cast(pl.Int64), pl.lit(date(2020, 1, 1)).alias("day"))
+    frame.write_parquet("x.parquet")
+    shell("impute model x.parquet --out again.tsv")
+    again = (tmp_path / "again.tsv").read_text().splitlines()[40].split("\t")
+    assert again == ["0039", "1521", "2020-01-01", "4.5", "b", "false", "Bern", "2.0"]
+    shell("impute model x.parquet --out filled.json")
+    shell("impute model x.parquet --out filled.npz")
 
 
 def test_identifiers_with_the_names_of_outputs(shell):

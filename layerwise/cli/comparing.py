@@ -36,6 +36,7 @@ def compare_command(
     id: Annotated[list[str] | None, Words] = None,
     ignore: Annotated[list[str] | None, Words] = None,
     impute: Flag = False,
+    max_categories: int | None = None,
     pretraining: Annotated[list[Literal["sparse", "denoising", "contractive"]] | None, Words] = None,
     layers: Annotated[list[int] | None, Words] = None,
     solver: Literal["lbfgs", "adam"] | None = None,
@@ -69,6 +70,8 @@ def compare_command(
         Columns to leave out; those of the model if not given.
     impute
         Fill in missing numbers by an autoencoder trained on the same rows.
+    max_categories
+        How many different values a column of text may have; as for the model, or 100, if not given.
     pretraining
         Ways to pre-train, each beside the control; denoising if not given.
     layers
@@ -92,7 +95,13 @@ def compare_command(
         Folder for the figures and the picture.
     """
     facts = {} if model is None else runs.read_facts(model)
-    train = read_input(data, labels=labels, id=id or facts.get("id"), ignore=ignore or facts.get("ignore") or ())
+    train = read_input(
+        data,
+        labels=labels,
+        id=id or facts.get("id"),
+        ignore=ignore or facts.get("ignore") or (),
+        max_categories=facts.get("max_categories") if max_categories is None else max_categories,
+    )
     classifiers = _choose_recipes(model, pretraining, layers, solver, train.X.shape)
     y, settings = mark_unlabeled(train.y, {"model": "classifier"})
     unlabeled = settings.get("finetuning", {}).get("unlabeled")

@@ -29,8 +29,10 @@ from layerwise.cli.common import (
     check_apart,
 )
 from layerwise.cli.opening import Opened, list_columns, open_model
+from layerwise.data.gaps import fill_table
 from layerwise.data.inputs import read_input
 from layerwise.data.outputs import check_output, write_columns, write_csv
+from layerwise.data.tables import find_separator
 from layerwise.estimators import AutoencoderOutlierDetector, StackedClassifier, StackedRegressor
 from layerwise.inspection import stack_of
 from layerwise.plotting.rows import is_known
@@ -126,14 +128,23 @@ def impute(
 ) -> Reply:
     """Write rows with their missing numbers filled in, and all others as they are, by a model trained with --impute.
 
+    A table keeps all its columns in their order, CSV its separator too; .npy and .safetensors get the features alone.
+
     Example: layerwise impute runs/machines machines.csv --out filled.csv
     """
+    ending = None if out is None else out.suffix.lower()
+    as_text = not display.as_json if out is None else ending in (".csv", ".tsv")
 
     def columns() -> tuple[dict[str, Any], Opened]:
         opened = open_model(model, data, array=array, device=device)  # which fills them in
-        return _as_rows(opened, opened.X), opened
+        if opened.encoder is None or ending in (".npy", ".safetensors"):
+            return _as_rows(opened, opened.X), opened
+        numbers = {name: opened.X[:, place] for place, name in enumerate(opened.encoder.numbers_)}
+        texts = list_columns(data) if as_text else [*opened.ids, *opened.encoder.categories_]
+        filled = fill_table(data, numbers, text=texts)
+        return filled if as_text else filled | opened.ids, replace(opened, source=None)
 
-    return _write(columns, data, out, overwrite, display)
+    return _write(columns, data, out, overwrite, display, separator=find_separator(data))
 
 
 def predict(
@@ -300,19 +311,21 @@ def _as_rows(opened: Opened, X: np.ndarray) -> dict[str, Any]:
     return {name: frame[name].to_numpy() for name in frame.columns}
 
 
-def _write(columns: Any, data: Path, out: Path | None, overwrite: bool, display: Display) -> Reply:
+def _write(
+    columns: Any, data: Path, out: Path | None, overwrite: bool, display: Display, separator: str = ","
+) -> Reply:
     """Write columns, made once it is sure that there is a place for them, to a file or to standard output."""
     if out is None:
         made, opened = columns()
         if display.as_json:
             return Reply({"rows": _records(made, _name_ids(opened, made))}, "")
-        write_csv(sys.stdout, made, ids=_name_ids(opened, made))
+        write_csv(sys.stdout, made, ids=_name_ids(opened, made), separator=separator)
         return Reply({}, "")
     check_output(out)
     check_apart(out, data)
     with atomic(out, overwrite=overwrite) as staging:
         made, opened = columns()
-        write_columns(staging, made, ids=_name_ids(opened, made))
+        write_columns(staging, made, ids=_name_ids(opened, made), separator=separator)
     n_rows = len(next(iter(made.values())))
     return Reply({"out": str(out), "n_rows": n_rows, "columns": list(made)}, f"{n_rows:,} rows are in {out}")
 

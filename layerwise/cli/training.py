@@ -100,6 +100,7 @@ def init(
     labels: Labels = None,
     id: Annotated[list[str] | None, Words] = None,
     ignore: Annotated[list[str] | None, Words] = None,
+    max_categories: int | None = None,
     array: Array = None,
     image_shape: Annotated[list[int] | None, Words] = None,
     model: Literal["autoencoder", "classifier", "regressor", "outliers"] | None = None,
@@ -116,6 +117,8 @@ def init(
         Columns that tell rows apart.
     ignore
         Columns to leave out.
+    max_categories
+        How many different values a column of text may have; 100 if not given.
     image_shape
         Height and width, and 3 for colour: images of a folder are resized to it, rows of other files are such images.
     model
@@ -123,7 +126,15 @@ def init(
     out
         The file to write.
     """
-    places = given(data=str(data), labels=labels, id=id, ignore=ignore, array=array, image_shape=image_shape)
+    places = given(
+        data=str(data),
+        labels=labels,
+        id=id,
+        ignore=ignore,
+        max_categories=max_categories,
+        array=array,
+        image_shape=image_shape,
+    )
     check_apart(out, data)
     with atomic(out, overwrite=overwrite) as staging:
         source = read_input(**_where(places))
@@ -147,6 +158,7 @@ def fit(
     labels: Annotated[Labels, _DATA] = None,
     id: Annotated[list[str] | None, Words, _DATA] = None,
     ignore: Annotated[list[str] | None, Words, _DATA] = None,
+    max_categories: Annotated[int | None, _DATA] = None,
     array: Annotated[Array, _DATA] = None,
     image_shape: Annotated[list[int] | None, Words, _DATA] = None,
     impute: Annotated[bool | None, Parameter(negative=""), _DATA] = None,
@@ -212,6 +224,8 @@ def fit(
         Columns that tell rows apart: no features, but kept in what other commands write.
     ignore
         Columns to leave out.
+    max_categories
+        How many different values a column of text may have; 100 if not given.
     image_shape
         Height and width, and 3 for colour: images of a folder are resized to it, rows of other files are such images.
     impute

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
@@ -26,7 +27,13 @@ MISSING = (
     *("", "?", "NA", "N/A", "n/a", "#N/A", "#NA", "<NA>", "NaN", "nan", "NAN", "-NaN", "-nan"),
     *("null", "NULL", "Null", "None"),
 )
-_FLAGS = {"false": False, "False": False, "FALSE": False, "true": True, "True": True, "TRUE": True}
+# What stands for true and false.
+FLAGS = {"false": False, "False": False, "FALSE": False, "true": True, "True": True, "TRUE": True}
+# A number with a decimal comma, by what separates values. Where that is a tabulator, 1,234 may be a thousand.
+_DECIMAL_COMMA = {
+    ";": r"^[+-]?\d*,?\d+([eE][+-]?\d+)?$",
+    "\t": r"^[+-]?(\d+|(0?|\d{4,}),\d+|\d*,(\d{1,2}|\d{4,}))([eE][+-]?\d+)?$",
+}
 # The header of a CSV file must end within this many characters, and name at most this many columns: polars takes
 # 50 KB and 0.3 ms for each of them.
 _HEADER, _MAX_COLUMNS = 2**21, 2**15
@@ -54,21 +61,30 @@ def scan_csv(path: Path, text: Collection[str]) -> pl.LazyFrame:
                 raw = raw.head(n_rows)
             if n_rows == 0:
                 raise FileError(f"{path} has a line with the names of its columns, but no rows")
-            return _typed(raw.select(_clean(name) for name in names if name), text)
+            return _typed(raw.select(_clean(name) for name in names if name), text, separator)
     except FileError:
         _count_blank_end(path, separator, len(names))  # says which line is wrong, if it is that
         raise
 
 
-def _typed(table: pl.LazyFrame, text: Collection[str]) -> pl.LazyFrame:
+def _typed(table: pl.LazyFrame, text: Collection[str], separator: str) -> pl.LazyFrame:
     """Turn columns of text into numbers, or true and false, where all their values are that."""
     pl = import_polars()
     candidates = [name for name in table.collect_schema().names() if name not in text]
     numbers = {name: columns(name).cast(pl.Float64, strict=False) for name in candidates}
-    flags = {name: columns(name).replace_strict(_FLAGS, default=None, return_dtype=pl.Boolean) for name in candidates}
-    found = _that_lose_nothing(table, numbers)
-    found |= _that_lose_nothing(table, {name: flags[name] for name in candidates if name not in found})
+    flags = {name: columns(name).replace_strict(FLAGS, default=None, return_dtype=pl.Boolean) for name in candidates}
+    commas = {name: _with_decimal_commas(name, separator) for name in candidates if separator in _DECIMAL_COMMA}
+    found: dict[str, Any] = {}
+    for conversions in (numbers, flags, commas):
+        rest = {name: conversion for name, conversion in conversions.items() if name not in found}
+        found |= _that_lose_nothing(table, rest)
     return table.with_columns(found.values())
+
+
+def _with_decimal_commas(name: str, separator: str) -> pl.Expr:
+    value = columns(name)
+    number = value.str.replace(",", ".", literal=True).cast(import_polars().Float64, strict=False)
+    return import_polars().when(value.str.contains(_DECIMAL_COMMA[separator])).then(number).alias(name)
 
 
 def _that_lose_nothing(table: pl.LazyFrame, conversions: dict[str, pl.Expr]) -> dict[str, pl.Expr]:
@@ -200,7 +216,13 @@ def _refusing(path: Path) -> Iterator[None]:
     try:
         yield
     except UnicodeDecodeError as error:
-        raise FileError(f"{path} is not text in UTF-8 ({error.reason}); save it as CSV in UTF-8") from error
+        marked = error.object[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        found, name = (
+            ("is text in UTF-16", "utf-16") if marked else (f"is not text in UTF-8 ({error.reason})", "cp1252")
+        )
+        raise FileError(
+            f"{path} {found}; save it as CSV in UTF-8, for example by: iconv -f {name} -t utf-8 OLD.csv > NEW.csv"
+        ) from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise FileError(f"{path} is damaged: its gzip data cannot be read ({error}); fetch it again") from error
     except csv.Error as error:

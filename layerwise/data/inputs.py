@@ -17,7 +17,7 @@ from layerwise.data.archives import is_archive, list_arrays
 from layerwise.data.files import load_labels, load_rows
 from layerwise.data.image_folder import load_image_folder
 from layerwise.data.scratch import MEMORY, allocate
-from layerwise.data.table_encoder import TableEncoder
+from layerwise.data.table_encoder import MAX_CATEGORIES, TableEncoder
 from layerwise.data.tables import (
     batches,
     count_rows,
@@ -68,6 +68,7 @@ def read_input(
     labels: str | PathLike[str] | None = None,
     id: str | Sequence[str] | None = None,
     ignore: str | Sequence[str] = (),
+    max_categories: int | None = None,
     array: str | None = None,
     encoder: TableEncoder | None = None,
     image_shape: tuple[int, ...] | None = None,
@@ -92,6 +93,8 @@ def read_input(
         Columns of the table, or arrays in the same file, that name the rows; they are no features.
     ignore : str or sequence of str, default=()
         Columns of the table to leave out.
+    max_categories : int or None, default=None
+        How many different values a column of text in the table may have; None is the default of `TableEncoder`.
     array : str or None, default=None
         Which array holds the rows, if the file has several.
     encoder : TableEncoder or None, default=None
@@ -139,14 +142,14 @@ def read_input(
         raise FileNotFoundError(f"{path} is not there")
     if is_table(path) and not path.is_dir():
         _refuse(path, "a table", array=array)
-        found = _read_table(path, labels, names, ignored, encoder, scratch, memory)
+        found = _read_table(path, labels, names, ignored, max_categories, encoder, scratch, memory)
     elif encoder is not None:
         raise ValueError(f"{path} is no table with named columns, but the model was trained on one; give it a table")
     elif path.is_dir():
-        _refuse(path, "a folder of images", array=array, id=id, ignore=ignore)
+        _refuse(path, "a folder of images", array=array, id=id, ignore=ignore, max_categories=max_categories)
         return _read_folder(path, labels, image_shape, scratch, memory)
     else:
-        _refuse(path, "no table", ignore=ignore)
+        _refuse(path, "no table", ignore=ignore, max_categories=max_categories)
         found = _read_arrays(path, labels, names, array)
     return found if image_shape is None else found._replace(image_shape=_check_shape(path, found.X, image_shape))
 
@@ -228,6 +231,7 @@ def _read_table(
     labels: str | PathLike[str] | None,
     ids: list[str],
     ignore: list[str],
+    max_categories: int | None,
     encoder: TableEncoder | None,
     scratch: str | PathLike[str] | None,
     memory: int,
@@ -247,9 +251,15 @@ def _read_table(
     with in_content_of(path):
         if own:
             y = _share_labels(path, "labels", _read_column(path, table, str(labels)), n_rows)
-        table = table.slice(start, stop - start)
+        whole, table = table, table.slice(start, stop - start)
         if encoder is None:
-            encoder = _learn(path, table.drop(columns(*ids, *([str(labels)] if own else []))), stop - start, ignore)
+            features = table.drop(columns(*ids, *([str(labels)] if own else [])))
+            at_most = MAX_CATEGORIES if max_categories is None else max_categories
+            new = TableEncoder(ignore=tuple(ignore), max_categories=at_most)
+            encoder = _learn(path, features, stop - start, new)
+        else:
+            with reading(path):
+                encoder.check_columns(whole)  # batches would count their own rows
         X = allocate((stop - start, len(encoder.get_feature_names_out())), np.float64, memory=memory, scratch=scratch)
         named = _encode(path, table, encoder, ids, X)
         identifiers = {name: identifier_values(named[name]) for name in ids}
@@ -261,20 +271,20 @@ def _read_column(path: Path, table: pl.LazyFrame, name: str) -> np.ndarray:
         return label_values(table.select(columns(name)).collect().to_series())
 
 
-def _learn(path: Path, features: pl.LazyFrame, n_rows: int, ignore: list[str]) -> TableEncoder:
-    """Learn an encoder, the same on all ranks; only columns of text need a look at the rows."""
-    encoder = TableEncoder(ignore=tuple(ignore)).partial_fit(without_rows(features))
+def _learn(path: Path, features: pl.LazyFrame, n_rows: int, encoder: TableEncoder) -> TableEncoder:
+    """Fit an encoder, the same on all ranks; only columns of text need a look at the rows."""
+    encoder.partial_fit(without_rows(features))
     if encoder.categories_:
         for batch in batches(path, features.select(columns(*encoder.categories_)), n_rows):
             encoder.partial_fit(batch)
         for categories in distributed.gather_bytes(json.dumps(encoder.categories_).encode()):
             encoder.add_categories(json.loads(categories))
+        encoder.check_categories()
     return encoder
 
 
 def _encode(path: Path, table: pl.LazyFrame, encoder: TableEncoder, kept: list[str], X: np.ndarray) -> pl.DataFrame:
     """Fill ``X`` with the encoded rows; return the columns that are kept as they are."""
-    encoder.transform(without_rows(table))  # refuses a table without its columns
     needed = columns(*dict.fromkeys([*kept, *encoder.feature_names_in_]))
     named, start = [without_rows(table.select(columns(*kept)))], 0
     for batch in batches(path, table.select(needed), len(X)):

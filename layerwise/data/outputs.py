@@ -54,7 +54,9 @@ def check_output(path: str | PathLike[str]) -> None:
         import_polars()
 
 
-def write_columns(path: str | PathLike[str], columns: Columns, *, ids: Columns | None = None) -> None:
+def write_columns(
+    path: str | PathLike[str], columns: Columns, *, ids: Columns | None = None, separator: str = ","
+) -> None:
     """Write columns to a file of the kind that the ending of its name says.
 
     Parameters
@@ -69,6 +71,8 @@ def write_columns(path: str | PathLike[str], columns: Columns, *, ids: Columns |
         ``.npz`` and ``.safetensors`` they stay as they are.
     ids : mapping of str to array-like of shape (n_samples,) or None, default=None
         Columns that name the rows. They come first in a table, and are left out of ``.npy`` and ``.safetensors``.
+    separator : str, default=","
+        Of the values in ``.csv``.
 
     Raises
     ------
@@ -94,7 +98,9 @@ def write_columns(path: str | PathLike[str], columns: Columns, *, ids: Columns |
     if not arrays:
         raise ValueError(f"there is no column to write to {path}")
     _flatten(arrays, names)  # refuses columns that do not fit together, before a file is there
-    _WRITERS[Path(path).suffix.lower()](Path(path), arrays, names)
+    ending = Path(path).suffix.lower()
+    write = _write_text(separator) if ending == ".csv" else _WRITERS[ending]
+    write(Path(path), arrays, names)
 
 
 def write_csv(stream: IO[str], columns: Columns, *, ids: Columns | None = None, separator: str = ",") -> None:

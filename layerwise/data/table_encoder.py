@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from numbers import Integral
@@ -14,14 +13,15 @@ from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from layerwise.data._polars import import_polars, list_names
+from layerwise.data._polars import columns, import_polars, list_names
+from layerwise.data.misfits import MISSING, advise_to_ignore, name_columns, refuse_misfits
 from layerwise.data.tables import to_frame
 
 if TYPE_CHECKING:
     import polars as pl
 
-# The category of a text that is missing.
-_MISSING = "missing"
+# How many different values a column of text may have.
+MAX_CATEGORIES = 100
 
 
 class TableEncoder(TransformerMixin, BaseEstimator):
@@ -39,7 +39,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         Columns to leave out.
     max_categories : int, default=100
         How many different values a column of text may have; more are refused, because such a column is rather a name
-        or a number of each row, or free text.
+        or a number of each row, dates, or free text. Text that looks like numbers with commas is refused in any case.
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         "max_categories": [Interval(Integral, 1, None, closed="left")],
     }
 
-    def __init__(self, *, ignore: str | Sequence[str] = (), max_categories: int = 100):
+    def __init__(self, *, ignore: str | Sequence[str] = (), max_categories: int = MAX_CATEGORIES):
         self.ignore = ignore
         self.max_categories = max_categories
 
@@ -89,7 +89,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If a column is neither numbers nor text, or one of text has more than ``max_categories`` values.
+            If columns are neither numbers nor text, or have more than ``max_categories`` values, or look like numbers
+            with commas.
         TypeError
             If ``X`` is no data frame.
         """
@@ -97,10 +98,14 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         frame = to_frame(X)
         if not len(frame):
             raise ValueError("X has no rows, but at least one is needed to learn the values of its columns")
-        return self.partial_fit(frame)
+        self.partial_fit(frame)
+        self.check_categories()
+        return self
 
     def partial_fit(self, X: Any, y: Any = None) -> TableEncoder:
         """Learn from some of the rows; all batches together teach what `fit` learns from the whole.
+
+        Columns that look like numbers with commas are refused by `check_categories` once all rows are known.
 
         Parameters
         ----------
@@ -138,15 +143,20 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         ValueError
             If a column has more than ``max_categories`` values.
         """
-        for name, values in found.items():
-            categories = sorted({*self.categories_[name], *values})
-            if len(categories) > self.max_categories:
-                raise ValueError(
-                    f"column {name!r} holds text with at least {len(categories)} different values, more than "
-                    f"max_categories={self.max_categories}; leave it out with ignore (at the command line: "
-                    f"--ignore {shlex.quote(name)}, or --id {shlex.quote(name)} if it names the rows)"
-                )
-            self.categories_[name] = categories
+        learnt = self.categories_ | {name: sorted({*self.categories_[name], *found[name]}) for name in found}
+        if any(len(categories) > self.max_categories for categories in learnt.values()):
+            refuse_misfits(learnt, self.max_categories)
+        self.categories_.update(learnt)
+
+    def check_categories(self) -> None:
+        """Refuse columns of text that are rather something else, once the values in all rows are known.
+
+        Raises
+        ------
+        ValueError
+            As for `fit`.
+        """
+        refuse_misfits(self.categories_, self.max_categories)
 
     def transform(self, X: Any) -> np.ndarray:
         """Encode rows. Columns that training did not have are passed over.
@@ -168,7 +178,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         check_is_fitted(self, "categories_")
         pl = import_polars()
         frame = to_frame(X)
-        self._check_columns(frame, self.feature_names_in_.tolist())
+        self.check_columns(frame.lazy())
         self._warn_of_unknown(frame)
         columns = [_as_numbers(frame[name]) for name in self.numbers_]
         for name, categories in self.categories_.items():
@@ -224,30 +234,47 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         names = [name for name in frame.columns if name not in ignored]
         if not names:
             raise ValueError(f"no column is left to learn from; the table has {list_names(frame.columns) or 'none'}")
-        other = [name for name in names if not (_is_number(frame[name]) or _is_text(frame[name]))]
+        other = [name for name in names if not (_is_number(frame[name].dtype) or _is_text(frame[name].dtype))]
         if other:
+            types = ", ".join(dict.fromkeys(str(frame[name].dtype) for name in other))
             raise ValueError(
-                f"column {other[0]!r} holds values of type {frame[other[0]].dtype}, but numbers or text are needed; "
-                f"leave it out with ignore (at the command line: --ignore {shlex.quote(other[0])}), or make numbers of "
-                f"it first"
+                f"{name_columns(other)} {'holds' if len(other) == 1 else 'hold'} values of type {types}, but numbers "
+                f"or text are needed; make numbers of them first, or {advise_to_ignore(other)}"
             )
-        self.numbers_ = [name for name in names if _is_number(frame[name])]
-        self.categories_: dict[str, list[str]] = {name: [] for name in names if _is_text(frame[name])}
+        self.numbers_ = [name for name in names if _is_number(frame[name].dtype)]
+        self.categories_: dict[str, list[str]] = {name: [] for name in names if _is_text(frame[name].dtype)}
         self.n_features_in_ = len(names)
         self.feature_names_in_ = np.array(names, dtype=object)
 
-    def _check_columns(self, frame: pl.DataFrame, names: Sequence[str]) -> None:
-        there = set(frame.columns)
-        absent = [name for name in names if name not in there]
-        if absent:
+    def check_columns(self, table: pl.LazyFrame) -> None:
+        """Refuse a table without the columns of the training, or with something else in those of numbers.
+
+        Parameters
+        ----------
+        table : polars.LazyFrame
+            The columns may be in any order, and there may be more.
+
+        Raises
+        ------
+        ValueError
+            If it does not fit; tells all columns of one kind.
+        """
+        types = table.collect_schema()
+        _check_names(types.names(), self.feature_names_in_.tolist())
+        odd = [name for name in self.numbers_ if not (_is_number(types[name]) or _is_text(types[name]))]
+        if odd:
+            listed = ", ".join(f"{name!r} {types[name]}" for name in odd)
+            raise ValueError(f"training had numbers where columns hold values of other types: {listed}")
+        found = [_find_text(table, name) for name in self.numbers_ if _is_text(types[name])]
+        if any(found):
             raise ValueError(
-                f"the table has no column {list_names(absent)}, which the encoder was trained with; it has "
-                f"{list_names(frame.columns) or 'none'}"
+                f"training had only numbers where columns hold text: {', '.join(filter(None, found))} (counted from 1, "
+                f"below the names); make numbers of it, or leave such values empty"
             )
 
     def _texts(self, frame: pl.DataFrame) -> dict[str, set[str]]:
         """Return the different values of the columns of text."""
-        self._check_columns(frame, list(self.categories_))
+        _check_names(frame.columns, list(self.categories_))
         return {name: set(_as_text(frame[name].unique())) for name in self.categories_}
 
     def _warn_of_unknown(self, frame: pl.DataFrame) -> None:
@@ -264,40 +291,53 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return tags
 
 
-def _is_number(column: pl.Series) -> bool:
-    pl = import_polars()
-    return column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null)
+def _check_names(there: Sequence[str], needed: Sequence[str]) -> None:
+    absent = [name for name in needed if name not in set(there)]
+    if absent:
+        raise ValueError(
+            f"the table has no column {list_names(absent)}, which training had; it has {list_names(there) or 'none'}"
+        )
 
 
-def _is_text(column: pl.Series) -> bool:
+def _is_number(dtype: Any) -> bool:
     pl = import_polars()
-    return column.dtype in (pl.String, pl.Categorical, pl.Enum)
+    return dtype.is_numeric() or dtype in (pl.Boolean, pl.Null)
+
+
+def _is_text(dtype: Any) -> bool:
+    pl = import_polars()
+    return dtype in (pl.String, pl.Categorical, pl.Enum)
+
+
+def _find_text(table: pl.LazyFrame, name: str) -> str | None:
+    """Return the first value of a column that is no number, and where it stands; None if all are numbers."""
+    value = import_polars().col("value")
+    rows = table.select(columns(name).alias("value")).with_row_index("row")
+    found = rows.filter(value.is_not_null() & _parse(value).is_null()).head(1).collect(engine="streaming")
+    return f"{name!r} holds {found['value'][0]!r:.65} in row {found['row'][0] + 1}" if len(found) else None
+
+
+def _parse(text: Any) -> Any:
+    """Return a column, or an expression, of text as float64, with null for what is no number."""
+    pl = import_polars()
+    return text.cast(pl.String).str.strip_chars().cast(pl.Float64, strict=False)
 
 
 def _as_text(column: pl.Series) -> pl.Series:
     pl = import_polars()
-    return column.cast(pl.String).fill_null(_MISSING)
+    return column.cast(pl.String).fill_null(MISSING)
 
 
 def _as_numbers(column: pl.Series) -> pl.Series:
     """Return a column as float64, with null for what is missing."""
-    pl = import_polars()
-    if _is_number(column):
-        return column.cast(pl.Float64)
-    if not _is_text(column):
-        raise ValueError(f"column {column.name!r} holds values of type {column.dtype}, but training had numbers there")
-    numbers = column.cast(pl.String).str.strip_chars().cast(pl.Float64, strict=False)
-    wrong = column.filter(numbers.is_null() & column.is_not_null())
-    if len(wrong):
-        raise ValueError(f"column {column.name!r} holds {str(wrong[0])[:63]!r}, but training had only numbers there")
-    return numbers
+    return column.cast(import_polars().Float64) if _is_number(column.dtype) else _parse(column)
 
 
 def _largest(name: str, categories: list[str], columns: np.ndarray) -> pl.Series:
     """Return the category of the largest column in each row; nothing where it is ``"missing"`` or all are equal."""
     pl = import_polars()
     values = pl.Series(name, categories, dtype=pl.String).gather(columns.argmax(axis=1))
-    unclear = (values == _MISSING).to_numpy()
+    unclear = (values == MISSING).to_numpy()
     if len(categories) > 1:
         unclear |= columns.max(axis=1) == columns.min(axis=1)
     return pl.select(pl.when(pl.Series(~unclear)).then(values)).to_series().alias(name)

@@ -11,6 +11,7 @@ import numpy as np
 
 from layerwise.data._polars import check_names, import_polars, reading
 from layerwise.data.csv_tables import read_header, scan_csv
+from layerwise.data.misfits import describe_commas, has_commas
 from layerwise.errors import FileError
 from layerwise.limits import DEFLATE_LIMIT, check_room
 
@@ -37,8 +38,9 @@ def scan_table(path: str | PathLike[str], *, text: Collection[str] = ()) -> pl.L
         A CSV or TSV file in UTF-8, compressed with gzip or not, whose first line names the columns; or a Parquet,
         Feather or Arrow IPC file. The separator of a ``.csv`` is that of ``, ; |`` and tabulator which is most
         frequent in its first line. In CSV, a column is numbers, or true and false, if all its values are; blanks
-        around values do not count; an empty value, ``NA``, ``NaN``, ``null``, ``?`` and the like are missing. A first
-        column without a name, such as pandas writes for its index, is left out.
+        around values do not count; an empty value, ``NA``, ``NaN``, ``null``, ``?`` and the like are missing. Between
+        ``;``, and tabulators, numbers may have decimal commas (1,234 between tabulators may be a thousand, and is
+        left as text). A first column without a name, such as pandas writes for its index, is left out.
     text : collection of str, default=()
         Columns of CSV to leave as text even if they hold numbers. Other names do no harm.
 
@@ -89,6 +91,11 @@ def column_names(path: Path) -> list[str]:
     if path.name.lower().endswith(_CSV):
         return [name for name in read_header(path)[0] if name]
     return scan_table(path).collect_schema().names()
+
+
+def find_separator(path: Path) -> str:
+    """Return what separates the values of a CSV file, and would those of another table."""
+    return read_header(path)[1] if path.name.lower().endswith(_CSV) and path.is_file() else ","
 
 
 def count_rows(path: Path, table: pl.LazyFrame) -> int:
@@ -168,7 +175,7 @@ def label_values(column: pl.Series) -> np.ndarray:
     Raises
     ------
     ValueError
-        If it holds neither numbers nor text, or nothing.
+        If it holds neither numbers nor text, or nothing, or text that looks like numbers with commas.
     """
     pl = import_polars()
     if column.null_count() == len(column):
@@ -184,7 +191,11 @@ def label_values(column: pl.Series) -> np.ndarray:
         return column.to_numpy()
     if column.dtype not in (pl.String, pl.Categorical, pl.Enum):
         raise ValueError(f"column {column.name!r} holds values of type {column.dtype}, but labels are numbers or text")
-    return np.array(column.cast(pl.String).to_list(), dtype=object)
+    labels = column.cast(pl.String)
+    values = labels.drop_nulls().unique().to_list()
+    if has_commas(values):
+        raise ValueError(describe_commas({column.name: values}))
+    return np.array(labels.to_list(), dtype=object)
 
 
 def identifier_values(column: pl.Series) -> np.ndarray:

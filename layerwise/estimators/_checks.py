@@ -59,15 +59,25 @@ def check_matrix(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
             return X if X.dtype in _TENSOR_DTYPES else X.double()
         X = X.numpy(force=True)
     accept_sparse = "csr" if get_tags(estimator).input_tags.sparse else False
-    return validate_data(
-        estimator,
-        X,
-        reset=reset,
-        dtype=ROW_DTYPES,
-        accept_sparse=accept_sparse,
-        ensure_all_finite=False,
-        ensure_min_samples=min_samples(),
-    )
+    try:
+        return validate_data(
+            estimator,
+            X,
+            reset=reset,
+            dtype=ROW_DTYPES,
+            accept_sparse=accept_sparse,
+            ensure_all_finite=False,
+            ensure_min_samples=min_samples(),
+        )
+    except ValueError as error:
+        reason, _, value = str(error).partition(": ")
+        if reason != "could not convert string to float":
+            raise
+        value = value.removeprefix("np.str_(").removesuffix(")")
+        raise ValueError(
+            f"X holds text such as {value:.65}, but numbers are needed; layerwise.data.TableEncoder makes numbers of a "
+            f"data frame with text, for example in make_pipeline(TableEncoder(), {type(estimator).__name__}(...))"
+        ) from error
 
 
 def column_ranges(rows: Rows, name: str = "X", *, allow_missing: bool = False) -> tuple[torch.Tensor, torch.Tensor]:

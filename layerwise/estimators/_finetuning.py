@@ -175,6 +175,7 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
             y = self._check_y(y)
             weights = None if sample_weight is None else check_sample_weight(sample_weight, X)
             chosen = find_labelled(y, self.unlabeled)
+            _refuse_missing(y, chosen)
         if self.unlabeled is not None and not distributed.any_rank(bool(chosen.any())):
             raise ValueError(
                 f"y holds no labels: all {len(y)} are unlabeled={self.unlabeled!r}, but fine-tuning needs some"
@@ -287,7 +288,7 @@ def find_labelled(y: np.ndarray, unlabeled: Any) -> np.ndarray:
     ----------
     y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
     unlabeled : object
-        The value of those that have none; None if all have one. NaN stands for itself.
+        The value of those that have none; None if all have one. NaN stands for NaN and None.
 
     Returns
     -------
@@ -297,6 +298,27 @@ def find_labelled(y: np.ndarray, unlabeled: Any) -> np.ndarray:
         return np.ones(len(y), dtype=bool)
     if np.ndim(unlabeled) != 0:
         raise ValueError(f"unlabeled={unlabeled!r} must be one value, which stands in y where there is no label")
-    # NaN is what differs from itself.
-    missing = np.asarray(y != y if unlabeled != unlabeled else y == unlabeled)
-    return np.asarray(~(missing if missing.ndim == 1 else missing.any(axis=1)))
+    return ~(_find_missing(y) if unlabeled != unlabeled else _in_rows(y == unlabeled))
+
+
+def _find_missing(y: np.ndarray) -> np.ndarray:
+    """Return a mask of the rows with NaN, which differs from itself, or None."""
+    missing = np.asarray(y != y)
+    if y.dtype.kind == "O":
+        missing |= np.array([value is None for value in y.flat], dtype=bool).reshape(y.shape)
+    return _in_rows(missing)
+
+
+def _in_rows(found: Any) -> np.ndarray:
+    found = np.asarray(found)
+    return np.asarray(found if found.ndim == 1 else found.any(axis=1))
+
+
+def _refuse_missing(y: np.ndarray, labelled: np.ndarray) -> None:
+    """Refuse NaN and None in the place of a label."""
+    places = np.flatnonzero(_find_missing(y) & labelled)
+    if len(places):
+        raise ValueError(
+            f"y contains NaN or None in {len(places)} of {len(y)} rows, the first of them y[{places[0]}]; say "
+            f"unlabeled=float('nan') to let rows without a label serve pre-training only, or leave them out"
+        )

@@ -48,7 +48,8 @@ class StackedClassifier(ClassifierMixin, FineTunedEstimator):
     early_stopping : EarlyStopping or None, default=None
         Ends a stage when the loss of held-out rows stops falling, and keeps the best parameters.
     unlabeled : object, default=None
-        The value in ``y`` (for example -1) of rows that have no label and that only pre-training uses.
+        The value in ``y`` (for example -1) of rows that have no label and that only pre-training uses;
+        ``float("nan")`` stands for NaN and None.
     warm_start : bool, default=False
         Whether `fit` goes on with fine-tuning from the last fit, with its weights and what the solver has learnt; the
         stack is not pre-trained again.

@@ -29,6 +29,7 @@ _FACTS = {
     "labels": "Labels",
     "id": "Identifiers",
     "ignore": "Ignored columns",
+    "max_categories": "Values of a text at most",
     "missing": "Missing values",
     "impute": "Imputed",
     "out": "Folder",

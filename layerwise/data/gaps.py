@@ -1,0 +1,65 @@
+"""A table as it was, with numbers in its gaps."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from layerwise.data._polars import import_polars, reading
+from layerwise.data.csv_tables import FLAGS
+from layerwise.data.tables import scan_table
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def fill_table(path: Path, numbers: Mapping[str, np.ndarray], *, text: Collection[str] = ()) -> dict[str, np.ndarray]:
+    """Return the columns of a table, with numbers where values are missing.
+
+    Parameters
+    ----------
+    path : Path
+    numbers : mapping of str to ndarray of shape (n_samples,)
+        By column, what to put where its values are missing; other columns stay as they are.
+    text : collection of str, default=()
+        Columns of CSV to keep as the text that they are there.
+
+    Returns
+    -------
+    columns : dict of str to ndarray of shape (n_samples,)
+        In the order of the table. Text, and dates as text, are objects, with None for what is missing.
+    """
+    table = scan_table(path, text=text)
+    with reading(path):
+        frame = table.collect()
+    filled = {name: _fill(frame[name], values) for name, values in numbers.items()}
+    return {name: _as_array(filled.get(name, frame[name])) for name in frame.columns}
+
+
+def _fill(column: pl.Series, numbers: np.ndarray) -> pl.Series:
+    """Fill the gaps of a column as its other values are written: with true or false, or with decimal commas."""
+    pl = import_polars()
+    column = column.fill_nan(None) if column.dtype.is_float() else column
+    if not column.null_count():
+        return column
+    values, known = pl.Series(numbers, dtype=pl.Float64), column.drop_nulls()
+    if column.dtype.is_float():
+        return column.fill_null(values.cast(column.dtype))
+    if column.dtype == pl.Boolean:
+        return column.fill_null(values >= 0.5)
+    if column.dtype != pl.String:
+        return column.cast(pl.Float64).fill_null(values)
+    if len(known) and known.is_in(list(FLAGS)).all():
+        return column.fill_null((values >= 0.5).cast(pl.String))
+    point = "," if known.str.contains(",", literal=True).any() else "."
+    return column.fill_null(values.cast(pl.String).str.replace(".", point, literal=True))
+
+
+def _as_array(column: pl.Series) -> np.ndarray:
+    pl = import_polars()
+    if column.dtype.is_numeric() or column.dtype == pl.Boolean:
+        return column.to_numpy()
+    return np.array([None if value is None else str(value) for value in column.to_list()], dtype=object)
