@@ -168,8 +168,8 @@ CASES = (
         "Settings were chosen by 10,000 of the training images. On 1,000 features the softmax regression, which has no "
         "decay, fits too much: trained on the 50,000 others, it is wrong for 3.18 % of those 10,000 after 100 "
         "iterations, for 4.16 % after 400, and for 2.76 % with a decay of 1e-4; with 200 units on instead of 100, for "
-        "3.09 %. What else took the source to 1.35 % is open; 10 epochs of pre-training are few. The fine-tuned network "
-        "is right for every training image, so what it lacks is not training.",
+        "3.09 %. What else took the source to 1.35 % is open; 10 epochs of pre-training are few. The fine-tuned "
+        "network is right for every training image, so what it lacks is not training.",
     ),
     Case(
         "k-sparse-deep",
