@@ -252,6 +252,22 @@ def test_refusals_are_one_sentence(run, files, model, tmp_path, words, message):
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.parametrize(
+    ("onnx", "numpy", "message"),
+    [
+        ("net.onnx", "json.py", "path='json.py' would hide Python's own 'json'"),
+        ("net.onx", "net.py", "path='net.onx' must end in .onnx"),
+        ("net.onnx", "there.py", "there.npz exists"),
+    ],
+)
+def test_export_writes_all_files_or_none(run, model, tmp_path, onnx, numpy, message):
+    (tmp_path / "there.npz").write_bytes(b"of somebody else")
+    code, _, err = run("export", model, "--onnx", tmp_path / onnx, "--numpy", tmp_path / numpy)
+    assert code == 2
+    assert message in err
+    assert [path.name for path in tmp_path.iterdir()] == ["there.npz"]
+
+
 def test_overwrite_replaces_the_run(run, files, tmp_path):
     for words in ([], ["--overwrite"]):
         assert run("fit", files / "table.npy", "--out", tmp_path / "run", *FIT, *words)[0] == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -102,13 +103,15 @@ def export(model: Model, *, onnx: Path | None = None, numpy: Path | None = None,
     if onnx is None and numpy is None:
         raise ValueError("nothing is asked for; give --onnx FILE.onnx, --numpy FILE.py, or both")
     loaded = layerwise.load(model, device="cpu")
-    written = []
-    if onnx is not None:
-        export_onnx(loaded, onnx, overwrite=overwrite)
-        written.append(onnx)
-    if numpy is not None:
-        export_numpy(loaded, numpy, overwrite=overwrite)
-        written += [numpy, numpy.with_suffix(".npz")]
+    written = [] if onnx is None else [onnx]
+    written += [] if numpy is None else [numpy, numpy.with_suffix(".npz")]
+    with ExitStack() as stack:  # all files, or none
+        staging = {path: stack.enter_context(atomic(path, overwrite=overwrite)) for path in written}
+        if numpy is not None:
+            export_numpy(loaded, staging[numpy])
+            staging[numpy].with_suffix(".npz").rename(staging[numpy.with_suffix(".npz")])
+        if onnx is not None:
+            export_onnx(loaded, staging[onnx])
     names = [str(path) for path in written]
     notes = [f"Written: {', '.join(names)}"]
     if onnx is not None and layers_of(loaded)[0].intensities_:

@@ -89,13 +89,13 @@ def export_numpy(model: BaseEstimator, path: str | PathLike[str], *, overwrite: 
 
 def _check_importable(path: Path) -> None:
     if path.suffix != ".py":
-        raise ValueError(f"path={str(path)!r} must end in .py")
+        raise ValueError(f"path={path.name!r} must end in .py")
     if not path.stem.isidentifier() or keyword.iskeyword(path.stem):
         raise ValueError(
-            f"path={str(path)!r} cannot be imported: {path.stem!r} is no name in Python; choose one like my_model.py"
+            f"path={path.name!r} cannot be imported: {path.stem!r} is no name in Python; choose one like my_model.py"
         )
     if path.stem == "numpy" or path.stem in sys.stdlib_module_names:
-        raise ValueError(f"path={str(path)!r} would hide Python's own {path.stem!r}; choose a name like my_model.py")
+        raise ValueError(f"path={path.name!r} would hide Python's own {path.stem!r}; choose a name like my_model.py")
 
 
 def _describe(parts: Parts, arrays: dict[str, np.ndarray]) -> dict[str, Any]:

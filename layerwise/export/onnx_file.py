@@ -74,7 +74,7 @@ def export_onnx(model: BaseEstimator, path: str | PathLike[str], *, overwrite: b
     """
     path = Path(path)
     if path.suffix != ".onnx":
-        raise ValueError(f"path={str(path)!r} must end in .onnx")
+        raise ValueError(f"path={path.name!r} must end in .onnx")
     try:
         import onnx  # noqa: F401
         import onnxruntime  # noqa: F401
