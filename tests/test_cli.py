@@ -117,6 +117,51 @@ def test_texts_of_many_values(run, tmp_path, monkeypatch):
     assert "max_categories=50" in run(*compare, "--max-categories", 50, "--out", "d")[2]
 
 
+def test_fit_says_how_many_rows_have_labels(run, files, tmp_path):
+    labels = np.load(files / "labels.npy").astype(int)
+    labels[20:] = -1
+    np.save(tmp_path / "few.npy", labels)
+    words = ["fit", files / "images.npy", "--labels", tmp_path / "few.npy", "--unlabeled", -1, *FIT]
+    code, _, err = run(*words, "--out", tmp_path / "run")
+    assert code == 0
+    assert "120 images of 28 x 28, 20 of them with labels\n" in err
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["n_labelled"] == 20
+    assert "| n labelled | 20 |" in (tmp_path / "run" / "MODEL_CARD.md").read_text()
+    assert "<dt>Rows with labels</dt><dd>20</dd>" in (tmp_path / "run" / "report.html").read_text()
+    code, out, _ = run("init", files / "images.npy", "--labels", files / "labels.npy", "--out", tmp_path / "run.toml")
+    assert code == 0
+    assert "120 images of 28 x 28, with labels\n" in out
+
+
+@pytest.mark.parametrize(
+    ("n_labelled", "depth", "advised"), [(11, "all", True), (11, "head", False), (12, "all", False)]
+)
+def test_fit_advises_the_head_alone_where_labels_are_few(run, files, tmp_path, n_labelled, depth, advised):
+    labels = np.load(files / "labels.npy").astype(float)
+    labels[n_labelled:] = np.nan
+    np.save(tmp_path / "few.npy", labels)
+    words = ["--labels", tmp_path / "few.npy", "--finetune", depth, "--no-report", *FIT]
+    code, out, _ = run("fit", files / "images.npy", "--out", tmp_path / "run", *words)
+    assert code == 0
+    assert ("Only 11 of 120 rows have labels: --finetune head" in out) == advised
+
+
+def test_fit_with_labels_asks_for_other_rows(run, model, files, tmp_path):
+    """The accuracy on the rows of the training says little; it is no news that a report takes its time."""
+    words = ["fit", files / "images.npy", "--labels", files / "labels.npy", *FIT, "--out", tmp_path / "run"]
+    code, _, err = run(*words)
+    assert code == 0
+    assert f"Next: layerwise evaluate {tmp_path / 'run'} OTHER_ROWS --labels THEIR_LABELS (rows that it has not" in err
+    assert "writing report.html ...\n" in err
+    load_iris(as_frame=True).frame.to_csv(tmp_path / "iris.csv", index=False)
+    words = [tmp_path / "iris.csv", "--labels", "target", *FIT, "--no-report", "--out", tmp_path / "iris"]
+    code, _, err = run("fit", *words)
+    assert code == 0
+    assert f"Next: layerwise evaluate {tmp_path / 'iris'} OTHER_ROWS (rows that it has not seen), or layerwise" in err
+    assert "writing" not in err
+    assert run("report", model)[2] == "writing report.html ...\nNext: open " + f"{model / 'report.html'} in a browser\n"
+
+
 def test_labels_that_are_text(run, files, tmp_path):
     np.save(tmp_path / "names.npy", np.array(["even", "odd"])[np.load(files / "labels.npy") % 2])
     model, out = tmp_path / "run", tmp_path / "predicted.npy"

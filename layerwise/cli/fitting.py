@@ -17,6 +17,7 @@ from layerwise.callbacks import Callback, Step
 from layerwise.checkpoint import Checkpoint
 from layerwise.data.inputs import Input
 from layerwise.estimators import AutoencoderImputer
+from layerwise.estimators._finetuning import find_labelled
 from layerwise.plotting.rows import is_known
 from layerwise.trackers import MLflow, TensorBoard
 
@@ -66,6 +67,13 @@ def mark_unlabeled(y: np.ndarray | None, settings: Mapping[str, Any]) -> tuple[n
     else:
         unlabeled = float("nan")
     return y, settings | {"finetuning": finetuning | {"unlabeled": unlabeled}}
+
+
+def count_labelled(y: np.ndarray, settings: Mapping[str, Any]) -> int:
+    """Return how many rows of all processes have a label, neither missing nor the one that stands for none."""
+    known = is_known(y) if y.ndim == 1 else is_known(y).all(axis=1)
+    known &= find_labelled(y, settings.get("finetuning", {}).get("unlabeled"))
+    return sum(distributed.gather_counts([int(known.sum())]))
 
 
 def train(

@@ -74,6 +74,7 @@ def report(
         opened = open_model(run, data or Path(facts["data"]), labels=labels)
         source = opened.source
         assert source is not None
+        display.say(f"writing {place.name} ...")
         write_report(
             staging,
             opened.estimator,

@@ -30,8 +30,8 @@ from layerwise.cli.common import (
     given,
     list_contents,
 )
-from layerwise.cli.fitting import choose_model, mark_unlabeled, open_trackers, train
-from layerwise.cli.opening import name_rows
+from layerwise.cli.fitting import choose_model, count_labelled, mark_unlabeled, open_trackers, train
+from layerwise.cli.opening import list_columns, name_rows
 from layerwise.cli.recipe_flags import overlay
 from layerwise.cli.unfinished import CHECKPOINTS, SCRATCH, read_begun, refuse_changes, unfinished_run
 from layerwise.data import load_mnist_small
@@ -54,6 +54,8 @@ _OF_THIS_PROCESS = (
 
 # What a person wants next, by the model that was trained.
 _NEXT = {"autoencoder": ["encode", "--out", "codes.csv"], "outliers": ["score", "--out", "scores.csv"]}
+# Labels are few if a smaller share of the rows has one: a heuristic choice.
+_FEW = 0.1
 
 
 def demo(*, out: Path = Path("runs/demo"), seed: int = 0, overwrite: Overwrite = False, display: Shown) -> Reply:
@@ -83,6 +85,7 @@ def demo(*, out: Path = Path("runs/demo"), seed: int = 0, overwrite: Overwrite =
             random_state=seed,
             seconds=round(time.perf_counter() - start, 1),
         )
+        display.say(f"writing {runs.REPORT} ...")
         runs.write_run(
             staging, outcome.estimator, digits.X_test, y=digits.y_test, facts=facts, image_shape=outcome.image_shape
         )
@@ -139,12 +142,13 @@ def init(
     with atomic(out, overwrite=overwrite) as staging:
         source = read_input(**_where(places))
         missing = describe_missing(source.X, source.feature_names)
+        n_labelled = None if source.y is None else count_labelled(source.y, {})
         chosen = model or choose_model(source.y)
         layers = recipes.default_layers(chosen, source.X.shape[1])
         recipe = recipes.build({"model": chosen, "layers": layers, "random_state": 0})
         settings = recipes.describe(recipe) | places | {"out": f"runs/{data.stem}", "impute": bool(missing) or None}
         staging.write_text(recipes.write_toml(settings), encoding="utf-8")
-    lines = [_describe_rows(source), missing, f"A recipe for model={chosen!r} is in {out}"]
+    lines = [_describe_rows(source, n_labelled), missing, f"A recipe for model={chosen!r} is in {out}"]
     text = "\n".join(line for line in lines if line)
     facts = {"out": str(out), "n_rows": len(source.X), "n_features": source.X.shape[1], "model": chosen}
     return Reply(facts, text, f"read {out}, then run: {as_command('fit', '--config', out)}")
@@ -282,8 +286,8 @@ def fit(
     validation_fraction
         Share of the rows to hold out for early stopping; off if not given.
     finetune
-        With labels: all, head, or a number of layers from the top; all if not given. Without: reconstruction trains the
-        layers together in the end.
+        With labels: all, head (often better where they are few), or a number of layers from the top; all if not given.
+        Without: reconstruction trains the layers together in the end.
     head_alpha
         Weight decay of the head; 0.0001 if not given.
     unlabeled
@@ -326,15 +330,36 @@ def fit(
             facts = _fit_into(folder, settings, flags, callbacks, track or [], report, checkpoint_seconds, display)
         if distributed.rank() > 0:
             return None
-    verb, *more = _NEXT.get(facts["model"], ["predict"])
     failed = [
         f"{stage['stage']} {stage['status']}"
         for stage in facts["stages"]
         if stage["status"].startswith(("failed", "diverged"))
     ]
     warning = [f"Training went wrong: {'; '.join(failed)}. See {place / runs.REPORT}"] if failed else []
-    text = "\n".join([*warning, list_contents(place)])
-    return Reply(facts, text, as_command(verb, place, settings["data"], *more))
+    text = "\n".join([*warning, *_advise(facts), list_contents(place)])
+    return Reply(facts, text, _suggest(place, facts))
+
+
+def _advise(facts: Mapping[str, Any]) -> list[str]:
+    """Say what to try instead where few labels have trained the layers too."""
+    n_rows, n_labelled = facts["n_rows"], facts.get("n_labelled")
+    if facts["model"] != "classifier" or n_labelled >= _FEW * n_rows or facts["stages"][-1]["stage"] != "finetune":
+        return []
+    return [
+        f"Only {n_labelled:,} of {n_rows:,} rows have labels: --finetune head, which leaves the layers as they are, is "
+        f"often better with so few"
+    ]
+
+
+def _suggest(place: Path, facts: Mapping[str, Any]) -> str:
+    """Return the command that a person wants next; of what learned from labels, how good it is on other rows."""
+    data = Path(facts["data"])
+    if facts["model"] in _NEXT:
+        verb, *more = _NEXT[facts["model"]]
+        return as_command(verb, place, data, *more)
+    labels = [] if facts["labels"] in list_columns(data) else ["--labels", "THEIR_LABELS"]
+    evaluate, predict = as_command("evaluate", place, "OTHER_ROWS", *labels), as_command("predict", place, data)
+    return f"{evaluate} (rows that it has not seen), or {predict}"
 
 
 def _settle(
@@ -372,10 +397,11 @@ def _fit_into(
     """Train, and let rank 0 write all of the run into a folder; return its facts."""
     start = time.perf_counter()
     source = read_input(**_where(settings), scratch=folder / SCRATCH)
-    display.say(_describe_rows(source))
     settings = settings | {"model": settings.get("model") or choose_model(source.y, flags.get("contamination"))}
     settings = overlay(settings, flags, source.X.shape[1])
     y, complete = mark_unlabeled(source.y, settings)
+    n_labelled = None if source.y is None else count_labelled(source.y, complete)
+    display.say(_describe_rows(source, n_labelled))
     missing = describe_missing(source.X, source.feature_names)
     places = {name: settings[name] for name in (*DATA_KEYS, "impute") if name in settings}
     recipe = recipes.describe(recipes.build(settings)) | places
@@ -390,6 +416,7 @@ def _fit_into(
         **places | {"image_shape": source.image_shape},
         random_state=settings["random_state"],
         n_rows=sum(distributed.gather_counts([len(X)])),
+        n_labelled=n_labelled,
         n_features=X.shape[1],
         **({"rows_shown": f"{len(X):,} of them, those of the first process"} if distributed.world_size() > 1 else {}),
         missing=missing,
@@ -397,6 +424,8 @@ def _fit_into(
     )
     if distributed.rank() > 0:
         return facts
+    if report:
+        display.say(f"writing {runs.REPORT} ...")
     runs.write_run(
         folder,
         fitted,
@@ -426,10 +455,12 @@ def _where(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {"path": settings["data"], **places}
 
 
-def _describe_rows(source: Input) -> str:
+def _describe_rows(source: Input, n_labelled: int | None) -> str:
     """Return what all processes have read, in words."""
     n_rows = sum(distributed.gather_counts([len(source.X)]))
     text = f"{n_rows:,} rows of {source.X.shape[1]:,} features"
     if source.image_shape is not None:
         text = f"{n_rows:,} images of {' x '.join(map(str, source.image_shape))}"
-    return text if source.y is None else f"{text}, with labels"
+    if n_labelled is None:
+        return text
+    return f"{text}, {'' if n_labelled == n_rows else f'{n_labelled:,} of them '}with labels"

@@ -22,6 +22,7 @@ _FACTS = {
     "data": "Data",
     "report on": "Rows shown from",
     "n_rows": "Rows",
+    "n_labelled": "Rows with labels",
     "rows_shown": "Rows shown",
     "n_features": "Features",
     "array": "Array",
