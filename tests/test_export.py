@@ -42,7 +42,7 @@ from layerwise.export import (
     write_model_card,
 )
 from layerwise.export._parts import take_apart
-from layerwise.inspection import inspect_model
+from layerwise.inspection import inspect_model, layers_of
 
 LABELS = np.array(["it's", 'a "quote"\nand a line', "<b>|`x`"])
 SHORT = LBFGS(max_iter=5)
@@ -598,6 +598,8 @@ def test_model_card(models, name, tmp_path):
         columns = len(re.findall(r"(?<!\\)\|", line)) if line.startswith("|") else 0
         assert columns == header or not columns or not header, line
         header = columns
+    named = set(re.findall(r"^\| (layer \d+) \|", text, re.MULTILINE))
+    assert named == {f"layer {index}" for index in range(len(layers_of(models[name])))}  # as in the stages
     assert "config.json" in text.replace("\\", "")
     assert "model.safetensors" not in text
     with pytest.raises(FileExistsError):
