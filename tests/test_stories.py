@@ -62,14 +62,18 @@ def test_unusual_rows_of_a_table_with_gaps_and_text(shell):
     frame.filter(pl.Series(benign)).drop("target").write_csv("benign.csv")
     frame.drop("target").sample(fraction=1, shuffle=True, seed=0).write_csv("all.csv")
     shell("fit benign.csv --id name --contamination 0.02 --impute --out model --random-state 0")
-    shell("score model all.csv --per-feature --out scores.csv")
+    shell("score model all.csv --because --per-feature --out scores.csv")
     scores, rows = pl.read_csv("scores.csv"), pl.read_csv("all.csv")
     assert scores["name"].to_list() == rows["name"].to_list()  # in the order of the file
     joined = scores.join(frame.select("name", "target"), on="name")
     assert roc_auc_score(joined["target"] == 0, joined["error"]) > 0.9
-    assert "error: size=large" in scores.columns
-    parts = scores.select(pl.sum_horizontal(name for name in scores.columns if name.startswith("error: ")))
-    np.testing.assert_allclose(parts.to_series(), scores["error"], rtol=1e-6)
+    errors = [name for name in scores.columns if name.startswith("error: ")]
+    assert sorted(errors) == sorted(f"error: {name}" for name in rows.columns if name != "name")
+    np.testing.assert_allclose(scores.select(pl.sum_horizontal(errors)).to_series(), scores["error"], rtol=1e-6)
+    worst = scores.sort("error").row(-1, named=True)
+    first = max(errors, key=lambda name: worst[name])
+    share = f"{100 * worst[first] / worst['error']:.0f} %"
+    assert worst["because"].startswith(f"{first.removeprefix('error: ')} {share}, ")
 
 
 def test_a_folder_of_images_becomes_features(shell, tmp_path):

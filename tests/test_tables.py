@@ -150,6 +150,7 @@ def test_encoder_of_numbers_and_text():
     encoder = TableEncoder().fit(PEOPLE)
     names = ["age", "ill", "size", "town=Basel", "town=Bern", "town=missing"]
     assert encoder.get_feature_names_out().tolist() == names
+    assert encoder.get_feature_columns() == ["age", "ill", "size", "town", "town", "town"]
     assert encoder.n_features_in_ == 4
     expected = [[31, 1, 1.7, 0, 1, 0], [28, 0, np.nan, 0, 0, 1], [np.nan, np.nan, 1.6, 1, 0, 0], [40, 1, 1.8, 0, 1, 0]]
     rows = encoder.transform(PEOPLE)

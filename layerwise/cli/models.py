@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,9 @@ from layerwise.data.tables import find_separator
 from layerwise.estimators import AutoencoderOutlierDetector, StackedClassifier, StackedRegressor
 from layerwise.inspection import stack_of
 from layerwise.plotting.rows import is_known
+
+# Columns that are named as the reason for an error, at most.
+_N_REASONS = 3
 
 
 def encode(
@@ -190,6 +193,7 @@ def score(
     model: Model,
     data: Data,
     *,
+    because: Flag = False,
     per_feature: Flag = False,
     out: Out = None,
     array: Array = None,
@@ -199,26 +203,49 @@ def score(
 ) -> Reply:
     """Write how badly each row is reconstructed: the higher the error, the more unusual the row.
 
-    Example: layerwise score runs/machines machines.csv --per-feature --out scores.csv
+    Example: layerwise score runs/machines machines.csv --because --out scores.csv
 
     Parameters
     ----------
+    because
+        The columns that add most to the error, too, in words: why a row is unusual.
     per_feature
-        What each feature adds to the error, too: why a row is unusual.
+        What each column adds to the error, too, in numbers.
     """
 
     def columns() -> tuple[dict[str, Any], Opened]:
         opened = open_model(model, data, array=array, device=device)
         stack = stack_of(opened.estimator)
         errors = stack._errors(stack._check_rows(opened.X), per_feature=True).numpy(force=True)
-        columns = {"error": errors.sum(axis=1)}
+        columns: dict[str, Any] = {"error": errors.sum(axis=1)}
         if isinstance(opened.estimator, AutoencoderOutlierDetector):
             columns["outlier"] = opened.estimator.predict(opened.X) < 0
-        names = opened.feature_names or [f"x_{place}" for place in range(errors.shape[1])]
-        shares = {f"error: {name}": errors[:, place] for place, name in enumerate(names)} if per_feature else {}
+        parts = _sum_by_column(errors, opened.feature_columns or [f"x_{place}" for place in range(errors.shape[1])])
+        if because:
+            columns["because"] = _name_largest(parts)
+        shares = {f"error: {name}": part for name, part in parts.items()} if per_feature else {}
         return {**columns, **shares}, opened
 
     return _write(columns, data, out, overwrite, display)
+
+
+def _sum_by_column(errors: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return the error that each column adds: of text the sum over its values, each of which is a feature."""
+    parts: dict[str, np.ndarray] = {}
+    for name, own in zip(names, errors.T, strict=True):
+        parts[name] = parts[name] + own if name in parts else own
+    return parts
+
+
+def _name_largest(parts: Mapping[str, np.ndarray]) -> list[str]:
+    """Return for each row the columns that make up most of its error, with their shares in words."""
+    names, table = list(parts), np.stack(list(parts.values()), axis=1)
+    shares = table / np.maximum(table.sum(axis=1, keepdims=True), np.finfo(table.dtype).tiny)
+    largest = np.argsort(-shares, axis=1, kind="stable")[:, :_N_REASONS]
+    return [
+        ", ".join(f"{names[place]} {100 * row[place]:.0f} %" for place in places)
+        for row, places in zip(shares, largest, strict=True)
+    ]
 
 
 def evaluate(model: Model, data: Data, *, labels: Labels = None, array: Array = None, device: Device = "auto") -> Reply:

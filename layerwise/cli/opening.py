@@ -57,9 +57,9 @@ class Opened:
         return {} if self.source is None else self.source.ids
 
     @property
-    def feature_names(self) -> Sequence[str] | None:
-        """Names of the columns of ``X``."""
-        return None if self.source is None else self.source.feature_names
+    def feature_columns(self) -> Sequence[str] | None:
+        """The column of a table that each column of ``X`` was made of."""
+        return None if self.source is None else self.source.feature_columns
 
     @property
     def row_names(self) -> list[str] | None:

@@ -61,6 +61,11 @@ class Input(NamedTuple):
     encoder: TableEncoder | None
     feature_names: list[str] | None
 
+    @property
+    def feature_columns(self) -> list[str] | None:
+        """The column of the table that each of ``X`` was made of, where there is a table."""
+        return None if self.encoder is None else self.encoder.get_feature_columns()
+
 
 def read_input(
     path: str | PathLike[str],

@@ -229,6 +229,16 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         texts = [f"{name}={category}" for name, values in self.categories_.items() for category in values]
         return np.array([*self.numbers_, *texts], dtype=object)
 
+    def get_feature_columns(self) -> list[str]:
+        """Return, for each encoded column, the column of the table that it was made of: ``"age"``, ..., ``"town"``, ...
+
+        Returns
+        -------
+        names : list of str of length n_features_out
+        """
+        check_is_fitted(self, "categories_")
+        return [*self.numbers_, *(name for name, values in self.categories_.items() for _ in values)]
+
     def _learn_columns(self, frame: pl.DataFrame) -> None:
         ignored = {self.ignore} if isinstance(self.ignore, str) else set(self.ignore)
         names = [name for name in frame.columns if name not in ignored]

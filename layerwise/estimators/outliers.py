@@ -130,7 +130,8 @@ class AutoencoderOutlierDetector(OutlierMixin, WrappingEstimator):
         Returns
         -------
         errors : ndarray or Tensor of shape (n_samples,) or (n_samples, n_features)
-            At least 0. The features of a row add up to its error.
+            At least 0. The features of a row add up to its error; ``feature_names_in_`` names them, where the training
+            rows had names.
         """
         errors = self._errors(X, per_feature=per_feature)
         return like_input(errors, X)
