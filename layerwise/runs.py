@@ -93,8 +93,10 @@ def write_run(
     y: Any = None,
     image_shape: tuple[int, ...] | None = None,
     feature_names: Sequence[str] | None = None,
+    feature_columns: Sequence[str] | None = None,
     row_names: Sequence[str] | None = None,
     report: bool = True,
+    trained_on: bool = False,
 ) -> None:
     """Write a trained model, how it was made, its pictures and its report into a folder that holds the metrics.
 
@@ -114,9 +116,12 @@ def write_run(
         Labels or targets.
     image_shape : tuple of int or None, default=None
         Shape of a row as an image; None leaves out the pictures that need it.
-    feature_names, row_names : sequence of str or None, default=None
+    feature_names, feature_columns, row_names : sequence of str or None, default=None
+        As `layerwise.report.write_report` takes them.
     report : bool, default=True
         Whether to write ``report.html``.
+    trained_on : bool, default=False
+        Whether the model was trained on these very rows.
     """
     history = read_metrics(folder)
     (folder / FACTS).write_text(json.dumps(facts, indent=2, default=str, allow_nan=False) + "\n", encoding="utf-8")
@@ -142,7 +147,9 @@ def write_run(
             run=facts,
             image_shape=image_shape,
             feature_names=feature_names,
+            feature_columns=feature_columns,
             row_names=row_names,
+            trained_on=trained_on,
         )
     write_model_card(folder / CARD, model, facts)  # the last: it lists the files
 

@@ -249,6 +249,86 @@ def test_classifier_of_a_table(tmp_path):
     assert len(unit["values"]) == 5
 
 
+def test_figures_of_the_rows_of_the_training_say_so(tmp_path):
+    X, y = TABLE.data[:200], TABLE.target[:200]
+    model = StackedClassifier(SMALL, solver=LBFGS(max_iter=2), random_state=0).fit(X, y)
+    words = report_of(model, X, y, tmp_path / "r.html", trained_on=True)
+    assert f"accuracy on the rows it was trained on {100 * model.score(X, y):.1f} %" in words
+    assert "layerwise evaluate MODEL OTHER_ROWS" in words
+    words = report_of(model, X, y, tmp_path / "r.html")
+    assert "on the rows it was trained on" not in words
+    X, y = load_diabetes(return_X_y=True)
+    model = StackedRegressor(SMALL, solver=SHORT, random_state=0).fit(X, y)
+    words = report_of(model, X, y, tmp_path / "r.html", trained_on=True)
+    assert f"R² on the rows it was trained on {model.score(X, y):.4g}" in words
+
+
+def test_max_iter_is_no_alarm(page):
+    text = page.read_text(encoding="utf-8")
+    assert "Stopped by max_iter" in text
+    assert "Stopped by max_iter" not in "".join(re.findall(r'<ul class="warnings">.*?</ul>', text, re.DOTALL))
+
+
+def test_pca_is_no_scale_where_it_keeps_all(tmp_path):
+    X = TABLE.data[:100, :5]
+    wide = Autoencoder(6, output_activation="identity", solver=SHORT, random_state=0).fit(X)
+    words = report_of(wide, X, None, tmp_path / "r.html")
+    assert "codes of this width can keep all" in words
+    assert "PCA of the same width keeps" not in words
+
+
+def cells(path, label):
+    """The cells of a table, by row."""
+    text = path.read_text(encoding="utf-8")
+    table = re.search(rf'aria-label="{label}">(.*?)</table>', text, re.DOTALL)[1].replace("\N{NO-BREAK SPACE}", " ")
+    rows = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall(r"<tr>(.*?)</tr>", table, re.DOTALL)]
+    return rows[0], rows[1:]
+
+
+def test_mistakes_stand_in_the_order_of_what_is_shown(tmp_path, digits_data):
+    X, y = digits_data
+    model = StackedClassifier(SMALL, solver=SHORT, random_state=0).fit(X[:300] / 255, y[:300])
+    report_of(model, X / 255, y, tmp_path / "r.html")
+    names, rows = cells(tmp_path / "r.html", "The worst mistakes")
+    sure = [float(row[names.index("How sure")].removesuffix(" %")) for row in rows]
+    assert len(set(sure)) > 1
+    assert sure == sorted(sure, reverse=True)
+    X, y = load_diabetes(return_X_y=True)
+    report_of(StackedRegressor(SMALL, solver=SHORT, random_state=0).fit(X, y), X, y, tmp_path / "r.html")
+    names, rows = cells(tmp_path / "r.html", "The worst predictions")
+    true, predicted, off = ([float(row[names.index(name)]) for row in rows] for name in ("True", "Predicted", "Off by"))
+    np.testing.assert_allclose(off, np.abs(np.subtract(true, predicted)), atol=0.1)
+    assert off == sorted(off, reverse=True)
+
+
+def test_columns_of_text_are_told_as_such(tmp_path):
+    """Of the features that a column of text was made into, a reader knows nothing."""
+    rng = np.random.default_rng(0)
+    towns = np.where(rng.random(200) < 0.5, "Basel", "Bern")
+    towns[7] = "Ulm"
+    X = np.column_stack([rng.normal(size=(200, 2)), *(towns == town for town in ("Basel", "Bern", "Ulm"))])
+    y = (X[:, 0] > 0).astype(int)
+    y[7] = 1 - y[7]
+    columns = {
+        "feature_names": ["size", "age", "town=Basel", "town=Bern", "town=Ulm"],
+        "feature_columns": ["size", "age", "town", "town", "town"],
+    }
+    model = AutoencoderOutlierDetector(Autoencoder(2, solver=LBFGS(max_iter=50)), random_state=0).fit(X)
+    report_of(model, X, None, tmp_path / "r.html", **columns)
+    _, rows = cells(tmp_path / "r.html", "The most unusual rows")
+    assert rows[0][0] == "row 7"
+    value, expected, _ = next(row[-3:] for row in rows[:3] if "town" in row)
+    assert value == "Ulm"
+    assert re.fullmatch(r"(Basel|Bern) \(0\.\d\d\)", expected)
+    assert not any("town=" in cell for row in rows for cell in row)
+
+    head = LBFGS(max_iter=50)
+    model = StackedClassifier(Autoencoder(4, solver=head), solver=head, alpha=1.0, random_state=0).fit(X, y)
+    words = report_of(model, X, y, tmp_path / "r.html", **columns)
+    assert re.search("row 7 .*? town Ulm \\(0.5 % of the rows\\) *, ", words)
+    assert "of the rows) , town" not in words
+
+
 def test_regressor(tmp_path):
     X, y = load_diabetes(return_X_y=True)
     model = StackedRegressor(SMALL, solver=SHORT, random_state=0).fit(X, y)

@@ -84,7 +84,9 @@ def report(
             run=facts if data is None else facts | {"report on": str(data)},
             image_shape=source.image_shape,
             feature_names=source.feature_names,
+            feature_columns=source.feature_columns,
             row_names=opened.row_names,
+            trained_on=data is None,
         )
     return Reply({"out": str(place)}, f"The report is in {place}", f"open {place} in a browser")
 

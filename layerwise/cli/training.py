@@ -53,7 +53,7 @@ _OF_THIS_PROCESS = (
 )
 
 # What a person wants next, by the model that was trained.
-_NEXT = {"autoencoder": ["encode", "--out", "codes.csv"], "outliers": ["score", "--out", "scores.csv"]}
+_NEXT = {"autoencoder": ["encode", "--out", "codes.csv"], "outliers": ["score", "--because", "--out", "scores.csv"]}
 # Labels are few if a smaller share of the rows has one: a heuristic choice.
 _FEW = 0.1
 
@@ -435,8 +435,10 @@ def _fit_into(
         settings=recipe,
         image_shape=source.image_shape,
         feature_names=source.feature_names,
+        feature_columns=source.feature_columns,
         row_names=name_rows(source),
         report=report,
+        trained_on=True,
     )
     return facts | {"stages": inspect_model(fitted)["stages"]}
 

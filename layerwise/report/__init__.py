@@ -31,7 +31,9 @@ def write_report(
     run: Mapping[str, Any] | None = None,
     image_shape: tuple[int, ...] | None = None,
     feature_names: Sequence[Any] | None = None,
+    feature_columns: Sequence[Any] | None = None,
     row_names: Sequence[Any] | None = None,
+    trained_on: bool = False,
     random_state: Any = 0,
 ) -> None:
     """Write a page about a fitted model and what it makes of rows: one HTML file that needs nothing else.
@@ -57,8 +59,13 @@ def write_report(
         Shape of a row as an image; None is a table.
     feature_names : sequence of str of length n_features, default=None
         None takes the model's ``feature_names_in_``, or numbers.
+    feature_columns : sequence of str of length n_features, default=None
+        The column of a table that each feature was made of, as `layerwise.data.TableEncoder.get_feature_columns` gives
+        them: what is told of rows is told of these. None tells of features.
     row_names : sequence of str of length n_rows, default=None
         None numbers them.
+    trained_on : bool, default=False
+        Whether the model was trained on these very rows, so that figures say so.
     random_state : int, RandomState instance or None, default=0
         Draws the rows and the noise.
 
@@ -92,7 +99,9 @@ def write_report(
             y=y,
             image_shape=image_shape,
             feature_names=feature_names,
+            feature_columns=feature_columns,
             row_names=row_names,
+            trained_on=trained_on,
             random_state=random_state,
         )
         page = _render(subject, _make_sections(subject, history, run or {}), run or {})
@@ -149,6 +158,7 @@ def _render(subject: Subject, sections: Sequence[Section], run: Mapping[str, Any
         n_features=subject.width,
         sections=sections,
         finetuned_with=subject.finetuned_with,
+        trained_on=subject.trained_on,
         version=run.get("layerwise_version"),
         style=read("report.css"),
         script=script,

@@ -11,6 +11,7 @@ from layerwise.estimators import AutoencoderImputer, AutoencoderOutlierDetector
 from layerwise.plotting import plot_predictions, plot_scores
 from layerwise.plotting.tiles import as_images, join_tiles, row_tiles
 from layerwise.report.coding import intensity_range
+from layerwise.report.columns import Column
 from layerwise.report.figures import chart, picture, shrink, zoom_for
 from layerwise.report.section import Section, number, percent
 from layerwise.report.subject import Subject
@@ -74,18 +75,29 @@ def _show_unusual(
         tiles = shrink(np.concatenate([row_tiles(images, *intensity_range(subject)), errors]))
         alt = f"{subject.names[row]}: the row, its reconstruction and the error of each pixel; {number(total)} in all."
         return {"figure": picture(join_tiles(tiles, 3, empty=np.nan), alt, zoom=zoom_for(tiles, 72))}
-    largest = np.argsort(-terms, kind="stable")[:_N_FEATURES]
+    by_column = np.array([terms[column.features].sum() for column in subject.columns])
+    largest = np.argsort(-by_column, kind="stable")[:_N_FEATURES]
     return {
         "features": [
             {
-                "name": subject.features[k],
-                "value": number(float(values[row, k])),
-                "expected": number(float(expected[row, k])),
-                "share": float(terms[k] / total) if total > 0 else 0.0,
+                "name": subject.columns[k].name,
+                "value": _tell_value(subject.columns[k], values[row]),
+                "expected": _tell_expected(subject.columns[k], expected[row]),
+                "share": float(by_column[k] / total) if total > 0 else 0.0,
             }
             for k in largest
         ]
     }
+
+
+def _tell_value(column: Column, row: np.ndarray) -> str:
+    return column.tell(row) if column.holds(row) else "unknown"
+
+
+def _tell_expected(column: Column, row: np.ndarray) -> str:
+    """Return what is expected of a row; of texts the likeliest, with how near to 1 it comes."""
+    certainty = "" if column.texts is None else f" ({row[column.largest(row)]:.2f})"
+    return column.tell(row) + certainty
 
 
 def missing_section(subject: Subject) -> Section | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -47,8 +48,7 @@ def _classes_section(subject: Subject) -> Section:
     pair = _commonest_mistake(true[wrong], predicted[wrong], names)
     alt = f"Confusion matrix of {len(names)} classes: {(~wrong).sum()} of {len(true)} rows are right. {pair}"
     draw = partial(_draw_confusion, np.array(names)[true], np.array(names)[predicted], names)
-    surer = probabilities.max(axis=1) - probabilities[np.arange(len(true)), true]
-    worst = np.argsort(np.where(wrong, -surer, 1), kind="stable")[: min(_N_MISTAKES, wrong.sum())]
+    worst = np.argsort(np.where(wrong, -probabilities.max(axis=1), 1), kind="stable")[: min(_N_MISTAKES, wrong.sum())]
     return Section(
         "classes",
         "Predicted classes",
@@ -96,7 +96,7 @@ def _describe_mistake(subject: Subject, row: int, true: str, predicted: str, pro
 
 
 def describe_deviations(subject: Subject, row: int) -> list[tuple[str, str, str]]:
-    """Return the features of a row that are farthest from their mean: name, value, how many standard deviations.
+    """Return the columns of a row that are farthest from their mean: name, value, how far.
 
     Parameters
     ----------
@@ -107,12 +107,22 @@ def describe_deviations(subject: Subject, row: int) -> list[tuple[str, str, str]
     Returns
     -------
     deviations : list of (name, value, deviation)
+        In standard deviations; of texts, how many rows have the same.
     """
     values = np.where(subject.missing, np.nan, subject.values(subject.x))
     with np.errstate(invalid="ignore", divide="ignore"):
         deviations = np.nan_to_num((values[row] - np.nanmean(values, axis=0)) / np.nanstd(values, axis=0), posinf=0)
-    largest = np.argsort(-np.abs(deviations), kind="stable")[:_N_DEVIATIONS]
-    return [(subject.features[k], number(float(values[row, k])), f"{deviations[k]:+.1f} sd") for k in largest]
+    found = []
+    for column in subject.columns:
+        if column.holds(values[row]):
+            place = column.largest(values[row])
+            far, words = abs(deviations[place]), f"{deviations[place]:+.1f} sd"
+            if column.texts is not None:  # as far as numbers that so few rows go beyond, were they normal
+                share = float(np.mean(values[:, place] > 0.5))
+                far, words = NormalDist().inv_cdf(1 - share / 2), f"{percent(share)} of the rows"
+            found.append((far, (column.name, column.tell(values[row]), words)))
+    found.sort(key=lambda item: -item[0])
+    return [words for _, words in found[:_N_DEVIATIONS]]
 
 
 def _draw_confusion(true: np.ndarray, predicted: np.ndarray, names: list[str], ax: Any) -> None:
@@ -129,7 +139,8 @@ def _targets_section(subject: Subject) -> Section:
     where = np.flatnonzero(subject.known)
     true = subject.labels[where].astype(float).reshape(len(where), -1)
     predicted = np.asarray(subject.model.predict(subject.rows[where]), dtype=float).reshape(len(where), -1)
-    worst = np.argsort(-np.abs(predicted - true).sum(axis=1), kind="stable")[:_N_MISTAKES]
+    off = np.abs(predicted - true).sum(axis=1)
+    worst = np.argsort(-off, kind="stable")[:_N_MISTAKES]
     return Section(
         "targets",
         "Predicted values",
@@ -146,6 +157,7 @@ def _targets_section(subject: Subject) -> Section:
                     "name": subject.names[where[row]],
                     "true": number(true[row].tolist()),
                     "predicted": number(predicted[row].tolist()),
+                    "off": number(off[row]),
                     "deviations": [] if subject.image_shape else describe_deviations(subject, where[row]),
                 }
                 for row in worst

@@ -18,6 +18,7 @@ from layerwise.estimators import AutoencoderImputer
 from layerwise.estimators._summary import find_dead_units
 from layerwise.inspection import bare, layers_of, stack_of
 from layerwise.plotting.rows import is_known
+from layerwise.report.columns import list_columns
 
 # Rows looked at, at most.
 MAX_ROWS = 2000
@@ -37,6 +38,8 @@ class Subject:
     y : array-like of shape (n_rows,) or (n_rows, n_outputs), or None
     image_shape : tuple of int or None
     feature_names, row_names : sequence of str or None
+    feature_columns : sequence of str or None, default=None
+    trained_on : bool, default=False
     random_state : int, RandomState instance or None
 
     Attributes
@@ -53,6 +56,10 @@ class Subject:
         Of each layer, as pre-training left it.
     features, names : list of str
         Names of features and of sampled rows.
+    columns : list of Column
+        Of the table that the features were made of; each feature alone if there is none.
+    trained_on : bool
+        Whether the model was trained on these rows.
     labels : ndarray of shape (n_sampled,) or (n_sampled, n_outputs), or None
     known : ndarray of shape (n_sampled,), bool
         Which rows have a label.
@@ -68,19 +75,23 @@ class Subject:
         feature_names: Sequence[Any] | None,
         row_names: Sequence[Any] | None,
         random_state: Any,
+        feature_columns: Sequence[Any] | None = None,
+        trained_on: bool = False,
     ):
         self.model, self.autoencoder = bare(model), stack_of(model)
         if not hasattr(self.autoencoder, "_trained_layers"):
             raise TypeError(f"model={type(self.model).__name__}() is no fitted estimator of layerwise; fit one first")
         self.layers = layers_of(model)
         X = _as_rows(X)
-        _check_lengths(X, y, image_shape, feature_names, row_names)
+        _check_lengths(X, y, image_shape, feature_names, feature_columns, row_names)
         self.image_shape = image_shape
         self.random = check_random_state(random_state)
         self.n_rows = len(X)
         positions = np.sort(self.random.permutation(self.n_rows)[:MAX_ROWS])
         self.rows = np.asarray(X[positions])
         self.features = self._name_features(feature_names)
+        self.columns = list_columns(self.features, None if feature_columns is None else [*map(str, feature_columns)])
+        self.trained_on = trained_on
         self.names = [f"row {position}" for position in positions]
         if row_names is not None:
             self.names = [str(name) for name in np.asarray(row_names, dtype=object)[positions]]
@@ -212,6 +223,7 @@ def _check_lengths(
     y: Any,
     image_shape: tuple[int, ...] | None,
     feature_names: Sequence[Any] | None,
+    feature_columns: Sequence[Any] | None,
     row_names: Sequence[Any] | None,
 ) -> None:
     shape = np.shape(X)
@@ -221,6 +233,7 @@ def _check_lengths(
         ("y", y, shape[0]),
         ("row_names", row_names, shape[0]),
         ("feature_names", feature_names, shape[1]),
+        ("feature_columns", feature_columns, shape[1]),
     ):
         if values is not None and len(values) != count:
             raise ValueError(f"{name} has {len(values)} entries, but X has shape {shape}; give {count}, or None")

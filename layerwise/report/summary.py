@@ -11,6 +11,8 @@ from layerwise.report.subject import Subject
 from layerwise.report.training import StageRecord
 from layerwise.solvers import Status
 
+# Of the variance, but for rounding.
+_ALL = 0.9999
 _CUT = Status.MAX_ITER.value
 _LOWER = "Lower learning_rate_init or scale the data, and train again."
 _RAISE = "Raise learning_rate_init, or lower a penalty that is very large, and train again."
@@ -44,14 +46,19 @@ def summary_section(
     -------
     section : Section
     """
-    figures = [*_key_results(results), _key_variance(subject, ratios), _key_units(subject), _key_training(stages)]
+    figures = [
+        *_key_results(results, " on the rows it was trained on" if subject.trained_on else ""),
+        _key_variance(subject, ratios),
+        _key_units(subject),
+        _key_training(stages),
+    ]
     warnings = [
         *_warn_of_stages(stages),
         *_warn_of_units(subject),
         *_warn_of_variance(subject, ratios),
         *_warn_of_results(results),
     ]
-    return Section("summary", "Summary", {"figures": figures, "warnings": warnings})
+    return Section("summary", "Summary", {"figures": figures, "warnings": warnings, "notes": _note_stages(stages)})
 
 
 def _figure(
@@ -62,17 +69,22 @@ def _figure(
     return {"label": label, "value": value, "scale": scale, "share": bar, "mark": mark}
 
 
-def _key_results(results: Mapping[str, Section]) -> list[dict[str, Any]]:
+def _key_results(results: Mapping[str, Section], where: str) -> list[dict[str, Any]]:
+    """Return the figures of what the model is for; ``where`` says on which rows labels are compared."""
     figures = []
     if "classes" in results:
         found = results["classes"].content
         scale = f"always “{found['majority_class']}” would be right in {percent(found['majority'])}"
-        figures.append(_figure("accuracy", percent(found["accuracy"]), scale, found["accuracy"], found["majority"]))
+        figures.append(
+            _figure(f"accuracy{where}", percent(found["accuracy"]), scale, found["accuracy"], found["majority"])
+        )
     if "targets" in results:
         found = results["targets"].content
-        figures.append(_figure("R²", number(found["r2"]), "1 is perfect, 0 is the mean of the targets", found["r2"]))
+        figures.append(
+            _figure(f"R²{where}", number(found["r2"]), "1 is perfect, 0 is the mean of the targets", found["r2"])
+        )
         scale = f"the mean of the targets is {found['mean_error']} off"
-        figures.append(_figure("mean absolute error", found["error"], scale))
+        figures.append(_figure(f"mean absolute error{where}", found["error"], scale))
     if "outliers" in results:
         found = results["outliers"].content
         scale = f"{found['n_outliers']:,} of {found['n_rows']:,} rows; training took {percent(found['contamination'])}"
@@ -95,10 +107,16 @@ def _key_variance(subject: Subject, ratios: Sequence[tuple[str, float, float | N
     _, kept, pca = ratios[-1]
     words = [
         "worse than the mean of the rows" if kept < 0 else "",
-        "of the observed values" if pca is None else f"PCA of the same width keeps {percent(pca)}",
+        "of the observed values" if pca is None else _judge(pca),
         _before(subject),
     ]
-    return _figure("explained variance", percent(kept), "; ".join(filter(None, words)), kept, pca)
+    mark = None if pca is None or pca > _ALL else pca
+    return _figure("explained variance", percent(kept), "; ".join(filter(None, words)), kept, mark)
+
+
+def _judge(pca: float) -> str:
+    """Say what PCA keeps; where that is all, it is no scale to judge by."""
+    return "codes of this width can keep all" if pca > _ALL else f"PCA of the same width keeps {percent(pca)}"
 
 
 def _key_units(subject: Subject) -> dict[str, Any]:
@@ -117,17 +135,20 @@ def _key_training(stages: Sequence[StageRecord]) -> dict[str, Any]:
     return _figure("training", f"{seconds:,.1f} s" if seconds < 600 else f"{seconds / 60:,.0f} min", scale)
 
 
+def _note_stages(stages: Sequence[StageRecord]) -> list[str]:
+    """Return which stages used all of their iterations, which is as it should be where their curves are flat."""
+    cut = [stage for stage in stages if (stage.status or "").startswith(_CUT)]
+    if not cut:
+        return []
+    names = ", ".join(f"{stage.name} ({stage.n_iter:,})" for stage in cut)
+    return [
+        f"Stopped by max_iter before converging: {names} iterations. Look at the loss curves: where one still falls, "
+        f"raise max_iter; where it is flat, this does no harm."
+    ]
+
+
 def _warn_of_stages(stages: Sequence[StageRecord]) -> list[tuple[str, str]]:
     found = []
-    cut = [stage for stage in stages if (stage.status or "").startswith(_CUT)]
-    if cut:
-        names = ", ".join(f"{stage.name} ({stage.n_iter:,})" for stage in cut)
-        found.append(
-            (
-                f"Stopped by max_iter before converging: {names} iterations.",
-                "Look at the loss curves: where one still falls, raise max_iter; where it is flat, this does no harm.",
-            )
-        )
     for stage in stages:
         status = stage.status or "unfinished: no end was recorded"
         found += [(f"Stage {stage.name} {status}.", advice) for end, advice in _BAD.items() if status.startswith(end)]
@@ -161,8 +182,8 @@ def _warn_of_units(subject: Subject) -> list[tuple[str, str]]:
 
 def _warn_of_variance(subject: Subject, ratios: Sequence[tuple[str, float, float | None]]) -> list[tuple[str, str]]:
     name, kept, pca = ratios[-1]
-    if pca is None or not math.isfinite(kept) or kept >= pca - 0.1 or pca > 0.9999:
-        return []  # as many components as there are features keep all, which is no scale to judge by
+    if pca is None or not math.isfinite(kept) or kept >= pca - 0.1 or pca > _ALL:
+        return []
     where = "The whole stack" if name == "whole stack" else name.capitalize()
     when = f", {_before(subject)}," if subject.finetuned_with else ""
     return [
