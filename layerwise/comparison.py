@@ -260,7 +260,8 @@ def compare(
     for run in range(n_seeds):
         drawn = [labelled[_draw(y[labelled], count, seed + run)] for count in counts]
         for start, (name, classifier) in enumerate(starts.items()):
-            stack = clone(classifier.autoencoder).set_params(random_state=seed + run, callbacks=classifier.callbacks)
+            watchers = None if name == NONE else classifier.callbacks  # of layers that are not trained nothing is told
+            stack = clone(classifier.autoencoder).set_params(random_state=seed + run, callbacks=watchers)
             frozen = FrozenEstimator(stack.fit(X))
             network = clone(classifier).set_params(autoencoder=frozen, random_state=seed + run)
             contestants = [(clone(network).set_params(finetune=depth), X, X_test) for depth in depths]

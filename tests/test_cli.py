@@ -414,6 +414,7 @@ def test_compare_holds_rows_out_where_there_are_no_others(run, tmp_path):
     figures = json.loads((tmp_path / "run" / "comparison.json").read_text())
     assert figures["starts"] == ["none", "sparse", "contractive"]
     assert figures["n_test"] == 30
+    assert "; 0 iterations" not in err  # of the layers of the control, which nothing trains
     words += ["--model", tmp_path / "run"]
     code, _, err = run("compare", *words, "--out", tmp_path / "other")
     assert code == 2
@@ -433,6 +434,17 @@ def test_compare_takes_a_small_table_with_gaps(run, tmp_path):
     code, _, err = run("compare", *words, "--impute", "--out", tmp_path / "run")
     assert code == 0, err
     assert json.loads((tmp_path / "run" / "comparison.json").read_text())["budgets"] == [100]
+
+
+def test_compare_cannot_hold_out_rows_of_a_class_that_has_one(run, tmp_path):
+    frame = load_iris(as_frame=True).frame
+    frame.loc[0, "target"] = 7
+    frame.to_csv(tmp_path / "iris.csv", index=False)
+    code, _, err = run("compare", tmp_path / "iris.csv", "target", "--out", tmp_path / "run")
+    assert code == 2
+    assert err.startswith(
+        "layerwise: of 150 labelled rows a quarter cannot be kept back for the test with some of every"
+    )
 
 
 @pytest.mark.parametrize(

@@ -192,7 +192,14 @@ def _hold_out(X: np.ndarray, y: Any, unlabeled: Any, seed: int) -> list[np.ndarr
     A quarter of the labelled rows is the test, every class in proportion.
     """
     labelled = np.flatnonzero(find_labelled(y, unlabeled))
-    _, test = train_test_split(labelled, stratify=y[labelled], random_state=seed)
+    try:
+        _, test = train_test_split(labelled, stratify=y[labelled], random_state=seed)
+    except ValueError as error:
+        raise ValueError(
+            f"of {len(labelled)} labelled rows a quarter cannot be kept back for the test with some of every class; "
+            f"each class needs two, and there must be four times as many rows as classes: leave the rarest out, or "
+            f"give other rows with --test-data"
+        ) from error
     rest = np.setdiff1d(np.arange(len(y)), test)
     return [X[rest], y[rest], X[test], y[test]]
 
