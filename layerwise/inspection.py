@@ -17,6 +17,11 @@ def bare(model: BaseEstimator) -> BaseEstimator:
     return model[-1] if isinstance(model, Pipeline) else model
 
 
+def step_of(model: BaseEstimator, kind: type[BaseEstimator]) -> Any:
+    """Return the step of this class in a pipeline, whatever its name; None without such."""
+    return next((step for _, step in getattr(model, "steps", []) if isinstance(step, kind)), None)
+
+
 def stack_of(model: BaseEstimator) -> BaseEstimator:
     """Return the autoencoder or stack that a model is, or is built on as pre-training left it."""
     model = bare(model)

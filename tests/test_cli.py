@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_iris
+from sklearn.pipeline import make_pipeline
 
 import layerwise
-from layerwise.data import Digits
+from layerwise.data import Digits, TableEncoder
 from layerwise.reproduce import EXPERIMENTS, ufldl_stacked
 
 
@@ -400,7 +401,7 @@ def test_compare(run, model, files, tmp_path):
     assert run("compare", *words, "--out", tmp_path / "run", "--overwrite")[0] == 0
 
 
-def test_compare_holds_rows_out_where_there_are_no_others(run, tmp_path):
+def test_compare_holds_rows_out_where_there_are_no_others(run, model, tmp_path):
     """A quarter of the labelled rows is the test; rows without a label serve pre-training."""
     frame = load_iris(as_frame=True).frame
     frame["target"] = load_iris().target_names[frame["target"]]
@@ -415,7 +416,7 @@ def test_compare_holds_rows_out_where_there_are_no_others(run, tmp_path):
     assert figures["starts"] == ["none", "sparse", "contractive"]
     assert figures["n_test"] == 30
     assert "; 0 iterations" not in err  # of the layers of the control, which nothing trains
-    words += ["--model", tmp_path / "run"]
+    words += ["--model", model]
     code, _, err = run("compare", *words, "--out", tmp_path / "other")
     assert code == 2
     assert "brings its own recipe; leave out --pretraining, --layers and --solver" in err
@@ -431,9 +432,33 @@ def test_compare_takes_a_small_table_with_gaps(run, tmp_path):
     assert code == 2
     assert "sepal length (cm) (" in err
     assert "fill them in with --impute" in err
-    code, _, err = run("compare", *words, "--impute", "--out", tmp_path / "run")
+    code, out, err = run("compare", *words, "--impute", "--out", tmp_path / "run")
     assert code == 0, err
     assert json.loads((tmp_path / "run" / "comparison.json").read_text())["budgets"] == [100]
+    assert "With 100 labels, each at its best: denoising: no clear difference" in out
+    assert "Of 1 seeds little can be told" in out
+    fit = ["fit", tmp_path / "iris.csv", "--labels", "target", "--impute", *FIT, "--out", tmp_path / "model"]
+    assert run(*fit)[0] == 0
+    code, _, err = run("compare", *words[:2], "--model", tmp_path / "model", *words[4:], "--out", tmp_path / "other")
+    assert code == 0, err
+
+
+def test_takes_a_pipeline_that_python_has_made(run, tmp_path):
+    """Whatever its steps are called."""
+    frame = load_iris(as_frame=True).frame
+    frame["name"] = [f"flower {place}" for place in range(len(frame))]
+    frame.iloc[::7, 0] = np.nan
+    frame.to_csv(tmp_path / "iris.csv", index=False)
+    layer = layerwise.Autoencoder(4, solver=layerwise.LBFGS(2))
+    pipeline = make_pipeline(
+        TableEncoder(ignore=["name", "target"]),
+        layerwise.AutoencoderImputer(layer, random_state=0),
+        layerwise.StackedClassifier(layer, random_state=0),
+    ).fit(frame, frame["target"])
+    layerwise.save(pipeline, tmp_path / "model")
+    code, out, err = run("predict", tmp_path / "model", tmp_path / "iris.csv")
+    assert code == 0, err
+    assert [int(line) for line in out.splitlines()[1:]] == pipeline.predict(frame).tolist()
 
 
 def test_compare_cannot_hold_out_rows_of_a_class_that_has_one(run, tmp_path):

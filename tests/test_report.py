@@ -226,6 +226,17 @@ def test_memory_maps_are_sampled(tmp_path, trained, digits_data):
     assert "of 2,000 of them, drawn at random" in read(tmp_path / "report.html").words
 
 
+def test_rows_with_labels_are_the_first_to_be_looked_at(tmp_path, trained, digits_data):
+    X, y = digits_data
+    X, labels = np.tile(X, (4, 1)), np.full(4 * len(X), -1)
+    labels[: len(y) : 10] = y[::10]
+    assert len(X) > 2000
+    words = report_of(trained[0].set_params(unlabeled=-1), X, labels, tmp_path / "r.html")
+    trained[0].set_params(unlabeled=None)
+    assert f"of {len(y[::10])} labelled rows are right" in words
+    assert "drawn at random, those with labels first" in words
+
+
 TABLE = load_breast_cancer()
 SMALL = Autoencoder(6, activation="tanh", output_activation="identity", solver=SHORT)
 

@@ -183,6 +183,9 @@ def test_data_that_has_changed_is_refused(run, fit, table, signal_at, tmp_path):
     assert code == 2
     assert "belongs to another fit: X.rows is 61, but was 60 there" in err
     assert (tmp_path / "run.partial" / "checkpoint").is_dir()
+    code, _, err = run("fit", "--resume", "--out", tmp_path / "never")
+    assert code == 2
+    assert "no run has begun in out=" in err
 
 
 def test_before_the_first_checkpoint_nothing_is_left(run, fit, signal_at, monkeypatch, tmp_path):

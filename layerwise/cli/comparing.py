@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from rich.table import Table
+from sklearn.base import BaseEstimator
 from sklearn.model_selection import train_test_split
 
 import layerwise
@@ -21,9 +22,11 @@ from layerwise.comparison import NONE, RIVALS, Comparison, compare, recipe
 from layerwise.data.inputs import describe_missing, read_input
 from layerwise.estimators import AutoencoderImputer, StackedClassifier, check_gradient
 from layerwise.estimators._finetuning import FineTunedEstimator, find_labelled
-from layerwise.inspection import bare
+from layerwise.inspection import bare, step_of
 from layerwise.solvers import LBFGS, Adam
 
+# With fewer, intervals are so wide that hardly anything is clear.
+_FEW_SEEDS = 3
 _SOLVERS: dict[str, LBFGS | Adam] = {"lbfgs": LBFGS(200), "adam": Adam(20, learning_rate="cosine")}
 
 
@@ -69,7 +72,7 @@ def compare_command(
     ignore
         Columns to leave out; those of the model if not given.
     impute
-        Fill in missing numbers by an autoencoder trained on the same rows.
+        Fill in missing numbers by an autoencoder trained on the same rows; done if the model does it.
     max_categories
         How many different values a column of text may have; as for the model, or 100, if not given.
     pretraining
@@ -95,6 +98,7 @@ def compare_command(
         Folder for the figures and the picture.
     """
     facts = {} if model is None else runs.read_facts(model)
+    trained = None if model is None else layerwise.load(model)
     train = read_input(
         data,
         labels=labels,
@@ -102,7 +106,7 @@ def compare_command(
         ignore=ignore or facts.get("ignore") or (),
         max_categories=facts.get("max_categories") if max_categories is None else max_categories,
     )
-    classifiers = _choose_recipes(model, pretraining, layers, solver, train.X.shape)
+    classifiers = _choose_recipes(trained, pretraining, layers, solver, train.X.shape)
     y, settings = mark_unlabeled(train.y, {"model": "classifier"})
     unlabeled = settings.get("finetuning", {}).get("unlabeled")
     rows: Sequence[Any]
@@ -113,7 +117,7 @@ def compare_command(
         rows = train.X, y, test.X, test.y
     X, y, X_test, y_test = rows
     missing = describe_missing(X, train.feature_names) or describe_missing(X_test, train.feature_names)
-    if missing and not impute:
+    if missing and not (impute or step_of(trained, AutoencoderImputer)):
         raise ValueError(f"{missing}; fill them in with --impute, or leave such columns out with --ignore NAME")
     n_labelled = int(find_labelled(np.asarray(y), unlabeled).sum())
     with atomic(out, overwrite=overwrite) as staging, display.watching() as callbacks:
@@ -141,7 +145,8 @@ def compare_command(
         told = comparison.as_dict() | {"n_test": len(X_test)}
         (staging / "comparison.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
         comparison.plot().savefig(staging / "comparison.png", dpi=120)
-    return Reply(told, f"{render(_comparison_table(comparison, len(X_test)))}\n{list_contents(out)}")
+    table = render(_comparison_table(comparison, len(X_test)))
+    return Reply(told, f"{table}\n{_conclude(comparison)}\n{list_contents(out)}")
 
 
 def check_gradient_command(model: Model, data: Data, *, labels: Labels = None, n_rows: int = 50) -> Reply:
@@ -168,21 +173,23 @@ def check_gradient_command(model: Model, data: Data, *, labels: Labels = None, n
 
 
 def _choose_recipes(
-    model: Path | None,
+    trained: BaseEstimator | None,
     pretraining: Sequence[str] | None,
     layers: Sequence[int] | None,
     solver: str | None,
     shape: tuple[int, ...],
 ) -> dict[str, StackedClassifier]:
     """Return the recipe of a model, or one for each way to pre-train rows of this shape."""
-    if model is None:
+    if trained is None:
         widths, trainer = layers or [500, 500], _SOLVERS[solver or "lbfgs"]
         return {way: recipe(way, widths, trainer, *shape) for way in pretraining or ["denoising"]}
     if pretraining or layers or solver:
-        raise ValueError(f"model={model} brings its own recipe; leave out --pretraining, --layers and --solver")
-    classifier = bare(layerwise.load(model))
+        raise ValueError("--model brings its own recipe; leave out --pretraining, --layers and --solver")
+    classifier = bare(trained)
     if not isinstance(classifier, StackedClassifier):
-        raise ValueError(f"{model} is no classifier but a {type(classifier).__name__}; train one with fit --labels")
+        raise ValueError(
+            f"--model is no classifier but a {type(classifier).__name__}; train one with layerwise fit --labels"
+        )
     return {"pre-trained": classifier}
 
 
@@ -204,6 +211,19 @@ def _hold_out(X: np.ndarray, y: Any, unlabeled: Any, seed: int) -> list[np.ndarr
     return [X[rest], y[rest], X[test], y[test]]
 
 
+def _conclude(comparison: Comparison) -> str:
+    """Return what the best methods say of each number of labels, a line each."""
+    lines: dict[int, list[str]] = {}
+    for row in comparison.rows():
+        if row["method"] == "best":
+            gain = f" by {100 * row['gain'][0]:+.1f} points" if row["verdict"] != "no clear difference" else ""
+            lines.setdefault(row["budget"], []).append(f"{row['start']}: {row['verdict']}{gain}")
+    told = [f"With {budget:,} labels, each at its best: {'; '.join(found)}" for budget, found in lines.items()]
+    n_seeds = comparison.accuracies.shape[-1]
+    few = [] if n_seeds >= _FEW_SEEDS else [f"Of {n_seeds} seeds little can be told; --seeds 5 says more"]
+    return "\n".join([*told, *few])
+
+
 def _comparison_table(comparison: Comparison, n_test: int) -> Table:
     """Return accuracies, a line a budget and method, with the gain over the control beside those of each start."""
     columns = comparison.starts[1:]
@@ -221,5 +241,5 @@ def _comparison_table(comparison: Comparison, n_test: int) -> Table:
             cells.append(f"{row['accuracy']:.2%}  {gain:+.2f} [{low:+.2f}, {high:+.2f}]{clear}")
         budget, method, control = line[0]["budget"], line[0]["method"], line[0]["control"]
         table.add_row(f"{budget:,}", str(method), f"{control:.2%}", *cells, end_section=method == "best")
-    table.caption = "* the interval does not hold 0"
+    table.caption = "* the interval does not hold 0; one without width has no star: too few test rows tell seeds apart"
     return table

@@ -131,7 +131,8 @@ def impute(
 ) -> Reply:
     """Write rows with their missing numbers filled in, and all others as they are, by a model trained with --impute.
 
-    A table keeps all its columns in their order, CSV its separator too; .npy and .safetensors get the features alone.
+    A table keeps all its columns in their order, CSV its separator too, but no blanks around values; .npy and
+    .safetensors get the features alone.
 
     Example: layerwise impute runs/machines machines.csv --out filled.csv
     """

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.pipeline import Pipeline
 
 import layerwise
 from layerwise import runs
 from layerwise.data.inputs import Input, describe_missing, read_input
 from layerwise.data.table_encoder import TableEncoder
 from layerwise.data.tables import column_names, is_table
-from layerwise.inspection import bare
+from layerwise.estimators import AutoencoderImputer
+from layerwise.inspection import bare, step_of
 
 # Files that hold arrays by name.
 _WITH_NAMES = (".npz", ".mat", ".safetensors")
@@ -98,8 +98,7 @@ def open_model(
     opened : Opened
     """
     model = layerwise.load(folder, device=device)
-    steps = model.named_steps if isinstance(model, Pipeline) else {}
-    encoder = steps.get("table")
+    encoder, imputer = step_of(model, TableEncoder), step_of(model, AutoencoderImputer)
     if data is None:
         return Opened(folder, bare(model), encoder, None, np.empty((0, 0)))
     facts = runs.read_facts(folder)
@@ -119,8 +118,8 @@ def open_model(
         )
     X = source.X
     missing = describe_missing(X, source.feature_names)
-    if missing and "imputer" not in steps:
+    if missing and imputer is None:
         raise ValueError(f"{data}: {missing}; the model does not fill in gaps; train it with --impute")
-    if "imputer" in steps:
-        X = steps["imputer"].transform(X)
+    if imputer is not None:
+        X = imputer.transform(X)
     return Opened(folder, bare(model), encoder, source, X)

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from rich.table import Table
-from sklearn.pipeline import Pipeline
 
 import layerwise
 from layerwise import runs
 from layerwise.atomic import atomic
 from layerwise.cli.common import Labels, Model, Overwrite, Reply, Shown, as_command, render
 from layerwise.cli.opening import open_model
+from layerwise.data.table_encoder import TableEncoder
 from layerwise.export import export_numpy, export_onnx
-from layerwise.inspection import inspect_model, layers_of
+from layerwise.inspection import inspect_model, layers_of, step_of
 from layerwise.report import write_report
 
 
@@ -119,9 +119,10 @@ def export(model: Model, *, onnx: Path | None = None, numpy: Path | None = None,
     notes = [f"Written: {', '.join(names)}"]
     if onnx is not None and layers_of(loaded)[0].intensities_:
         notes.append(f"{onnx} takes intensities from 0 to 1: bytes divided by 255")
-    if isinstance(loaded, Pipeline) and "table" in loaded.named_steps:
-        columns = loaded.named_steps["table"].get_feature_names_out()
-        notes.append(f"Both take {len(columns)} columns of numbers: {', '.join(columns)}")
+    encoder = step_of(loaded, TableEncoder)
+    if encoder is not None:
+        columns = encoder.get_feature_names_out()
+        notes.append(f"To give to it: {len(columns)} columns of numbers, as the table is encoded: {', '.join(columns)}")
     return Reply({"files": names}, "\n".join(notes), f"python {numpy} --help" if numpy else "")
 
 

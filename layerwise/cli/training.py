@@ -370,6 +370,8 @@ def _settle(
     begun, ended = None, False
     if resume and "out" in settings:
         begun, ended = read_begun(Path(settings["out"]), overwrite=overwrite)
+        if begun is None and "data" not in settings:
+            raise ValueError(f"no run has begun in out={settings['out']}, so there is nothing to resume; name the data")
     if begun is not None:
         refuse_changes(begun, settings, flags)
         settings, flags = begun | {"out": settings["out"]}, {}

@@ -38,7 +38,7 @@ def write_report(
 ) -> None:
     """Write a page about a fitted model and what it makes of rows: one HTML file that needs nothing else.
 
-    At most 2,000 rows, drawn at random, are looked at.
+    At most 2,000 rows, drawn at random, those with labels first, are looked at.
 
     Parameters
     ----------
@@ -159,6 +159,7 @@ def _render(subject: Subject, sections: Sequence[Section], run: Mapping[str, Any
         sections=sections,
         finetuned_with=subject.finetuned_with,
         trained_on=subject.trained_on,
+        labelled_first=subject.known.any() and not subject.known.all(),
         version=run.get("layerwise_version"),
         style=read("report.css"),
         script=script,

@@ -41,6 +41,7 @@ def outliers_section(subject: Subject) -> Section | None:
         "Unusual rows",
         {
             "n_rows": len(errors),
+            "is_sample": len(errors) < subject.n_rows,
             "n_outliers": beyond,
             "share": beyond / len(errors),
             "contamination": subject.model.contamination,

@@ -87,7 +87,10 @@ class Subject:
         self.image_shape = image_shape
         self.random = check_random_state(random_state)
         self.n_rows = len(X)
-        positions = np.sort(self.random.permutation(self.n_rows)[:MAX_ROWS])
+        labels = None if y is None else np.asarray(y)
+        known = self._find_known(labels)
+        order = self.random.permutation(self.n_rows)
+        positions = np.sort(order[np.argsort(~known[order], kind="stable")][:MAX_ROWS])
         self.rows = np.asarray(X[positions])
         self.features = self._name_features(feature_names)
         self.columns = list_columns(self.features, None if feature_columns is None else [*map(str, feature_columns)])
@@ -95,8 +98,8 @@ class Subject:
         self.names = [f"row {position}" for position in positions]
         if row_names is not None:
             self.names = [str(name) for name in np.asarray(row_names, dtype=object)[positions]]
-        self.labels = None if y is None else np.asarray(y)[positions]
-        self.known = self._find_known()
+        self.labels = None if labels is None else labels[positions]
+        self.known = known[positions]
         self.x, self.missing, self.codes, self.reconstruction = self._apply()
 
     @property
@@ -155,19 +158,20 @@ class Subject:
         given = own if names is None else names
         return [f"feature {k}" for k in range(self.rows.shape[1])] if given is None else [str(name) for name in given]
 
-    def _find_known(self) -> np.ndarray:
-        if self.labels is None:
-            return np.zeros(len(self.rows), dtype=bool)
-        known = np.asarray(is_known(self.labels).reshape(len(self.labels), -1).all(axis=1))
+    def _find_known(self, labels: np.ndarray | None) -> np.ndarray:
+        """Return which rows have a label that the model knows."""
+        if labels is None:
+            return np.zeros(self.n_rows, dtype=bool)
+        known = np.asarray(is_known(labels).reshape(len(labels), -1).all(axis=1))
         unlabeled = getattr(self.model, "unlabeled", None)
         if unlabeled is not None and unlabeled == unlabeled:
-            known &= ~np.asarray(self.labels == unlabeled).reshape(len(self.labels), -1).any(axis=1)
+            known &= ~np.asarray(labels == unlabeled).reshape(len(labels), -1).any(axis=1)
         classes = getattr(self.model, "classes_", None)
         if classes is None or not known.any():
             return known
-        if self.labels.ndim > 1:
-            raise ValueError(f"y has shape {self.labels.shape}, but a classifier has one label a row; give (n_rows,)")
-        known &= find_classes(self.labels, classes) >= 0
+        if labels.ndim > 1:
+            raise ValueError(f"y has shape {labels.shape}, but a classifier has one label a row; give (n_rows,)")
+        known &= find_classes(labels, classes) >= 0
         if not known.any():
             shown = ", ".join(map(str, classes[:10]))
             raise ValueError(f"y holds none of the classes that the model knows, such as {shown}; check the labels")
