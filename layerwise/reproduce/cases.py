@@ -192,7 +192,8 @@ CASES = (
             Claim("the same, Hessian-free optimisation", deep_autoencoder.TRAIN, "Sutskever 2013, Hessian-free"),
         ],
         "18,800 batches of 256 where the paper took 750,000 of 200: on two cores, where a batch takes 30 to 50 ms, as "
-        "many would take ten hours.",
+        "many would take ten hours. Its test images come to 2.95, no worse than those of the pre-trained network: with "
+        "Adam the unrolled network does not need pre-training.",
     ),
     Case(
         "ufldl-mnist-filters",
