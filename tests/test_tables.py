@@ -205,7 +205,17 @@ def test_inverse_of_transform(frame):
     encoder = TableEncoder().fit(frame)
     rows = encoder.transform(frame)
     assert (np.nansum(rows[:, 2:], axis=1) == 2).all()  # one value for each of two columns of text
-    assert_frame_equal(encoder.inverse_transform(rows), frame.with_columns(pl.col("c").cast(pl.Float64)))
+    trimmed = pl.col("b", "d").str.strip_chars().replace("", None)
+    assert_frame_equal(encoder.inverse_transform(rows), frame.with_columns(pl.col("c").cast(pl.Float64), trimmed))
+
+
+def test_blanks_around_text_do_not_count():
+    table = pl.DataFrame({"town": [" Bern", "Basel ", "\tBern", " ", "", None]})
+    encoder = TableEncoder().fit(table)
+    assert encoder.categories_ == {"town": ["Basel", "Bern", "missing"]}
+    of_pandas = pd.DataFrame({"town": table["town"].to_list()})
+    for frame in (table, of_pandas, of_pandas.astype("category")):
+        np.testing.assert_array_equal(encoder.transform(frame).argmax(axis=1), [1, 0, 1, 2, 2, 2])
 
 
 def test_inverse_takes_the_largest():

@@ -29,7 +29,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     Columns of numbers, and of true and false, come first and keep their values; what is missing is NaN. Each column of
     text follows as one column for each value that it had in training, in alphabetical order, 1 where a row has that
-    value and 0 elsewhere. A missing text is a value too, called ``"missing"``.
+    value and 0 elsewhere. A missing text is a value too, called ``"missing"``. As in CSV, blanks around text do not
+    count, and text of nothing else is missing.
 
     Needs polars: ``pip install 'layerwise[tables]'``.
 
@@ -334,8 +335,10 @@ def _parse(text: Any) -> Any:
 
 
 def _as_text(column: pl.Series) -> pl.Series:
+    """Return a column as text, as CSV would hold it: without blanks around it, and missing where nothing is left."""
     pl = import_polars()
-    return column.cast(pl.String).fill_null(MISSING)
+    text = column.cast(pl.String).str.strip_chars()
+    return text.set(text == "", None).fill_null(MISSING)
 
 
 def _as_numbers(column: pl.Series) -> pl.Series:
