@@ -164,6 +164,21 @@ def test_how_many_values_a_text_may_have(people, tmp_path):
         read_input(tmp_path / "x.npy", max_categories=3)
 
 
+def test_one_bad_cell_among_numbers_is_found_in_whichever_batch(tmp_path, monkeypatch):
+    monkeypatch.setattr("layerwise.data.tables._BATCH", 16)
+    values = [str(place % 31) for place in range(300)]
+    values[250] = "12kg"
+    (tmp_path / "x.csv").write_text("\n".join(["weight,size", *(f"{value},1" for value in values)]))
+    with pytest.warns(
+        UserWarning, match="'weight' is taken as 32 categories, .*299 of 300 .*'12kg' in row 251"
+    ) as told:
+        assert read_input(tmp_path / "x.csv").X.shape == (300, 33)
+    assert len(told) == 1
+    assert read_input(tmp_path / "x.csv", ignore="weight").X.shape == (300, 1)
+    with pytest.raises(ValueError, match=r"'weight' looks like numbers .*'12kg' in row 251"):
+        read_input(tmp_path / "x.csv", max_categories=9)
+
+
 def test_labels_with_decimal_commas(tmp_path):
     (tmp_path / "x.csv").write_text("a;y\n1;2,5\n2;3\n")
     assert read_input(tmp_path / "x.csv", labels="y").y.tolist() == [2.5, 3]

@@ -304,6 +304,17 @@ def days(form, n=101):
         ({"day": days("%d.%m.%Y %H:%M")}, "looks like dates"),
         ({"day": days("%Y-%m-%dT%H:%M:%SZ")[:-5] + [f"unknown {k}" for k in range(5)]}, "looks like dates"),
         (
+            {"x": [str(place) for place in range(150)] + ["12kg", "?"] + [str(place) for place in range(48)]},
+            r"^column 'x' looks like numbers \(198 of 200 values are, but not '12kg' in row 151, counted from 1, below "
+            r"the names\); correct such values or leave them empty, or leave it out .*--ignore x",
+        ),
+        (
+            {"x": [f"{place / 10}%" for place in range(101)]},
+            r"^column 'x' looks like numbers with '%' around them \('0\.0%'\); remove that, and save plain numbers, or",
+        ),
+        ({"x": [f"{place} kg" for place in range(99)] + ["5", "9g", "?"]}, "numbers with 'g', 'kg' around them"),
+        ({"x": [f"{place}{unit}" for place in range(26) for unit in "abcd"]}, "holds text with at least 104 different"),
+        (
             {"day": days("%x"), "a": days("a%j%y"), "b": days("b%j%y", 102), "n": ["1,5"]},
             "^column 'n' looks like numbers .*; column 'day' looks like dates .*; columns 'a', 'b' hold text with at "
             "least 102, 102 different values, .*leave them out .*--ignore n day a b",
@@ -325,9 +336,26 @@ def test_commas_are_judged_when_all_rows_are_known():
     assert encoder.categories_ == {"x": ["3,14", "a", "b"]}
 
 
-def test_lists_and_few_dates_are_categories():
-    frame = pl.DataFrame({"lists": ["1,2,3", "1,2", "1,2,3,4", "none"], "day": days("%x", 4)})
+def test_lists_are_categories():
+    frame = pl.DataFrame({"lists": ["1,2,3", "1,2", "1,2,3,4", "none"]})
     assert TableEncoder().fit(frame).categories_["lists"] == ["1,2", "1,2,3", "1,2,3,4", "none"]
+
+
+def test_few_numbers_and_dates_that_are_taken_as_categories_are_told_once():
+    weights = [str(place % 31) for place in range(59)]
+    weights[7:9] = ["12kg", " "]
+    table = {"weight": weights, "when": days("%-d/%-m/%y", 59), "iso": days("%Y-%m-%dT%H:%M", 59), "a": ["x"] * 59}
+    told = (
+        r"^columns 'weight', 'when', 'iso' are taken as 33, 59, 59 categories, but column 'weight' looks like numbers "
+        r"\(57 of 58 values are, but not '12kg' in row 8, counted .*; columns 'when', 'iso' look like dates \("
+        r"'1/2/20', '2020-01-31T00:00'\); make numbers .*, or leave them out .*--ignore weight when iso"
+    )
+    with pytest.warns(UserWarning, match=told) as caught:
+        encoder = TableEncoder().fit(pl.DataFrame(table))
+    assert (len(caught), caught[0].filename) == (1, __file__)
+    encoder.transform(pd.DataFrame(table))
+    few = ["1", "2", "3", "4", "5", "6", "none"]
+    assert TableEncoder().fit(pl.DataFrame({"grade": few})).categories_ == {"grade": few}
 
 
 def test_parameters_that_are_refused():

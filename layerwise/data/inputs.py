@@ -17,6 +17,7 @@ from layerwise.data.archives import is_archive, list_arrays
 from layerwise.data.files import load_labels, load_rows
 from layerwise.data.image_folder import load_image_folder
 from layerwise.data.scratch import MEMORY, allocate
+from layerwise.data.strays import find_strays
 from layerwise.data.table_encoder import MAX_CATEGORIES, TableEncoder
 from layerwise.data.tables import (
     batches,
@@ -258,10 +259,10 @@ def _read_table(
             y = _share_labels(path, "labels", _read_column(path, table, str(labels)), n_rows)
         whole, table = table, table.slice(start, stop - start)
         if encoder is None:
-            features = table.drop(columns(*ids, *([str(labels)] if own else [])))
+            features = whole.drop(columns(*ids, *([str(labels)] if own else [])))
             at_most = MAX_CATEGORIES if max_categories is None else max_categories
             new = TableEncoder(ignore=tuple(ignore), max_categories=at_most)
-            encoder = _learn(path, features, stop - start, new)
+            encoder = _learn(path, features, start, stop, new)
         else:
             with reading(path):
                 encoder.check_columns(whole)  # batches would count their own rows
@@ -276,15 +277,18 @@ def _read_column(path: Path, table: pl.LazyFrame, name: str) -> np.ndarray:
         return label_values(table.select(columns(name)).collect().to_series())
 
 
-def _learn(path: Path, features: pl.LazyFrame, n_rows: int, encoder: TableEncoder) -> TableEncoder:
-    """Fit an encoder, the same on all ranks; only columns of text need a look at the rows."""
+def _learn(path: Path, features: pl.LazyFrame, start: int, stop: int, encoder: TableEncoder) -> TableEncoder:
+    """Fit an encoder, the same on all ranks; only columns of text need a look at the rows, each rank at its own."""
     encoder.partial_fit(without_rows(features))
     if encoder.categories_:
-        for batch in batches(path, features.select(columns(*encoder.categories_)), n_rows):
-            encoder.partial_fit(batch)
+        with reading(path):
+            strays = find_strays(features, encoder.categories_)
+        own = features.select(columns(*encoder.categories_)).slice(start, stop - start)
+        for batch in batches(path, own, stop - start):
+            encoder.add_categories(encoder.find_categories(batch), strays)
         for categories in distributed.gather_bytes(json.dumps(encoder.categories_).encode()):
-            encoder.add_categories(json.loads(categories))
-        encoder.check_categories()
+            encoder.add_categories(json.loads(categories), strays)
+        encoder.check_categories(strays)
     return encoder
 
 
