@@ -179,6 +179,17 @@ def test_one_bad_cell_among_numbers_is_found_in_whichever_batch(tmp_path, monkey
         read_input(tmp_path / "x.csv", max_categories=9)
 
 
+def test_thousands_dots_in_columns_that_are_not_used(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("a;b;key\n1,5;5.620;1.000\n2;12;3\n")
+    with pytest.raises(ValueError, match="columns 'b', 'key' look like whole numbers with thousands dots"):
+        read_input(path)
+    rows = read_input(path, ignore="b", id="key")
+    assert rows.X.tolist() == [[1.5], [2]]
+    assert rows.ids["key"].tolist() == ["1.000", "3"]
+    assert read_input(path, encoder=rows.encoder, id="key").X.tolist() == [[1.5], [2]]
+
+
 def test_labels_with_decimal_commas(tmp_path):
     (tmp_path / "x.csv").write_text("a;y\n1;2,5\n2;3\n")
     assert read_input(tmp_path / "x.csv", labels="y").y.tolist() == [2.5, 3]

@@ -65,6 +65,9 @@ def table_of(path, content, **options):
         ("a\tb\n3,14\t0,125\n2\t2,5\n", [(3.14, 0.125), (2, 2.5)]),
         ("a\tb\n1,234\t1\n2,5\t2\n", [("1,234", 1), ("2,5", 2)]),
         ('a,b\n"3,14",1\n', [("3,14", 1)]),
+        ("a;b\n1,5;5.620\n2;12.5\n", [(1.5, 5.62), (2, 12.5)]),
+        ("a;b\n1,5;0.620\n2;12\n", [(1.5, 0.62), (2, 12)]),
+        ("a;b\n1.5;5.620\n2;12\n", [(1.5, 5.62), (2, 12)]),
     ],
 )
 def test_what_a_csv_file_holds(tmp_path, content, rows):
@@ -117,6 +120,8 @@ def test_names_of_files_are_no_patterns(tmp_path, name):
         ("x.csv", "a,b\n1,2\n".encode("utf-16-le"), "bytes that are not text"),
         ("x.csv", "é,b\n1,2\n".encode("latin-1"), "not text in UTF-8 .*: iconv -f cp1252 -t utf-8"),
         ("x.csv", "a,b\n1,é\n".encode("latin-1"), "not text in UTF-8"),
+        ("x.csv", b"a;b;c\n;1,5;5.620\n?;2;12\n", "commas, as in column 'b', but column 'c' .*thousands dots .'5.620'"),
+        ("x.csv", b"a\tb\tc\n1,5\t1\t2.345.678\n2\t-1.000\t9\n", "columns 'b', 'c' look .*'-1.000', '2.345.678'"),
         ("x.csv", bytes(range(256)) * 9, "not text in UTF-8"),
         ("x.csv.gz", b"a,b\n1,2\n", "gzip data cannot be read"),
         ("x.csv.gz", gzip.compress(b"a,b\n" + b"1,2\n" * 999, mtime=0)[:-9], "gzip data cannot be read"),

@@ -242,7 +242,8 @@ def _read_table(
     scratch: str | PathLike[str] | None,
     memory: int,
 ) -> Input:
-    table = scan_table(path, text=[*ids, *(() if encoder is None else encoder.categories_)])
+    text = ignore if encoder is None else [*encoder.list_ignored(), *encoder.categories_]
+    table = scan_table(path, text=[*ids, *text])
     there = table.collect_schema().names()
     for parameter, names in (("id", ids), ("ignore", ignore)):
         absent = [name for name in names if name not in there]

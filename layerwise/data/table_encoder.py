@@ -271,8 +271,12 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         check_is_fitted(self, "categories_")
         return [*self.numbers_, *(name for name, values in self.categories_.items() for _ in values)]
 
+    def list_ignored(self) -> list[str]:
+        """Return the names of the columns that are left out."""
+        return [self.ignore] if isinstance(self.ignore, str) else list(self.ignore)
+
     def _learn_columns(self, frame: pl.DataFrame) -> None:
-        ignored = {self.ignore} if isinstance(self.ignore, str) else set(self.ignore)
+        ignored = self.list_ignored()
         names = [name for name in frame.columns if name not in ignored]
         if not names:
             raise ValueError(f"no column is left to learn from; the table has {list_names(frame.columns) or 'none'}")
