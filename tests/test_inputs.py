@@ -179,6 +179,14 @@ def test_one_bad_cell_among_numbers_is_found_in_whichever_batch(tmp_path, monkey
         read_input(tmp_path / "x.csv", max_categories=9)
 
 
+@pytest.mark.parametrize("value", ["inf", "-Infinity"])
+def test_infinity_in_a_table_is_told_by_column_and_row(tmp_path, value):
+    (tmp_path / "x.csv").write_text(f"town,age,size\nBern,1,2\nBasel,3,{value}\n")
+    with pytest.raises(ValueError, match=r"x\.csv: column 'size' holds infinity in row 2 \(counted from 1"):
+        read_input(tmp_path / "x.csv")
+    assert len(read_input(tmp_path / "x.csv", ignore="size").X) == 2
+
+
 def test_thousands_dots_in_columns_that_are_not_used(tmp_path):
     path = tmp_path / "x.csv"
     path.write_text("a;b;key\n1,5;5.620;1.000\n2;12;3\n")

@@ -269,6 +269,7 @@ def _read_table(
                 encoder.check_columns(whole)  # batches would count their own rows
         X = allocate((stop - start, len(encoder.get_feature_names_out())), np.float64, memory=memory, scratch=scratch)
         named = _encode(path, table, encoder, ids, X)
+        _refuse_infinity(X[:, : len(encoder.numbers_)], encoder.numbers_, start)
         identifiers = {name: identifier_values(named[name]) for name in ids}
     return Input(X, y, identifiers, None, encoder, list(encoder.get_feature_names_out()))
 
@@ -302,6 +303,18 @@ def _encode(path: Path, table: pl.LazyFrame, encoder: TableEncoder, kept: list[s
         named.append(batch.select(columns(*kept)))
         start += len(batch)
     return import_polars().concat(named)
+
+
+def _refuse_infinity(X: np.ndarray, names: Sequence[str], start: int) -> None:
+    """Refuse infinite numbers in columns of these names, by row of the table, whose row ``start`` is the first."""
+    step = max(1, _BLOCK // max(1, len(names)))
+    for place in range(0, len(X), step):
+        rows, found = np.nonzero(np.isinf(X[place : place + step]))
+        if len(rows):
+            raise ValueError(
+                f"column {names[found[0]]!r} holds infinity in row {start + place + rows[0] + 1} (counted from 1, "
+                f"below the names); put a number in its place, or leave it empty"
+            )
 
 
 # Arrays and images
