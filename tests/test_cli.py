@@ -118,6 +118,25 @@ def test_texts_of_many_values(run, tmp_path, monkeypatch):
     assert "max_categories=50" in run(*compare, "--max-categories", 50, "--out", "d")[2]
 
 
+@pytest.mark.parametrize("block", [2**22, 12])
+def test_fit_hints_at_columns_that_only_tell_rows_apart_or_nothing(run, tmp_path, monkeypatch, block):
+    monkeypatch.setattr("layerwise.cli.fitting._BLOCK", block)
+    rows = [f"{1000 + 3 * k},{k / 2},{k if k != 7 else ''},CHF,{k % 3},5" for k in range(30)]
+    (tmp_path / "x.csv").write_text("\n".join(["customer id,time,gap,currency,kind,five", *rows]))
+    flags = ("--impute", "--layers", 2, "--max-iter", 2, "--no-report", "--out")
+    err = run("fit", tmp_path / "x.csv", *flags, tmp_path / "r")[2]
+    assert (
+        "column 'customer id' has another whole number in every row: if it only tells rows apart, give it with --id"
+        in err
+    )
+    assert "columns 'five', 'currency' tell nothing: all values are the same" in err
+    err = run("fit", tmp_path / "x.csv", "--id", "customer id", "--ignore", "five", "currency", *flags, tmp_path / "s")[
+        2
+    ]
+    assert "rows apart" not in err
+    assert "nothing" not in err
+
+
 def test_fit_says_how_many_rows_have_labels(run, files, tmp_path):
     labels = np.load(files / "labels.npy").astype(int)
     labels[20:] = -1

@@ -164,6 +164,40 @@ def test_how_many_values_a_text_may_have(people, tmp_path):
         read_input(tmp_path / "x.npy", max_categories=3)
 
 
+def test_one_bad_cell_among_numbers_is_found_in_whichever_batch(tmp_path, monkeypatch):
+    monkeypatch.setattr("layerwise.data.tables._BATCH", 16)
+    values = [str(place % 31) for place in range(300)]
+    values[250] = "12kg"
+    (tmp_path / "x.csv").write_text("\n".join(["weight,size", *(f"{value},1" for value in values)]))
+    with pytest.warns(
+        UserWarning, match="'weight' is taken as 32 categories, .*299 of 300 .*'12kg' in row 251"
+    ) as told:
+        assert read_input(tmp_path / "x.csv").X.shape == (300, 33)
+    assert len(told) == 1
+    assert read_input(tmp_path / "x.csv", ignore="weight").X.shape == (300, 1)
+    with pytest.raises(ValueError, match=r"'weight' looks like numbers .*'12kg' in row 251"):
+        read_input(tmp_path / "x.csv", max_categories=9)
+
+
+@pytest.mark.parametrize("value", ["inf", "-Infinity"])
+def test_infinity_in_a_table_is_told_by_column_and_row(tmp_path, value):
+    (tmp_path / "x.csv").write_text(f"town,age,size\nBern,1,2\nBasel,3,{value}\n")
+    with pytest.raises(ValueError, match=r"x\.csv: column 'size' holds infinity in row 2 \(counted from 1"):
+        read_input(tmp_path / "x.csv")
+    assert len(read_input(tmp_path / "x.csv", ignore="size").X) == 2
+
+
+def test_thousands_dots_in_columns_that_are_not_used(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("a;b;key\n1,5;5.620;1.000\n2;12;3\n")
+    with pytest.raises(ValueError, match="columns 'b', 'key' look like whole numbers with thousands dots"):
+        read_input(path)
+    rows = read_input(path, ignore="b", id="key")
+    assert rows.X.tolist() == [[1.5], [2]]
+    assert rows.ids["key"].tolist() == ["1.000", "3"]
+    assert read_input(path, encoder=rows.encoder, id="key").X.tolist() == [[1.5], [2]]
+
+
 def test_labels_with_decimal_commas(tmp_path):
     (tmp_path / "x.csv").write_text("a;y\n1;2,5\n2;3\n")
     assert read_input(tmp_path / "x.csv", labels="y").y.tolist() == [2.5, 3]

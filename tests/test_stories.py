@@ -8,6 +8,7 @@ import sys
 from datetime import date
 
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 from PIL import Image
@@ -22,6 +23,7 @@ from sklearn.datasets import (
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, r2_score, roc_auc_score
 
+import layerwise
 from layerwise.data import extract_patches, load_images
 
 
@@ -249,6 +251,17 @@ def test_gaps_in_a_table_with_labels(shell):
     rows = json.loads(shell("--json predict model iris.csv --probabilities"))["rows"]
     assert rows[0]["name"] == "row 000"
     assert abs(sum(rows[0][f"p_{name}"] for name in bunch.target_names) - 1) < 1e-5
+
+
+def test_blanks_in_a_table_are_the_same_to_python(shell, tmp_path):
+    rng = np.random.default_rng(0)
+    towns = rng.choice(["Bern", " Lausanne", "Basel  ", " "], 60)
+    frame = pd.DataFrame({"size": rng.random(60), "town": towns, "kind": rng.choice(["a", "b"], 60)})
+    frame.to_csv("x.csv", index=False)
+    shell("fit x.csv --labels kind --layers 3 --max-iter 20 --random-state 0 --no-report --out model")
+    rows = json.loads(shell("--json predict model x.csv --probabilities"))["rows"]
+    found = layerwise.load("model").predict_proba(frame)
+    np.testing.assert_allclose(found, [[row["p_a"], row["p_b"]] for row in rows], rtol=1e-6)
 
 
 def test_a_table_is_filled_and_otherwise_as_it_was(shell, tmp_path):

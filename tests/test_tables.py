@@ -65,6 +65,9 @@ def table_of(path, content, **options):
         ("a\tb\n3,14\t0,125\n2\t2,5\n", [(3.14, 0.125), (2, 2.5)]),
         ("a\tb\n1,234\t1\n2,5\t2\n", [("1,234", 1), ("2,5", 2)]),
         ('a,b\n"3,14",1\n', [("3,14", 1)]),
+        ("a;b\n1,5;5.620\n2;12.5\n", [(1.5, 5.62), (2, 12.5)]),
+        ("a;b\n1,5;0.620\n2;12\n", [(1.5, 0.62), (2, 12)]),
+        ("a;b\n1.5;5.620\n2;12\n", [(1.5, 5.62), (2, 12)]),
     ],
 )
 def test_what_a_csv_file_holds(tmp_path, content, rows):
@@ -117,6 +120,8 @@ def test_names_of_files_are_no_patterns(tmp_path, name):
         ("x.csv", "a,b\n1,2\n".encode("utf-16-le"), "bytes that are not text"),
         ("x.csv", "é,b\n1,2\n".encode("latin-1"), "not text in UTF-8 .*: iconv -f cp1252 -t utf-8"),
         ("x.csv", "a,b\n1,é\n".encode("latin-1"), "not text in UTF-8"),
+        ("x.csv", b"a;b;c\n;1,5;5.620\n?;2;12\n", "commas, as in column 'b', but column 'c' .*thousands dots .'5.620'"),
+        ("x.csv", b"a\tb\tc\n1,5\t1\t2.345.678\n2\t-1.000\t9\n", "columns 'b', 'c' look .*'-1.000', '2.345.678'"),
         ("x.csv", bytes(range(256)) * 9, "not text in UTF-8"),
         ("x.csv.gz", b"a,b\n1,2\n", "gzip data cannot be read"),
         ("x.csv.gz", gzip.compress(b"a,b\n" + b"1,2\n" * 999, mtime=0)[:-9], "gzip data cannot be read"),
@@ -205,7 +210,17 @@ def test_inverse_of_transform(frame):
     encoder = TableEncoder().fit(frame)
     rows = encoder.transform(frame)
     assert (np.nansum(rows[:, 2:], axis=1) == 2).all()  # one value for each of two columns of text
-    assert_frame_equal(encoder.inverse_transform(rows), frame.with_columns(pl.col("c").cast(pl.Float64)))
+    trimmed = pl.col("b", "d").str.strip_chars().replace("", None)
+    assert_frame_equal(encoder.inverse_transform(rows), frame.with_columns(pl.col("c").cast(pl.Float64), trimmed))
+
+
+def test_blanks_around_text_do_not_count():
+    table = pl.DataFrame({"town": [" Bern", "Basel ", "\tBern", " ", "", None]})
+    encoder = TableEncoder().fit(table)
+    assert encoder.categories_ == {"town": ["Basel", "Bern", "missing"]}
+    of_pandas = pd.DataFrame({"town": table["town"].to_list()})
+    for frame in (table, of_pandas, of_pandas.astype("category")):
+        np.testing.assert_array_equal(encoder.transform(frame).argmax(axis=1), [1, 0, 1, 2, 2, 2])
 
 
 def test_inverse_takes_the_largest():
@@ -294,6 +309,17 @@ def days(form, n=101):
         ({"day": days("%d.%m.%Y %H:%M")}, "looks like dates"),
         ({"day": days("%Y-%m-%dT%H:%M:%SZ")[:-5] + [f"unknown {k}" for k in range(5)]}, "looks like dates"),
         (
+            {"x": [str(place) for place in range(150)] + ["12kg", "?"] + [str(place) for place in range(48)]},
+            r"^column 'x' looks like numbers \(198 of 200 values are, but not '12kg' in row 151, counted from 1, below "
+            r"the names\); correct such values or leave them empty, or leave it out .*--ignore x",
+        ),
+        (
+            {"x": [f"{place / 10}%" for place in range(101)]},
+            r"^column 'x' looks like numbers with '%' around them \('0\.0%'\); remove that, and save plain numbers, or",
+        ),
+        ({"x": [f"{place} kg" for place in range(99)] + ["5", "9g", "?"]}, "numbers with 'g', 'kg' around them"),
+        ({"x": [f"{place}{unit}" for place in range(26) for unit in "abcd"]}, "holds text with at least 104 different"),
+        (
             {"day": days("%x"), "a": days("a%j%y"), "b": days("b%j%y", 102), "n": ["1,5"]},
             "^column 'n' looks like numbers .*; column 'day' looks like dates .*; columns 'a', 'b' hold text with at "
             "least 102, 102 different values, .*leave them out .*--ignore n day a b",
@@ -315,9 +341,26 @@ def test_commas_are_judged_when_all_rows_are_known():
     assert encoder.categories_ == {"x": ["3,14", "a", "b"]}
 
 
-def test_lists_and_few_dates_are_categories():
-    frame = pl.DataFrame({"lists": ["1,2,3", "1,2", "1,2,3,4", "none"], "day": days("%x", 4)})
+def test_lists_are_categories():
+    frame = pl.DataFrame({"lists": ["1,2,3", "1,2", "1,2,3,4", "none"]})
     assert TableEncoder().fit(frame).categories_["lists"] == ["1,2", "1,2,3", "1,2,3,4", "none"]
+
+
+def test_few_numbers_and_dates_that_are_taken_as_categories_are_told_once():
+    weights = [str(place % 31) for place in range(59)]
+    weights[7:9] = ["12kg", " "]
+    table = {"weight": weights, "when": days("%-d/%-m/%y", 59), "iso": days("%Y-%m-%dT%H:%M", 59), "a": ["x"] * 59}
+    told = (
+        r"^columns 'weight', 'when', 'iso' are taken as 33, 59, 59 categories, but column 'weight' looks like numbers "
+        r"\(57 of 58 values are, but not '12kg' in row 8, counted .*; columns 'when', 'iso' look like dates \("
+        r"'1/2/20', '2020-01-31T00:00'\); make numbers .*, or leave them out .*--ignore weight when iso"
+    )
+    with pytest.warns(UserWarning, match=told) as caught:
+        encoder = TableEncoder().fit(pl.DataFrame(table))
+    assert (len(caught), caught[0].filename) == (1, __file__)
+    encoder.transform(pd.DataFrame(table))
+    few = ["1", "2", "3", "4", "5", "6", "none"]
+    assert TableEncoder().fit(pl.DataFrame({"grade": few})).categories_ == {"grade": few}
 
 
 def test_parameters_that_are_refused():

@@ -30,7 +30,14 @@ from layerwise.cli.common import (
     given,
     list_contents,
 )
-from layerwise.cli.fitting import choose_model, count_labelled, mark_unlabeled, open_trackers, train
+from layerwise.cli.fitting import (
+    choose_model,
+    count_labelled,
+    describe_odd_columns,
+    mark_unlabeled,
+    open_trackers,
+    train,
+)
 from layerwise.cli.opening import list_columns, name_rows
 from layerwise.cli.recipe_flags import overlay
 from layerwise.cli.unfinished import CHECKPOINTS, SCRATCH, read_begun, refuse_changes, unfinished_run
@@ -403,7 +410,8 @@ def _fit_into(
     settings = overlay(settings, flags, source.X.shape[1])
     y, complete = mark_unlabeled(source.y, settings)
     n_labelled = None if source.y is None else count_labelled(source.y, complete)
-    display.say(_describe_rows(source, n_labelled))
+    for line in (_describe_rows(source, n_labelled), *describe_odd_columns(source)):
+        display.say(line)
     missing = describe_missing(source.X, source.feature_names)
     places = {name: settings[name] for name in (*DATA_KEYS, "impute") if name in settings}
     recipe = recipes.describe(recipes.build(settings)) | places

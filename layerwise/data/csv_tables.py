@@ -15,7 +15,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from layerwise.data._polars import check_names, columns, import_polars, reading
+from layerwise.data._polars import check_names, columns, import_polars, list_names, reading
+from layerwise.data.misfits import advise_to_ignore, name_columns
 from layerwise.errors import FileError
 from layerwise.limits import VARIABLE, check_room, max_bytes
 
@@ -34,6 +35,8 @@ _DECIMAL_COMMA = {
     ";": r"^[+-]?\d*,?\d+([eE][+-]?\d+)?$",
     "\t": r"^[+-]?(\d+|(0?|\d{4,}),\d+|\d*,(\d{1,2}|\d{4,}))([eE][+-]?\d+)?$",
 }
+# Whole numbers, those of a thousand or more written 5.620 and 1.234.567.
+_THOUSANDS = r"^[+-]?(\d+|[1-9]\d{0,2}(\.\d{3})+)$"
 # The header of a CSV file must end within this many characters, and name at most this many columns: polars takes
 # 50 KB and 0.3 ms for each of them.
 _HEADER, _MAX_COLUMNS = 2**21, 2**15
@@ -61,13 +64,13 @@ def scan_csv(path: Path, text: Collection[str]) -> pl.LazyFrame:
                 raw = raw.head(n_rows)
             if n_rows == 0:
                 raise FileError(f"{path} has a line with the names of its columns, but no rows")
-            return _typed(raw.select(_clean(name) for name in names if name), text, separator)
+            return _typed(path, raw.select(_clean(name) for name in names if name), text, separator)
     except FileError:
         _count_blank_end(path, separator, len(names))  # says which line is wrong, if it is that
         raise
 
 
-def _typed(table: pl.LazyFrame, text: Collection[str], separator: str) -> pl.LazyFrame:
+def _typed(path: Path, table: pl.LazyFrame, text: Collection[str], separator: str) -> pl.LazyFrame:
     """Turn columns of text into numbers, or true and false, where all their values are that."""
     pl = import_polars()
     candidates = [name for name in table.collect_schema().names() if name not in text]
@@ -77,8 +80,25 @@ def _typed(table: pl.LazyFrame, text: Collection[str], separator: str) -> pl.Laz
     found: dict[str, Any] = {}
     for conversions in (numbers, flags, commas):
         rest = {name: conversion for name, conversion in conversions.items() if name not in found}
-        found |= _that_lose_nothing(table, rest)
+        found |= (fitting := _that_lose_nothing(table, rest))
+    if fitting:  # the last, those with decimal commas
+        _refuse_thousands(path, table, [name for name in candidates if name not in fitting], next(iter(fitting)))
     return table.with_columns(found.values())
+
+
+def _refuse_thousands(path: Path, table: pl.LazyFrame, names: list[str], with_commas: str) -> None:
+    """Refuse columns whose points are all before groups of three digits, as another column has decimal commas."""
+    has_point = {name: columns(name).str.contains(".", literal=True) for name in names}
+    suspicious = [(columns(name).str.contains(_THOUSANDS).all() & has_point[name].any()).alias(name) for name in names]
+    if not names or not any(verdicts := table.select(suspicious).collect(engine="streaming").row(0)):
+        return
+    odd = [name for name, verdict in zip(names, verdicts, strict=True) if verdict]
+    shown = [table.select(columns(name)).filter(has_point[name]).head(1).collect().item() for name in odd[:20]]
+    raise FileError(
+        f"{path} has decimal commas, as in column {with_commas!r}, but {name_columns(odd)} "
+        f"{'looks' if len(odd) == 1 else 'look'} like whole numbers with thousands dots ({list_names(shown)}); remove "
+        f"the dots, or write decimals with commas there too, or {advise_to_ignore(odd)}"
+    )
 
 
 def _with_decimal_commas(name: str, separator: str) -> pl.Expr:

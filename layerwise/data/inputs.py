@@ -17,6 +17,7 @@ from layerwise.data.archives import is_archive, list_arrays
 from layerwise.data.files import load_labels, load_rows
 from layerwise.data.image_folder import load_image_folder
 from layerwise.data.scratch import MEMORY, allocate
+from layerwise.data.strays import find_strays
 from layerwise.data.table_encoder import MAX_CATEGORIES, TableEncoder
 from layerwise.data.tables import (
     batches,
@@ -241,7 +242,8 @@ def _read_table(
     scratch: str | PathLike[str] | None,
     memory: int,
 ) -> Input:
-    table = scan_table(path, text=[*ids, *(() if encoder is None else encoder.categories_)])
+    text = ignore if encoder is None else [*encoder.list_ignored(), *encoder.categories_]
+    table = scan_table(path, text=[*ids, *text])
     there = table.collect_schema().names()
     for parameter, names in (("id", ids), ("ignore", ignore)):
         absent = [name for name in names if name not in there]
@@ -258,15 +260,16 @@ def _read_table(
             y = _share_labels(path, "labels", _read_column(path, table, str(labels)), n_rows)
         whole, table = table, table.slice(start, stop - start)
         if encoder is None:
-            features = table.drop(columns(*ids, *([str(labels)] if own else [])))
+            features = whole.drop(columns(*ids, *([str(labels)] if own else [])))
             at_most = MAX_CATEGORIES if max_categories is None else max_categories
             new = TableEncoder(ignore=tuple(ignore), max_categories=at_most)
-            encoder = _learn(path, features, stop - start, new)
+            encoder = _learn(path, features, start, stop, new)
         else:
             with reading(path):
                 encoder.check_columns(whole)  # batches would count their own rows
         X = allocate((stop - start, len(encoder.get_feature_names_out())), np.float64, memory=memory, scratch=scratch)
         named = _encode(path, table, encoder, ids, X)
+        _refuse_infinity(X[:, : len(encoder.numbers_)], encoder.numbers_, start)
         identifiers = {name: identifier_values(named[name]) for name in ids}
     return Input(X, y, identifiers, None, encoder, list(encoder.get_feature_names_out()))
 
@@ -276,15 +279,18 @@ def _read_column(path: Path, table: pl.LazyFrame, name: str) -> np.ndarray:
         return label_values(table.select(columns(name)).collect().to_series())
 
 
-def _learn(path: Path, features: pl.LazyFrame, n_rows: int, encoder: TableEncoder) -> TableEncoder:
-    """Fit an encoder, the same on all ranks; only columns of text need a look at the rows."""
+def _learn(path: Path, features: pl.LazyFrame, start: int, stop: int, encoder: TableEncoder) -> TableEncoder:
+    """Fit an encoder, the same on all ranks; only columns of text need a look at the rows, each rank at its own."""
     encoder.partial_fit(without_rows(features))
     if encoder.categories_:
-        for batch in batches(path, features.select(columns(*encoder.categories_)), n_rows):
-            encoder.partial_fit(batch)
+        with reading(path):
+            strays = find_strays(features, encoder.categories_)
+        own = features.select(columns(*encoder.categories_)).slice(start, stop - start)
+        for batch in batches(path, own, stop - start):
+            encoder.add_categories(encoder.find_categories(batch), strays)
         for categories in distributed.gather_bytes(json.dumps(encoder.categories_).encode()):
-            encoder.add_categories(json.loads(categories))
-        encoder.check_categories()
+            encoder.add_categories(json.loads(categories), strays)
+        encoder.check_categories(strays)
     return encoder
 
 
@@ -297,6 +303,18 @@ def _encode(path: Path, table: pl.LazyFrame, encoder: TableEncoder, kept: list[s
         named.append(batch.select(columns(*kept)))
         start += len(batch)
     return import_polars().concat(named)
+
+
+def _refuse_infinity(X: np.ndarray, names: Sequence[str], start: int) -> None:
+    """Refuse infinite numbers in columns of these names, by row of the table, whose row ``start`` is the first."""
+    step = max(1, _BLOCK // max(1, len(names)))
+    for place in range(0, len(X), step):
+        rows, found = np.nonzero(np.isinf(X[place : place + step]))
+        if len(rows):
+            raise ValueError(
+                f"column {names[found[0]]!r} holds infinity in row {start + place + rows[0] + 1} (counted from 1, "
+                f"below the names); put a number in its place, or leave it empty"
+            )
 
 
 # Arrays and images

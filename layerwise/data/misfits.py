@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 from layerwise.data._polars import list_names
+from layerwise.data.strays import NEARLY_ALL, Stray
 
 # The category of a text that is missing.
 MISSING = "missing"
-# A column is taken for numbers or dates if this share of its values are: a heuristic choice.
-_NEARLY_ALL = 0.9
 # 3,14 and 1.234,56, and 1,234.5 too, among numbers that need no comma.
 _NUMBER = re.compile(r"[+-]?(\d+(,\d+)?|,\d+|\d{1,3}([., ]\d{3})*([.,]\d+)?)([eE][+-]?\d+)?")
 # 2026-01-31 and 31.1.26, with a time after it or not.
 _DATE = re.compile(r"(\d{4}([-/.])\d{1,2}\2\d{1,2}|\d{1,2}([-/.])\d{1,2}\3(\d{4}|\d{2}))([T ].*)?")
+# 13.0%, 12 kg and $5, but not row 12: what stands around a number, if anything does.
+_WITH_UNIT = re.compile(r"([^\w\s.,+-]{0,3})\s?[+-]?\d[\d.,']*\s?(\D{0,15})")
+# More units than this in a column are rather names: a heuristic choice.
+_MAX_UNITS = 3
 
 
-def refuse_misfits(categories: Mapping[str, Collection[str]], max_categories: int) -> None:
+def refuse_misfits(categories: Mapping[str, Collection[str]], max_categories: int, strays: Mapping[str, Stray]) -> None:
     """Refuse columns of text that are rather numbers, dates, names or free text.
 
     Parameters
@@ -27,31 +31,53 @@ def refuse_misfits(categories: Mapping[str, Collection[str]], max_categories: in
         The different values of each column.
     max_categories : int
         How many there may be; numbers with commas are refused even if there are fewer.
+    strays : mapping of str to Stray
+        The columns where nearly all values are numbers.
 
     Raises
     ------
     ValueError
         If there are such columns; one sentence tells all of them.
     """
-    numbers = [name for name, values in categories.items() if has_commas(values)]
-    many = [name for name, values in categories.items() if len(values) > max_categories and name not in numbers]
-    dates = [name for name in many if _are_nearly_all(categories[name], _DATE)]
-    texts = [name for name in many if name not in dates]
-    complaints = [describe_commas({name: categories[name] for name in numbers})] if numbers else []
-    if dates:
-        shown = list_names([min(categories[name]) for name in dates])
-        complaints.append(
-            f"{name_columns(dates)} {_looks(dates)} like dates ({shown}); make numbers of them, such as days since a "
-            f"certain one"
-        )
+    commas = {name: values for name, values in categories.items() if has_commas(values)}
+    many = {name: values for name, values in categories.items() if len(values) > max_categories and name not in commas}
+    astray = {name: strays[name] for name in many if name in strays}
+    rest = {name: values for name, values in many.items() if name not in astray}
+    dates = {name: values for name, values in rest.items() if _are_nearly_all(values, _DATE)}
+    units = {name: values for name, values in rest.items() if name not in dates and _find_units(values)}
+    texts = {name: values for name, values in rest.items() if name not in {*dates, *units}}
+    kinds: list[tuple[Callable[[Any], str], Mapping[str, Any]]] = [
+        (describe_commas, commas),
+        (_describe_strays, astray),
+        (_describe_units, units),
+        (_describe_dates, dates),
+    ]
+    complaints = [describe(found) for describe, found in kinds if found]
     if texts:
-        counts = ", ".join(str(len(categories[name])) for name in texts)
+        counts = ", ".join(str(len(values)) for values in texts.values())
         complaints.append(
-            f"{name_columns(texts)} {'holds' if len(texts) == 1 else 'hold'} text with at least {counts} different "
-            f"values, more than max_categories={max_categories} (--max-categories); raise that if they are categories"
+            f"{name_columns(list(texts))} {'holds' if len(texts) == 1 else 'hold'} text with at least {counts} "
+            f"different values, more than max_categories={max_categories} (--max-categories); raise that if they are "
+            f"categories"
         )
     if complaints:
-        raise ValueError(f"{'; '.join(complaints)}, or {advise_to_ignore([*numbers, *dates, *texts])}")
+        names = [*commas, *astray, *units, *dates, *texts]
+        raise ValueError(f"{'; '.join(complaints)}, or {advise_to_ignore(names)}")
+
+
+def describe_doubts(categories: Mapping[str, Collection[str]], strays: Mapping[str, Stray]) -> str | None:
+    """Say in a sentence which columns are taken as categories, but are rather numbers or dates; None without such."""
+    rest = {name: values for name, values in categories.items() if name not in strays}
+    dates = {name: values for name, values in rest.items() if _are_nearly_all(values, _DATE)}
+    complaints = ([_describe_strays(strays)] if strays else []) + ([_describe_dates(dates)] if dates else [])
+    if not complaints:
+        return None
+    names = [*strays, *dates]
+    counts = ", ".join(str(len(categories[name])) for name in names)
+    return (
+        f"{name_columns(names)} {'is' if len(names) == 1 else 'are'} taken as {counts} categories, but "
+        f"{'; '.join(complaints)}, or {advise_to_ignore(names)}"
+    )
 
 
 def has_commas(values: Collection[str]) -> bool:
@@ -67,6 +93,34 @@ def describe_commas(columns: Mapping[str, Collection[str]]) -> str:
     return (
         f"{name_columns(list(columns))} {_looks(list(columns))} like numbers with commas "
         f"({list_names(commas)}{also}); save plain numbers with decimal points"
+    )
+
+
+def _describe_strays(strays: Mapping[str, Stray]) -> str:
+    found = "; ".join(
+        f"{stray.n_numbers} of {stray.n_values} values are, but not {stray.value!r:.65} in row {stray.row}"
+        for stray in strays.values()
+    )
+    return (
+        f"{name_columns(list(strays))} {_looks(list(strays))} like numbers ({found}, counted from 1, below the names); "
+        f"correct such values or leave them empty"
+    )
+
+
+def _describe_units(columns: Mapping[str, Collection[str]]) -> str:
+    around = dict.fromkeys(unit for values in columns.values() for unit in _find_units(values))
+    shown = list_names([min(filter(_WITH_UNIT.fullmatch, values)) for values in columns.values()])
+    return (
+        f"{name_columns(list(columns))} {_looks(list(columns))} like numbers with {list_names(list(around))} around "
+        f"them ({shown}); remove that, and save plain numbers"
+    )
+
+
+def _describe_dates(columns: Mapping[str, Collection[str]]) -> str:
+    shown = list_names([min(values) for values in columns.values()])
+    return (
+        f"{name_columns(list(columns))} {_looks(list(columns))} like dates ({shown}); make numbers of them, such as "
+        f"days since a certain one"
     )
 
 
@@ -90,7 +144,15 @@ def _has_comma(value: str) -> bool:
 
 def _are_nearly_all(values: Collection[str], pattern: re.Pattern) -> bool:
     filled = [value for value in values if value != MISSING]
-    return bool(filled) and sum(map(bool, map(pattern.fullmatch, filled))) >= _NEARLY_ALL * len(filled)
+    return bool(filled) and sum(map(bool, map(pattern.fullmatch, filled))) >= NEARLY_ALL * len(filled)
+
+
+def _find_units(values: Collection[str]) -> list[str]:
+    """Return what stands around nearly all values, which are numbers otherwise: percent signs, units, currencies."""
+    if not _are_nearly_all(values, _WITH_UNIT):
+        return []
+    units = {"".join(match.groups()).strip() for match in map(_WITH_UNIT.fullmatch, values) if match}
+    return sorted(units - {""}) if len(units) <= _MAX_UNITS else []
 
 
 def _looks(names: list[str]) -> str:

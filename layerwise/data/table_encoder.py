@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from numbers import Integral
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -13,8 +14,10 @@ from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from layerwise.data._polars import columns, import_polars, list_names
-from layerwise.data.misfits import MISSING, advise_to_ignore, name_columns, refuse_misfits
+from layerwise import distributed
+from layerwise.data._polars import import_polars, list_names
+from layerwise.data.misfits import MISSING, advise_to_ignore, describe_doubts, name_columns, refuse_misfits
+from layerwise.data.strays import Stray, find_strays, find_text, parse_numbers
 from layerwise.data.tables import to_frame
 
 if TYPE_CHECKING:
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
 
 # How many different values a column of text may have.
 MAX_CATEGORIES = 100
+# Where nothing is known of all rows.
+_NO_STRAYS: Mapping[str, Stray] = MappingProxyType({})
 
 
 class TableEncoder(TransformerMixin, BaseEstimator):
@@ -29,7 +34,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     Columns of numbers, and of true and false, come first and keep their values; what is missing is NaN. Each column of
     text follows as one column for each value that it had in training, in alphabetical order, 1 where a row has that
-    value and 0 elsewhere. A missing text is a value too, called ``"missing"``.
+    value and 0 elsewhere. A missing text is a value too, called ``"missing"``. As in CSV, blanks around text do not
+    count, and text of nothing else is missing.
 
     Needs polars: ``pip install 'layerwise[tables]'``.
 
@@ -39,7 +45,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         Columns to leave out.
     max_categories : int, default=100
         How many different values a column of text may have; more are refused, because such a column is rather a name
-        or a number of each row, dates, or free text. Text that looks like numbers with commas is refused in any case.
+        or a number of each row, dates, or free text. Text that looks like numbers with commas is refused in any case;
+        columns of fewer values, nearly all of which are numbers or dates, are told in a warning.
 
     Attributes
     ----------
@@ -93,13 +100,21 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             with commas.
         TypeError
             If ``X`` is no data frame.
+
+        Warns
+        -----
+        UserWarning
+            If columns are taken as categories though at least 90 % of their values are numbers, or dates: names the
+            first value that is no number, and its row.
         """
         self.__dict__.pop("feature_names_in_", None)
         frame = to_frame(X)
         if not len(frame):
             raise ValueError("X has no rows, but at least one is needed to learn the values of its columns")
-        self.partial_fit(frame)
-        self.check_categories()
+        self.partial_fit(frame.clear())
+        strays = find_strays(frame.lazy(), self.categories_)
+        self.add_categories(self.find_categories(frame), strays)
+        self.check_categories(strays)
         return self
 
     def partial_fit(self, X: Any, y: Any = None) -> TableEncoder:
@@ -127,16 +142,23 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         frame = to_frame(X)
         if not hasattr(self, "feature_names_in_"):
             self._learn_columns(frame)
-        self.add_categories(self._texts(frame))
+        self.add_categories(self.find_categories(frame))
         return self
 
-    def add_categories(self, found: Mapping[str, Collection[str]]) -> None:
+    def find_categories(self, frame: pl.DataFrame) -> dict[str, set[str]]:
+        """Return the different values of the columns of text in these rows."""
+        _check_names(frame.columns, list(self.categories_))
+        return {name: set(_as_text(frame[name].unique())) for name in self.categories_}
+
+    def add_categories(self, found: Mapping[str, Collection[str]], strays: Mapping[str, Stray] = _NO_STRAYS) -> None:
         """Learn values of columns of text that were found in other rows.
 
         Parameters
         ----------
         found : mapping of str to collection of str
             Values by column.
+        strays : mapping of str to Stray, default={}
+            What `find_strays` found in all rows, where they are known.
 
         Raises
         ------
@@ -145,18 +167,28 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         """
         learnt = self.categories_ | {name: sorted({*self.categories_[name], *found[name]}) for name in found}
         if any(len(categories) > self.max_categories for categories in learnt.values()):
-            refuse_misfits(learnt, self.max_categories)
+            refuse_misfits(learnt, self.max_categories, strays)
         self.categories_.update(learnt)
 
-    def check_categories(self) -> None:
+    def check_categories(self, strays: Mapping[str, Stray] = _NO_STRAYS) -> None:
         """Refuse columns of text that are rather something else, once the values in all rows are known.
+
+        Warns, on the first rank, of columns of few values that are nearly all numbers, or dates.
+
+        Parameters
+        ----------
+        strays : mapping of str to Stray, default={}
+            What `find_strays` found in all rows.
 
         Raises
         ------
         ValueError
             As for `fit`.
         """
-        refuse_misfits(self.categories_, self.max_categories)
+        refuse_misfits(self.categories_, self.max_categories, strays)
+        doubts = describe_doubts(self.categories_, strays)
+        if doubts and distributed.rank() == 0:
+            warnings.warn(doubts, UserWarning, stacklevel=3)  # where fit is called
 
     def transform(self, X: Any) -> np.ndarray:
         """Encode rows. Columns that training did not have are passed over.
@@ -239,8 +271,12 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         check_is_fitted(self, "categories_")
         return [*self.numbers_, *(name for name, values in self.categories_.items() for _ in values)]
 
+    def list_ignored(self) -> list[str]:
+        """Return the names of the columns that are left out."""
+        return [self.ignore] if isinstance(self.ignore, str) else list(self.ignore)
+
     def _learn_columns(self, frame: pl.DataFrame) -> None:
-        ignored = {self.ignore} if isinstance(self.ignore, str) else set(self.ignore)
+        ignored = self.list_ignored()
         names = [name for name in frame.columns if name not in ignored]
         if not names:
             raise ValueError(f"no column is left to learn from; the table has {list_names(frame.columns) or 'none'}")
@@ -275,20 +311,16 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         if odd:
             listed = ", ".join(f"{name!r} {types[name]}" for name in odd)
             raise ValueError(f"training had numbers where columns hold values of other types: {listed}")
-        found = [_find_text(table, name) for name in self.numbers_ if _is_text(types[name])]
-        if any(found):
+        found = {name: find_text(table, name) for name in self.numbers_ if _is_text(types[name])}
+        listed = ", ".join(f"{name!r} holds {text[0]!r:.65} in row {text[1]}" for name, text in found.items() if text)
+        if listed:
             raise ValueError(
-                f"training had only numbers where columns hold text: {', '.join(filter(None, found))} (counted from 1, "
-                f"below the names); make numbers of it, or leave such values empty"
+                f"training had only numbers where columns hold text: {listed} (counted from 1, below the names); make "
+                f"numbers of it, or leave such values empty"
             )
 
-    def _texts(self, frame: pl.DataFrame) -> dict[str, set[str]]:
-        """Return the different values of the columns of text."""
-        _check_names(frame.columns, list(self.categories_))
-        return {name: set(_as_text(frame[name].unique())) for name in self.categories_}
-
     def _warn_of_unknown(self, frame: pl.DataFrame) -> None:
-        found = self._texts(frame).items()
+        found = self.find_categories(frame).items()
         unknown = {name: sorted(values.difference(self.categories_[name])) for name, values in found}
         named = "; ".join(f"{name}: {list_names(values)}" for name, values in unknown.items() if values)
         if named:
@@ -319,28 +351,16 @@ def _is_text(dtype: Any) -> bool:
     return dtype in (pl.String, pl.Categorical, pl.Enum)
 
 
-def _find_text(table: pl.LazyFrame, name: str) -> str | None:
-    """Return the first value of a column that is no number, and where it stands; None if all are numbers."""
-    value = import_polars().col("value")
-    rows = table.select(columns(name).alias("value")).with_row_index("row")
-    found = rows.filter(value.is_not_null() & _parse(value).is_null()).head(1).collect(engine="streaming")
-    return f"{name!r} holds {found['value'][0]!r:.65} in row {found['row'][0] + 1}" if len(found) else None
-
-
-def _parse(text: Any) -> Any:
-    """Return a column, or an expression, of text as float64, with null for what is no number."""
-    pl = import_polars()
-    return text.cast(pl.String).str.strip_chars().cast(pl.Float64, strict=False)
-
-
 def _as_text(column: pl.Series) -> pl.Series:
+    """Return a column as text, as CSV would hold it: without blanks around it, and missing where nothing is left."""
     pl = import_polars()
-    return column.cast(pl.String).fill_null(MISSING)
+    text = column.cast(pl.String).str.strip_chars()
+    return text.set(text == "", None).fill_null(MISSING)
 
 
 def _as_numbers(column: pl.Series) -> pl.Series:
     """Return a column as float64, with null for what is missing."""
-    return column.cast(import_polars().Float64) if _is_number(column.dtype) else _parse(column)
+    return column.cast(import_polars().Float64) if _is_number(column.dtype) else parse_numbers(column)
 
 
 def _largest(name: str, categories: list[str], columns: np.ndarray) -> pl.Series:

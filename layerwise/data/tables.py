@@ -40,7 +40,8 @@ def scan_table(path: str | PathLike[str], *, text: Collection[str] = ()) -> pl.L
         frequent in its first line. In CSV, a column is numbers, or true and false, if all its values are; blanks
         around values do not count; an empty value, ``NA``, ``NaN``, ``null``, ``?`` and the like are missing. Between
         ``;``, and tabulators, numbers may have decimal commas (1,234 between tabulators may be a thousand, and is
-        left as text). A first column without a name, such as pandas writes for its index, is left out.
+        left as text); where they have, numbers with thousands dots (5.620 beside 12) are refused. A first column
+        without a name, such as pandas writes for its index, is left out.
     text : collection of str, default=()
         Columns of CSV to leave as text even if they hold numbers. Other names do no harm.
 
