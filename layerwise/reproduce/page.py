@@ -73,12 +73,9 @@ def _hold_against(case: Case, claim: Claim, runs: Runs) -> dict[str, Any]:
     mean, low, high = mean_interval(np.array([[run["obtained"][claim.figure] for run in runs]]))[0].tolist()
     more_is_better = "accuracy" in claim.figure
     gain = (mean - published) * (1 if more_is_better else -1)
-    if gain >= -1e-9:
-        verdict = "reached"
-    elif np.isfinite(low) and low <= published <= high:
-        verdict = "no clear difference"
-    else:
-        verdict = f"short by {-gain:.2f}"
+    verdict = "reached" if gain >= -1e-9 else f"short by {-gain:.2f}"
+    if verdict != "reached" and np.isfinite(low) and low <= published <= high:
+        verdict += ", within the interval"
     unit = " %" if "(%)" in claim.figure else ""
     ends = np.array([mean, low, high])
     return {
