@@ -120,7 +120,7 @@ def test_texts_of_many_values(run, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("block", [2**22, 12])
 def test_fit_hints_at_columns_that_only_tell_rows_apart_or_nothing(run, tmp_path, monkeypatch, block):
-    monkeypatch.setattr("layerwise.cli.fitting._BLOCK", block)
+    monkeypatch.setattr("layerwise.data.values._BLOCK", block)
     rows = [f"{1000 + 3 * k},{k / 2},{k if k != 7 else ''},CHF,{k % 3},5" for k in range(30)]
     (tmp_path / "x.csv").write_text("\n".join(["customer id,time,gap,currency,kind,five", *rows]))
     flags = ("--impute", "--layers", 2, "--max-iter", 2, "--no-report", "--out")

@@ -16,10 +16,11 @@ import layerwise
 from layerwise import runs
 from layerwise.atomic import atomic
 from layerwise.cli.common import Data, Flag, Labels, Model, Overwrite, Reply, Shown, Words, list_contents, render
-from layerwise.cli.fitting import mark_unlabeled
+from layerwise.cli.fitting import mark_unlabeled, refuse_gaps
 from layerwise.cli.opening import open_model
 from layerwise.comparison import NONE, RIVALS, Comparison, compare, recipe
-from layerwise.data.inputs import describe_missing, read_input
+from layerwise.data.inputs import read_input
+from layerwise.data.values import describe_missing
 from layerwise.estimators import AutoencoderImputer, StackedClassifier, check_gradient
 from layerwise.estimators._finetuning import FineTunedEstimator, find_labelled
 from layerwise.inspection import bare, step_of
@@ -118,7 +119,7 @@ def compare_command(
     X, y, X_test, y_test = rows
     missing = describe_missing(X, train.feature_names) or describe_missing(X_test, train.feature_names)
     if missing and not (impute or step_of(trained, AutoencoderImputer)):
-        raise ValueError(f"{missing}; fill them in with --impute, or leave such columns out with --ignore NAME")
+        refuse_gaps(missing)
     n_labelled = int(find_labelled(np.asarray(y), unlabeled).sum())
     with atomic(out, overwrite=overwrite) as staging, display.watching() as callbacks:
         if missing:

@@ -16,7 +16,6 @@ from layerwise import distributed, recipes
 from layerwise.callbacks import Callback, Step
 from layerwise.checkpoint import Checkpoint
 from layerwise.data.inputs import Input
-from layerwise.data.misfits import name_columns
 from layerwise.estimators import AutoencoderImputer
 from layerwise.estimators._finetuning import find_labelled
 from layerwise.plotting.rows import is_known
@@ -24,10 +23,6 @@ from layerwise.trackers import MLflow, TensorBoard
 
 # Numbers with more different values than this are targets rather than classes: a heuristic choice.
 _MAX_CLASSES = 30
-# Fewer rows than this do not tell what a column is: a heuristic choice.
-_FEW_ROWS = 10
-# Values that are looked at in one go.
-_BLOCK = 2**22
 
 
 def choose_model(y: np.ndarray | None, contamination: float | None = None) -> str:
@@ -76,39 +71,14 @@ def mark_unlabeled(y: np.ndarray | None, settings: Mapping[str, Any]) -> tuple[n
 
 def count_labelled(y: np.ndarray, settings: Mapping[str, Any]) -> int:
     """Return how many rows of all processes have a label, neither missing nor the one that stands for none."""
-    known = is_known(y) if y.ndim == 1 else is_known(y).all(axis=1)
+    known = is_known(y).reshape(len(y), -1).all(axis=1)
     known &= find_labelled(y, settings.get("finetuning", {}).get("unlabeled"))
     return sum(distributed.gather_counts([int(known.sum())]))
 
 
-def describe_odd_columns(source: Input) -> list[str]:
-    """Say which columns of a table seem to tell rows apart only, and which tell nothing; of several processes none."""
-    if source.feature_columns is None or len(source.X) < _FEW_ROWS or distributed.world_size() > 1:
-        return []
-    rising, constant = _find_odd_columns(source.X)
-    counters, same = ([source.feature_columns[place] for place in np.flatnonzero(odd)] for odd in (rising, constant))
-    lines = []
-    if counters:
-        have, advice = ("has", "if it only tells rows apart, give it with --id")
-        if len(counters) > 1:
-            have, advice = ("have", "if they only tell rows apart, give them with --id")
-        lines.append(f"{name_columns(counters)} {have} another whole number in every row: {advice}")
-    if same:
-        lines.append(f"{name_columns(same)} {'tells' if len(same) == 1 else 'tell'} nothing: all values are the same")
-    return lines
-
-
-def _find_odd_columns(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return which columns are whole numbers that rise from each row to the next, and which never change."""
-    rising = constant = np.ones(X.shape[1], bool)
-    step = max(1, _BLOCK // X.shape[1])
-    for start in range(0, len(X), step):
-        rows = X[max(0, start - 1) : start + step]
-        rising = rising & (np.diff(rows, axis=0) > 0).all(axis=0) & (rows == np.floor(rows)).all(axis=0)
-        constant = constant & (rows == X[0]).all(axis=0)
-        if not (rising | constant).any():
-            break
-    return rising, constant
+def refuse_gaps(missing: str) -> None:
+    """Refuse missing values, which this sentence of `describe_missing` tells, where nothing fills them in."""
+    raise ValueError(f"{missing}; fill them in with --impute, or leave such columns out with --ignore NAME")
 
 
 def train(
@@ -130,7 +100,7 @@ def train(
         steps.append(("table", source.encoder))
     X = source.X
     if missing and not settings.get("impute"):
-        raise ValueError(f"{missing}; fill them in with --impute, or leave such columns out with --ignore NAME")
+        refuse_gaps(missing)
     if settings.get("impute"):
         imputer = AutoencoderImputer(random_state=settings["random_state"])
         imputer.set_params(

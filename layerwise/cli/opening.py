@@ -12,9 +12,10 @@ from sklearn.base import BaseEstimator
 
 import layerwise
 from layerwise import runs
-from layerwise.data.inputs import Input, describe_missing, read_input
+from layerwise.data.inputs import Input, read_input
 from layerwise.data.table_encoder import TableEncoder
 from layerwise.data.tables import column_names, is_table
+from layerwise.data.values import describe_missing
 from layerwise.estimators import AutoencoderImputer
 from layerwise.inspection import bare, step_of
 

@@ -30,19 +30,14 @@ from layerwise.cli.common import (
     given,
     list_contents,
 )
-from layerwise.cli.fitting import (
-    choose_model,
-    count_labelled,
-    describe_odd_columns,
-    mark_unlabeled,
-    open_trackers,
-    train,
-)
-from layerwise.cli.opening import list_columns, name_rows
+from layerwise.cli.fitting import choose_model, count_labelled, mark_unlabeled, open_trackers, train
+from layerwise.cli.opening import name_rows
 from layerwise.cli.recipe_flags import overlay
+from layerwise.cli.telling import advise_on_labels, describe_rows, suggest_next, warn_of_stages
 from layerwise.cli.unfinished import CHECKPOINTS, SCRATCH, read_begun, refuse_changes, unfinished_run
 from layerwise.data import load_mnist_small
-from layerwise.data.inputs import Input, describe_missing, read_input
+from layerwise.data.inputs import read_input
+from layerwise.data.values import describe_missing, describe_odd_columns
 from layerwise.inspection import inspect_model
 from layerwise.recipes import DATA_KEYS
 from layerwise.reproduce import ufldl_stacked
@@ -58,11 +53,6 @@ _LAYERS = Parameter(group=Group("All layers (a recipe for each: --config)", sort
 _OF_THIS_PROCESS = (
     *("config", "track", "report", "resume", "checkpoint_seconds", "deterministic", "timeout", "overwrite", "display"),
 )
-
-# What a person wants next, by the model that was trained.
-_NEXT = {"autoencoder": ["encode", "--out", "codes.csv"], "outliers": ["score", "--because", "--out", "scores.csv"]}
-# Labels are few if a smaller share of the rows has one: a heuristic choice.
-_FEW = 0.1
 
 
 def demo(*, out: Path = Path("runs/demo"), seed: int = 0, overwrite: Overwrite = False, display: Shown) -> Reply:
@@ -155,7 +145,7 @@ def init(
         recipe = recipes.build({"model": chosen, "layers": layers, "random_state": 0})
         settings = recipes.describe(recipe) | places | {"out": f"runs/{data.stem}", "impute": bool(missing) or None}
         staging.write_text(recipes.write_toml(settings), encoding="utf-8")
-    lines = [_describe_rows(source, n_labelled), missing, f"A recipe for model={chosen!r} is in {out}"]
+    lines = [describe_rows(source, n_labelled), missing, f"A recipe for model={chosen!r} is in {out}"]
     text = "\n".join(line for line in lines if line)
     facts = {"out": str(out), "n_rows": len(source.X), "n_features": source.X.shape[1], "model": chosen}
     return Reply(facts, text, f"read {out}, then run: {as_command('fit', '--config', out)}")
@@ -337,36 +327,8 @@ def fit(
             facts = _fit_into(folder, settings, flags, callbacks, track or [], report, checkpoint_seconds, display)
         if distributed.rank() > 0:
             return None
-    failed = [
-        f"{stage['stage']} {stage['status']}"
-        for stage in facts["stages"]
-        if stage["status"].startswith(("failed", "diverged"))
-    ]
-    warning = [f"Training went wrong: {'; '.join(failed)}. See {place / runs.REPORT}"] if failed else []
-    text = "\n".join([*warning, *_advise(facts), list_contents(place)])
-    return Reply(facts, text, _suggest(place, facts))
-
-
-def _advise(facts: Mapping[str, Any]) -> list[str]:
-    """Say what to try instead where few labels have trained the layers too."""
-    n_rows, n_labelled = facts["n_rows"], facts.get("n_labelled")
-    if facts["model"] != "classifier" or n_labelled >= _FEW * n_rows or facts["stages"][-1]["stage"] != "finetune":
-        return []
-    return [
-        f"Only {n_labelled:,} of {n_rows:,} rows have labels: --finetune head, which leaves the layers as they are, is "
-        f"often better with so few"
-    ]
-
-
-def _suggest(place: Path, facts: Mapping[str, Any]) -> str:
-    """Return the command that a person wants next; of what learned from labels, how good it is on other rows."""
-    data = Path(facts["data"])
-    if facts["model"] in _NEXT:
-        verb, *more = _NEXT[facts["model"]]
-        return as_command(verb, place, data, *more)
-    labels = [] if facts["labels"] in list_columns(data) else ["--labels", "THEIR_LABELS"]
-    evaluate, predict = as_command("evaluate", place, "OTHER_ROWS", *labels), as_command("predict", place, data)
-    return f"{evaluate} (rows that it has not seen), or {predict}"
+    text = "\n".join([*warn_of_stages(place, facts), *advise_on_labels(facts), list_contents(place)])
+    return Reply(facts, text, suggest_next(place, facts))
 
 
 def _settle(
@@ -410,7 +372,8 @@ def _fit_into(
     settings = overlay(settings, flags, source.X.shape[1])
     y, complete = mark_unlabeled(source.y, settings)
     n_labelled = None if source.y is None else count_labelled(source.y, complete)
-    for line in (_describe_rows(source, n_labelled), *describe_odd_columns(source)):
+    odd = [] if source.feature_columns is None else describe_odd_columns(source.X, source.feature_columns)
+    for line in (describe_rows(source, n_labelled), *odd):
         display.say(line)
     missing = describe_missing(source.X, source.feature_names)
     places = {name: settings[name] for name in (*DATA_KEYS, "impute") if name in settings}
@@ -465,14 +428,3 @@ def _where(settings: Mapping[str, Any]) -> dict[str, Any]:
     if "image_shape" in places:
         places["image_shape"] = tuple(places["image_shape"])
     return {"path": settings["data"], **places}
-
-
-def _describe_rows(source: Input, n_labelled: int | None) -> str:
-    """Return what all processes have read, in words."""
-    n_rows = sum(distributed.gather_counts([len(source.X)]))
-    text = f"{n_rows:,} rows of {source.X.shape[1]:,} features"
-    if source.image_shape is not None:
-        text = f"{n_rows:,} images of {' x '.join(map(str, source.image_shape))}"
-    if n_labelled is None:
-        return text
-    return f"{text}, {'' if n_labelled == n_rows else f'{n_labelled:,} of them '}with labels"

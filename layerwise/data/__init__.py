@@ -5,7 +5,7 @@ from layerwise.data.files import load_labels, load_rows
 from layerwise.data.idx import load_idx
 from layerwise.data.image_folder import ImageFolder, load_image_folder
 from layerwise.data.images import load_images, load_mat_images, whiten_images
-from layerwise.data.inputs import Input, describe_missing, read_input
+from layerwise.data.inputs import Input, read_input
 from layerwise.data.mapped_rows import MappedRows
 from layerwise.data.mat import load_mat
 from layerwise.data.outputs import check_output, write_columns, write_csv
@@ -13,6 +13,7 @@ from layerwise.data.patches import extract_patches, normalize_patches
 from layerwise.data.rows import Rows
 from layerwise.data.table_encoder import TableEncoder
 from layerwise.data.tables import scan_table
+from layerwise.data.values import describe_missing
 from layerwise.data.whitening import PCAWhitening, ZCAWhitening
 
 __all__ = [

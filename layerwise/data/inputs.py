@@ -28,12 +28,11 @@ from layerwise.data.tables import (
     scan_table,
     without_rows,
 )
+from layerwise.data.values import refuse_infinity
 from layerwise.errors import FileError, in_content_of
 
 if TYPE_CHECKING:
     import polars as pl
-
-_BLOCK = 2**22
 
 
 class Input(NamedTuple):
@@ -160,44 +159,6 @@ def read_input(
     return found if image_shape is None else found._replace(image_shape=_check_shape(path, found.X, image_shape))
 
 
-def describe_missing(X: np.ndarray, feature_names: Sequence[str] | None = None) -> str | None:
-    """Say in a sentence which columns have missing values, on any rank.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_features)
-        NaN is missing.
-    feature_names : sequence of str or None, default=None
-        Names of the columns; None numbers them from 0.
-
-    Returns
-    -------
-    sentence : str or None
-        None if nothing is missing. Names the first five of the columns.
-
-    Examples
-    --------
-    >>> describe_missing(np.array([[1, np.nan], [2, 3]]), ["age", "size"])
-    '1 of 2 columns has missing values: size (1 of 2 rows)'
-    """
-    if X.dtype.kind != "f":
-        return None
-    n_rows, n_columns = X.shape
-    counts = np.zeros(n_columns, int)
-    step = max(1, _BLOCK // max(1, n_columns))
-    for start in range(0, n_rows, step):
-        counts += np.isnan(X[start : start + step]).sum(axis=0)
-    n_rows, *counts = np.reshape(distributed.gather_counts([n_rows, *counts]), (-1, 1 + n_columns)).sum(axis=0)
-    gaps = np.flatnonzero(counts)
-    if not len(gaps):
-        return None
-    names = [f"column {place}" if feature_names is None else feature_names[int(place)] for place in gaps]
-    listed = [f"{name} ({counts[place]} of {n_rows} rows)" for name, place in zip(names, gaps, strict=True)][:5]
-    rest = f" and {len(gaps) - 5} more" if len(gaps) > 5 else ""
-    have = "has" if len(gaps) == 1 else "have"
-    return f"{len(gaps)} of {n_columns} columns {have} missing values: {', '.join(listed)}{rest}"
-
-
 def _refuse(path: Path, kind: str, **parameters: Any) -> None:
     for name, value in parameters.items():
         if value:
@@ -269,7 +230,7 @@ def _read_table(
                 encoder.check_columns(whole)  # batches would count their own rows
         X = allocate((stop - start, len(encoder.get_feature_names_out())), np.float64, memory=memory, scratch=scratch)
         named = _encode(path, table, encoder, ids, X)
-        _refuse_infinity(X[:, : len(encoder.numbers_)], encoder.numbers_, start)
+        refuse_infinity(X[:, : len(encoder.numbers_)], encoder.numbers_, start)
         identifiers = {name: identifier_values(named[name]) for name in ids}
     return Input(X, y, identifiers, None, encoder, list(encoder.get_feature_names_out()))
 
@@ -303,18 +264,6 @@ def _encode(path: Path, table: pl.LazyFrame, encoder: TableEncoder, kept: list[s
         named.append(batch.select(columns(*kept)))
         start += len(batch)
     return import_polars().concat(named)
-
-
-def _refuse_infinity(X: np.ndarray, names: Sequence[str], start: int) -> None:
-    """Refuse infinite numbers in columns of these names, by row of the table, whose row ``start`` is the first."""
-    step = max(1, _BLOCK // max(1, len(names)))
-    for place in range(0, len(X), step):
-        rows, found = np.nonzero(np.isinf(X[place : place + step]))
-        if len(rows):
-            raise ValueError(
-                f"column {names[found[0]]!r} holds infinity in row {start + place + rows[0] + 1} (counted from 1, "
-                f"below the names); put a number in its place, or leave it empty"
-            )
 
 
 # Arrays and images

@@ -43,7 +43,7 @@ def refuse_misfits(categories: Mapping[str, Collection[str]], max_categories: in
     many = {name: values for name, values in categories.items() if len(values) > max_categories and name not in commas}
     astray = {name: strays[name] for name in many if name in strays}
     rest = {name: values for name, values in many.items() if name not in astray}
-    dates = {name: values for name, values in rest.items() if _are_nearly_all(values, _DATE)}
+    dates = _find_dates(rest)
     units = {name: values for name, values in rest.items() if name not in dates and _find_units(values)}
     texts = {name: values for name, values in rest.items() if name not in {*dates, *units}}
     kinds: list[tuple[Callable[[Any], str], Mapping[str, Any]]] = [
@@ -67,8 +67,7 @@ def refuse_misfits(categories: Mapping[str, Collection[str]], max_categories: in
 
 def describe_doubts(categories: Mapping[str, Collection[str]], strays: Mapping[str, Stray]) -> str | None:
     """Say in a sentence which columns are taken as categories, but are rather numbers or dates; None without such."""
-    rest = {name: values for name, values in categories.items() if name not in strays}
-    dates = {name: values for name, values in rest.items() if _are_nearly_all(values, _DATE)}
+    dates = _find_dates({name: values for name, values in categories.items() if name not in strays})
     complaints = ([_describe_strays(strays)] if strays else []) + ([_describe_dates(dates)] if dates else [])
     if not complaints:
         return None
@@ -145,6 +144,10 @@ def _has_comma(value: str) -> bool:
 def _are_nearly_all(values: Collection[str], pattern: re.Pattern) -> bool:
     filled = [value for value in values if value != MISSING]
     return bool(filled) and sum(map(bool, map(pattern.fullmatch, filled))) >= NEARLY_ALL * len(filled)
+
+
+def _find_dates(categories: Mapping[str, Collection[str]]) -> dict[str, Collection[str]]:
+    return {name: values for name, values in categories.items() if _are_nearly_all(values, _DATE)}
 
 
 def _find_units(values: Collection[str]) -> list[str]:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from layerwise.displays.computing import unscale
 from layerwise.estimators import AutoencoderImputer
+from layerwise.estimators._finetuning import find_labelled
 from layerwise.estimators._summary import find_dead_units
 from layerwise.inspection import bare, layers_of, stack_of
 from layerwise.plotting.rows import is_known
@@ -163,9 +164,7 @@ class Subject:
         if labels is None:
             return np.zeros(self.n_rows, dtype=bool)
         known = np.asarray(is_known(labels).reshape(len(labels), -1).all(axis=1))
-        unlabeled = getattr(self.model, "unlabeled", None)
-        if unlabeled is not None and unlabeled == unlabeled:
-            known &= ~np.asarray(labels == unlabeled).reshape(len(labels), -1).any(axis=1)
+        known &= find_labelled(labels, getattr(self.model, "unlabeled", None))
         classes = getattr(self.model, "classes_", None)
         if classes is None or not known.any():
             return known

@@ -1,0 +1,60 @@
+"""What is said of rows before a training, and of a model after it: what went wrong, what to try, what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from layerwise import distributed, runs
+from layerwise.cli.common import as_command
+from layerwise.cli.opening import list_columns
+from layerwise.data.inputs import Input
+
+# What a person wants next, by the model that was trained.
+_NEXT = {"autoencoder": ["encode", "--out", "codes.csv"], "outliers": ["score", "--because", "--out", "scores.csv"]}
+# Labels are few if a smaller share of the rows has one: a heuristic choice.
+_FEW = 0.1
+
+
+def describe_rows(source: Input, n_labelled: int | None) -> str:
+    """Return what all processes have read, in words."""
+    n_rows = sum(distributed.gather_counts([len(source.X)]))
+    text = f"{n_rows:,} rows of {source.X.shape[1]:,} features"
+    if source.image_shape is not None:
+        text = f"{n_rows:,} images of {' x '.join(map(str, source.image_shape))}"
+    if n_labelled is None:
+        return text
+    return f"{text}, {'' if n_labelled == n_rows else f'{n_labelled:,} of them '}with labels"
+
+
+def warn_of_stages(place: Path, facts: Mapping[str, Any]) -> list[str]:
+    """Say which stages of the training failed."""
+    failed = [
+        f"{stage['stage']} {stage['status']}"
+        for stage in facts["stages"]
+        if stage["status"].startswith(("failed", "diverged"))
+    ]
+    return [f"Training went wrong: {'; '.join(failed)}. See {place / runs.REPORT}"] if failed else []
+
+
+def advise_on_labels(facts: Mapping[str, Any]) -> list[str]:
+    """Say what to try instead where few labels have trained the layers too."""
+    n_rows, n_labelled = facts["n_rows"], facts.get("n_labelled")
+    if facts["model"] != "classifier" or n_labelled >= _FEW * n_rows or facts["stages"][-1]["stage"] != "finetune":
+        return []
+    return [
+        f"Only {n_labelled:,} of {n_rows:,} rows have labels: --finetune head, which leaves the layers as they are, is "
+        f"often better with so few"
+    ]
+
+
+def suggest_next(place: Path, facts: Mapping[str, Any]) -> str:
+    """Return the command that a person wants next; of what learned from labels, how good it is on other rows."""
+    data = Path(facts["data"])
+    if facts["model"] in _NEXT:
+        verb, *more = _NEXT[facts["model"]]
+        return as_command(verb, place, data, *more)
+    labels = [] if facts["labels"] in list_columns(data) else ["--labels", "THEIR_LABELS"]
+    evaluate, predict = as_command("evaluate", place, "OTHER_ROWS", *labels), as_command("predict", place, data)
+    return f"{evaluate} (rows that it has not seen), or {predict}"

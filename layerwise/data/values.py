@@ -1,0 +1,98 @@
+"""What is told of the values in rows: gaps, infinity, columns that only count the rows or never change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from layerwise import distributed
+from layerwise.data.misfits import name_columns
+
+# Values that are looked at in one go.
+_BLOCK = 2**22
+# Fewer rows than this do not tell what a column is: a heuristic choice.
+_FEW_ROWS = 10
+
+
+def describe_missing(X: np.ndarray, feature_names: Sequence[str] | None = None) -> str | None:
+    """Say in a sentence which columns have missing values, on any rank.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        NaN is missing.
+    feature_names : sequence of str or None, default=None
+        Names of the columns; None numbers them from 0.
+
+    Returns
+    -------
+    sentence : str or None
+        None if nothing is missing. Names the first five of the columns.
+
+    Examples
+    --------
+    >>> describe_missing(np.array([[1, np.nan], [2, 3]]), ["age", "size"])
+    '1 of 2 columns has missing values: size (1 of 2 rows)'
+    """
+    if X.dtype.kind != "f":
+        return None
+    n_rows, n_columns = X.shape
+    counts = np.zeros(n_columns, int)
+    for _, rows in _blocks(X):
+        counts += np.isnan(rows).sum(axis=0)
+    n_rows, *counts = np.reshape(distributed.gather_counts([n_rows, *counts]), (-1, 1 + n_columns)).sum(axis=0)
+    gaps = np.flatnonzero(counts)
+    if not len(gaps):
+        return None
+    names = [f"column {place}" if feature_names is None else feature_names[int(place)] for place in gaps]
+    listed = [f"{name} ({counts[place]} of {n_rows} rows)" for name, place in zip(names, gaps, strict=True)][:5]
+    rest = f" and {len(gaps) - 5} more" if len(gaps) > 5 else ""
+    have = "has" if len(gaps) == 1 else "have"
+    return f"{len(gaps)} of {n_columns} columns {have} missing values: {', '.join(listed)}{rest}"
+
+
+def refuse_infinity(X: np.ndarray, names: Sequence[str], start: int) -> None:
+    """Refuse infinite numbers in columns of these names, by row of the table, whose row ``start`` is the first."""
+    for place, block in _blocks(X):
+        rows, found = np.nonzero(np.isinf(block))
+        if len(rows):
+            raise ValueError(
+                f"column {names[found[0]]!r} holds infinity in row {start + place + rows[0] + 1} (counted from 1, "
+                f"below the names); put a number in its place, or leave it empty"
+            )
+
+
+def describe_odd_columns(X: np.ndarray, names: Sequence[str]) -> list[str]:
+    """Say which columns seem to tell rows apart only, and which tell nothing; of several processes none."""
+    if len(X) < _FEW_ROWS or distributed.world_size() > 1:
+        return []
+    counters, same = ([names[int(place)] for place in np.flatnonzero(odd)] for odd in _find_odd_columns(X))
+    lines = []
+    if counters:
+        have, advice = ("has", "if it only tells rows apart, give it with --id")
+        if len(counters) > 1:
+            have, advice = ("have", "if they only tell rows apart, give them with --id")
+        lines.append(f"{name_columns(counters)} {have} another whole number in every row: {advice}")
+    if same:
+        lines.append(f"{name_columns(same)} {'tells' if len(same) == 1 else 'tell'} nothing: all values are the same")
+    return lines
+
+
+def _find_odd_columns(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return which columns are whole numbers that rise from each row to the next, and which never change."""
+    rising = constant = np.ones(X.shape[1], bool)
+    for start, block in _blocks(X):
+        rows = X[start - 1 : start + len(block)] if start else block
+        rising = rising & (np.diff(rows, axis=0) > 0).all(axis=0) & (rows == np.floor(rows)).all(axis=0)
+        constant = constant & (rows == X[0]).all(axis=0)
+        if not (rising | constant).any():
+            break
+    return rising, constant
+
+
+def _blocks(X: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Give the rows in blocks that take little memory, each with the place of its first row."""
+    step = max(1, _BLOCK // max(1, X.shape[1]))
+    for start in range(0, len(X), step):
+        yield start, X[start : start + step]
