@@ -4,14 +4,18 @@ BIN := .venv/bin
 RIVALS := .venv-rivals/bin
 RESULTS := benchmarks/results
 
-.PHONY: demo test test-slow docs dist bench fuzz lint clean
+.PHONY: demo test test-cuda test-slow docs dist bench fuzz lint clean
 
 demo: .venv/package
 	$(BIN)/layerwise demo --overwrite
 
-# Tests are small: a process a core is faster than threads within one.
+# Tests are small: a process a core is faster than threads within one. They compare with what processors compute.
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" -n auto --maxprocesses 8 --dist loadfile
+	CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" -n auto --maxprocesses 8 --dist loadfile
+
+# Where there is a GPU; skipped without.
+test-cuda: .venv/installed
+	$(BIN)/python -m pytest -q tests/test_cuda.py tests/test_rows.py
 
 test-slow: .venv/installed
 	$(BIN)/python -m pytest -q -m slow

@@ -131,7 +131,11 @@ def _enter(deterministic: bool, timeout: float) -> _World:
 
 
 def _backend() -> str:
-    return "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    if not torch.cuda.is_available():
+        return "gloo"
+    # NCCL refuses two ranks on one GPU.
+    shared = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) > torch.cuda.device_count()
+    return f"cpu:gloo,cuda:{'gloo' if shared else 'nccl'}"
 
 
 @contextmanager

@@ -174,6 +174,75 @@ def share_rows(folder, *lengths):
     dist.destroy_process_group()
 
 
+def sums_on_gpu(part):
+    """Value and gradient in float64, on a GPU."""
+    X, y, *_ = (values[part] for values in all_rows())
+    rows = Rows(X, dtype=torch.float64, device="cuda")
+    network = StackedNetwork([layer()], linear_head(5, 2, dtype=torch.float64)).cuda()
+    found = {}
+    for name, objective in {
+        "kl": AutoencoderObjective(layer(sparsity=KLSparsity(0.1, weight=3.0)).cuda(), rows, chunk_rows=7),
+        "network": supervised_objective(network, rows, torch.from_numpy(y), cross_entropy, alpha=0.1),
+    }.items():
+        value, gradient = objective(objective.vector.read())
+        ((of_batch, by_batch, _),) = objective.epoch(objective.vector.read(), 10 * N_ROWS, 0)
+        found[name] = np.array([value, *gradient.tolist(), of_batch.item(), *by_batch.tolist()])
+    return found
+
+
+def on_gpu(folder):
+    """Sums and fits of ranks whose rows are on GPUs."""
+    warnings.simplefilter("ignore")
+    X, y, *_ = all_rows()
+    with distributed.joint(timeout=60):
+        part = slice(*distributed.share_bounds(N_ROWS))
+        save(folder, "gpu", sums_on_gpu(part))
+        classifier = StackedClassifier(
+            Autoencoder(4, sparsity=KLSparsity(0.1), device="cuda", solver=Adam(3, batch_size=16)),
+            solver=LBFGS(10),
+            random_state=0,
+        ).fit(X[part], y[part])
+        save(folder, "fit on gpu", {str(place): matrix for place, matrix in enumerate(classifier.coefs_)})
+        print(distributed._backend(), classifier.network_.head.weight.device)
+
+
+class Crowd(int):
+    """A number of ranks that is 1 but not taken for being alone, so that every message is sent."""
+
+    def __eq__(self, other):
+        return False
+
+    def __gt__(self, other):
+        return True
+
+    __hash__ = int.__hash__
+
+
+def over_nccl(folder):
+    """All messages of sums and fits through NCCL, from the only rank to itself."""
+    warnings.simplefilter("ignore")
+    X, y, *_ = all_rows()
+    dist.init_process_group("cpu:gloo,cuda:nccl")
+    assert type(dist.group.WORLD._get_backend(torch.device("cuda"))).__name__ == "ProcessGroupNCCL"
+    for deterministic in (False, True):
+        shards = distributed.VIRTUAL_SHARDS if deterministic else 1
+        alone = distributed._World(n_shards=shards, deterministic=deterministic)
+        crowd = distributed._World(0, Crowd(1), shards, deterministic, dist.group.WORLD)
+        answers = []
+        for world in (alone, crowd):
+            distributed._world = world
+            sums = sums_on_gpu(slice(None))
+            autoencoder = Autoencoder(4, sparsity=KLSparsity(0.1), device="cuda", solver=Adam(3, batch_size=16))
+            classifier = StackedClassifier(autoencoder, solver=LBFGS(10), random_state=0).fit(X, y)
+            detector = AutoencoderOutlierDetector(Autoencoder(3, device="cuda"), random_state=0).fit(X)
+            answers.append([*sums.values(), *classifier.coefs_, np.array([detector.offset_])])
+        distributed._world = alone
+        for one, other in zip(*answers, strict=True):
+            assert one.tobytes() == other.tobytes(), deterministic
+    dist.destroy_process_group()
+    print("the same bits")
+
+
 def save(folder, name, found):
     digest = hashlib.sha256(b"".join(value.tobytes() for value in found.values())).digest()
     assert len(set(distributed.gather_bytes(digest))) == 1, "the ranks differ"

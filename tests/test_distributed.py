@@ -21,7 +21,13 @@ def launch(n_ranks, *words, timeout=240):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    common = {"WORLD_SIZE": n_ranks, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": 1}
+    common = {
+        "WORLD_SIZE": n_ranks,
+        "LOCAL_WORLD_SIZE": n_ranks,
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": port,
+        "OMP_NUM_THREADS": 1,
+    }
     processes = []
     for rank in range(n_ranks):
         environment = os.environ | {key: str(value) for key, value in common.items()}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
 
 import torch
 
@@ -61,15 +62,17 @@ class MappedRows:
         """The ranges of rows that sums are taken over one by one."""
         return self._rows.shards
 
-    def blocks(self, size: int, shard: slice | None = None) -> Iterator[tuple[slice, torch.Tensor]]:
+    def blocks(self, size: int, shard: slice | None = None) -> Generator[tuple[slice, torch.Tensor], None, None]:
         """Yield all rows in order, at most ``size`` at a time, as `Rows.blocks` does."""
-        for place, block in self._rows.blocks(size, shard):
-            yield place, self._function(block)
+        with closing(self._rows.blocks(size, shard)) as blocks:
+            for place, block in blocks:
+                yield place, self._function(block)
 
-    def batches(self, parts: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
+    def batches(self, parts: Iterable[torch.Tensor]) -> Generator[torch.Tensor, None, None]:
         """Yield the rows at one tensor of positions after the other, as `Rows.batches` does."""
-        for block in self._rows.batches(parts):
-            yield self._function(block)
+        with closing(self._rows.batches(parts)) as blocks:
+            for block in blocks:
+                yield self._function(block)
 
     def take(self, positions: torch.Tensor) -> torch.Tensor:
         """Return the rows at these positions as one block."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -10,7 +10,7 @@ Part = TypeVar("Part")
 Read = TypeVar("Read")
 
 
-def read_ahead(read: Callable[[Part], Read], parts: Iterable[Part]) -> Iterator[Read]:
+def read_ahead(read: Callable[[Part], Read], parts: Iterable[Part]) -> Generator[Read, None, None]:
     """Yield what ``read`` returns for one part after the other, always one part ahead.
 
     The thread lives as long as the iterator: it ends with the last part, with an error, and when the iterator is closed

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import mmap
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
 from itertools import accumulate
 from typing import Any
 
@@ -122,7 +123,7 @@ class Rows:
         other._scaling = scaling
         return other
 
-    def blocks(self, size: int, shard: slice | None = None) -> Iterator[tuple[slice, torch.Tensor]]:
+    def blocks(self, size: int, shard: slice | None = None) -> Generator[tuple[slice, torch.Tensor], None, None]:
         """Yield all rows in order, at most ``size`` at a time; no block reaches from one shard into the next.
 
         Parameters
@@ -151,10 +152,12 @@ class Rows:
             gathered = torch.empty(shape, dtype=self._values.dtype, device=self.device)
         if self._values.dtype != self.dtype and self._scaling is None:
             converted = torch.empty(shape, dtype=self.dtype, device=self.device)
-        for place, values in zip(places, self._read_all(places, gathered), strict=True):
-            yield place, self._convert(values, converted)
+        # Closed here: Python 3.12 leaves what a closed generator holds as it is.
+        with closing(self._read_all(places, gathered)) as read:
+            for place, values in zip(places, read, strict=True):
+                yield place, self._convert(values, converted)
 
-    def batches(self, parts: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
+    def batches(self, parts: Iterable[torch.Tensor]) -> Generator[torch.Tensor, None, None]:
         """Yield the rows at one tensor of positions after the other, reading ahead where rows are read.
 
         Parameters
@@ -167,8 +170,9 @@ class Rows:
         block : Tensor of shape (n_block, n_features)
             As from `take`.
         """
-        for values in self._read_all(parts):
-            yield self._convert(values)
+        with closing(self._read_all(parts)) as read:
+            for values in read:
+                yield self._convert(values)
 
     def take(self, positions: torch.Tensor) -> torch.Tensor:
         """Return the rows at these positions as one block of its own.
@@ -223,7 +227,7 @@ class Rows:
 
     def _read_all(
         self, parts: Iterable[slice | torch.Tensor], out: torch.Tensor | None = None
-    ) -> Iterator[torch.Tensor]:
+    ) -> Generator[torch.Tensor, None, None]:
         """Return the rows of each part in their own type, read ahead where they are streamed."""
         return read_ahead(self._read, parts) if self._streams else (self._read(part, out) for part in parts)
 

@@ -106,7 +106,8 @@ def check_sample_weight(sample_weight: Any, X: Any) -> np.ndarray:
         raise ValueError(
             "Sample weights must contain at least one non-zero number; with all weights zero no row counts"
         )
-    return weights
+    # Only their proportions matter. On GPUs torch divides by multiplying with the reciprocal, which overflows here.
+    return weights * 2.0**500 if 0 < total < 2.0**-900 else weights
 
 
 def check_reach(

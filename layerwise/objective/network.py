@@ -93,6 +93,9 @@ class NetworkObjective(Objective):
         self.name = name
         widths = [parameter.shape[0] for parameter in self.vector.parameters]
         self.chunk_rows = chunk_rows or default_chunk_rows(rows, *widths)
+        if rows.device.type == "cuda":
+            # Autograd has threads of its own: torch warns if the first that such a thread does is a matrix product.
+            torch.ones((), device=rows.device, requires_grad=True).mul(1).backward()
 
     def __call__(self, theta: Tensor) -> tuple[float, Tensor]:
         """Return the value at ``theta`` over all rows, and the gradient of shape (n_parameters,)."""
