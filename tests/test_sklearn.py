@@ -264,6 +264,7 @@ def test_rows_may_come_in_any_order(digits):
 # Outliers.
 
 
+@pytest.mark.filterwarnings("ignore:X holds values far from all others")
 def test_an_outlier_in_training_is_found():
     """It must not be learnt by heart, however large it is."""
     for seed in range(5):

@@ -13,6 +13,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.metrics import mean_absolute_error, r2_score, roc_auc_score
 
+from layerwise import stacking
 from layerwise.atomic import atomic
 from layerwise.cli.common import (
     Array,
@@ -324,10 +325,10 @@ def _measure_outliers(detector: AutoencoderOutlierDetector, X: np.ndarray, y: np
 
 def _measure_reconstruction(estimator: BaseEstimator, X: np.ndarray) -> dict[str, Any]:
     """Return errors in the scale of the training, in which every column counts as it did there."""
-    scaling = estimator._scaling
-    scaled = X / 255.0 if X.dtype == np.uint8 else X if scaling is None else X / scaling.scale.numpy(force=True)
+    rows = estimator._check_rows(X)
+    scaled = stacking.apply(lambda x: x, rows).numpy(force=True)
     spread = 0.5 * float(np.var(scaled, axis=0, dtype=np.float64).sum())
-    error = float(estimator._errors(estimator._check_rows(X)).mean())
+    error = float(estimator._errors(rows).mean())
     return {"reconstruction_error": error, "explained_variance": 1 - error / spread if spread > 0 else None}
 
 

@@ -32,17 +32,12 @@ def check_rows(
     device: str,
     reset: bool = False,
     sample_weight: Any = None,
-    uint8_is_intensity: bool = True,
 ) -> Rows:
     """Return ``X`` as rows for this estimator; uint8 and floats keep their type. Rows of weight 0 are left out."""
     X = check_matrix(estimator, X, reset=reset)
-    if not uint8_is_intensity and X.dtype in (np.uint8, torch.uint8):
-        X = X.float() if isinstance(X, torch.Tensor) else X.astype(np.float32)
-    if sample_weight is None:
-        return Rows(X, dtype=DTYPES[dtype], device=check_device(device))
-    weights = check_sample_weight(sample_weight, X)
+    weights = None if sample_weight is None else check_sample_weight(sample_weight, X)
     rows = Rows(X, dtype=DTYPES[dtype], device=check_device(device), weights=weights)
-    return rows if weights.all() else rows.subset(torch.from_numpy(np.flatnonzero(weights)))
+    return rows if weights is None or weights.all() else rows.subset(torch.from_numpy(np.flatnonzero(weights)))
 
 
 def min_samples() -> int:
@@ -111,11 +106,18 @@ def check_sample_weight(sample_weight: Any, X: Any) -> np.ndarray:
 
 
 def check_reach(
-    lowest: torch.Tensor, highest: torch.Tensor, *, output_activation: str, scale: str | None, name: str, names: Any
+    lowest: torch.Tensor,
+    highest: torch.Tensor,
+    *,
+    output_activation: str,
+    slack: float,
+    scale: str | None,
+    name: str,
+    names: Any,
 ) -> None:
-    """Refuse columns whose values, as they are or scaled, are out of the range of the output activation."""
+    """Refuse columns whose values, perhaps scaled, are out of the range of the output activation by ``slack``."""
     reach = get_activation(output_activation)
-    slack = 1e-9  # of scaling, by rounding
+    slack += 1e-9  # of scaling, by rounding
     beyond = ((lowest < reach.low - slack) | (highest > reach.high + slack)) & (lowest <= highest)
     if not beyond.any():
         return

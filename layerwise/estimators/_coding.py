@@ -22,7 +22,7 @@ from layerwise.estimators._checkpointing import digest, kept_fit
 from layerwise.estimators._checks import DTYPES, check_rows, check_size, check_solver, column_ranges, like_input
 from layerwise.estimators._parts import ComposedEstimator
 from layerwise.estimators._record import RecordMixin, make_training
-from layerwise.estimators._scaled_rows import check_like_training, check_scaled
+from layerwise.estimators._scaled_rows import check_like_training, check_scaled, read_bytes
 from layerwise.estimators._summary import (
     explained_variance_ratio,
     find_dead_units,
@@ -124,10 +124,11 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
             At most 0.
         """
         rows, network = self._check_rows(X), self._network()
-        unit = 1.0 if self._scaling is None else self._scaling.scale
+        scaling = self._scaling
 
         def errors(x: torch.Tensor) -> torch.Tensor:
-            return 0.5 * ((network(x) - x).double() * unit).square().sum(dim=1)
+            differences = (network(x) - x).double() if scaling is None else scaling.subtract(network(x), x)
+            return 0.5 * differences.square().sum(dim=1)
 
         return -stacking.apply(errors, rows).mean().item()
 
@@ -231,9 +232,8 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
                 device=self.device,
                 reset=not goes_on,
                 sample_weight=sample_weight,
-                uint8_is_intensity=not knows or first._reads_intensities,
             )
-        lowest, highest = column_ranges(rows, allow_missing=allow_missing)
+        rows, lowest, highest = read_bytes(rows, *column_ranges(rows, allow_missing=allow_missing), first, known=knows)
         kept = kept_fit(self)
         if kept is not None:
             n_rows, ranges = total_weight(rows), digest([lowest, highest])
@@ -241,8 +241,9 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
             kept.match(X={"rows": n_rows, "columns": rows.n_features, "digest of column ranges": ranges})
         if not knows:
             reach = get_activation(first.output_activation)
-            first.scaling_ = learn_scaling(rows, lowest, highest, first.scale, (reach.low, reach.high))
+            names = getattr(self, "feature_names_in_", None)
             first.intensities_ = rows.is_uint8
+            first.scaling_ = learn_scaling(rows, lowest, highest, first.scale, (reach.low, reach.high), names=names)
         check_scaled(self, first, lowest, highest, "X", known=knows)
         rows = rows.scaled(first.scaling_)
         if X_val is None:

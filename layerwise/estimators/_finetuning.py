@@ -20,7 +20,6 @@ from sklearn.utils.validation import check_is_fitted
 from layerwise import distributed, stacking
 from layerwise.callbacks import Callback, EarlyStopping
 from layerwise.checkpoint import Checkpoint
-from layerwise.data.scaling import Scaling
 from layerwise.estimators._checkpointing import digest_of_all, kept_fit
 from layerwise.estimators._checks import (
     DTYPES,
@@ -134,7 +133,7 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
         return tags
 
     @property
-    def _unscale_outputs(self) -> Scaling | None:
+    def _unscale_outputs(self) -> torch.nn.Module | None:
         """What brings the outputs of the head to the units of the targets; None if they are in those."""
         return None
 

@@ -64,10 +64,11 @@ class Autoencoder(CodingEstimator):
         Factor of the penalty of the encoder's Jacobian: a contractive autoencoder.
     scale : {"auto", "minmax", "standard"} or None, default="auto"
         How columns are scaled, within the model: ``"minmax"`` brings each to the range of ``output_activation`` ([0, 1]
-        where that is infinite), ``"standard"`` to mean 0 and standard deviation 1. ``"auto"`` leaves uint8 alone,
-        which is read as intensities from 0 to 1; takes ``"standard"`` for outputs without a lower bound; and otherwise
-        ``"minmax"``, unless all rows lie in the range of the output (and below 1) as they are. Everything above is in
-        scaled units, `inverse_transform` and `score` are in those of the rows. In a stack only the first layer scales.
+        where that is infinite), ``"standard"`` to mean 0 and standard deviation 1; None leaves all as it is. ``"auto"``
+        leaves pixels as they are, takes ``"standard"`` for outputs without a lower bound and ``"minmax"`` for others,
+        and lets values far from all others of their column take little of its range: the rule is in the guide, under
+        "How columns are scaled". Everything above is in scaled units, `inverse_transform` and `score` are in those of
+        the rows. In a stack only the first layer scales.
     solver : LBFGS, SGD, Adam, "lbfgs", "sgd" or "adam", default="lbfgs"
         What minimises; a name stands for the default object.
     early_stopping : EarlyStopping or None, default=None
@@ -96,7 +97,7 @@ class Autoencoder(CodingEstimator):
     scaling_ : layerwise.data.scaling.Scaling or None
         How columns are scaled; None where they stay as they are.
     intensities_ : bool
-        Whether the rows were uint8.
+        Whether the rows were uint8 that is read as intensities, 0 to 255 as 0 to 1.
     components_ : ndarray of shape (n_hidden, n_features)
         Encoder weights by unit.
     mean_activations_ : ndarray of shape (n_hidden,)
@@ -221,7 +222,7 @@ class Autoencoder(CodingEstimator):
         Parameters
         ----------
         X : array-like, sparse matrix or Tensor of shape (n_samples, n_features)
-            uint8 is read as intensities from 0 to 255 and scaled to [0, 1]; it stays uint8 in memory.
+            uint8 stays uint8 in memory. With a value above 127 it is read as intensities, 0 to 255 as 0 to 1.
         y : None
             Not used.
         sample_weight : array-like of shape (n_samples,), default=None

@@ -112,7 +112,7 @@ class StackedClassifier(ClassifierMixin, FineTunedEstimator):
         Parameters
         ----------
         X : array-like, sparse matrix or Tensor of shape (n_samples, n_features)
-            uint8 is read as intensities from 0 to 255 and scaled to [0, 1]; it stays uint8 in memory.
+            uint8 stays uint8 in memory. With a value above 127 it is read as intensities, 0 to 255 as 0 to 1.
         y : array-like of shape (n_samples,)
             Class labels, numbers or strings.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -316,7 +316,7 @@ class StackedRegressor(RegressorMixin, FineTunedEstimator):
         Parameters
         ----------
         X : array-like, sparse matrix or Tensor of shape (n_samples, n_features)
-            uint8 is read as intensities from 0 to 255 and scaled to [0, 1]; it stays uint8 in memory.
+            uint8 stays uint8 in memory. With a value above 127 it is read as intensities, 0 to 255 as 0 to 1.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         sample_weight : array-like of shape (n_samples,), default=None
             How often each row counts, in pre-training too: a weight of 2 is the row given twice. None is once.
@@ -402,7 +402,7 @@ class StackedRegressor(RegressorMixin, FineTunedEstimator):
         with distributed.agreed():
             columns = self._as_columns(y, "y")
         rows = Rows(columns, dtype=torch.float64, device=torch.device("cpu"), weights=weights)
-        scaling = learn_scaling(rows, *column_ranges(rows, "y"), "standard")
+        scaling = learn_scaling(rows, *column_ranges(rows, "y"), "auto", name="y")
         assert scaling is not None
         self.target_scaling_ = scaling
 
@@ -421,7 +421,7 @@ class StackedRegressor(RegressorMixin, FineTunedEstimator):
         return y.reshape(len(y), self._n_outputs)
 
     @property
-    def _unscale_outputs(self) -> Scaling:
+    def _unscale_outputs(self) -> torch.nn.Module:
         return self.target_scaling_.inverted()
 
     def _empty_modules(self) -> dict[str, torch.nn.Module]:

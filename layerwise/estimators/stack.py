@@ -163,7 +163,7 @@ class StackedAutoencoder(CodingEstimator):
         Parameters
         ----------
         X : array-like, sparse matrix or Tensor of shape (n_samples, n_features)
-            uint8 is read as intensities from 0 to 255 and scaled to [0, 1]; it stays uint8 in memory.
+            uint8 stays uint8 in memory. With a value above 127 it is read as intensities, 0 to 255 as 0 to 1.
         y : None
             Not used.
         sample_weight : array-like of shape (n_samples,), default=None

@@ -104,7 +104,7 @@ def _describe(parts: Parts, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     filling, network = _networks(parts, arrays)
     targets = getattr(estimator, "target_scaling_", None)
     if targets is not None:
-        _keep(arrays, target_center=targets.center, target_scale=targets.scale)
+        _keep_scaling(arrays, "target_", targets)
     if kind == "classifier":
         _keep(arrays, classes=np.array(estimator.classes_.tolist()))
     if parts.feature_names is not None:
@@ -167,15 +167,22 @@ def _network(
         if decodes and layer.decoder_weight is not None:
             _keep(arrays, **{f"{prefix}V{number}": layer.decoder_weight})
     if scaling is not None:
-        _keep(arrays, **{f"{prefix}center": scaling.center, f"{prefix}scale": scaling.scale})
+        _keep_scaling(arrays, prefix, scaling)
     names = {layer.activation.name for layer in layers}
     return {
         "prefix": prefix,
         "layers": layers,
         "n_codes": layers[-1].n_hidden,
         "scales": scaling is not None,
+        "bends": scaling is not None and scaling.tails is not None,
         "activations": names | {layer.output_activation.name for layer in layers} if decodes else names,
     }
+
+
+def _keep_scaling(arrays: dict[str, np.ndarray], prefix: str, scaling: Scaling) -> None:
+    _keep(arrays, **{f"{prefix}center": scaling.center, f"{prefix}scale": scaling.scale})
+    if scaling.tails is not None:
+        _keep(arrays, **{f"{prefix}tails": scaling.tails})
 
 
 def _keep(arrays: dict[str, np.ndarray], **values: Any) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from layerwise.activations import TopK
 from layerwise.callbacks import EarlyStopping
 from layerwise.corruptions import CORRUPTIONS
+from layerwise.data.scaling import Scaling
 from layerwise.data.table_encoder import TableEncoder
 from layerwise.estimators import (
     Autoencoder,
@@ -120,6 +121,8 @@ class Decoder:
         with torch.device("meta"):  # shapes only
             modules = estimator._empty_modules()
         for name, module in modules.items():
+            if isinstance(module, Scaling) and f"{path}.{name}.tails" in self._tensors:
+                module.tails = torch.empty(4, len(module.scale), dtype=torch.float64, device="meta")
             state = {}
             for key, expected in module.state_dict().items():
                 tensor = self._tensors.pop(f"{path}.{name}.{key}")

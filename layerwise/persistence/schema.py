@@ -140,8 +140,10 @@ def check_agreement(estimator: BaseEstimator) -> None:
 
 
 def check_scaling(module: Any) -> None:
-    """Refuse a scaling that divides by 0."""
-    _agree(not isinstance(module, Scaling) or bool((module.scale != 0).all()), "a scale is 0")
+    """Refuse a scaling that divides by 0, or whose tails turn back."""
+    if isinstance(module, Scaling):
+        _agree(bool((module.scale != 0).all()), "a scale is 0")
+        _agree(module.tails is None or bool((module.tails[2:] > 0).all()), "a tail of a scaling has no slope")
 
 
 def check_steps(pipeline: Pipeline) -> None:
