@@ -17,6 +17,7 @@ from layerwise import (
     Adam,
     Autoencoder,
     AutoencoderImputer,
+    AutoencoderOutlierDetector,
     EarlyStopping,
     StackedClassifier,
     StackedRegressor,
@@ -245,7 +246,7 @@ def test_far_values_come_back_as_they_were():
         scaled = scaling(x)
         assert bool((scaled.diff(dim=0).sign() == x.diff(dim=0).sign()).all())  # the order of values is kept
         torch.testing.assert_close(scaling.inverse(scaled), x, rtol=1e-9, atol=1e-9)
-        torch.testing.assert_close(scaling.subtract(scaled, 0 * scaled), x - scaling.inverse(0 * scaled))
+        torch.testing.assert_close(scaling.straighten(scaled) * scaling.scale + scaling.center, x, rtol=1e-9, atol=1e-9)
         if np.isfinite(reach[0]):
             assert scaled.min() >= reach[0] - 1e-9
             assert scaled.max() <= reach[1] + 1e-9
@@ -295,7 +296,21 @@ def test_counts_and_heavy_tails_are_no_strays(recwarn):
     assert not [warning for warning in recwarn if "far from" in str(warning.message)]
 
 
-@pytest.mark.parametrize("kind", ["coder", "regressor", "imputer"])
+@pytest.mark.parametrize("output", ["sigmoid", "identity"])
+def test_far_values_are_outliers_still(output):
+    """The map is flatter there, the error is not."""
+    X, _ = far_table(np.random.default_rng(10))
+    X[[5, 9], [2, 0]] = 40, -1e4
+    autoencoder = Autoencoder(3, output_activation=output, solver=LBFGS(40))
+    detector = AutoencoderOutlierDetector(autoencoder, contamination=0.02, random_state=0)
+    with FAR:
+        detector.fit(X)
+    assert set(detector.score_samples(X).argsort()[:2]) == {5, 9}
+    assert detector.reconstruction_error(X, per_feature=True)[[5, 9]].argmax(axis=1).tolist() == [2, 0]
+    assert detector.predict(X)[[5, 9]].tolist() == [-1, -1]
+
+
+@pytest.mark.parametrize("kind", ["coder", "regressor", "imputer", "detector"])
 def test_models_with_far_values_are_saved_and_exported(kind, tmp_path):
     X, _ = far_table(np.random.default_rng(9))
     X[5, 2], X[9, 0] = 1e5, -70
@@ -306,6 +321,7 @@ def test_models_with_far_values_are_saved_and_exported(kind, tmp_path):
         "coder": Autoencoder(4, solver=short, random_state=0),
         "regressor": StackedRegressor(Autoencoder(4, solver=short), solver=short, random_state=0),
         "imputer": AutoencoderImputer(Autoencoder(4, solver=short), random_state=0),
+        "detector": AutoencoderOutlierDetector(Autoencoder(4, solver=short), random_state=0),
     }[kind]
     with FAR:
         model.fit(X, y)
@@ -314,7 +330,7 @@ def test_models_with_far_values_are_saved_and_exported(kind, tmp_path):
         rows[::7, 2] = rows[::5, 0] = np.nan
     layerwise.save(model, tmp_path / "model")
     again = layerwise.load(tmp_path / "model")
-    answer = {"coder": "transform", "regressor": "predict", "imputer": "transform"}[kind]
+    answer = {"coder": "transform", "imputer": "transform"}.get(kind, "predict")
     expected = getattr(model, answer)(rows)
     np.testing.assert_array_equal(getattr(again, answer)(rows), expected)
     if kind == "coder":
@@ -325,7 +341,7 @@ def test_models_with_far_values_are_saved_and_exported(kind, tmp_path):
     spec = importlib.util.spec_from_file_location("program", tmp_path / "program.py")
     program = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(program)
-    function = {"coder": "encode", "regressor": "predict", "imputer": "fill"}[kind]
+    function = {"coder": "encode", "imputer": "fill"}.get(kind, "predict")
     np.testing.assert_allclose(getattr(program, function)(rows), expected, rtol=1e-3, atol=1e-4)
     pytest.importorskip("onnx")
     export_onnx(again, tmp_path / "model.onnx")

@@ -326,7 +326,8 @@ def _measure_outliers(detector: AutoencoderOutlierDetector, X: np.ndarray, y: np
 def _measure_reconstruction(estimator: BaseEstimator, X: np.ndarray) -> dict[str, Any]:
     """Return errors in the scale of the training, in which every column counts as it did there."""
     rows = estimator._check_rows(X)
-    scaled = stacking.apply(lambda x: x, rows).numpy(force=True)
+    scaling = estimator._scaling
+    scaled = stacking.apply(lambda x: x if scaling is None else scaling.straighten(x), rows).numpy(force=True)
     spread = 0.5 * float(np.var(scaled, axis=0, dtype=np.float64).sum())
     error = float(estimator._errors(rows).mean())
     return {"reconstruction_error": error, "explained_variance": 1 - error / spread if spread > 0 else None}

@@ -74,17 +74,14 @@ class Scaling(nn.Module):
 
     def inverse(self, x: Tensor) -> Tensor:
         """Bring scaled rows of shape (n_rows, n_features) back; their type is kept."""
-        scaled = x
-        if self.tails is not None:
-            low, high, low_slope, high_slope = self.tails
-            scaled = _bend(x.to(low.dtype), low, high, 1 / low_slope, 1 / high_slope)
-        return (scaled * self.scale + self.center).to(x.dtype)
+        return (self.straighten(x) * self.scale + self.center).to(x.dtype)
 
-    def subtract(self, a: Tensor, b: Tensor) -> Tensor:
-        """Return how far scaled rows are apart in the units of the rows, as float64 of shape (n_rows, n_features)."""
+    def straighten(self, x: Tensor) -> Tensor:
+        """Return scaled rows of shape (n_rows, n_features) as they were without tails, far values far away."""
         if self.tails is None:
-            return (a - b).double() * self.scale
-        return self.inverse(a.double()) - self.inverse(b.double())
+            return x
+        low, high, low_slope, high_slope = self.tails
+        return _bend(x.double(), low, high, 1 / low_slope, 1 / high_slope)
 
     def inverted(self) -> nn.Module:
         """Return the inverse as a module."""

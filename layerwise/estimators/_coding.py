@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -123,14 +123,9 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
         score : float
             At most 0.
         """
-        rows, network = self._check_rows(X), self._network()
-        scaling = self._scaling
-
-        def errors(x: torch.Tensor) -> torch.Tensor:
-            differences = (network(x) - x).double() if scaling is None else scaling.subtract(network(x), x)
-            return 0.5 * differences.square().sum(dim=1)
-
-        return -stacking.apply(errors, rows).mean().item()
+        rows, differences = self._check_rows(X), self._differences()
+        unit = 1.0 if self._scaling is None else self._scaling.scale
+        return -stacking.apply(lambda x: 0.5 * (differences(x) * unit).square().sum(dim=1), rows).mean().item()
 
     def to_torch(self) -> UnrolledAutoencoder:
         """Return the trained torch module, to carry on with in plain PyTorch.
@@ -282,13 +277,18 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
 
     def _errors(self, rows: Rows, *, per_feature: bool = False) -> torch.Tensor:
         """Return 1/2 (x^ - x)^2 of scaled rows, entry by entry or summed over each row."""
-        network = self._network()
+        differences = self._differences()
 
         def errors(x: torch.Tensor) -> torch.Tensor:
-            terms = (network(x) - x).double().square_().mul_(0.5)
+            terms = differences(x).square_().mul_(0.5)
             return terms if per_feature else terms.sum(dim=1)
 
         return stacking.apply(errors, rows)
+
+    def _differences(self) -> Callable[[torch.Tensor], torch.Tensor]:
+        """Return what maps scaled rows to x^ - x in float64, far values as far as they are."""
+        network, straighten = self._network(), _as_it_is if self._scaling is None else self._scaling.straighten
+        return lambda x: (straighten(network(x)) - straighten(x)).double()
 
     def _check_rows(self, X: Any, *, allow_missing: bool = False) -> Rows:
         """Return rows to apply the trained layers to."""
@@ -298,3 +298,7 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
     def _network(self) -> UnrolledAutoencoder:
         """Return the network of scaled rows."""
         return UnrolledAutoencoder(self._modules())
+
+
+def _as_it_is(x: torch.Tensor) -> torch.Tensor:
+    return x
