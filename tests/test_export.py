@@ -606,3 +606,26 @@ def test_model_card(models, name, tmp_path):
         write_model_card(path, models[name])
     write_model_card(path, models[name], overwrite=True)
     assert "300" not in path.read_text()
+
+
+@pytest.mark.parametrize("scale", ["auto", "minmax"])
+@pytest.mark.filterwarnings("ignore:X holds values far from all others")
+def test_onnx_of_columns_with_a_wide_range_is_kept(scale, tmp_path):
+    ort = pytest.importorskip("onnxruntime")
+    X = np.random.default_rng(0).integers(0, 9, (60, 3)).astype(float)
+    X[::20, 1], X[7, 2] = [3e5, -7e6, 2e6], 1e9
+    autoencoder = Autoencoder(3, scale=scale, solver=LBFGS(20), random_state=0).fit(X)
+    export_onnx(autoencoder, tmp_path / "model.onnx")
+    codes, _ = ort.InferenceSession(tmp_path / "model.onnx").run(None, {"rows": X.astype(np.float32)})
+    np.testing.assert_allclose(codes, autoencoder.transform(X), atol=1e-4)
+
+
+@pytest.mark.parametrize(("start", "width"), [(1.7e9, 100), (1e18, 1e9), (-5e6, 0.5)])
+def test_onnx_warns_of_columns_that_float32_cannot_hold(start, width, tmp_path):
+    pytest.importorskip("onnxruntime")
+    X = np.random.default_rng(1).random((60, 3))
+    X[:, 1] = start + width * X[:, 1]
+    autoencoder = Autoencoder(3, solver=LBFGS(5), random_state=0)
+    autoencoder.fit(pd.DataFrame(X, columns=["size", "time", "x"]))
+    with pytest.warns(UserWarning, match="input of the file is float32, which cannot hold column 'time': its"):
+        export_onnx(autoencoder, tmp_path / "model.onnx")

@@ -29,6 +29,8 @@ from layerwise.modules import AutoencoderLayer
 _MAX_BYTES = 2**31 - 2**20
 # How far onnxruntime may be from torch, as a share of the largest value of an output, or of 1.
 _TOLERANCE = 1e-5
+# Columns are warned of where a step of float32 is a larger share of their scale.
+_COARSE = 1e-3
 _INPUT = "rows"
 
 
@@ -36,10 +38,12 @@ def export_onnx(model: BaseEstimator, path: str | PathLike[str], *, overwrite: b
     """Write a fitted model as one ONNX file, in which scaling and weights are inside.
 
     Its input ``rows`` is float32 of shape (n_rows, n_features) in the units that training saw, its outputs are those of
-    `to_module`. A float32 has seven digits: of a column around 10,000 it keeps about 0.001. Names of features and
-    classes (as JSON), the kind of model and the version of layerwise are in the metadata of the file.
+    `to_module`. A float32 has seven digits: of a column around 10,000 it keeps about 0.001, and a warning names columns
+    of which that is a thousandth of their scale or more. Names of features and classes (as JSON), the kind of model and
+    the version of layerwise are in the metadata of the file.
 
-    The file is kept if onnxruntime computes with it what torch computes with the model, on 1, 2 and 1,000 random rows.
+    The file is kept if onnxruntime computes with it what torch computes with the model, on 1, 2 and 1,000 random rows;
+    reconstructions and predictions are compared in the scale of the training.
 
     Parameters
     ----------
@@ -92,6 +96,7 @@ def export_onnx(model: BaseEstimator, path: str | PathLike[str], *, overwrite: b
     with atomic(path, overwrite=overwrite) as staging:
         _write(module, parts, staging)
         _check(module, parts, staging)
+    _warn_of_coarse_columns(parts)
 
 
 def _write(module: nn.Module, parts: Parts, path: Path) -> None:
@@ -149,12 +154,13 @@ def _check(module: nn.Module, parts: Parts, path: Path) -> None:
     options.log_severity_level = 3  # errors
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     rows = _without_near_ties(module, _random_rows(parts, 1000))
-    allowed = _allowed(module, rows)
+    units = _units(parts)
+    allowed = _allowed(module, rows, units)
     for n_rows in (1, 2, len(rows)):
         found = session.run(None, {_INPUT: rows[:n_rows]})
         expected = module(torch.from_numpy(rows[:n_rows]))
         for (name, values), output in zip(expected.items(), found, strict=True):
-            difference = _difference(output, values.numpy())
+            difference = _difference(output, values.numpy(), units.get(name))
             if not difference <= allowed[name]:
                 raise ValueError(
                     f"the ONNX file is not kept: of {n_rows} random rows onnxruntime computes {name} that differ from "
@@ -162,11 +168,39 @@ def _check(module: nn.Module, parts: Parts, path: Path) -> None:
                 )
 
 
-def _allowed(module: nn.Module, rows: np.ndarray) -> dict[str, float]:
+def _units(parts: Parts) -> dict[str, np.ndarray]:
+    """Return how much of each column of an output is 1 in the scale of the training, where that is known."""
+    scaling: Scaling | None = layers_of(parts.first)[0].scaling_
+    targets: Scaling | None = getattr(parts.estimator, "target_scaling_", None)
+    units = {"predictions": targets, "filled": scaling, "reconstructions": scaling}
+    return {name: found.scale.numpy(force=True) for name, found in units.items() if found is not None}
+
+
+def _warn_of_coarse_columns(parts: Parts) -> None:
+    """Warn of columns of which float32 tells too few values apart, such as times in seconds since 1970."""
+    scaling: Scaling | None = layers_of(parts.first)[0].scaling_
+    if scaling is None:
+        return
+    center, unit = scaling.center.numpy(force=True), scaling.scale.numpy(force=True)
+    steps = np.spacing(np.maximum(np.abs(center), np.abs(center + unit)).astype(np.float32)).astype(float)
+    coarse = np.flatnonzero(steps > _COARSE * np.abs(unit))
+    if len(coarse):
+        names = [str(k) if parts.feature_names is None else repr(parts.feature_names[k]) for k in coarse]
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        warnings.warn(
+            f"the input of the file is float32, which cannot hold column{'s' if len(names) > 1 else ''} "
+            f"{', '.join(names[:5])}{more}: its steps are {steps[coarse[0]]:g} there, while one unit of the scale is "
+            f"{unit[coarse[0]]:g}; subtract a constant from such columns before the fit, or use export_numpy",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def _allowed(module: nn.Module, rows: np.ndarray, units: dict[str, np.ndarray]) -> dict[str, float]:
     """Return how far each output may be off: more than the tolerance only where float32 itself is less exact."""
     exact = copy.deepcopy(module).double()(torch.from_numpy(rows).double())
     return {
-        name: max(_TOLERANCE, 10 * _difference(values.numpy(), exact[name].numpy()))
+        name: max(_TOLERANCE, 10 * _difference(values.numpy(), exact[name].numpy(), units.get(name)))
         for name, values in module(torch.from_numpy(rows)).items()
     }
 
@@ -207,9 +241,9 @@ def _random_rows(parts: Parts, n_rows: int) -> np.ndarray:
     return rows.astype(np.float32)
 
 
-def _difference(found: np.ndarray, expected: np.ndarray) -> float:
-    """Return the largest difference, as a share of the largest value of its column where that is above 1."""
+def _difference(found: np.ndarray, expected: np.ndarray, unit: np.ndarray | None) -> float:
+    """Return the largest difference, in units of its column; without, as a share of its largest value if above 1."""
     if found.shape != expected.shape:
         return float("inf")
-    size = np.maximum(1, np.abs(expected).max(axis=0))
+    size = np.maximum(1, np.abs(expected).max(axis=0)) if unit is None else np.abs(unit)
     return float((np.abs(found - expected) / size).max())
