@@ -30,7 +30,7 @@ _MAX_BYTES = 2**31 - 2**20
 # How far onnxruntime may be from torch, as a share of the largest value of an output, or of 1.
 _TOLERANCE = 1e-5
 # Columns are warned of where a step of float32 is a larger share of their scale.
-_COARSE = 1e-3
+_COARSE = 0.01
 _INPUT = "rows"
 
 
@@ -39,7 +39,7 @@ def export_onnx(model: BaseEstimator, path: str | PathLike[str], *, overwrite: b
 
     Its input ``rows`` is float32 of shape (n_rows, n_features) in the units that training saw, its outputs are those of
     `to_module`. A float32 has seven digits: of a column around 10,000 it keeps about 0.001, and a warning names columns
-    of which that is a thousandth of their scale or more. Names of features and classes (as JSON), the kind of model and
+    of which that is a hundredth of their scale or more. Names of features and classes (as JSON), the kind of model and
     the version of layerwise are in the metadata of the file.
 
     The file is kept if onnxruntime computes with it what torch computes with the model, on 1, 2 and 1,000 random rows;
