@@ -34,6 +34,7 @@ def check_like_training(
     rows = check_rows(
         estimator,
         X,
+        name,
         dtype=autoencoder.dtype,
         device=autoencoder.device,
         uint8_is_intensity=first._reads_intensities,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, overload
 
 import numpy as np
@@ -15,8 +16,9 @@ from layerwise import distributed
 from layerwise.data.rows import Rows
 from layerwise.data.scaling import Scaling, learn_scaling
 from layerwise.estimators._checkpointing import checkpointed
-from layerwise.estimators._checks import DTYPES, column_ranges, like_input, min_samples, to_numpy
+from layerwise.estimators._checks import DTYPES, column_ranges, like_input, min_samples
 from layerwise.estimators._finetuning import FineTunedEstimator
+from layerwise.estimators._labels import read_labels, read_numbers, settle, tell_odd_classes
 from layerwise.estimators._sklearn_callbacks import relayed
 from layerwise.losses import cross_entropy, squared_error
 
@@ -158,7 +160,7 @@ class StackedClassifier(ClassifierMixin, FineTunedEstimator):
         if not hasattr(self, "network_"):
             self.__dict__.pop("classes_", None)
             if classes is not None:
-                self.classes_ = np.unique(to_numpy(classes))
+                self.classes_ = np.unique(settle(read_labels(classes, "classes"), "classes"))
         self._fit(X, y, sample_weight, one_iteration=True)
         return self
 
@@ -199,6 +201,24 @@ class StackedClassifier(ClassifierMixin, FineTunedEstimator):
         """
         return like_input(self._outputs(X).softmax(dim=1), X)
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the share of rows whose class is predicted.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or Tensor of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+            The true classes; none may be missing.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How often each row counts.
+
+        Returns
+        -------
+        score : float
+            From 0 to 1.
+        """
+        return super().score(X, self._read_all(X, y, "X", "y"), sample_weight)
+
     @property
     def _n_outputs(self) -> int:
         return len(self.classes_)
@@ -219,6 +239,9 @@ class StackedClassifier(ClassifierMixin, FineTunedEstimator):
         if len(self.classes_) < 2:
             found = ", ".join(map(str, self.classes_)) or "none"
             raise ValueError(f"y holds one class only ({found}), but a classifier needs at least two")
+        told = tell_odd_classes(self.classes_, self.unlabeled)
+        if told and distributed.rank() == 0:
+            warnings.warn(told, UserWarning, stacklevel=2)
 
     def _encode_targets(self, y: np.ndarray, name: str) -> torch.Tensor:
         """Return the index of the class of each row, of shape (n_samples,)."""
@@ -379,6 +402,24 @@ class StackedRegressor(RegressorMixin, FineTunedEstimator):
         outputs = self.target_scaling_.inverse(outputs.to(self.target_scaling_.center.device))
         return like_input(outputs[:, 0] if self.n_outputs_ is None else outputs, X)
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the coefficient of determination R^2 of the predictions.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or Tensor of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            The true targets; none may be missing.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How often each row counts.
+
+        Returns
+        -------
+        score : float
+            At most 1; 0 is that of the mean of ``y``.
+        """
+        return super().score(X, self._read_all(X, y, "X", "y"), sample_weight)
+
     def __sklearn_tags__(self) -> Tags:
         """Say that there may be several targets."""
         tags = super().__sklearn_tags__()
@@ -393,6 +434,9 @@ class StackedRegressor(RegressorMixin, FineTunedEstimator):
         return check_array(
             y, ensure_2d=False, dtype=None, ensure_all_finite=False, ensure_min_samples=min_samples(), input_name="y"
         )
+
+    def _settle(self, y: np.ndarray, name: str) -> np.ndarray:
+        return read_numbers(super()._settle(y, name), name)
 
     def _learn_targets(self, y: np.ndarray, weights: np.ndarray | None, *, goes_on: bool, one_iteration: bool) -> None:
         """Learn how many targets there are, and their scale, unless that is known."""

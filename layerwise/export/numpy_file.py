@@ -118,6 +118,7 @@ def _describe(parts: Parts, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
         "reads_uint8": parts.reads_uint8_as_intensities,
         "filling": filling,
         "n_passes": parts.first.n_passes if filling else None,
+        "placeholder": parts.first._placeholder if filling else None,
         "network": network,
         "functions": (*_FUNCTIONS[kind], "fill") if filling else _FUNCTIONS[kind],
         "leak": _LEAK,
