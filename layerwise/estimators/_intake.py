@@ -17,6 +17,8 @@ _MISSING = ("NAType", "NaTType", "MaskedConstant")
 _DATES = (datetime.date, datetime.time, datetime.timedelta, np.datetime64, np.timedelta64)
 # Names of the types of dates, times and durations in pandas, polars and Arrow.
 _DATE_TYPES = re.compile(r"(date|time|duration|period)", re.IGNORECASE)
+# Those of pandas for values of any class, and for text.
+_OBJECTS = re.compile(r"object|str")
 
 
 def refuse_kind(values: Any, name: str) -> None:
@@ -143,7 +145,7 @@ def _clean_frame(X: Any, names: list[Any], types: list[Any], name: str) -> Any:
     words = {dtype: str(dtype) for dtype in set(types)}
     if any(word.startswith("complex") for word in words.values()):
         _refuse_complex(name)
-    places = [place for place, dtype in enumerate(types) if words[dtype] == "object" and hasattr(X, "iloc")]
+    places = [place for place, dtype in enumerate(types) if hasattr(X, "iloc") and _OBJECTS.match(words[dtype])]
     kinds = {place: set(map(type, X.iloc[:, place].tolist())) for place in places}
     dates = [
         column
@@ -152,9 +154,11 @@ def _clean_frame(X: Any, names: list[Any], types: list[Any], name: str) -> Any:
     ]
     if dates:
         _refuse_dates(name, dates, frame=True)
-    if any(kind.__name__ in _MISSING for found in kinds.values() for kind in found):
-        return X.mask(X.isna(), np.nan)
-    return X
+    gappy = [names[place] for place, found in kinds.items() if any(kind.__name__ in _MISSING for kind in found)]
+    if not gappy:
+        return X
+    X = X.astype(dict.fromkeys(gappy, object))
+    return X.mask(X.isna(), np.nan)
 
 
 def _clean_objects(X: np.ndarray, name: str) -> np.ndarray:
