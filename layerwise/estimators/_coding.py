@@ -237,8 +237,8 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
                 sample_weight=sample_weight,
                 uint8_is_intensity=not knows or first._reads_intensities,
             )
-        if frozen:
-            compare_columns(first, X)
+            if frozen:
+                compare_columns(first, X)
         lowest, highest = column_ranges(rows, allow_missing=allow_missing)
         kept = kept_fit(self)
         if kept is not None:

@@ -82,7 +82,8 @@ class WrappingEstimator(ComposedEstimator, abc.ABC):
                     f"X has {self.n_features_in_} features, but the frozen autoencoder was fitted with "
                     f"{template.n_features_in_}"
                 )
-            compare_columns(template, X)
+            with distributed.agreed():
+                compare_columns(template, X)
             self.autoencoder_ = copy.deepcopy(template)
             return
         autoencoder = clone(template)

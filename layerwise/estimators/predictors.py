@@ -18,7 +18,7 @@ from layerwise.data.scaling import Scaling, learn_scaling
 from layerwise.estimators._checkpointing import checkpointed
 from layerwise.estimators._checks import DTYPES, column_ranges, like_input, min_samples
 from layerwise.estimators._finetuning import FineTunedEstimator
-from layerwise.estimators._labels import read_labels, read_numbers, settle, tell_odd_classes
+from layerwise.estimators._labels import read_labels, read_numbers, refuse_missing, settle, tell_odd_classes
 from layerwise.estimators._sklearn_callbacks import relayed
 from layerwise.losses import cross_entropy, squared_error
 
@@ -51,7 +51,7 @@ class StackedClassifier(ClassifierMixin, FineTunedEstimator):
         Ends a stage when the loss of held-out rows stops falling, and keeps the best parameters.
     unlabeled : object, default=None
         The value in ``y`` (for example -1) of rows that have no label and that only pre-training uses;
-        ``float("nan")`` stands for NaN and None.
+        ``float("nan")`` stands for NaN, None, ``pandas.NA``, NaT and masked entries.
     warm_start : bool, default=False
         Whether `fit` goes on with fine-tuning from the last fit, with its weights and what the solver has learnt; the
         stack is not pre-trained again.
@@ -86,6 +86,8 @@ class StackedClassifier(ClassifierMixin, FineTunedEstimator):
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features,)
         Where ``X`` had names.
+    column_names_ : ndarray of shape (n_features,)
+        As text, where ``X`` had names that are no text and no numbers from 0.
 
     References
     ----------
@@ -116,7 +118,7 @@ class StackedClassifier(ClassifierMixin, FineTunedEstimator):
         X : array-like, sparse matrix or Tensor of shape (n_samples, n_features)
             uint8 is read as intensities from 0 to 255 and scaled to [0, 1]; it stays uint8 in memory.
         y : array-like of shape (n_samples,)
-            Class labels, numbers or strings.
+            Class labels, numbers or strings, also in columns of pandas, polars or Arrow.
         sample_weight : array-like of shape (n_samples,), default=None
             How often each row counts, in pre-training too: a weight of 2 is the row given twice. None is once.
         X_val : array-like of shape (n_validation, n_features), default=None
@@ -160,7 +162,9 @@ class StackedClassifier(ClassifierMixin, FineTunedEstimator):
         if not hasattr(self, "network_"):
             self.__dict__.pop("classes_", None)
             if classes is not None:
-                self.classes_ = np.unique(settle(read_labels(classes, "classes"), "classes"))
+                known = read_labels(classes, "classes")
+                refuse_missing(known, np.ones(len(known), dtype=bool), "classes", remedy="leave them out")
+                self.classes_ = np.unique(settle(known, "classes"))
         self._fit(X, y, sample_weight, one_iteration=True)
         return self
 
@@ -282,7 +286,8 @@ class StackedRegressor(RegressorMixin, FineTunedEstimator):
     early_stopping : EarlyStopping or None, default=None
         Ends a stage when the loss of held-out rows stops falling, and keeps the best parameters.
     unlabeled : object, default=None
-        The value in ``y`` (for example ``float("nan")``) of rows that have no target and that only pre-training uses.
+        The value in ``y`` (for example ``float("nan")``, which stands for None, ``pandas.NA`` and masked entries too) of
+        rows that have no target and that only pre-training uses.
     warm_start : bool, default=False
         Whether `fit` goes on with fine-tuning from the last fit, with its weights and what the solver has learnt; the
         stack is not pre-trained again.
@@ -315,6 +320,8 @@ class StackedRegressor(RegressorMixin, FineTunedEstimator):
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features,)
         Where ``X`` had names.
+    column_names_ : ndarray of shape (n_features,)
+        As text, where ``X`` had names that are no text and no numbers from 0.
 
     Examples
     --------
