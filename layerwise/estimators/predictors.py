@@ -286,8 +286,8 @@ class StackedRegressor(RegressorMixin, FineTunedEstimator):
     early_stopping : EarlyStopping or None, default=None
         Ends a stage when the loss of held-out rows stops falling, and keeps the best parameters.
     unlabeled : object, default=None
-        The value in ``y`` (for example ``float("nan")``, which stands for None, ``pandas.NA`` and masked entries too) of
-        rows that have no target and that only pre-training uses.
+        The value in ``y`` (for example ``float("nan")``, which stands for None, ``pandas.NA`` and masked entries too)
+        of rows that have no target and that only pre-training uses.
     warm_start : bool, default=False
         Whether `fit` goes on with fine-tuning from the last fit, with its weights and what the solver has learnt; the
         stack is not pre-trained again.
