@@ -250,6 +250,25 @@ def test_numpy_file_computes_what_the_model_computes(models, name, tmp_path):
         assert (functions["predict"](X) == models[name].predict(as_table(X))).all()
 
 
+@pytest.mark.parametrize("value", [0, -999, 0.1])
+def test_number_that_means_missing_is_carried_along(value, tmp_path):
+    ort = pytest.importorskip("onnxruntime")
+    X = with_gaps(make_rows(100)).astype(np.float32)
+    rows = np.where(np.isnan(X), np.float32(value), X)
+    rows[0] = np.nan  # is missing too
+    layer = Autoencoder(3, output_activation="identity", solver=SHORT, random_state=0)
+    imputer = AutoencoderImputer(layer, missing_values=value).fit(rows)
+    expected = imputer.transform(rows)
+    assert np.isfinite(expected).all()
+    assert not (expected == np.float32(value)).any()
+    export_numpy(imputer, tmp_path / "fill.py")
+    export_onnx(imputer, tmp_path / "fill.onnx")
+    by_onnx = ort.InferenceSession(tmp_path / "fill.onnx").run(None, {"rows": rows})[0]
+    by_numpy = runpy.run_path(str(tmp_path / "fill.py"))["fill"](rows)
+    for found in (by_onnx, by_numpy, to_module(imputer)(torch.from_numpy(rows))["filled"].numpy()):
+        assert difference(found, expected) < 1e-5
+
+
 def test_numpy_file_needs_numpy_alone(models, tmp_path):
     export_numpy(models["classifier"], tmp_path / "my_model.py")
     X = make_rows(1000, seed=3)

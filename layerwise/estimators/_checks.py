@@ -16,6 +16,10 @@ from layerwise import distributed
 from layerwise.activations import get_activation
 from layerwise.corruptions import Corruption
 from layerwise.data.rows import Rows
+from layerwise.estimators._columns import check_columns
+from layerwise.estimators._intake import as_rows, mark_missing, refuse_kind
+from layerwise.estimators._labels import read_labels
+from layerwise.estimators._parts import refuse_flags
 from layerwise.solvers import SOLVERS, Solver
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -27,6 +31,7 @@ _TENSOR_DTYPES = (torch.float64, torch.float32, torch.float16, torch.uint8)
 def check_rows(
     estimator: BaseEstimator,
     X: Any,
+    name: str = "X",
     *,
     dtype: str,
     device: str,
@@ -34,7 +39,7 @@ def check_rows(
     sample_weight: Any = None,
 ) -> Rows:
     """Return ``X`` as rows for this estimator; uint8 and floats keep their type. Rows of weight 0 are left out."""
-    X = check_matrix(estimator, X, reset=reset)
+    X = check_matrix(estimator, X, name, reset=reset)
     weights = None if sample_weight is None else check_sample_weight(sample_weight, X)
     rows = Rows(X, dtype=DTYPES[dtype], device=check_device(device), weights=weights)
     return rows if weights is None or weights.all() else rows.subset(torch.from_numpy(np.flatnonzero(weights)))
@@ -45,8 +50,16 @@ def min_samples() -> int:
     return 1 if distributed.world_size() == 1 else 0
 
 
-def check_matrix(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
+def check_matrix(estimator: BaseEstimator, X: Any, name: str = "X", *, reset: bool) -> Any:
     """Return an array, a tensor or a CSR matrix of one of the row types, with the right number of columns."""
+    X = as_rows(X, name)
+    rows = _validate(estimator, X, name, reset=reset)
+    check_columns(estimator, X, name, reset=reset)
+    placeholder = getattr(estimator, "_placeholder", None)
+    return rows if placeholder is None else mark_missing(rows, placeholder)
+
+
+def _validate(estimator: BaseEstimator, X: Any, name: str, *, reset: bool) -> Any:
     if isinstance(X, torch.Tensor):
         X = X.detach()
         if X.ndim == 2 and len(X) >= min_samples() and X.shape[1]:  # stays on its device
@@ -70,8 +83,8 @@ def check_matrix(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
             raise
         value = value.removeprefix("np.str_(").removesuffix(")")
         raise ValueError(
-            f"X holds text such as {value:.65}, but numbers are needed; layerwise.data.TableEncoder makes numbers of a "
-            f"data frame with text, for example in make_pipeline(TableEncoder(), {type(estimator).__name__}(...))"
+            f"{name} holds text such as {value:.65}, but numbers are needed; layerwise.data.TableEncoder makes numbers "
+            f"of a data frame with text, for example in make_pipeline(TableEncoder(), {type(estimator).__name__}(...))"
         ) from error
 
 
@@ -88,8 +101,8 @@ def column_ranges(rows: Rows, name: str = "X", *, allow_missing: bool = False) -
 
 def check_sample_weight(sample_weight: Any, X: Any) -> np.ndarray:
     """Return weights of rows as float64 of shape (n_samples,), none negative and not all 0."""
-    if isinstance(sample_weight, torch.Tensor):
-        sample_weight = sample_weight.numpy(force=True)
+    if not isinstance(sample_weight, Real):
+        sample_weight = read_labels(sample_weight, "sample_weight")
     if not min_samples() and not len(sample_weight):
         return np.empty(0)
     weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
@@ -147,6 +160,7 @@ def check_size(lowest: torch.Tensor, highest: torch.Tensor, *, dtype: str, name:
 
 def check_same_length(X: Any, y: np.ndarray, X_name: str, y_name: str) -> None:
     """Refuse labels that are not as many as the rows."""
+    refuse_kind(X, X_name)
     n_rows = _num_samples(X)
     if y.ndim == 0:
         raise ValueError(f"{y_name}={y.item()!r} holds no labels; each of the {n_rows} rows of {X_name} needs one")
@@ -185,6 +199,7 @@ def check_part(name: str, part: Any) -> None:
     if isinstance(part, type):
         raise ValueError(f"{name}={part.__name__} is a class, but an object is expected: {part.__name__}()")
     if hasattr(part, "_parameter_constraints"):
+        refuse_flags(part)
         part._validate_params()
 
 
@@ -210,8 +225,3 @@ def like_input(values: torch.Tensor | np.ndarray, X: Any) -> Any:
     array = values.cpu().numpy() if isinstance(values, torch.Tensor) else values
     dtype = getattr(X, "dtype", None)
     return array.astype(dtype, copy=False) if dtype in (np.float32, np.float64) and array.dtype.kind == "f" else array
-
-
-def to_numpy(values: Any) -> np.ndarray:
-    """Return labels or targets as an array, also from a tensor on any device."""
-    return values.numpy(force=True) if isinstance(values, torch.Tensor) else np.asarray(values)

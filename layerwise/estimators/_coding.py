@@ -20,6 +20,8 @@ from layerwise.data.rows import Rows
 from layerwise.data.scaling import Scaling, learn_scaling
 from layerwise.estimators._checkpointing import digest, kept_fit
 from layerwise.estimators._checks import DTYPES, check_rows, check_size, check_solver, column_ranges, like_input
+from layerwise.estimators._columns import compare_columns
+from layerwise.estimators._intake import as_rows
 from layerwise.estimators._parts import ComposedEstimator
 from layerwise.estimators._record import RecordMixin, make_training
 from layerwise.estimators._scaled_rows import check_like_training, check_scaled, read_bytes
@@ -92,7 +94,9 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
         """
         check_is_fitted(self)
         codes = (
-            X.detach() if isinstance(X, torch.Tensor) else check_array(X, dtype=_CODE_DTYPES, ensure_all_finite=False)
+            X.detach()
+            if isinstance(X, torch.Tensor)
+            else check_array(as_rows(X, "codes"), dtype=_CODE_DTYPES, ensure_all_finite=False)
         )
         if codes.ndim != 2 or codes.shape[1] != self._n_features_out:
             raise ValueError(
@@ -228,6 +232,8 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
                 reset=not goes_on,
                 sample_weight=sample_weight,
             )
+            if frozen:
+                compare_columns(first, X)
         rows, lowest, highest = read_bytes(rows, *column_ranges(rows, allow_missing=allow_missing), first, known=knows)
         kept = kept_fit(self)
         if kept is not None:

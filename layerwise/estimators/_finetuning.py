@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import copy
+import warnings
 from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from os import PathLike
@@ -28,8 +29,8 @@ from layerwise.estimators._checks import (
     check_sample_weight,
     check_solver,
     like_input,
-    to_numpy,
 )
+from layerwise.estimators._labels import find_labelled, read_labels, refuse_missing, refuse_near_miss, settle
 from layerwise.estimators._record import RecordMixin, describe, keep_states, make_training, warn_unless_converged
 from layerwise.estimators._wrapping import WrappingEstimator
 from layerwise.estimators.autoencoder import Autoencoder
@@ -168,31 +169,58 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
         self._validate_params()
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
-        y = to_numpy(y)
         with distributed.agreed():
+            y = read_labels(y)
             check_same_length(X, y, "X", "y")
             y = self._check_y(y)
             weights = None if sample_weight is None else check_sample_weight(sample_weight, X)
             chosen = find_labelled(y, self.unlabeled)
-            _refuse_missing(y, chosen)
-        if self.unlabeled is not None and not distributed.any_rank(bool(chosen.any())):
-            raise ValueError(
-                f"y holds no labels: all {len(y)} are unlabeled={self.unlabeled!r}, but fine-tuning needs some"
-            )
+            if self.unlabeled is not None and chosen.all():
+                refuse_near_miss(y, self.unlabeled)
+            refuse_missing(y, chosen)
+        self._check_unlabeled(chosen, one_iteration=one_iteration)
         chosen &= True if weights is None else weights > 0
         goes_on = (self.warm_start or one_iteration) and hasattr(self, "network_")
         chosen_weights = None if weights is None else weights[chosen]
-        self._learn_targets(y[chosen], chosen_weights, goes_on=goes_on, one_iteration=one_iteration)
+        with distributed.agreed():
+            labels = self._settle(y[chosen], "y")
+        self._learn_targets(labels, chosen_weights, goes_on=goes_on, one_iteration=one_iteration)
         validation = None
         if X_val is None and y_val is not None:
             raise ValueError("y_val is given without X_val, the rows that it belongs to")
         if X_val is not None:
-            y_val = to_numpy(y_val)
             with distributed.agreed():
-                check_same_length(X_val, y_val, "X_val", "y_val")
-                validation = (X_val, self._encode_targets(self._check_y(y_val), "y_val"))
-        targets = self._encode_targets(y[chosen], "y")
+                validation = (X_val, self._encode_targets(self._read_all(X_val, y_val, "X_val", "y_val"), "y_val"))
+        targets = self._encode_targets(labels, "y")
         self._train(X, targets, chosen, weights, validation, goes_on=goes_on, one_iteration=one_iteration)
+
+    def _check_unlabeled(self, labelled: np.ndarray, *, one_iteration: bool) -> None:
+        """Refuse labels all of which are missing, on all ranks; warn where none is, though some are said to be."""
+        if self.unlabeled is None:
+            return
+        if not distributed.any_rank(bool(labelled.any())):
+            raise ValueError(
+                f"y holds no labels: all {len(labelled)} are unlabeled={self.unlabeled!r}, but fine-tuning needs some"
+            )
+        found = distributed.any_rank(not labelled.all())
+        if not found and not one_iteration and distributed.rank() == 0:  # a batch may be without such rows
+            warnings.warn(
+                f"unlabeled={self.unlabeled!r} stands nowhere in y, so that all rows count as labelled",
+                UserWarning,
+                stacklevel=2,
+            )
+
+    def _read_all(self, X: Any, y: Any, X_name: str, y_name: str) -> np.ndarray:
+        """Return labels none of which may be missing."""
+        y = read_labels(y, y_name)
+        check_same_length(X, y, X_name, y_name)
+        y = self._check_y(y)
+        refuse_missing(y, np.ones(len(y), dtype=bool), y_name, remedy="leave such rows out")
+        return self._settle(y, y_name)
+
+    def _settle(self, y: np.ndarray, name: str) -> np.ndarray:
+        """Return labels of which none is missing, all of one kind."""
+        return settle(y, name)
 
     def _train(
         self,
@@ -277,47 +305,4 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
         dtype = DTYPES[self.autoencoder_.dtype]
         return StackedNetwork(
             layers, linear_head(layers[-1].n_hidden, self._n_outputs, bias=self.fit_intercept, dtype=dtype)
-        )
-
-
-def find_labelled(y: np.ndarray, unlabeled: Any) -> np.ndarray:
-    """Return a mask of the rows that have a label.
-
-    Parameters
-    ----------
-    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-    unlabeled : object
-        The value of those that have none; None if all have one. NaN stands for NaN and None.
-
-    Returns
-    -------
-    labelled : ndarray of shape (n_samples,), bool
-    """
-    if unlabeled is None:
-        return np.ones(len(y), dtype=bool)
-    if np.ndim(unlabeled) != 0:
-        raise ValueError(f"unlabeled={unlabeled!r} must be one value, which stands in y where there is no label")
-    return ~(_find_missing(y) if unlabeled != unlabeled else _in_rows(y == unlabeled))
-
-
-def _find_missing(y: np.ndarray) -> np.ndarray:
-    """Return a mask of the rows with NaN, which differs from itself, or None."""
-    missing = np.asarray(y != y)
-    if y.dtype.kind == "O":
-        missing |= np.array([value is None for value in y.flat], dtype=bool).reshape(y.shape)
-    return _in_rows(missing)
-
-
-def _in_rows(found: Any) -> np.ndarray:
-    found = np.asarray(found)
-    return np.asarray(found if found.ndim == 1 else found.any(axis=1))
-
-
-def _refuse_missing(y: np.ndarray, labelled: np.ndarray) -> None:
-    """Refuse NaN and None in the place of a label."""
-    places = np.flatnonzero(_find_missing(y) & labelled)
-    if len(places):
-        raise ValueError(
-            f"y contains NaN or None in {len(places)} of {len(y)} rows, the first of them y[{places[0]}]; say "
-            f"unlabeled=float('nan') to let rows without a label serve pre-training only, or leave them out"
         )

@@ -4,10 +4,24 @@ from __future__ import annotations
 
 from typing import Any, Self
 
+import numpy as np
 from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import Interval, MissingValues
 
 from layerwise.estimators._sklearn_callbacks import CallbackSupportMixin
 from layerwise.solvers import SOLVERS
+
+
+def refuse_flags(part: Any) -> None:
+    """Refuse True and False where a number is expected; they are integers in Python."""
+    for name, constraints in part._parameter_constraints.items():
+        value = getattr(part, name)
+        if (
+            isinstance(value, (bool, np.bool_))
+            and "boolean" not in constraints
+            and any(isinstance(constraint, (Interval, MissingValues)) for constraint in constraints)
+        ):
+            raise ValueError(f"{name}={value} of {type(part).__name__} is no number, but one is expected there")
 
 
 class ComposedEstimator(CallbackSupportMixin, BaseEstimator):
@@ -16,6 +30,10 @@ class ComposedEstimator(CallbackSupportMixin, BaseEstimator):
     def _resolve(self, name: str, part: Any) -> Any:
         """Return the object that the value of a parameter stands for."""
         return SOLVERS[part]() if name == "solver" and isinstance(part, str) and part in SOLVERS else part
+
+    def _validate_params(self) -> None:
+        refuse_flags(self)
+        super()._validate_params()
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Get the parameters of this estimator and, if ``deep``, of its parts as ``part__name``.

@@ -11,6 +11,7 @@ from sklearn.utils.validation import _num_features
 from layerwise.data.rows import Rows
 from layerwise.data.scaling import are_bytes_of_images
 from layerwise.estimators._checks import check_reach, check_rows, check_size
+from layerwise.estimators._intake import as_rows
 from layerwise.estimators._parts import ComposedEstimator
 
 if TYPE_CHECKING:
@@ -30,11 +31,13 @@ def check_like_training(
     allow_missing: bool = False,
 ) -> Rows:
     """Return further rows for an estimator, scaled like those that its autoencoder's first layer was trained with."""
+    X = as_rows(X, name)
     if name != "X" and np.ndim(X) == 2 and _num_features(X) != estimator.n_features_in_:
         raise ValueError(f"{name} has {_num_features(X)} features, but X has {estimator.n_features_in_}")
     rows = check_rows(
         estimator,
         X,
+        name,
         dtype=autoencoder.dtype,
         device=autoencoder.device,
     )

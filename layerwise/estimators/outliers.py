@@ -57,6 +57,8 @@ class AutoencoderOutlierDetector(OutlierMixin, WrappingEstimator):
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features,)
         Where ``X`` had names.
+    column_names_ : ndarray of shape (n_features,)
+        As text, where ``X`` had names that are no text and no numbers from 0.
 
     Examples
     --------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, overload
 
 import numpy as np
@@ -15,8 +16,9 @@ from layerwise import distributed
 from layerwise.data.rows import Rows
 from layerwise.data.scaling import Scaling, learn_scaling
 from layerwise.estimators._checkpointing import checkpointed
-from layerwise.estimators._checks import DTYPES, column_ranges, like_input, min_samples, to_numpy
+from layerwise.estimators._checks import DTYPES, column_ranges, like_input, min_samples
 from layerwise.estimators._finetuning import FineTunedEstimator
+from layerwise.estimators._labels import read_labels, read_numbers, refuse_missing, settle, tell_odd_classes
 from layerwise.estimators._sklearn_callbacks import relayed
 from layerwise.losses import cross_entropy, squared_error
 
@@ -49,7 +51,7 @@ class StackedClassifier(ClassifierMixin, FineTunedEstimator):
         Ends a stage when the loss of held-out rows stops falling, and keeps the best parameters.
     unlabeled : object, default=None
         The value in ``y`` (for example -1) of rows that have no label and that only pre-training uses;
-        ``float("nan")`` stands for NaN and None.
+        ``float("nan")`` stands for NaN, None, ``pandas.NA``, NaT and masked entries.
     warm_start : bool, default=False
         Whether `fit` goes on with fine-tuning from the last fit, with its weights and what the solver has learnt; the
         stack is not pre-trained again.
@@ -84,6 +86,8 @@ class StackedClassifier(ClassifierMixin, FineTunedEstimator):
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features,)
         Where ``X`` had names.
+    column_names_ : ndarray of shape (n_features,)
+        As text, where ``X`` had names that are no text and no numbers from 0.
 
     References
     ----------
@@ -114,7 +118,7 @@ class StackedClassifier(ClassifierMixin, FineTunedEstimator):
         X : array-like, sparse matrix or Tensor of shape (n_samples, n_features)
             uint8 stays uint8 in memory. With a value above 127 it is read as intensities, 0 to 255 as 0 to 1.
         y : array-like of shape (n_samples,)
-            Class labels, numbers or strings.
+            Class labels, numbers or strings, also in columns of pandas, polars or Arrow.
         sample_weight : array-like of shape (n_samples,), default=None
             How often each row counts, in pre-training too: a weight of 2 is the row given twice. None is once.
         X_val : array-like of shape (n_validation, n_features), default=None
@@ -158,7 +162,9 @@ class StackedClassifier(ClassifierMixin, FineTunedEstimator):
         if not hasattr(self, "network_"):
             self.__dict__.pop("classes_", None)
             if classes is not None:
-                self.classes_ = np.unique(to_numpy(classes))
+                known = read_labels(classes, "classes")
+                refuse_missing(known, np.ones(len(known), dtype=bool), "classes", remedy="leave them out")
+                self.classes_ = np.unique(settle(known, "classes"))
         self._fit(X, y, sample_weight, one_iteration=True)
         return self
 
@@ -199,6 +205,24 @@ class StackedClassifier(ClassifierMixin, FineTunedEstimator):
         """
         return like_input(self._outputs(X).softmax(dim=1), X)
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the share of rows whose class is predicted.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or Tensor of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+            The true classes; none may be missing.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How often each row counts.
+
+        Returns
+        -------
+        score : float
+            From 0 to 1.
+        """
+        return super().score(X, self._read_all(X, y, "X", "y"), sample_weight)
+
     @property
     def _n_outputs(self) -> int:
         return len(self.classes_)
@@ -219,6 +243,9 @@ class StackedClassifier(ClassifierMixin, FineTunedEstimator):
         if len(self.classes_) < 2:
             found = ", ".join(map(str, self.classes_)) or "none"
             raise ValueError(f"y holds one class only ({found}), but a classifier needs at least two")
+        told = tell_odd_classes(self.classes_, self.unlabeled)
+        if told and distributed.rank() == 0:
+            warnings.warn(told, UserWarning, stacklevel=2)
 
     def _encode_targets(self, y: np.ndarray, name: str) -> torch.Tensor:
         """Return the index of the class of each row, of shape (n_samples,)."""
@@ -259,7 +286,8 @@ class StackedRegressor(RegressorMixin, FineTunedEstimator):
     early_stopping : EarlyStopping or None, default=None
         Ends a stage when the loss of held-out rows stops falling, and keeps the best parameters.
     unlabeled : object, default=None
-        The value in ``y`` (for example ``float("nan")``) of rows that have no target and that only pre-training uses.
+        The value in ``y`` (for example ``float("nan")``, which stands for None, ``pandas.NA`` and masked entries too)
+        of rows that have no target and that only pre-training uses.
     warm_start : bool, default=False
         Whether `fit` goes on with fine-tuning from the last fit, with its weights and what the solver has learnt; the
         stack is not pre-trained again.
@@ -292,6 +320,8 @@ class StackedRegressor(RegressorMixin, FineTunedEstimator):
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features,)
         Where ``X`` had names.
+    column_names_ : ndarray of shape (n_features,)
+        As text, where ``X`` had names that are no text and no numbers from 0.
 
     Examples
     --------
@@ -379,6 +409,24 @@ class StackedRegressor(RegressorMixin, FineTunedEstimator):
         outputs = self.target_scaling_.inverse(outputs.to(self.target_scaling_.center.device))
         return like_input(outputs[:, 0] if self.n_outputs_ is None else outputs, X)
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the coefficient of determination R^2 of the predictions.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or Tensor of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            The true targets; none may be missing.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How often each row counts.
+
+        Returns
+        -------
+        score : float
+            At most 1; 0 is that of the mean of ``y``.
+        """
+        return super().score(X, self._read_all(X, y, "X", "y"), sample_weight)
+
     def __sklearn_tags__(self) -> Tags:
         """Say that there may be several targets."""
         tags = super().__sklearn_tags__()
@@ -393,6 +441,9 @@ class StackedRegressor(RegressorMixin, FineTunedEstimator):
         return check_array(
             y, ensure_2d=False, dtype=None, ensure_all_finite=False, ensure_min_samples=min_samples(), input_name="y"
         )
+
+    def _settle(self, y: np.ndarray, name: str) -> np.ndarray:
+        return read_numbers(super()._settle(y, name), name)
 
     def _learn_targets(self, y: np.ndarray, weights: np.ndarray | None, *, goes_on: bool, one_iteration: bool) -> None:
         """Learn how many targets there are, and their scale, unless that is known."""

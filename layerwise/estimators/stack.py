@@ -88,6 +88,8 @@ class StackedAutoencoder(CodingEstimator):
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features,)
         Where ``X`` had names.
+    column_names_ : ndarray of shape (n_features,)
+        As text, where ``X`` had names that are no text and no numbers from 0.
 
     References
     ----------
@@ -290,6 +292,10 @@ class StackedAutoencoder(CodingEstimator):
         -------
         self : StackedAutoencoder
         """
+        for key in params:
+            place = re.match(r"layers?_*(\d+)(__\w+)?$", key)
+            if place and not re.match(r"layer\d", key):
+                raise ValueError(f"{key} names no parameter; say layer{place[1]}{place[2] or ''}={params[key]!r}")
         own = {key: params.pop(key) for key in list(params) if not re.match(r"layer\d", key)}
         super().set_params(**own)
         if not params:

@@ -118,6 +118,7 @@ def _describe(parts: Parts, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
         "reads_uint8": parts.reads_uint8_as_intensities,
         "filling": filling,
         "n_passes": parts.first.n_passes if filling else None,
+        "placeholder": _literal(parts.first._placeholder) if filling else None,
         "network": network,
         "functions": (*_FUNCTIONS[kind], "fill") if filling else _FUNCTIONS[kind],
         "leak": _LEAK,
@@ -126,6 +127,11 @@ def _describe(parts: Parts, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
         "one_target": kind == "regressor" and estimator.n_outputs_ is None,
         "offset": repr(float(estimator.offset_)) if kind == "detector" else None,
     }
+
+
+def _literal(placeholder: float | None) -> str | None:
+    """Return the number that means missing as it stands in a program; there is no word for infinity."""
+    return None if placeholder is None else f"float('{float(placeholder)!r}')"
 
 
 def _networks(parts: Parts, arrays: dict[str, np.ndarray]) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:

@@ -117,13 +117,15 @@ class _Filling(nn.Module):
         super().__init__()
         self.scaling = estimator.autoencoder_._scaling
         self.network = estimator.autoencoder_._network()
-        self.n_passes = estimator.n_passes
+        self.n_passes, self.placeholder = estimator.n_passes, estimator._placeholder
         empty = torch.zeros(estimator.n_features_in_, dtype=torch.bool)
         empty[estimator.empty_features_] = True
         self.register_buffer("empty", empty)
 
     def forward(self, rows: Tensor) -> dict[str, Tensor]:
         missing = rows.isnan()
+        if self.placeholder is not None:
+            missing = missing | (rows == self.placeholder)
         x = rows if self.scaling is None else self.scaling(rows)
         x = x.masked_fill(missing, 0.0)
         for _ in range(self.n_passes):

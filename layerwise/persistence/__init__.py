@@ -187,6 +187,8 @@ def _hash(path: Path) -> str:
 
 def _encode(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
     """Return what JSON keeps of a value; arrays go to ``tensors`` under their path."""
+    if type(value).__name__ in ("NAType", "NaTType"):  # of pandas, as missing_values or unlabeled
+        value = math.nan
     if isinstance(value, float) and not math.isfinite(value):
         return {"float": str(value)}  # JSON has no such numbers
     if value is None or isinstance(value, (bool, int, float, str)):

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from layerwise.displays.computing import unscale
 from layerwise.estimators import AutoencoderImputer
-from layerwise.estimators._finetuning import find_labelled
+from layerwise.estimators._labels import find_labelled
 from layerwise.estimators._summary import find_dead_units
 from layerwise.inspection import bare, layers_of, stack_of
 from layerwise.plotting.rows import is_known
