@@ -18,7 +18,7 @@ from layerwise import distributed, stacking
 from layerwise.callbacks import Callback, Step
 from layerwise.checkpoint import Checkpoint
 from layerwise.estimators._checkpointing import checkpointed
-from layerwise.estimators._checks import check_sample_weight, like_input
+from layerwise.estimators._checks import check_sample_weight, like_input, warn_of_target_rows
 from layerwise.estimators._sklearn_callbacks import relayed
 from layerwise.estimators._wrapping import WrappingEstimator
 from layerwise.estimators.autoencoder import Autoencoder
@@ -107,7 +107,7 @@ class AutoencoderOutlierDetector(OutlierMixin, WrappingEstimator):
         ----------
         X : array-like, sparse matrix or Tensor of shape (n_samples, n_features)
         y : None
-            Not used.
+            Not used; rows of the shape of ``X`` are warned of.
         sample_weight : array-like of shape (n_samples,), default=None
             How often each row counts: a weight of 2 is the row given twice. None is once.
 
@@ -115,6 +115,7 @@ class AutoencoderOutlierDetector(OutlierMixin, WrappingEstimator):
         -------
         self : AutoencoderOutlierDetector
         """
+        warn_of_target_rows(self, X, y)
         self._validate_params()
         self._pretrain(self._template(), X, sample_weight, None)
         rows = self._check_rows(X)
@@ -122,7 +123,8 @@ class AutoencoderOutlierDetector(OutlierMixin, WrappingEstimator):
         sizes = stacking.apply(lambda x: torch.linalg.vector_norm(x, dim=1, dtype=torch.float64), rows).cpu().numpy()
         weights = np.ones(len(scores)) if sample_weight is None else check_sample_weight(sample_weight, X)
         columns = torch.from_numpy(np.stack([scores, sizes, weights], axis=1))
-        self.offset_ = _choose_offset(*distributed.gather_rows(columns).numpy().T, self.contamination)
+        scores, sizes, weights = distributed.gather_rows(columns).numpy().T
+        self.offset_ = _choose_offset(scores, sizes, weights, self.contamination)
         return self
 
     @overload

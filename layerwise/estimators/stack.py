@@ -22,7 +22,7 @@ from layerwise.callbacks import Callback, EarlyStopping
 from layerwise.checkpoint import Checkpoint
 from layerwise.data.rows import Rows
 from layerwise.estimators._checkpointing import CHECKPOINT, checkpointed
-from layerwise.estimators._checks import DTYPES, check_part, check_solver
+from layerwise.estimators._checks import DTYPES, check_part, check_solver, warn_of_target_rows
 from layerwise.estimators._coding import CodingEstimator
 from layerwise.estimators._record import describe, keep_states, warn_unless_converged
 from layerwise.estimators._sklearn_callbacks import relayed
@@ -165,7 +165,7 @@ class StackedAutoencoder(CodingEstimator):
         X : array-like, sparse matrix or Tensor of shape (n_samples, n_features)
             uint8 is read as intensities from 0 to 255 and scaled to [0, 1]; it stays uint8 in memory.
         y : None
-            Not used.
+            Not used; rows of the shape of ``X`` are warned of.
         sample_weight : array-like of shape (n_samples,), default=None
             How often each row counts: a weight of 2 is the row given twice. None is once.
         X_val : array-like of shape (n_validation, n_features), default=None
@@ -182,6 +182,7 @@ class StackedAutoencoder(CodingEstimator):
         FloatingPointError
             If the objective overflows at the initial weights.
         """
+        warn_of_target_rows(self, X, y)
         return self._fit(X, sample_weight, X_val)
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> StackedAutoencoder:
@@ -194,7 +195,7 @@ class StackedAutoencoder(CodingEstimator):
         ----------
         X : array-like, sparse matrix or Tensor of shape (n_samples, n_features)
         y : None
-            Not used.
+            Not used; rows of the shape of ``X`` are warned of.
         sample_weight : array-like of shape (n_samples,), default=None
             As in `fit`.
 
@@ -202,6 +203,7 @@ class StackedAutoencoder(CodingEstimator):
         -------
         self : StackedAutoencoder
         """
+        warn_of_target_rows(self, X, y)
         return self._fit(X, sample_weight, None, one_iteration=True)
 
     def _fit(
