@@ -56,6 +56,8 @@ def check_matrix(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
     """Return an array, a tensor or a CSR matrix of one of the row types, with the right number of columns."""
     if isinstance(X, torch.Tensor):
         X = X.detach()
+        if X.is_inference() and not torch.is_inference_mode_enabled():
+            X = X.clone()  # autograd takes no tensors that `torch.inference_mode` made
         if X.ndim == 2 and len(X) >= min_samples() and X.shape[1]:  # stays on its device
             validate_data(estimator, X, reset=reset, skip_check_array=True)
             return X if X.dtype in _TENSOR_DTYPES else X.double()

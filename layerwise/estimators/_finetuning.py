@@ -36,7 +36,7 @@ from layerwise.estimators._wrapping import WrappingEstimator
 from layerwise.estimators.autoencoder import Autoencoder
 from layerwise.estimators.stack import StackedAutoencoder
 from layerwise.modules import StackedNetwork, linear_head
-from layerwise.objective import Loss
+from layerwise.objective import Loss, with_gradients
 from layerwise.solvers import SOLVERS, Solver
 
 _DEPTHS: dict[Any, Any] = {"all": None, "head": 0}
@@ -155,6 +155,7 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
     def _encode_targets(self, y: np.ndarray, name: str) -> torch.Tensor:
         """Return what the loss compares the outputs with."""
 
+    @with_gradients
     def _fit(
         self,
         X: Any,

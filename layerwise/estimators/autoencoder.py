@@ -23,6 +23,7 @@ from layerwise.estimators._record import describe, keep_states, warn_unless_conv
 from layerwise.estimators._sklearn_callbacks import relayed
 from layerwise.losses import LOSSES
 from layerwise.modules import AutoencoderLayer
+from layerwise.objective import with_gradients
 from layerwise.penalties import SPARSITIES, Sparsity
 from layerwise.solvers import SOLVERS, Solver
 from layerwise.stages import Stage
@@ -263,6 +264,7 @@ class Autoencoder(CodingEstimator):
         warn_of_target_rows(self, X, y)
         return self._fit(X, sample_weight, None, one_iteration=True)
 
+    @with_gradients
     def _fit(
         self, X: Any, sample_weight: Any, X_val: Any, *, one_iteration: bool = False, allow_missing: bool = False
     ) -> Autoencoder:

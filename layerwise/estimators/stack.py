@@ -28,6 +28,7 @@ from layerwise.estimators._record import describe, keep_states, warn_unless_conv
 from layerwise.estimators._sklearn_callbacks import relayed
 from layerwise.estimators.autoencoder import Autoencoder
 from layerwise.modules import UnrolledAutoencoder
+from layerwise.objective import with_gradients
 from layerwise.solvers import SOLVERS, Solver
 from layerwise.stages import Stage, Training
 
@@ -206,6 +207,7 @@ class StackedAutoencoder(CodingEstimator):
         warn_of_target_rows(self, X, y)
         return self._fit(X, sample_weight, None, one_iteration=True)
 
+    @with_gradients
     def _fit(
         self, X: Any, sample_weight: Any, X_val: Any, *, one_iteration: bool = False, allow_missing: bool = False
     ) -> StackedAutoencoder:

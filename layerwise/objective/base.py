@@ -20,6 +20,9 @@ from layerwise.penalties import weight_decay
 # a GPU wants long products instead. Both are heuristics, measured with benchmarks/bench_ufldl.py.
 _CHUNK_VALUES = {"cpu": 3 * 2**19, "cuda": 2**26}
 
+# Decorates what trains: callers may have switched gradients off (`torch.no_grad`, `torch.inference_mode`).
+with_gradients = torch.inference_mode(False)
+
 
 class ParameterVector:
     """Parameters of a module seen as one flat float64 vector.

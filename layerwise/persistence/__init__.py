@@ -23,6 +23,7 @@ from layerwise.data.archives import check_safetensors
 from layerwise.errors import FileError
 from layerwise.estimators._checks import check_device
 from layerwise.limits import check_room, own_file
+from layerwise.objective import with_gradients
 from layerwise.persistence.decoding import CLASSES, Decoder
 from layerwise.strict_json import read_json
 
@@ -90,6 +91,7 @@ def write(estimator: BaseEstimator, folder: Path) -> None:
     (folder / TENSORS).chmod((folder / CONFIG).stat().st_mode)  # safetensors lets nobody else read its files
 
 
+@with_gradients
 def load(folder: str | PathLike[str], *, device: str = "auto") -> Any:
     """Read an estimator from a folder that `save` wrote.
 
