@@ -157,10 +157,11 @@ def test_small_problems_do_not_depend_on_the_number_of_threads(digits, n_threads
 # Going on.
 
 
+@pytest.mark.parametrize("params", [{"corruption": Masking(0.1)}, {"sparsity": KLSparsity(0.2)}])
 @pytest.mark.parametrize("solver", [LBFGS(6), Adam(6), SGD(6)])
-def test_warm_start_goes_on_as_if_it_had_not_stopped(digits, solver):
+def test_warm_start_goes_on_as_if_it_had_not_stopped(digits, solver, params):
     X, _ = digits
-    common = {"corruption": Masking(0.1), "dtype": "float64", "random_state": 0}
+    common = {**params, "dtype": "float64", "random_state": 0}
     whole = Autoencoder(8, solver=clone(solver).set_params(max_iter=12), **common).fit(X)
     halves = Autoencoder(8, solver=solver, warm_start=True, **common).fit(X).fit(X)
     parts = Autoencoder(8, solver=solver, **common)
@@ -170,6 +171,9 @@ def test_warm_start_goes_on_as_if_it_had_not_stopped(digits, solver):
         assert_array_equal(other.components_, whole.components_)
         assert other.loss_curve_ == whole.loss_curve_
         assert other.n_iter_ == 12
+    assert_array_equal(halves.mean_activations_, whole.mean_activations_)
+    restored = pickle.loads(pickle.dumps(Autoencoder(8, solver=solver, warm_start=True, **common).fit(X))).fit(X)
+    assert_array_equal(copy.deepcopy(restored).components_, whole.components_)
     again = Autoencoder(8, solver=solver, **common).fit(X).fit(X)
     assert again.n_iter_ == 6
 
