@@ -30,7 +30,7 @@ from layerwise.cli.common import (
     given,
     list_contents,
 )
-from layerwise.cli.fitting import choose_model, count_labelled, mark_unlabeled, open_trackers, train
+from layerwise.cli.fitting import choose_model, count_labelled, log_run, mark_unlabeled, open_trackers, train
 from layerwise.cli.opening import name_rows
 from layerwise.cli.recipe_flags import overlay
 from layerwise.cli.telling import advise_on_labels, describe_rows, suggest_next, warn_of_stages
@@ -296,7 +296,7 @@ def fit(
     device
         auto, if not given, cpu, cuda or cuda:N.
     track
-        Experiment trackers to send the metrics to as well.
+        Experiment trackers to send the metrics to as well; mlflow gets the settings and all files too.
     report
         Write report.html.
     resume
@@ -323,8 +323,11 @@ def fit(
         if ended:
             reply = Reply({"out": str(place)}, f"{place} has ended already; there is nothing to go on with")
             return reply if distributed.rank() == 0 else None
-        with unfinished_run(place, resume=resume, overwrite=overwrite) as folder, display.watching() as callbacks:
-            facts = _fit_into(folder, settings, flags, callbacks, track or [], report, checkpoint_seconds, display)
+        begun = unfinished_run(place, resume=resume, overwrite=overwrite)
+        with begun as folder, display.watching() as callbacks, ExitStack() as opened:
+            facts = _fit_into(
+                folder, settings, flags, callbacks, track or [], opened, report, checkpoint_seconds, display
+            )
         if distributed.rank() > 0:
             return None
     text = "\n".join([*warn_of_stages(place, facts), *advise_on_labels(facts), list_contents(place)])
@@ -361,6 +364,7 @@ def _fit_into(
     flags: dict[str, Any],
     callbacks: Sequence[Callback],
     track: Sequence[str],
+    opened: ExitStack,
     report: bool,
     checkpoint_seconds: float,
     display: Display,
@@ -381,8 +385,9 @@ def _fit_into(
     staging = folder / SCRATCH / runs.SETTINGS
     staging.write_text(recipes.write_toml(recipe), encoding="utf-8")
     publish(staging, folder / runs.SETTINGS, overwrite=True)  # --resume reads it, whenever the process dies
-    with MetricsFile(folder / runs.METRICS, resume=True) as metrics, ExitStack() as stack:
-        watchers: list[Callback] = [*callbacks, metrics, *open_trackers(track, Path(settings["out"]), folder, stack)]
+    trackers = open_trackers(track, Path(settings["out"]), folder, recipe, opened)
+    with MetricsFile(folder / runs.METRICS, resume=True) as metrics:
+        watchers: list[Callback] = [*callbacks, metrics, *trackers]
         fitted, X = train(source, y, missing, complete, watchers, folder / CHECKPOINTS, checkpoint_seconds)
     facts = runs.gather_facts(
         model=settings["model"],
@@ -413,6 +418,7 @@ def _fit_into(
         report=report,
         trained_on=True,
     )
+    log_run(trackers, folder)
     return facts | {"stages": inspect_model(fitted)["stages"]}
 
 
