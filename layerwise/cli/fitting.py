@@ -57,8 +57,12 @@ def mark_unlabeled(y: np.ndarray | None, settings: Mapping[str, Any]) -> tuple[n
         )
     finetuning = dict(settings.get("finetuning", {}))
     unlabeled = finetuning.get("unlabeled")
+    if isinstance(finetuning.get("class_weight"), Mapping):  # TOML knows no keys but texts
+        named = finetuning["class_weight"].items()
+        finetuning["class_weight"] = {_as_label("class_weight", label, y): weight for label, weight in named}
+        settings["finetuning"] = finetuning
     if unlabeled is not None:
-        finetuning["unlabeled"] = _as_label(unlabeled, y)
+        finetuning["unlabeled"] = _as_label("unlabeled", unlabeled, y)
         return y, settings | {"finetuning": finetuning}
     missing = ~is_known(y)
     if not distributed.any_rank(bool(missing.any())):
@@ -163,12 +167,12 @@ def _prefixed(prefix: str, callback: Callback) -> Callback:
     return call
 
 
-def _as_label(value: Any, y: np.ndarray) -> Any:
+def _as_label(name: str, value: Any, y: np.ndarray) -> Any:
     """Return a label in the type of the others."""
     try:
         label = str(value) if y.dtype.kind in "UO" else np.array([value]).astype(y.dtype)[0].item()
     except (ValueError, OverflowError):
-        raise ValueError(f"unlabeled={value!r} is no label of type {y.dtype}, which the labels have") from None
+        raise ValueError(f"{name}={value!r} is no label of type {y.dtype}, which the labels have") from None
     if not distributed.any_rank(bool((y == label).any())):
-        raise ValueError(f"unlabeled={value!r} stands nowhere in the labels")
+        raise ValueError(f"{name}={value!r} stands nowhere in the labels")
     return label

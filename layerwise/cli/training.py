@@ -188,6 +188,7 @@ def fit(
     validation_fraction: Annotated[float | None, _TRAINING] = None,
     finetune: Annotated[str | None, _TRAINING] = None,
     head_alpha: Annotated[float | None, _TRAINING] = None,
+    class_weight: Annotated[Literal["balanced"] | None, _TRAINING] = None,
     unlabeled: Annotated[str | None, _DATA] = None,
     random_state: Annotated[int | None, _TRAINING] = None,
     dtype: Annotated[Literal["float32", "float64"] | None, _TRAINING] = None,
@@ -287,6 +288,9 @@ def fit(
         Without: reconstruction trains the layers together in the end.
     head_alpha
         Weight decay of the head; 0.0001 if not given.
+    class_weight
+        balanced lets rare classes count as much as frequent ones, in fine-tuning; all rows count alike if not given. A
+        weight for each class is a table in a file for --config: class_weight = { no = 1, yes = 20 }.
     unlabeled
         The label of rows that have none; gaps are found without it.
     random_state

@@ -31,6 +31,7 @@ from layerwise.estimators._checks import (
     like_input,
     to_numpy,
 )
+from layerwise.estimators._class_weight import weigh
 from layerwise.estimators._record import RecordMixin, describe, keep_states, make_training, warn_unless_converged
 from layerwise.estimators._wrapping import WrappingEstimator
 from layerwise.estimators.autoencoder import Autoencoder
@@ -151,6 +152,10 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
     def _learn_targets(self, y: np.ndarray, weights: np.ndarray | None, *, goes_on: bool, one_iteration: bool) -> None:
         """Learn from the labels there are, and how much each counts, what the head shall give."""
 
+    def _learn_target_weights(self, y: np.ndarray, weights: np.ndarray | None) -> np.ndarray | None:
+        """Return how much the rows of each class count in fine-tuning, besides their weights; None is alike."""
+        return None
+
     @abc.abstractmethod
     def _encode_targets(self, y: np.ndarray, name: str) -> torch.Tensor:
         """Return what the loss compares the outputs with."""
@@ -194,7 +199,17 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
                 check_same_length(X_val, y_val, "X_val", "y_val")
                 validation = (X_val, self._encode_targets(self._check_y(y_val), "y_val"))
         targets = self._encode_targets(y[chosen], "y")
-        self._train(X, targets, chosen, weights, validation, goes_on=goes_on, one_iteration=one_iteration)
+        by_target = self._learn_target_weights(y[chosen], chosen_weights)
+        if by_target is not None and (by_target == 0).any():
+            counts = by_target[targets.numpy()] > 0
+            chosen[chosen], targets = counts, targets[torch.from_numpy(counts)]
+            seen = [("y", targets)] if validation is None else [("y", targets), ("y_val", validation[1])]
+            for name, places in seen:
+                if not distributed.any_rank(bool(by_target[places.numpy()].any())):
+                    raise ValueError(
+                        f"class_weight={vars(self).get('class_weight')!r} gives all rows of {name} the weight 0"
+                    )
+        self._train(X, targets, chosen, weights, by_target, validation, goes_on=goes_on, one_iteration=one_iteration)
 
     def _train(
         self,
@@ -202,6 +217,7 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
         targets: torch.Tensor,
         chosen: np.ndarray,
         weights: np.ndarray | None,
+        by_target: np.ndarray | None,
         validation: tuple[Any, torch.Tensor] | None,
         *,
         goes_on: bool,
@@ -229,6 +245,10 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
             rows = rows.subset(torch.from_numpy(np.flatnonzero(chosen)))
         with distributed.agreed():
             held_out = None if validation is None else (self._check_rows(validation[0]), validation[1])
+            if by_target is not None:
+                weigh(rows, targets, by_target)
+                if held_out is not None:
+                    weigh(*held_out, by_target)
         if hasattr(self, "_relay"):
             self._relay.fitted_attributes = lambda: {"network_": self.network_}
         stages = stacking.finetune(

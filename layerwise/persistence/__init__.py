@@ -202,6 +202,9 @@ def _encode(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
             return {"strings": [str(item) for item in value], "kind": value.dtype.kind}
         tensors[path] = torch.tensor(value)
         return {"tensor": path}
+    if isinstance(value, dict) and not all(type(key) is str for key in value):  # class_weight by number
+        pairs = [(key.item() if isinstance(key, np.generic) else key, weight) for key, weight in value.items()]
+        return {"pairs": [[_encode(part, path, tensors) for part in pair] for pair in pairs]}
     if isinstance(value, dict):
         return {"dict": {key: _encode(item, f"{path}.{key}", tensors) for key, item in value.items()}}
     if type(value).__name__ in CLASSES:
