@@ -147,8 +147,14 @@ class EarlyStopping(BaseEstimator):
 class Watcher:
     """A callback that clones of an estimator share, so that the one a user holds sees everything."""
 
+    # Attributes that are open, or of this process: what is pickled begins without them.
+    _of_this_process: ClassVar[tuple[str, ...]] = ()
+
     def __deepcopy__(self, memo: dict) -> Watcher:
         return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | dict.fromkeys(self._of_this_process)
 
 
 class History(Watcher):
@@ -202,6 +208,8 @@ class MetricsFile(Watcher):
     >>> [json.loads(line)["iteration"] for line in path.read_text().splitlines()]
     [1, 2, 2]
     """
+
+    _of_this_process = ("_file",)
 
     def __init__(self, path: str | Path, *, resume: bool = False):
         self.path = Path(path)

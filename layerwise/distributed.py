@@ -27,6 +27,10 @@ __all__ = ["joint", "rank", "share", "world_size"]
 # Shards in all under ``deterministic=True``: 1, 2, 4 or 8 ranks have equally many each.
 VIRTUAL_SHARDS = 8
 
+if hasattr(os, "register_at_fork"):
+    # The threads of torch's products do not live on in a forked process, which would wait for them for ever.
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
+
 
 @dataclass(frozen=True)
 class _World:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
-from layerwise import distributed, recipes
+from layerwise import distributed, persistence, recipes
+from layerwise.atomic import LOCK
 from layerwise.callbacks import Callback, Step
 from layerwise.checkpoint import Checkpoint
 from layerwise.data.inputs import Input
@@ -20,6 +22,8 @@ from layerwise.estimators import AutoencoderImputer
 from layerwise.estimators._finetuning import find_labelled
 from layerwise.plotting.rows import is_known
 from layerwise.trackers import MLflow, TensorBoard
+
+Tracked: TypeAlias = MLflow | TensorBoard
 
 # Numbers with more different values than this are targets rather than classes: a heuristic choice.
 _MAX_CLASSES = 30
@@ -53,8 +57,12 @@ def mark_unlabeled(y: np.ndarray | None, settings: Mapping[str, Any]) -> tuple[n
         )
     finetuning = dict(settings.get("finetuning", {}))
     unlabeled = finetuning.get("unlabeled")
+    if isinstance(finetuning.get("class_weight"), Mapping):  # TOML knows no keys but texts
+        named = finetuning["class_weight"].items()
+        finetuning["class_weight"] = {_as_label("class_weight", label, y): weight for label, weight in named}
+        settings["finetuning"] = finetuning
     if unlabeled is not None:
-        finetuning["unlabeled"] = _as_label(unlabeled, y)
+        finetuning["unlabeled"] = _as_label("unlabeled", unlabeled, y)
         return y, settings | {"finetuning": finetuning}
     missing = ~is_known(y)
     if not distributed.any_rank(bool(missing.any())):
@@ -116,13 +124,38 @@ def train(
     return (model if len(steps) == 1 else Pipeline(steps)), X
 
 
-def open_trackers(names: Sequence[str], out: Path, staging: Path, stack: ExitStack) -> list[Callback]:
-    """Return the experiment trackers of these names, open until the stack is closed."""
+def open_trackers(
+    names: Sequence[str], out: Path, staging: Path, settings: Mapping[str, Any], stack: ExitStack
+) -> list[Tracked]:
+    """Return the experiment trackers of these names, open until the stack is closed; MLflow is told the settings."""
     trackers: dict[str, Any] = {
         "tensorboard": lambda: TensorBoard(staging / "tensorboard"),
-        "mlflow": lambda: MLflow(out.name),
+        "mlflow": lambda: MLflow(out.name, params=flatten(settings)),
     }
     return [stack.enter_context(trackers[name]()) for name in names]
+
+
+def log_run(trackers: Sequence[Tracked], folder: Path) -> None:
+    """Hand the files of a run to the trackers that take files; those of the model as a folder that `load` reads."""
+    files = [path for path in sorted(folder.iterdir()) if path.is_file() and path.name != LOCK]
+    for tracker in trackers:
+        if not isinstance(tracker, MLflow):
+            continue
+        try:
+            for path in files:
+                tracker.log_file(path, "model" if path.name in (persistence.CONFIG, persistence.TENSORS) else None)
+        except Exception as error:  # whatever it is: the run itself is whole
+            warnings.warn(f"MLflow did not take the files of the run: {error}", UserWarning, stacklevel=2)
+
+
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return settings under names such as ``layers.0.solver.max_iter``."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
+            value = {str(place): item for place, item in enumerate(value)}
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return flat
 
 
 def _prefixed(prefix: str, callback: Callback) -> Callback:
@@ -134,12 +167,12 @@ def _prefixed(prefix: str, callback: Callback) -> Callback:
     return call
 
 
-def _as_label(value: Any, y: np.ndarray) -> Any:
+def _as_label(name: str, value: Any, y: np.ndarray) -> Any:
     """Return a label in the type of the others."""
     try:
         label = str(value) if y.dtype.kind in "UO" else np.array([value]).astype(y.dtype)[0].item()
     except (ValueError, OverflowError):
-        raise ValueError(f"unlabeled={value!r} is no label of type {y.dtype}, which the labels have") from None
+        raise ValueError(f"{name}={value!r} is no label of type {y.dtype}, which the labels have") from None
     if not distributed.any_rank(bool((y == label).any())):
-        raise ValueError(f"unlabeled={value!r} stands nowhere in the labels")
+        raise ValueError(f"{name}={value!r} stands nowhere in the labels")
     return label

@@ -30,7 +30,7 @@ from layerwise.cli.common import (
     given,
     list_contents,
 )
-from layerwise.cli.fitting import choose_model, count_labelled, mark_unlabeled, open_trackers, train
+from layerwise.cli.fitting import choose_model, count_labelled, log_run, mark_unlabeled, open_trackers, train
 from layerwise.cli.opening import name_rows
 from layerwise.cli.recipe_flags import overlay
 from layerwise.cli.telling import advise_on_labels, describe_rows, suggest_next, warn_of_stages
@@ -188,6 +188,7 @@ def fit(
     validation_fraction: Annotated[float | None, _TRAINING] = None,
     finetune: Annotated[str | None, _TRAINING] = None,
     head_alpha: Annotated[float | None, _TRAINING] = None,
+    class_weight: Annotated[Literal["balanced"] | None, _TRAINING] = None,
     unlabeled: Annotated[str | None, _DATA] = None,
     random_state: Annotated[int | None, _TRAINING] = None,
     dtype: Annotated[Literal["float32", "float64"] | None, _TRAINING] = None,
@@ -287,6 +288,9 @@ def fit(
         Without: reconstruction trains the layers together in the end.
     head_alpha
         Weight decay of the head; 0.0001 if not given.
+    class_weight
+        balanced lets rare classes count as much as frequent ones, in fine-tuning; all rows count alike if not given. A
+        weight for each class is a table in a file for --config: class_weight = { no = 1, yes = 20 }.
     unlabeled
         The label of rows that have none; gaps are found without it.
     random_state
@@ -296,7 +300,7 @@ def fit(
     device
         auto, if not given, cpu, cuda or cuda:N.
     track
-        Experiment trackers to send the metrics to as well.
+        Experiment trackers to send the metrics to as well; mlflow gets the settings and all files too.
     report
         Write report.html.
     resume
@@ -323,8 +327,11 @@ def fit(
         if ended:
             reply = Reply({"out": str(place)}, f"{place} has ended already; there is nothing to go on with")
             return reply if distributed.rank() == 0 else None
-        with unfinished_run(place, resume=resume, overwrite=overwrite) as folder, display.watching() as callbacks:
-            facts = _fit_into(folder, settings, flags, callbacks, track or [], report, checkpoint_seconds, display)
+        begun = unfinished_run(place, resume=resume, overwrite=overwrite)
+        with begun as folder, display.watching() as callbacks, ExitStack() as opened:
+            facts = _fit_into(
+                folder, settings, flags, callbacks, track or [], opened, report, checkpoint_seconds, display
+            )
         if distributed.rank() > 0:
             return None
     text = "\n".join([*warn_of_stages(place, facts), *advise_on_labels(facts), list_contents(place)])
@@ -361,6 +368,7 @@ def _fit_into(
     flags: dict[str, Any],
     callbacks: Sequence[Callback],
     track: Sequence[str],
+    opened: ExitStack,
     report: bool,
     checkpoint_seconds: float,
     display: Display,
@@ -381,8 +389,9 @@ def _fit_into(
     staging = folder / SCRATCH / runs.SETTINGS
     staging.write_text(recipes.write_toml(recipe), encoding="utf-8")
     publish(staging, folder / runs.SETTINGS, overwrite=True)  # --resume reads it, whenever the process dies
-    with MetricsFile(folder / runs.METRICS, resume=True) as metrics, ExitStack() as stack:
-        watchers: list[Callback] = [*callbacks, metrics, *open_trackers(track, Path(settings["out"]), folder, stack)]
+    trackers = open_trackers(track, Path(settings["out"]), folder, recipe, opened)
+    with MetricsFile(folder / runs.METRICS, resume=True) as metrics:
+        watchers: list[Callback] = [*callbacks, metrics, *trackers]
         fitted, X = train(source, y, missing, complete, watchers, folder / CHECKPOINTS, checkpoint_seconds)
     facts = runs.gather_facts(
         model=settings["model"],
@@ -413,6 +422,7 @@ def _fit_into(
         report=report,
         trained_on=True,
     )
+    log_run(trackers, folder)
     return facts | {"stages": inspect_model(fitted)["stages"]}
 
 

@@ -89,6 +89,10 @@ def _describe(value: Any) -> Any:
         return {"kind": type(value).__name__} | described
     if isinstance(value, (list, tuple)):
         return [_describe(item) for item in value]
+    if isinstance(value, dict):  # labels of any type are the keys of class_weight
+        return {
+            repr(key.item() if isinstance(key, np.generic) else key): _describe(item) for key, item in value.items()
+        }
     if isinstance(value, np.generic):
         return _describe(value.item())
     if isinstance(value, float) and not math.isfinite(value):

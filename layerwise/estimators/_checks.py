@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import warnings
 from numbers import Real
 from typing import Any
 
 import numpy as np
 import torch
+from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils import get_tags
 from sklearn.utils.validation import _check_sample_weight, _num_samples, validate_data
@@ -62,6 +64,8 @@ def check_matrix(estimator: BaseEstimator, X: Any, name: str = "X", *, reset: bo
 def _validate(estimator: BaseEstimator, X: Any, name: str, *, reset: bool) -> Any:
     if isinstance(X, torch.Tensor):
         X = X.detach()
+        if X.is_inference() and not torch.is_inference_mode_enabled():
+            X = X.clone()  # autograd takes no tensors that `torch.inference_mode` made
         if X.ndim == 2 and len(X) >= min_samples() and X.shape[1]:  # stays on its device
             validate_data(estimator, X, reset=reset, skip_check_array=True)
             return X if X.dtype in _TENSOR_DTYPES else X.double()
@@ -166,6 +170,33 @@ def check_same_length(X: Any, y: np.ndarray, X_name: str, y_name: str) -> None:
         raise ValueError(f"{y_name}={y.item()!r} holds no labels; each of the {n_rows} rows of {X_name} needs one")
     if len(y) != n_rows:
         raise ValueError(f"{X_name} has {n_rows} rows, but {y_name} has {len(y)} labels; each row needs one")
+
+
+def warn_of_target_rows(estimator: BaseEstimator, X: Any, y: Any) -> None:
+    """Warn of ``y`` that looks like rows to reconstruct and is not ``X``: elsewhere they fit noisy rows to clean."""
+    shape = getattr(y, "shape", None)
+    if y is X or (shape is None and not isinstance(y, (list, tuple))):
+        return
+    try:
+        shape = np.shape(y) if shape is None else shape
+        if len(shape) != 2 or tuple(shape) != np.shape(X) or _same_values(X, y):
+            return
+    except ValueError:  # lists of unequal lengths are labels of some kind
+        return
+    warnings.warn(
+        f"y has the shape of X, but {type(estimator).__name__} does not use it: the rows of X are the target. To learn "
+        f"clean rows from noisy ones, fit the clean ones and say what the noise is like, for example "
+        f"corruption=Gaussian(0.3); or fit StackedRegressor to the noisy rows with the clean ones as y",
+        UserWarning,
+        stacklevel=3,
+    )
+
+
+def _same_values(X: Any, y: Any) -> bool:
+    if sparse.issparse(X) or sparse.issparse(y):
+        return sparse.issparse(X) and sparse.issparse(y) and not (y != X).nnz
+    X, y = (rows.numpy(force=True) if isinstance(rows, torch.Tensor) else np.asarray(rows) for rows in (X, y))
+    return np.array_equal(X, y, equal_nan=X.dtype.kind == y.dtype.kind == "f")
 
 
 def check_device(device: str) -> torch.device:

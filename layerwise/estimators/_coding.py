@@ -19,7 +19,15 @@ from layerwise.data.mapped_rows import total_weight
 from layerwise.data.rows import Rows
 from layerwise.data.scaling import Scaling, learn_scaling
 from layerwise.estimators._checkpointing import digest, kept_fit
-from layerwise.estimators._checks import DTYPES, check_rows, check_size, check_solver, column_ranges, like_input
+from layerwise.estimators._checks import (
+    DTYPES,
+    check_rows,
+    check_size,
+    check_solver,
+    column_ranges,
+    like_input,
+    warn_of_target_rows,
+)
 from layerwise.estimators._columns import compare_columns
 from layerwise.estimators._intake import as_rows
 from layerwise.estimators._parts import ComposedEstimator
@@ -120,13 +128,14 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
         ----------
         X : array-like, sparse matrix or Tensor of shape (n_samples, n_features)
         y : None
-            Not used.
+            Not used; rows of the shape of ``X`` are warned of.
 
         Returns
         -------
         score : float
             At most 0.
         """
+        warn_of_target_rows(self, X, y)
         rows, differences = self._check_rows(X), self._differences()
         unit = 1.0 if self._scaling is None else self._scaling.scale
         return -stacking.apply(lambda x: 0.5 * (differences(x) * unit).square().sum(dim=1), rows).mean().item()

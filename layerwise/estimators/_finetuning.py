@@ -30,13 +30,14 @@ from layerwise.estimators._checks import (
     check_solver,
     like_input,
 )
+from layerwise.estimators._class_weight import weigh
 from layerwise.estimators._labels import find_labelled, read_labels, refuse_missing, refuse_near_miss, settle
 from layerwise.estimators._record import RecordMixin, describe, keep_states, make_training, warn_unless_converged
 from layerwise.estimators._wrapping import WrappingEstimator
 from layerwise.estimators.autoencoder import Autoencoder
 from layerwise.estimators.stack import StackedAutoencoder
 from layerwise.modules import StackedNetwork, linear_head
-from layerwise.objective import Loss
+from layerwise.objective import Loss, with_gradients
 from layerwise.solvers import SOLVERS, Solver
 
 _DEPTHS: dict[Any, Any] = {"all": None, "head": 0}
@@ -151,10 +152,15 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
     def _learn_targets(self, y: np.ndarray, weights: np.ndarray | None, *, goes_on: bool, one_iteration: bool) -> None:
         """Learn from the labels there are, and how much each counts, what the head shall give."""
 
+    def _learn_target_weights(self, y: np.ndarray, weights: np.ndarray | None) -> np.ndarray | None:
+        """Return how much the rows of each class count in fine-tuning, besides their weights; None is alike."""
+        return None
+
     @abc.abstractmethod
     def _encode_targets(self, y: np.ndarray, name: str) -> torch.Tensor:
         """Return what the loss compares the outputs with."""
 
+    @with_gradients
     def _fit(
         self,
         X: Any,
@@ -192,7 +198,17 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
             with distributed.agreed():
                 validation = (X_val, self._encode_targets(self._read_all(X_val, y_val, "X_val", "y_val"), "y_val"))
         targets = self._encode_targets(labels, "y")
-        self._train(X, targets, chosen, weights, validation, goes_on=goes_on, one_iteration=one_iteration)
+        by_target = self._learn_target_weights(labels, chosen_weights)
+        if by_target is not None and (by_target == 0).any():
+            counts = by_target[targets.numpy()] > 0
+            chosen[chosen], targets = counts, targets[torch.from_numpy(counts)]
+            seen = [("y", targets)] if validation is None else [("y", targets), ("y_val", validation[1])]
+            for name, places in seen:
+                if not distributed.any_rank(bool(by_target[places.numpy()].any())):
+                    raise ValueError(
+                        f"class_weight={vars(self).get('class_weight')!r} gives all rows of {name} the weight 0"
+                    )
+        self._train(X, targets, chosen, weights, by_target, validation, goes_on=goes_on, one_iteration=one_iteration)
 
     def _check_unlabeled(self, labelled: np.ndarray, *, one_iteration: bool) -> None:
         """Refuse labels all of which are missing, on all ranks; warn where none is, though some are said to be."""
@@ -228,6 +244,7 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
         targets: torch.Tensor,
         chosen: np.ndarray,
         weights: np.ndarray | None,
+        by_target: np.ndarray | None,
         validation: tuple[Any, torch.Tensor] | None,
         *,
         goes_on: bool,
@@ -255,6 +272,10 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
             rows = rows.subset(torch.from_numpy(np.flatnonzero(chosen)))
         with distributed.agreed():
             held_out = None if validation is None else (self._check_rows(validation[0]), validation[1])
+            if by_target is not None:
+                weigh(rows, targets, by_target)
+                if held_out is not None:
+                    weigh(*held_out, by_target)
         if hasattr(self, "_relay"):
             self._relay.fitted_attributes = lambda: {"network_": self.network_}
         stages = stacking.finetune(

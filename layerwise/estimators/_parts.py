@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, MissingValues
 
+from layerwise.estimators._plain_state import as_plain, from_plain
 from layerwise.estimators._sklearn_callbacks import CallbackSupportMixin
 from layerwise.solvers import SOLVERS
 
@@ -26,6 +27,14 @@ def refuse_flags(part: Any) -> None:
 
 class ComposedEstimator(CallbackSupportMixin, BaseEstimator):
     """Lets ``get_params`` and ``set_params`` reach into parts that are given by a name, such as ``solver="adam"``."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the attributes with arrays in place of modules and tensors."""
+        return as_plain(super().__getstate__())
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over what `__getstate__` gave; the modules are built anew."""
+        super().__setstate__(from_plain(state))
 
     def _resolve(self, name: str, part: Any) -> Any:
         """Return the object that the value of a parameter stands for."""

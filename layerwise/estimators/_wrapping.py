@@ -20,6 +20,7 @@ from layerwise.estimators._record import all_callbacks
 from layerwise.estimators._scaled_rows import check_like_training
 from layerwise.estimators.autoencoder import Autoencoder
 from layerwise.estimators.stack import StackedAutoencoder
+from layerwise.objective import with_gradients
 
 
 class WrappingEstimator(ComposedEstimator, abc.ABC):
@@ -63,6 +64,7 @@ class WrappingEstimator(ComposedEstimator, abc.ABC):
         check_is_fitted(template)
         return template
 
+    @with_gradients
     def _pretrain(
         self,
         template: StackedAutoencoder | Autoencoder,

@@ -17,12 +17,13 @@ from layerwise.checkpoint import Checkpoint
 from layerwise.corruptions import CORRUPTIONS, Corruption
 from layerwise.data.scaling import SCALES, Scaling
 from layerwise.estimators._checkpointing import CHECKPOINT, checkpointed
-from layerwise.estimators._checks import DTYPES, check_corruption, check_part, check_solver
+from layerwise.estimators._checks import DTYPES, check_corruption, check_part, check_solver, warn_of_target_rows
 from layerwise.estimators._coding import CodingEstimator
 from layerwise.estimators._record import describe, keep_states, warn_unless_converged
 from layerwise.estimators._sklearn_callbacks import relayed
 from layerwise.losses import LOSSES
 from layerwise.modules import AutoencoderLayer
+from layerwise.objective import with_gradients
 from layerwise.penalties import SPARSITIES, Sparsity
 from layerwise.solvers import SOLVERS, Solver
 from layerwise.stages import Stage
@@ -226,7 +227,7 @@ class Autoencoder(CodingEstimator):
         X : array-like, sparse matrix or Tensor of shape (n_samples, n_features)
             uint8 stays uint8 in memory. With a value above 127 it is read as intensities, 0 to 255 as 0 to 1.
         y : None
-            Not used.
+            Not used; rows of the shape of ``X`` are warned of.
         sample_weight : array-like of shape (n_samples,), default=None
             How often each row counts: a weight of 2 is the row given twice. None is once.
         X_val : array-like of shape (n_validation, n_features), default=None
@@ -243,6 +244,7 @@ class Autoencoder(CodingEstimator):
         FloatingPointError
             If the objective overflows at the initial weights.
         """
+        warn_of_target_rows(self, X, y)
         return self._fit(X, sample_weight, X_val)
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Autoencoder:
@@ -254,7 +256,7 @@ class Autoencoder(CodingEstimator):
         ----------
         X : array-like, sparse matrix or Tensor of shape (n_samples, n_features)
         y : None
-            Not used.
+            Not used; rows of the shape of ``X`` are warned of.
         sample_weight : array-like of shape (n_samples,), default=None
             As in `fit`.
 
@@ -262,8 +264,10 @@ class Autoencoder(CodingEstimator):
         -------
         self : Autoencoder
         """
+        warn_of_target_rows(self, X, y)
         return self._fit(X, sample_weight, None, one_iteration=True)
 
+    @with_gradients
     def _fit(
         self, X: Any, sample_weight: Any, X_val: Any, *, one_iteration: bool = False, allow_missing: bool = False
     ) -> Autoencoder:

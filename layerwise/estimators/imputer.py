@@ -19,7 +19,7 @@ from layerwise.callbacks import Callback
 from layerwise.checkpoint import Checkpoint
 from layerwise.corruptions import Masking
 from layerwise.estimators._checkpointing import checkpointed
-from layerwise.estimators._checks import column_ranges, like_input
+from layerwise.estimators._checks import column_ranges, like_input, warn_of_target_rows
 from layerwise.estimators._intake import as_rows, is_missing
 from layerwise.estimators._sklearn_callbacks import relayed
 from layerwise.estimators._wrapping import WrappingEstimator
@@ -114,7 +114,7 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, WrappingEstimat
         X : array-like or Tensor of shape (n_samples, n_features)
             NaN, or ``missing_values``, where a value is missing.
         y : None
-            Not used.
+            Not used; rows of the shape of ``X`` are warned of.
         sample_weight : array-like of shape (n_samples,), default=None
             How often each row counts: a weight of 2 is the row given twice. None is once.
 
@@ -122,6 +122,7 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, WrappingEstimat
         -------
         self : AutoencoderImputer
         """
+        warn_of_target_rows(self, X, y)
         self._validate_params()
         X, template = _as_numbers(X), self._template()
         self._pretrain(template, X, sample_weight, None, allow_missing=True)

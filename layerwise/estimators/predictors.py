@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, overload
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from typing import Any, ClassVar, overload
 
 import numpy as np
 import torch
 from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags, assert_all_finite
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, column_or_1d
 
 from layerwise import distributed
+from layerwise.callbacks import Callback, EarlyStopping
+from layerwise.checkpoint import Checkpoint
 from layerwise.data.rows import Rows
 from layerwise.data.scaling import Scaling, learn_scaling
 from layerwise.estimators._checkpointing import checkpointed
 from layerwise.estimators._checks import DTYPES, column_ranges, like_input, min_samples
+from layerwise.estimators._class_weight import balanced_weights, given_weights
 from layerwise.estimators._finetuning import FineTunedEstimator
 from layerwise.estimators._labels import read_labels, read_numbers, refuse_missing, settle, tell_odd_classes
 from layerwise.estimators._sklearn_callbacks import relayed
+from layerwise.estimators.autoencoder import Autoencoder
+from layerwise.estimators.stack import StackedAutoencoder
 from layerwise.losses import cross_entropy, squared_error
+from layerwise.solvers import Solver
 
 
 class StackedClassifier(ClassifierMixin, FineTunedEstimator):
@@ -31,6 +41,9 @@ class StackedClassifier(ClassifierMixin, FineTunedEstimator):
     weights theta of the head::
 
         -1/m sum_i log p(y_i | x_i)  +  alpha/2 |theta|^2
+
+    With weights w_i, ``sample_weight`` times that of the class of the row, it is
+    ``-1/(sum_i w_i) sum_i w_i log p(y_i | x_i)``.
 
     Parameters
     ----------
@@ -49,6 +62,11 @@ class StackedClassifier(ClassifierMixin, FineTunedEstimator):
         What minimises; a name stands for the default object.
     early_stopping : EarlyStopping or None, default=None
         Ends a stage when the loss of held-out rows stops falling, and keeps the best parameters.
+    class_weight : dict, "balanced" or None, default=None
+        How much rows of each class count in fine-tuning, beside ``sample_weight``; pre-training, which knows no labels,
+        does not heed it. A dict gives weights by class, 1 where there is none. ``"balanced"`` gives
+        ``n / (n_classes * n_c)``, where n rows have a label and n_c of them belong to the class, both counted by
+        ``sample_weight``. Validation rows are weighted alike. Only proportions matter.
     unlabeled : object, default=None
         The value in ``y`` (for example -1) of rows that have no label and that only pre-training uses;
         ``float("nan")`` stands for NaN, None, ``pandas.NA``, NaT and masked entries.
@@ -106,6 +124,41 @@ class StackedClassifier(ClassifierMixin, FineTunedEstimator):
 
     _loss = staticmethod(cross_entropy)
 
+    _parameter_constraints: ClassVar[dict] = FineTunedEstimator._parameter_constraints | {
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+    }
+
+    def __init__(
+        self,
+        autoencoder: StackedAutoencoder | Autoencoder | FrozenEstimator | None = None,
+        *,
+        finetune: str | int = "all",
+        alpha: float = 1e-4,
+        fit_intercept: bool = True,
+        solver: Solver | str = "lbfgs",
+        early_stopping: EarlyStopping | None = None,
+        class_weight: Mapping[Any, float] | str | None = None,
+        unlabeled: Any = None,
+        warm_start: bool = False,
+        random_state: Any = None,
+        callbacks: Sequence[Callback] | None = None,
+        checkpoint: str | PathLike[str] | Checkpoint | None = None,
+    ):
+        super().__init__(
+            autoencoder,
+            finetune=finetune,
+            alpha=alpha,
+            fit_intercept=fit_intercept,
+            solver=solver,
+            early_stopping=early_stopping,
+            unlabeled=unlabeled,
+            warm_start=warm_start,
+            random_state=random_state,
+            callbacks=callbacks,
+            checkpoint=checkpoint,
+        )
+        self.class_weight = class_weight
+
     @relayed
     @checkpointed
     def fit(
@@ -159,6 +212,13 @@ class StackedClassifier(ClassifierMixin, FineTunedEstimator):
         -------
         self : StackedClassifier
         """
+        if self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight 'balanced' is not supported for partial_fit. In order to use 'balanced' weights, use "
+                "compute_class_weight('balanced', classes=classes, y=y). In place of y you can use a large enough "
+                "sample of the full training set target to properly estimate the class frequency distributions. Pass "
+                "the resulting weights as the class_weight parameter."
+            )
         if not hasattr(self, "network_"):
             self.__dict__.pop("classes_", None)
             if classes is not None:
@@ -246,6 +306,14 @@ class StackedClassifier(ClassifierMixin, FineTunedEstimator):
         told = tell_odd_classes(self.classes_, self.unlabeled)
         if told and distributed.rank() == 0:
             warnings.warn(told, UserWarning, stacklevel=2)
+
+    def _learn_target_weights(self, y: np.ndarray, weights: np.ndarray | None) -> np.ndarray | None:
+        """Return the weight of each class."""
+        if self.class_weight is None:
+            return None
+        if isinstance(self.class_weight, Mapping):
+            return given_weights(self.class_weight, self.classes_)
+        return balanced_weights(np.searchsorted(self.classes_, y), weights, len(self.classes_))
 
     def _encode_targets(self, y: np.ndarray, name: str) -> torch.Tensor:
         """Return the index of the class of each row, of shape (n_samples,)."""

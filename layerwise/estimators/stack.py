@@ -22,12 +22,13 @@ from layerwise.callbacks import Callback, EarlyStopping
 from layerwise.checkpoint import Checkpoint
 from layerwise.data.rows import Rows
 from layerwise.estimators._checkpointing import CHECKPOINT, checkpointed
-from layerwise.estimators._checks import DTYPES, check_part, check_solver
+from layerwise.estimators._checks import DTYPES, check_part, check_solver, warn_of_target_rows
 from layerwise.estimators._coding import CodingEstimator
 from layerwise.estimators._record import describe, keep_states, warn_unless_converged
 from layerwise.estimators._sklearn_callbacks import relayed
 from layerwise.estimators.autoencoder import Autoencoder
 from layerwise.modules import UnrolledAutoencoder
+from layerwise.objective import with_gradients
 from layerwise.solvers import SOLVERS, Solver
 from layerwise.stages import Stage, Training
 
@@ -167,7 +168,7 @@ class StackedAutoencoder(CodingEstimator):
         X : array-like, sparse matrix or Tensor of shape (n_samples, n_features)
             uint8 stays uint8 in memory. With a value above 127 it is read as intensities, 0 to 255 as 0 to 1.
         y : None
-            Not used.
+            Not used; rows of the shape of ``X`` are warned of.
         sample_weight : array-like of shape (n_samples,), default=None
             How often each row counts: a weight of 2 is the row given twice. None is once.
         X_val : array-like of shape (n_validation, n_features), default=None
@@ -184,6 +185,7 @@ class StackedAutoencoder(CodingEstimator):
         FloatingPointError
             If the objective overflows at the initial weights.
         """
+        warn_of_target_rows(self, X, y)
         return self._fit(X, sample_weight, X_val)
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> StackedAutoencoder:
@@ -196,7 +198,7 @@ class StackedAutoencoder(CodingEstimator):
         ----------
         X : array-like, sparse matrix or Tensor of shape (n_samples, n_features)
         y : None
-            Not used.
+            Not used; rows of the shape of ``X`` are warned of.
         sample_weight : array-like of shape (n_samples,), default=None
             As in `fit`.
 
@@ -204,8 +206,10 @@ class StackedAutoencoder(CodingEstimator):
         -------
         self : StackedAutoencoder
         """
+        warn_of_target_rows(self, X, y)
         return self._fit(X, sample_weight, None, one_iteration=True)
 
+    @with_gradients
     def _fit(
         self, X: Any, sample_weight: Any, X_val: Any, *, one_iteration: bool = False, allow_missing: bool = False
     ) -> StackedAutoencoder:

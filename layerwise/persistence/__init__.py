@@ -23,6 +23,7 @@ from layerwise.data.archives import check_safetensors
 from layerwise.errors import FileError
 from layerwise.estimators._checks import check_device
 from layerwise.limits import check_room, own_file
+from layerwise.objective import with_gradients
 from layerwise.persistence.decoding import CLASSES, Decoder
 from layerwise.strict_json import read_json
 
@@ -90,6 +91,7 @@ def write(estimator: BaseEstimator, folder: Path) -> None:
     (folder / TENSORS).chmod((folder / CONFIG).stat().st_mode)  # safetensors lets nobody else read its files
 
 
+@with_gradients
 def load(folder: str | PathLike[str], *, device: str = "auto") -> Any:
     """Read an estimator from a folder that `save` wrote.
 
@@ -202,6 +204,9 @@ def _encode(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
             return {"strings": [str(item) for item in value], "kind": value.dtype.kind}
         tensors[path] = torch.tensor(value)
         return {"tensor": path}
+    if isinstance(value, dict) and not all(type(key) is str for key in value):  # class_weight by number
+        pairs = [(key.item() if isinstance(key, np.generic) else key, weight) for key, weight in value.items()]
+        return {"pairs": [[_encode(part, path, tensors) for part in pair] for pair in pairs]}
     if isinstance(value, dict):
         return {"dict": {key: _encode(item, f"{path}.{key}", tensors) for key, item in value.items()}}
     if type(value).__name__ in CLASSES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,8 @@ class Decoder:
         keys = value.keys()
         if keys == {"dict"}:
             return {key: self._value(item, f"{path}.{key}") for key, item in value["dict"].items()}
+        if keys == {"pairs"}:
+            return dict(_pair(key, weight, path) for key, weight in value["pairs"])
         if keys == {"float"} and value["float"] in _NOT_FINITE:
             return float(value["float"])
         if keys == {"strings", "kind"} and value["kind"] in ("O", "U"):
@@ -135,6 +138,12 @@ class Decoder:
             module.load_state_dict(state, assign=True)
             check_scaling(module)
             setattr(estimator, name, module.to(check_device(self._device)))
+
+
+def _pair(key: Any, value: Any, path: str) -> tuple[Any, Any]:
+    if not isinstance(key, (str, Real)) or not isinstance(value, Real):
+        raise ValueError(f"{path:.80} holds pairs of something else than labels and numbers")
+    return key, value
 
 
 def _texts(values: Any, kind: str) -> np.ndarray:

@@ -172,6 +172,9 @@ def check_parameters(estimator: BaseEstimator) -> None:
         _agree(isinstance(part, (Integral, Autoencoder, FrozenEstimator)), "layers holds what is no layer")
     unlabeled = getattr(estimator, "unlabeled", None)
     _agree(unlabeled is None or isinstance(unlabeled, (str, Real)), "unlabeled is no label")
+    class_weight = getattr(estimator, "class_weight", None)
+    if isinstance(class_weight, dict):
+        _agree(all(isinstance(x, Real) for x in class_weight.values()), "class_weight holds what is no weight")
     _agree(getattr(estimator, "callbacks", None) is None, "callbacks are never read from a file")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from inspect import Parameter, signature
@@ -56,7 +57,16 @@ _OF_RUN = ("cache_size", "dtype", "device", "warm_start", "random_state", "callb
 _PREDICTORS: dict[str, Any] = {"classifier": StackedClassifier, "regressor": StackedRegressor}
 _LAYER_KEYS = tuple(name for name in Autoencoder._get_param_names() if name not in _OF_RUN)
 _SWITCHES = ("tied", "untie", "fit_intercept", "unlabeled")
-_FINETUNING_KEYS = ("finetune", "untie", "alpha", "fit_intercept", "solver", "early_stopping", "unlabeled")
+_FINETUNING_KEYS = (
+    "finetune",
+    "untie",
+    "alpha",
+    "fit_intercept",
+    "solver",
+    "early_stopping",
+    "unlabeled",
+    "class_weight",
+)
 _RUN_KEYS = ("model", "contamination", "impute", "random_state", "dtype", "device", "layers", "finetuning")
 _KINDS: dict[str, tuple[Any, str]] = {
     **dict.fromkeys(("data", "out", "labels", "array", "model", "dtype", "device"), (str, "a text in quotes")),
@@ -357,10 +367,17 @@ def _parameters(choice: Any) -> dict[str, Any]:
     return {name: parameter.default for name, parameter in signature(choice).parameters.items()}
 
 
+def _key(name: Any) -> str:
+    """Return a key as TOML writes it; labels of classes may be any text or number."""
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name := str(name)) else json.dumps(name, ensure_ascii=False)
+
+
 def _toml(value: Any) -> str:
     """Return a value as TOML writes it."""
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{name} = {_toml(item)}" for name, item in value.items() if item is not None) + " }"
+        return (
+            "{ " + ", ".join(f"{_key(name)} = {_toml(item)}" for name, item in value.items() if item is not None) + " }"
+        )
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     if isinstance(value, float) and not math.isfinite(value):
