@@ -178,7 +178,12 @@ def test_data_that_has_changed_is_refused(run, fit, table, signal_at, tmp_path):
     fit = [data if word == table else word for word in fit]
     signal_at(3, signal.SIGINT)
     assert run(*fit, "--out", tmp_path / "run")[0] == 130
-    data.write_text(data.read_text() + "0.5,0.5,0.5,0.5,9,u\n")
+    head, *lines = data.read_text().splitlines(keepends=True)
+    data.write_text("".join([head, *reversed(lines)]))
+    code, _, err = run("fit", "--resume", "--out", tmp_path / "run")
+    assert code == 2
+    assert "belongs to another fit: X.digest of values is" in err
+    data.write_text("".join([head, *lines, "0.5,0.5,0.5,0.5,9,u\n"]))
     code, _, err = run("fit", "--resume", "--out", tmp_path / "run")
     assert code == 2
     assert "belongs to another fit: X.rows is 61, but was 60 there" in err
