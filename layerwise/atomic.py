@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -66,25 +67,53 @@ def publish(staging: Path, path: Path, *, overwrite: bool = False) -> None:
     Parameters
     ----------
     staging : Path
-        In the same file system.
+        In another file system than ``path`` it is copied beside that first.
     path : Path
     overwrite : bool, default=False
         As in `atomic`.
     """
     sync_tree(staging)
     check_replaceable(path, overwrite)
+    if staging.is_dir() and path.is_symlink() and not path.exists():  # where it points to there is nothing yet
+        path = path.resolve()
+        _make_folder(path.parent)
     aside = None
     try:
         if path.is_dir():
             aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
             path.rename(aside / path.name)
-        staging.replace(path)
+        _move(staging, path)
         sync(path.parent)
     finally:
         if aside is not None:
             if not path.exists() and (aside / path.name).exists():
                 (aside / path.name).rename(path)
             shutil.rmtree(aside, ignore_errors=True)
+
+
+def _move(staging: Path, path: Path) -> None:
+    """Rename a file or folder, or a copy of it beside ``path`` if that is in another file system."""
+    try:
+        staging.replace(path)
+        return
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+    beside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        copy = beside / path.name
+        if staging.is_dir():
+            shutil.copytree(staging, copy)
+        else:
+            shutil.copy2(staging, copy)
+        sync_tree(copy)
+        copy.replace(path)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    if staging.is_dir():
+        shutil.rmtree(staging, ignore_errors=True)
+    else:
+        staging.unlink()
 
 
 @contextmanager
@@ -94,7 +123,7 @@ def locked(folder: Path) -> Iterator[None]:
     Parameters
     ----------
     folder : Path
-        Will hold an empty file ``lock``.
+        Will hold a file ``lock``, with the number of the process.
 
     Raises
     ------
@@ -110,7 +139,13 @@ def locked(folder: Path) -> Iterator[None]:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise ValueError(f"{folder} is in use by another process; wait for its end, or stop it") from None
+                holder = os.read(descriptor, 20).decode(errors="replace")
+                which = f", {holder}" if holder.isdecimal() else ""
+                raise ValueError(
+                    f"{folder} is in use by another process{which}; wait for its end, or stop it"
+                ) from None
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, str(os.getpid()).encode())
         yield
     finally:
         os.close(descriptor)
@@ -131,6 +166,8 @@ def check_replaceable(path: Path, overwrite: bool) -> None:
         raise FileExistsError(
             f"{path} exists; choose another place, or replace it with overwrite=True (--overwrite at the command line)"
         )
+    if path.is_mount():
+        raise FileExistsError(f"{path} is a mount point, which nothing can take the place of; choose a folder in it")
     if path.is_dir() and any(path.iterdir()) and not any((path / mark).is_file() for mark in _MARKS):
         raise FileExistsError(f"{path} is not a run of layerwise (no {_MARKS[0]}), so it is not overwritten")
 

@@ -151,7 +151,7 @@ def write_run(
             row_names=row_names,
             trained_on=trained_on,
         )
-    write_model_card(folder / CARD, model, facts)  # the last: it lists the files
+    write_model_card(folder / CARD, model, facts, overwrite=True)  # the last: it lists the files
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:

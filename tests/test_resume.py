@@ -1,8 +1,10 @@
 """`layerwise fit` that is interrupted, and `fit --resume`: what is on disk meanwhile, what is said, what is refused."""
 
+import errno
 import hashlib
 import json
 import os
+import pkgutil
 import signal
 import subprocess
 import sys
@@ -123,8 +125,8 @@ def test_an_unfinished_run_is_not_forgotten(run, fit, signal_at, tmp_path):
     (tmp_path / "run.toml").write_text('[[layers]]\nn_hidden = 4\ntied = true\n[finetuning]\nsolver = "adam"\n')
     assert "layers=" in refusal("fit", "--config", tmp_path / "run.toml", "--resume")
     with locked(partial):
-        assert "is in use by another process" in refusal("fit", "--resume")
-        assert "is in use by another process" in refusal(*fit)
+        for words in (("fit", "--resume"), fit):
+            assert f"is in use by another process, {os.getpid()}; wait for its end, or stop it" in refusal(*words)
     assert names(partial) == ["checkpoint", "lock", "metrics.jsonl", "run.toml"]
     (partial / "lock").rename(partial / "key")
     assert "is no unfinished run of layerwise" in refusal(*fit)
@@ -170,6 +172,84 @@ def test_an_unfinished_run_is_refused_by_name(run, fit, signal_at, tmp_path):
     code, _, err = run(*fit, "--out", tmp_path / "run")
     assert code == 2
     assert "run.partial is an unfinished run; go on with it by --resume, or discard it by --overwrite" in err
+    with locked(tmp_path / "run.partial"):  # it may still run
+        code, _, err = run(*fit, "--out", tmp_path / "run")
+    assert code == 2
+    assert f"run.partial is in use by another process, {os.getpid()}; wait for its end, or stop it" in err
+
+
+def dying(function):
+    """Interrupted before it makes anything new; what was made aside moves to its place."""
+
+    def call(place, *arguments, **more):
+        if not place.is_file():
+            raise KeyboardInterrupt
+        return function(place, *arguments, **more)
+
+    return call
+
+
+# Places in the publication of a run, in their order.
+PUBLISHING = {
+    "report": ("layerwise.runs.write_report", ["MODEL_CARD.md", "report.html"]),
+    "card": ("layerwise.runs.write_model_card", ["MODEL_CARD.md"]),
+    "sync": ("layerwise.cli.unfinished.publish", []),
+    "rename": ("layerwise.atomic._move", []),
+    "tidy": ("layerwise.cli.unfinished.tidy", None),
+}
+
+
+@pytest.mark.parametrize("place", PUBLISHING)
+def test_goes_on_wherever_publishing_was_interrupted(place, run, fit, monkeypatch, tmp_path):
+    reference, out, partial = tmp_path / "reference", tmp_path / "run", tmp_path / "run.partial"
+    name, missing = PUBLISHING[place]
+    data, fit = tmp_path / "rows.npy", [word for word in fit[4:] if word != "--impute"]
+    fit = ["fit", data, *(word for word in fit if word != "--no-report" or place != "report")]
+    np.save(data, np.random.default_rng(0).random((40, 5)))
+    assert run(*fit, "--out", reference)[0] == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(name, dying(pkgutil.resolve_name(name)))
+        assert run(*fit, "--out", out)[0] == 130
+    if missing is None:
+        assert names(out) == sorted([*names(reference), "checkpoint", "lock"])
+    else:
+        assert set(names(reference)) - set(names(partial)) == set(missing)
+        (partial / ".report.html.x1").mkdir()  # what `kill -9` leaves
+        assert "run.partial is an unfinished run" in run(*fit, "--out", out)[2]
+    assert run(*fit, "--resume", "--out", out)[0] == 0
+    assert outcome(out) == outcome(reference)
+    assert ("report.html" in names(out)) == (place == "report")
+    assert names(tmp_path) == ["reference", "rows.npy", "run"]
+
+
+@pytest.mark.parametrize("crosses", [False, True])
+def test_published_where_a_link_points_to(crosses, run, fit, monkeypatch, tmp_path):
+    """Also in another file system, by a copy."""
+    place, rename = tmp_path / "large" / "disk" / "run", Path.replace
+
+    def replace(self, target):
+        if crosses and self.name == "run.partial":
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    (tmp_path / "run").symlink_to(place)
+    assert run(*fit, "--out", tmp_path / "run")[0] == 0
+    assert names(tmp_path) == ["large", "run"]
+    assert names(place.parent) == ["run"]
+    assert names(place) == ["MODEL_CARD.md", "config.json", "loss.png", "metrics.jsonl", *names(place)[4:]]
+    assert (tmp_path / "run").is_symlink()
+    assert run(*fit, "--out", tmp_path / "again")[0] == 0
+    assert outcome(tmp_path / "again") == outcome(place)
+
+
+def test_a_mount_point_is_refused_before_training(run, fit, monkeypatch, tmp_path):
+    (tmp_path / "run").mkdir()
+    monkeypatch.setattr(Path, "is_mount", lambda self: self == tmp_path / "run")
+    code, _, err = run(*fit, "--overwrite", "--out", tmp_path / "run")
+    assert code == 2
+    assert f"{tmp_path / 'run'} is a mount point, which nothing can take the place of; choose a folder in it" in err
+    assert names(tmp_path) == ["run"]
 
 
 def test_data_that_has_changed_is_refused(run, fit, table, signal_at, tmp_path):

@@ -34,7 +34,7 @@ from layerwise.cli.fitting import choose_model, count_labelled, mark_unlabeled, 
 from layerwise.cli.opening import name_rows
 from layerwise.cli.recipe_flags import overlay
 from layerwise.cli.telling import advise_on_labels, describe_rows, suggest_next, warn_of_stages
-from layerwise.cli.unfinished import CHECKPOINTS, SCRATCH, read_begun, refuse_changes, unfinished_run
+from layerwise.cli.unfinished import CHECKPOINTS, SCRATCH, read_begun, refuse_changes, tidy, unfinished_run
 from layerwise.data import load_mnist_small
 from layerwise.data.inputs import read_input
 from layerwise.data.values import describe_missing, describe_odd_columns
@@ -321,8 +321,10 @@ def fit(
         settings, flags, ended = _settle(config, flags, resume, overwrite)
         place = Path(settings["out"])
         if ended:
-            reply = Reply({"out": str(place)}, f"{place} has ended already; there is nothing to go on with")
-            return reply if distributed.rank() == 0 else None
+            if distributed.rank() > 0:
+                return None
+            tidy(place)
+            return Reply({"out": str(place)}, f"{place} has ended already; there is nothing to go on with")
         with unfinished_run(place, resume=resume, overwrite=overwrite) as folder, display.watching() as callbacks:
             facts = _fit_into(folder, settings, flags, callbacks, track or [], report, checkpoint_seconds, display)
         if distributed.rank() > 0:

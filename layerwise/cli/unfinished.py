@@ -53,10 +53,10 @@ def unfinished_run(place: Path, *, resume: bool, overwrite: bool) -> Iterator[Pa
                 folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             else:
                 check_replaceable(place, overwrite)
+                _check_ours(folder)
+                stack.enter_context(locked(folder))  # before anything is said of a run that others may be making
                 goes_on = _check_unfinished(folder, resume, overwrite)
-                stack.enter_context(locked(folder))
-                if not goes_on:
-                    _empty(folder)
+                _empty(folder, ".*" if goes_on else "*")
             shutil.rmtree(folder / SCRATCH, ignore_errors=True)
             (folder / SCRATCH).mkdir()
         try:
@@ -68,8 +68,13 @@ def unfinished_run(place: Path, *, resume: bool, overwrite: bool) -> Iterator[Pa
             _keep_or_remove(folder, place, goes_on, error)
             raise
         if distributed.rank() == 0:  # after the rename: whoever dies before it can still go on
-            shutil.rmtree(place / CHECKPOINTS, ignore_errors=True)
-            (place / LOCK).unlink(missing_ok=True)
+            tidy(place)
+
+
+def tidy(place: Path) -> None:
+    """Remove from a run that has ended what served to go on with it; whoever died after the rename has left it."""
+    shutil.rmtree(place / CHECKPOINTS, ignore_errors=True)
+    (place / LOCK).unlink(missing_ok=True)
 
 
 def _keep_or_remove(folder: Path, place: Path, goes_on: bool, error: BaseException) -> None:
@@ -147,20 +152,24 @@ def _refuse(name: str, now: Any, then: Any = None) -> None:
     )
 
 
+def _check_ours(folder: Path) -> None:
+    """Refuse a folder that is no unfinished run, but in its place."""
+    if folder.exists() and not (folder.is_dir() and (not any(folder.iterdir()) or (folder / LOCK).is_file())):
+        raise FileExistsError(f"{folder} is no unfinished run of layerwise, but in its place; move it away")
+
+
 def _check_unfinished(folder: Path, resume: bool, overwrite: bool) -> bool:
     """Return whether there is an unfinished run to go on with; refuse one that nobody has asked for."""
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    if all(entry.name == LOCK for entry in folder.iterdir()):
         return False
-    if not (folder / LOCK).is_file():
-        raise FileExistsError(f"{folder} is no unfinished run of layerwise, but in its place; move it away")
     if not (resume or overwrite):
         raise FileExistsError(f"{folder} is an unfinished run; go on with it by --resume, or discard it by --overwrite")
     return resume
 
 
-def _empty(folder: Path) -> None:
-    """Remove what an unfinished run has left, but for its lock."""
-    for entry in folder.iterdir():
+def _empty(folder: Path, pattern: str) -> None:
+    """Remove what an unfinished run has left, but for its lock; hidden is what was being written when it died."""
+    for entry in folder.glob(pattern):
         if entry.is_dir():
             shutil.rmtree(entry)
         elif entry.name != LOCK:
