@@ -301,6 +301,7 @@ def _describe_software() -> dict[str, Any]:
         "processor": platform.machine(),
         "threads": torch.get_num_threads(),
         "shards of rows": distributed.world_size() * distributed.n_shards(),
+        "deterministic": distributed.is_deterministic(),
     }
 
 

@@ -384,6 +384,14 @@ def test_other_software_is_named(monkeypatch, tmp_path):
         train(layer(LBFGS(4)), checkpoint=tmp_path)
 
 
+def test_deterministic_sums_are_named(tmp_path):
+    with distributed.joint(deterministic=True):
+        train(layer(LBFGS(4)), checkpoint=tmp_path)
+        train(layer(LBFGS(4)), checkpoint=tmp_path)  # of which there is nothing to say
+    with pytest.warns(UserWarning, match=r"shards of rows 1 \(was 8\), deterministic False \(was True\); the fit goes"):
+        train(layer(LBFGS(4)), checkpoint=tmp_path)
+
+
 def test_refusals(tmp_path):
     estimator = Autoencoder(4, solver=LBFGS(4), checkpoint=tmp_path)
     with pytest.raises(ValueError, match="warm_start=True do not go together"):

@@ -120,6 +120,8 @@ def test_an_unfinished_run_is_not_forgotten(run, fit, signal_at, tmp_path):
     assert f"{out} exists" in run(*fit, "--out", out)[2]
     assert "random_state=1 is not how the run began" in refusal("fit", "--resume", "--random-state", 1)
     assert "alpha=0.5 is not" in refusal("fit", "--resume", "--alpha", 0.5)
+    assert "dtype='float64' is not how the run began" in refusal("fit", "--resume", "--dtype", "float64")
+    assert "deterministic=True is not how the run began" in refusal("fit", "--resume", "--deterministic")
     assert "layers=[5] is not" in refusal("fit", "--resume", "--layers", 5)
     assert "labels='a' is not how the run began, which was 'kind'" in refusal("fit", "--labels", "a", "--resume")
     (tmp_path / "run.toml").write_text('[[layers]]\nn_hidden = 4\ntied = true\n[finetuning]\nsolver = "adam"\n')
@@ -250,6 +252,41 @@ def test_a_mount_point_is_refused_before_training(run, fit, monkeypatch, tmp_pat
     assert code == 2
     assert f"{tmp_path / 'run'} is a mount point, which nothing can take the place of; choose a folder in it" in err
     assert names(tmp_path) == ["run"]
+
+
+def test_data_that_has_moved_is_named_anew(run, fit, table, signal_at, tmp_path):
+    """So is a file of labels; deterministic the run is as it began."""
+    rng = np.random.default_rng(0)
+    rows, labels, moved = rng.random((40, 5)), rng.integers(0, 2, 40), tmp_path / "moved"
+    np.save(tmp_path / "rows.npy", rows)
+    np.save(tmp_path / "labels.npy", labels)
+    flags = [word for word in fit[4:] if word != "--impute"]
+    fit = ["fit", tmp_path / "rows.npy", "--labels", tmp_path / "labels.npy", *flags, "--deterministic"]
+    assert run(*fit, "--out", tmp_path / "reference")[0] == 0
+    assert json.loads((tmp_path / "reference" / "run.json").read_text())["deterministic"] is True
+    signal_at(3, signal.SIGINT)
+    assert run(*fit, "--out", tmp_path / "run")[0] == 130
+    moved.mkdir()
+    (tmp_path / "rows.npy").rename(moved / "digits.npy")
+    (tmp_path / "labels.npy").rename(moved / "labels.npy")
+    resume = ("fit", "--resume", "--quiet", "--no-report", "--out", tmp_path / "run")
+    code, _, err = run(*resume)
+    assert code == 2
+    assert f"{tmp_path / 'rows.npy'}" in err
+    places = (moved / "digits.npy", "--labels", moved / "labels.npy")
+    for other, what in ((rows[::-1], "X"), (rows, "y")):
+        np.save(moved / "digits.npy", other)
+        np.save(moved / "labels.npy", 1 - labels if what == "y" else labels)
+        code, _, err = run(*resume, *places)
+        assert code == 2
+        assert f"belongs to another fit: {what}.digest" in err
+    np.save(moved / "labels.npy", labels)
+    assert "labels='kind' is not how the run began" in run(*resume, moved / "digits.npy", "--labels", "kind")[2]
+    assert run(*resume, *places)[0] == 0
+    assert outcome(tmp_path / "run") == outcome(tmp_path / "reference")
+    told = (tmp_path / "run" / "run.toml").read_text()
+    assert f'data = "{moved / "digits.npy"}"' in told
+    assert "deterministic = true" in told
 
 
 def test_data_that_has_changed_is_refused(run, fit, table, signal_at, tmp_path):

@@ -49,10 +49,10 @@ _TRAINING = Parameter(group=Group("What to train, and how", sort_key=-2))
 _LAYERS = Parameter(group=Group("All layers (a recipe for each: --config)", sort_key=-1))
 
 
+# Settings of a run beside those of its model; and those that may be named anew to go on with it.
+_SETTLED, _MAY_MOVE = (*DATA_KEYS, "impute", "deterministic"), ("out", "data", "labels")
 # Parameters of `fit` that are no settings of a run.
-_OF_THIS_PROCESS = (
-    *("config", "track", "report", "resume", "checkpoint_seconds", "deterministic", "timeout", "overwrite", "display"),
-)
+_OF_THIS_PROCESS = ("config", "track", "report", "resume", "checkpoint_seconds", "timeout", "overwrite", "display")
 
 
 def demo(*, out: Path = Path("runs/demo"), seed: int = 0, overwrite: Overwrite = False, display: Shown) -> Reply:
@@ -196,7 +196,7 @@ def fit(
     report: bool = True,
     resume: Flag = False,
     checkpoint_seconds: float = 60.0,
-    deterministic: Flag = False,
+    deterministic: Annotated[bool | None, Parameter(negative="")] = None,
     timeout: float = 300.0,
     overwrite: Overwrite = False,
     display: Shown,
@@ -301,7 +301,8 @@ def fit(
         Write report.html.
     resume
         Go on with the unfinished run (OUT.partial) where it was interrupted, and end with the same bits; begin if there
-        is none, do nothing if it has ended. With --out alone everything else is as it began.
+        is none, do nothing if it has ended. With --out alone everything else is as it began; data that has moved is
+        named anew, and other rows or labels are refused.
     checkpoint_seconds
         Time after which a checkpoint is written, besides at the end of each stage.
     deterministic
@@ -315,10 +316,12 @@ def fit(
     for name, value in flags.items():
         if value == []:
             raise ValueError(f"--{name.replace('_', '-')} is given without a value; give at least one")
-    with distributed.joint(deterministic=deterministic, timeout=timeout):
+    with distributed.joint(timeout=timeout):
         if distributed.rank() > 0:  # one of them speaks
             display, track = replace(display, quiet=True), None
         settings, flags, ended = _settle(config, flags, resume, overwrite)
+        if settings.get("deterministic"):
+            distributed.make_deterministic()
         place = Path(settings["out"])
         if ended:
             if distributed.rank() > 0:
@@ -337,7 +340,7 @@ def _settle(
     config: Path | None, flags: dict[str, Any], resume: bool, overwrite: bool
 ) -> tuple[dict[str, Any], dict[str, Any], bool]:
     """Return the settings of a run, the flags that are still to be laid over them, and whether it has ended already."""
-    settings = ({} if config is None else recipes.read_toml(config)) | _take(flags, (*DATA_KEYS, "impute", "model"))
+    settings = ({} if config is None else recipes.read_toml(config)) | _take(flags, (*_SETTLED, "model"))
     begun, ended = None, False
     if resume and "out" in settings:
         begun, ended = read_begun(Path(settings["out"]), overwrite=overwrite)
@@ -345,7 +348,7 @@ def _settle(
             raise ValueError(f"no run has begun in out={settings['out']}, so there is nothing to resume; name the data")
     if begun is not None:
         refuse_changes(begun, settings, flags)
-        settings, flags = begun | {"out": settings["out"]}, {}
+        settings, flags = begun | {name: settings[name] for name in _MAY_MOVE if name in settings}, {}
     for name, remedy in (("data", "a file or a folder of images"), ("out", "a folder for the run, with --out")):
         if name not in settings:
             raise ValueError(f"{name} is not given; name {remedy}, or both in a TOML file with --config")
@@ -378,11 +381,12 @@ def _fit_into(
     for line in (describe_rows(source, n_labelled), *odd):
         display.say(line)
     missing = describe_missing(source.X, source.feature_names)
-    places = {name: settings[name] for name in (*DATA_KEYS, "impute") if name in settings}
+    places = {name: settings[name] for name in _SETTLED if name in settings}
     recipe = recipes.describe(recipes.build(settings)) | places
-    staging = folder / SCRATCH / runs.SETTINGS
-    staging.write_text(recipes.write_toml(recipe), encoding="utf-8")
-    publish(staging, folder / runs.SETTINGS, overwrite=True)  # --resume reads it, whenever the process dies
+    if not (folder / runs.SETTINGS).is_file():  # --resume reads it, whenever the process dies
+        staging = folder / SCRATCH / runs.SETTINGS
+        staging.write_text(recipes.write_toml(recipe), encoding="utf-8")
+        publish(staging, folder / runs.SETTINGS)
     with MetricsFile(folder / runs.METRICS, resume=True) as metrics, ExitStack() as stack:
         watchers: list[Callback] = [*callbacks, metrics, *open_trackers(track, Path(settings["out"]), folder, stack)]
         fitted, X = train(source, y, missing, complete, watchers, folder / CHECKPOINTS, checkpoint_seconds)

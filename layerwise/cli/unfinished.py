@@ -131,8 +131,8 @@ def refuse_changes(settings: Mapping[str, Any], given: Mapping[str, Any], flags:
     ValueError
         If something differs, by its name.
     """
-    for name in (*DATA_KEYS, "impute"):
-        if name in given and name != "out" and given[name] != settings.get(name):
+    for name in (*DATA_KEYS, "impute", "deterministic"):
+        if name in given and given[name] != settings.get(name) and not _may_have_moved(name, settings, given):
             _refuse(name, given[name], settings.get(name))
     then = recipes.describe(recipes.build(settings))
     for name, value in flags.items():
@@ -142,6 +142,13 @@ def refuse_changes(settings: Mapping[str, Any], given: Mapping[str, Any], flags:
     for name, value in now.items():
         if value != then.get(name):
             _refuse(name, value, then.get(name))
+
+
+def _may_have_moved(name: str, settings: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
+    """Return whether a place may be named anew: checkpoints know the rows and labels that were there."""
+    if name == "labels" and name in settings:
+        return Path(given[name]).name == Path(settings[name]).name
+    return name in ("data", "out")
 
 
 def _refuse(name: str, now: Any, then: Any = None) -> None:
