@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from layerwise import atomic
 from layerwise.atomic import locked
 from layerwise.callbacks import MetricsFile
 from layerwise.reproduce import ufldl_stacked
@@ -227,14 +228,14 @@ def test_goes_on_wherever_publishing_was_interrupted(place, run, fit, monkeypatc
 @pytest.mark.parametrize("crosses", [False, True])
 def test_published_where_a_link_points_to(crosses, run, fit, monkeypatch, tmp_path):
     """Also in another file system, by a copy."""
-    place, rename = tmp_path / "large" / "disk" / "run", Path.replace
+    place, rename2 = tmp_path / "large" / "disk" / "run", atomic._rename2
 
-    def replace(self, target):
-        if crosses and self.name == "run.partial":
+    def rename(source, target, flag):
+        if crosses and source.name == "run.partial":
             raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
-        return rename(self, target)
+        return rename2(source, target, flag)
 
-    monkeypatch.setattr(Path, "replace", replace)
+    monkeypatch.setattr(atomic, "_rename2", rename)
     (tmp_path / "run").symlink_to(place)
     assert run(*fit, "--out", tmp_path / "run")[0] == 0
     assert names(tmp_path) == ["large", "run"]

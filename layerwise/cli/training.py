@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Group, Parameter
 
 from layerwise import distributed, recipes, runs
-from layerwise.atomic import atomic, publish
+from layerwise.atomic import atomic, publish, write_file
 from layerwise.callbacks import Callback, MetricsFile
 from layerwise.cli.common import (
     Array,
@@ -70,8 +70,7 @@ def demo(*, out: Path = Path("runs/demo"), seed: int = 0, overwrite: Overwrite =
     display.say("784-200-200-10 on the MNIST images shipped with layerwise: 6,000 to train with, 1,000 to test")
     digits = load_mnist_small()
     start = time.perf_counter()
-    with atomic(out, overwrite=overwrite) as staging, display.watching() as callbacks:
-        staging.mkdir()
+    with atomic(out, folder=True, overwrite=overwrite) as staging, display.watching() as callbacks:
         with MetricsFile(staging / runs.METRICS) as metrics:
             session = Session(seed, callbacks=[*callbacks, metrics], announce=display.say)
             outcome = ufldl_stacked.run(digits, session, max_iter=100, softmax_alpha=1e-4)
@@ -144,7 +143,7 @@ def init(
         layers = recipes.default_layers(chosen, source.X.shape[1])
         recipe = recipes.build({"model": chosen, "layers": layers, "random_state": 0})
         settings = recipes.describe(recipe) | places | {"out": f"runs/{data.stem}", "impute": bool(missing) or None}
-        staging.write_text(recipes.write_toml(settings), encoding="utf-8")
+        write_file(staging, recipes.write_toml(settings))
     lines = [describe_rows(source, n_labelled), missing, f"A recipe for model={chosen!r} is in {out}"]
     text = "\n".join(line for line in lines if line)
     facts = {"out": str(out), "n_rows": len(source.X), "n_features": source.X.shape[1], "model": chosen}
@@ -385,7 +384,7 @@ def _fit_into(
     recipe = recipes.describe(recipes.build(settings)) | places
     if not (folder / runs.SETTINGS).is_file():  # --resume reads it, whenever the process dies
         staging = folder / SCRATCH / runs.SETTINGS
-        staging.write_text(recipes.write_toml(recipe), encoding="utf-8")
+        write_file(staging, recipes.write_toml(recipe))
         publish(staging, folder / runs.SETTINGS)
     with MetricsFile(folder / runs.METRICS, resume=True) as metrics, ExitStack() as stack:
         watchers: list[Callback] = [*callbacks, metrics, *open_trackers(track, Path(settings["out"]), folder, stack)]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from layerwise import distributed, recipes, runs
-from layerwise.atomic import LOCK, check_replaceable, locked, publish
+from layerwise.atomic import LOCK, check_replaceable, discard, is_written, locked, naming, publish
 from layerwise.cli.common import as_command
 from layerwise.cli.recipe_flags import overlay
 from layerwise.recipes import DATA_KEYS
@@ -52,22 +52,38 @@ def unfinished_run(place: Path, *, resume: bool, overwrite: bool) -> Iterator[Pa
             if distributed.rank() > 0:
                 folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             else:
-                check_replaceable(place, overwrite)
+                finish_publication(place)
+                check_replaceable(place, overwrite, folder=True)
                 _check_ours(folder)
                 stack.enter_context(locked(folder))  # before anything is said of a run that others may be making
                 goes_on = _check_unfinished(folder, resume, overwrite)
-                _empty(folder, ".*" if goes_on else "*")
-            shutil.rmtree(folder / SCRATCH, ignore_errors=True)
-            (folder / SCRATCH).mkdir()
         try:
-            yield folder
-            shutil.rmtree(folder / SCRATCH)
-            if distributed.rank() == 0:
-                publish(folder, place.absolute(), overwrite=overwrite)
+            with naming(folder, reads=True):
+                with distributed.agreed():
+                    _empty(folder, ".*" if goes_on else "*")
+                    shutil.rmtree(folder / SCRATCH, ignore_errors=True)
+                    (folder / SCRATCH).mkdir()
+                yield folder
+                shutil.rmtree(folder / SCRATCH)
+                if distributed.rank() == 0:
+                    publish(folder, place, overwrite=overwrite)
         except BaseException as error:
             _keep_or_remove(folder, place, goes_on, error)
             raise
         if distributed.rank() == 0:  # after the rename: whoever dies before it can still go on
+            tidy(place)
+
+
+def finish_publication(place: Path) -> None:
+    """Do what is left to do after the rename, in the stead of a process that died just then.
+
+    What the run has replaced stands in place of the unfinished run then, without a lock, and goes; see `tidy`.
+    """
+    replaced = unfinished_of(place)
+    if (place / LOCK).is_file() and is_written(place):
+        with locked(place):
+            if is_written(replaced) and not (replaced / LOCK).is_file():
+                discard(replaced)
             tidy(place)
 
 
@@ -107,8 +123,9 @@ def read_begun(place: Path, *, overwrite: bool) -> tuple[dict[str, Any] | None, 
     settings, ended = None, False
     with distributed.agreed():
         if distributed.rank() == 0:
+            finish_publication(place)
             path = unfinished_of(place) / runs.SETTINGS
-            ended = not overwrite and not path.parent.exists() and (place / runs.SETTINGS).is_file()
+            ended = not overwrite and not path.is_file() and (place / runs.SETTINGS).is_file()
             if ended or path.is_file():
                 settings = recipes.read_toml(place / runs.SETTINGS if ended else path)
     return tuple(json.loads(distributed.broadcast_bytes(json.dumps([settings, ended]).encode())))
@@ -167,7 +184,7 @@ def _check_ours(folder: Path) -> None:
 
 def _check_unfinished(folder: Path, resume: bool, overwrite: bool) -> bool:
     """Return whether there is an unfinished run to go on with; refuse one that nobody has asked for."""
-    if all(entry.name == LOCK for entry in folder.iterdir()):
+    if all(entry.name in (LOCK, SCRATCH) for entry in folder.iterdir()):
         return False
     if not (resume or overwrite):
         raise FileExistsError(f"{folder} is an unfinished run; go on with it by --resume, or discard it by --overwrite")
