@@ -254,24 +254,42 @@ def check_replaceable(path: Path, overwrite: bool, *, folder: bool) -> None:
         With the reason.
     """
     path = target_of(path)
-    if not path.exists():
-        return
+    while (before := identify(path)) is not None:
+        refusal = _find_refusal(path, overwrite, folder)
+        if refusal is None:
+            return
+        if identify(path) == before:
+            raise FileExistsError(refusal)
+
+
+def _find_refusal(path: Path, overwrite: bool, folder: bool) -> str | None:
+    """Return why what is there must not be replaced."""
     if not overwrite:
-        raise FileExistsError(
+        return (
             f"{path} exists; choose another place, or replace it with overwrite=True (--overwrite at the command line)"
         )
     if path.is_mount():
-        raise FileExistsError(f"{path} is a mount point, which nothing can take the place of; choose a folder in it")
+        return f"{path} is a mount point, which nothing can take the place of; choose a folder in it"
     found = "a folder" if path.is_dir() else "a file" if path.is_file() else "neither a file nor a folder"
     wanted = "a folder" if folder else "a file"
     if found != wanted:
-        raise FileExistsError(f"{path} is {found}, but what is written is {wanted}; choose another place")
-    if folder and any(path.iterdir()) and not is_written(path):
+        return f"{path} is {found}, but what is written is {wanted}; choose another place"
+    if folder and not is_written(path) and os.listdir(path):
         *marks, last = _MARKS
-        raise FileExistsError(
+        return (
             f"{path} is not a run of layerwise (it holds no {', '.join(marks)} or {last} that layerwise wrote), so it "
             f"is not overwritten; choose another place"
         )
+    return None
+
+
+def identify(path: Path) -> tuple[int, ...] | None:
+    """Return what tells a file or folder from another one that has taken its place; None if nothing is there."""
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns
 
 
 def is_written(folder: Path) -> bool:
@@ -294,7 +312,10 @@ def _move(staging: Path, path: Path, overwrite: bool) -> None:
     """Rename a file or folder to its place; a folder that was there is in place of ``staging`` then."""
     is_folder = staging.is_dir()
     while not _move_where_nothing_is(staging, path, is_folder):
-        check_replaceable(path, overwrite, folder=is_folder)
+        try:
+            check_replaceable(path, overwrite, folder=is_folder)
+        except FileNotFoundError:  # replaced meanwhile, by a system that takes two renames for it
+            continue
         if not is_folder:
             with suppress(OSError):
                 shutil.copymode(path, staging)  # what only its owner could read stays so

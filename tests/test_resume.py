@@ -146,12 +146,12 @@ def test_settings_are_whole_whenever_a_run_dies(run, fit, signal_at, monkeypatch
     assert run(*fit, "--out", out)[0] == 143
     before = (tmp_path / "run.partial" / "run.toml").read_text()
 
-    def die(self, text, **more):
+    def die(self, content):
         Path.open(self, "w").close()
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_text", die)
+        patch.setattr(Path, "write_bytes", die)
         assert run("fit", "--resume", "--out", out)[0] == 130
     assert (tmp_path / "run.partial" / "run.toml").read_text() == before
     assert run("fit", "--resume", "--out", out)[0] == 0

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
-from layerwise.atomic import atomic, naming, write_file
+from layerwise.atomic import atomic, identify, naming, write_file
 from layerwise.data.archives import check_safetensors
 from layerwise.errors import FileError
 from layerwise.estimators._checks import check_device
@@ -136,24 +136,15 @@ def load(folder: str | PathLike[str], *, device: str = "auto") -> Any:
     check_device(device)
     folder = Path(folder)
     while True:
-        before = _identify(folder)
+        before = identify(folder)
         try:
             loaded = _load(folder, device)
         except (FileError, OSError):
-            if _identify(folder) == before:
+            if identify(folder) == before:
                 raise
         else:
-            if _identify(folder) == before:
+            if identify(folder) == before:
                 return loaded
-
-
-def _identify(folder: Path) -> tuple[int, ...] | None:
-    """Return what tells a folder from another one that has taken its place: its files may be of both then."""
-    try:
-        found = folder.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino, found.st_mtime_ns
 
 
 def _load(folder: Path, device: str) -> Any:
