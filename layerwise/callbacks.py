@@ -17,6 +17,7 @@ from typing import Any, ClassVar, TextIO
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
 
+from layerwise.atomic import naming
 from layerwise.strict_json import as_strict
 
 __all__ = ["EarlyStopping", "History", "MetricsFile", "Step"]
@@ -226,7 +227,8 @@ class MetricsFile(Watcher):
     def __exit__(self, *exception: object) -> None:
         """Close the file."""
         if self._file is not None:
-            self._file.close()
+            with naming(self.path):
+                self._file.close()
             self._file = None
 
     def __call__(self, step: Step) -> None:
@@ -236,7 +238,8 @@ class MetricsFile(Watcher):
         if self.resume:
             self._cut(step)
             self.resume = False
-        self._file.write(json.dumps(step.as_dict(), allow_nan=False) + "\n")
+        with naming(self.path):
+            self._file.write(json.dumps(step.as_dict(), allow_nan=False) + "\n")
 
     def _cut(self, step: Step) -> None:
         """Remove the lines from this step on; and the last line if it is not whole."""

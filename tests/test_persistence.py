@@ -1,5 +1,6 @@
 """Models and runs on disk."""
 
+import errno
 import hashlib
 import json
 import os
@@ -222,19 +223,30 @@ def test_failure_leaves_what_was_there(stack, model, monkeypatch):
     assert [path.name for path in model.parent.iterdir()] == ["model"]
 
 
-def test_failure_of_the_last_rename_brings_the_old_one_back(tmp_path, monkeypatch):
+@pytest.mark.parametrize("can_exchange", [True, False])
+def test_failure_of_the_last_rename_brings_the_old_one_back(can_exchange, tmp_path, monkeypatch):
     target = tmp_path / "run"
     target.mkdir()
-    (target / "config.json").write_text("old")
+    (target / "run.json").write_text('{"layerwise_version": "0"}')
+    rename, failures = os.replace, []
 
-    def broken(self, other):
-        raise OSError("broken")
+    def broken(source, other):
+        if other != target or failures:
+            return rename(source, other)
+        failures.append(other)
+        raise OSError(errno.EIO, "broken")
+
+    def rename2(source, other, flag):
+        if can_exchange:
+            raise OSError(errno.EIO, "broken", str(other))
+        return False
 
     with monkeypatch.context() as patch:
-        patch.setattr("pathlib.Path.replace", broken)
-        with pytest.raises(OSError, match="broken"), atomic(target, overwrite=True) as staging:
-            staging.mkdir()
-    assert (target / "config.json").read_text() == "old"
+        patch.setattr(os, "replace", broken)
+        patch.setattr("layerwise.atomic._rename2", rename2)
+        with pytest.raises(OSError, match=r"\[Errno 5\].*run'"), atomic(target, folder=True, overwrite=True):
+            pass
+    assert (target / "run.json").read_text() == '{"layerwise_version": "0"}'
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 

@@ -12,7 +12,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +20,7 @@ from typing import Annotated, Any
 from cyclopts import App, Group, Parameter
 
 import layerwise
+from layerwise.atomic import NO_ROOM, naming
 from layerwise.interruption import TERMINATED, end_by
 from layerwise.strict_json import as_strict
 
@@ -123,11 +124,12 @@ class Display:
         """Print the answer of a command."""
         if reply is None:  # help
             return
-        if self.as_json:
-            print(json.dumps(as_strict(reply.facts), allow_nan=False, default=str))
-            return
-        if reply.text:
-            print(printable(reply.text))
+        with answering():
+            if self.as_json:
+                print(json.dumps(as_strict(reply.facts), allow_nan=False, default=str))
+                return
+            if reply.text:
+                print(printable(reply.text))
         if reply.next and not self.quiet:
             print(f"Next: {printable(reply.next)}", file=sys.stderr)
 
@@ -171,6 +173,32 @@ def run(
 def _is_one_of_many() -> bool:
     """Whether torchrun started this process as one of several; `layerwise.distributed` would import torch."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Write out all that the block prints: what goes wrong with standard output says so."""
+    with naming(Path("standard output")):
+        yield
+        sys.stdout.flush()
+
+
+def open_streams() -> None:
+    """Let standard output or error that the shell has closed be the null device; else a file takes its place."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - open until the end
+
+
+def leave_streams() -> None:
+    """Write nothing more: what Python has not got rid of, it would complain of at the end."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, stream.fileno())
+            os.close(null)
 
 
 def given(**flags: Any) -> dict[str, Any]:
@@ -221,8 +249,22 @@ def fail(message: str, code: int) -> None:
     One of several processes says which it is.
     """
     message = " ".join(message.split())
-    if "--json" in sys.argv:
-        print(json.dumps({"error": message}))
     speaker = f"layerwise, rank {os.environ.get('RANK')}" if _is_one_of_many() else "layerwise"
-    print(f"{speaker}: {printable(message)}", file=sys.stderr)
+    with suppress(OSError):  # the exit code tells it too
+        if "--json" in sys.argv:
+            print(json.dumps({"error": message}), flush=True)
+    with suppress(OSError):
+        print(f"{speaker}: {printable(message)}", file=sys.stderr, flush=True)
+    leave_streams()
     sys.exit(code)
+
+
+def describe_os_error(error: OSError) -> str:
+    """Return what the system refused, of which file, and what can be done."""
+    if not error.strerror:
+        return str(error)
+    sentence = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    on = getattr(error, "__notes__", [])
+    if error.errno in NO_ROOM:
+        return f"{sentence}; make room, and {'; '.join(on) or 'run the same command again'}"
+    return "; ".join([sentence, *on])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from sklearn.model_selection import train_test_split
 
 import layerwise
 from layerwise import runs
-from layerwise.atomic import atomic
+from layerwise.atomic import atomic, write_file
 from layerwise.cli.common import Data, Flag, Labels, Model, Overwrite, Reply, Shown, Words, list_contents, render
 from layerwise.cli.fitting import mark_unlabeled, refuse_gaps
 from layerwise.cli.opening import open_model
@@ -121,7 +122,7 @@ def compare_command(
     if missing and not (impute or step_of(trained, AutoencoderImputer)):
         refuse_gaps(missing)
     n_labelled = int(find_labelled(np.asarray(y), unlabeled).sum())
-    with atomic(out, overwrite=overwrite) as staging, display.watching() as callbacks:
+    with atomic(out, folder=True, overwrite=overwrite) as staging, display.watching() as callbacks:
         if missing:
             imputer = AutoencoderImputer(random_state=seed, callbacks=callbacks).fit(X)
             X, X_test = imputer.transform(X), imputer.transform(X_test)
@@ -142,10 +143,11 @@ def compare_command(
             seed=seed,
             announce=display.say,
         )
-        staging.mkdir()
         told = comparison.as_dict() | {"n_test": len(X_test)}
-        (staging / "comparison.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
-        comparison.plot().savefig(staging / "comparison.png", dpi=120)
+        write_file(staging / "comparison.json", json.dumps(told, indent=2) + "\n")
+        picture = io.BytesIO()
+        comparison.plot().savefig(picture, dpi=120)
+        write_file(staging / "comparison.png", picture.getvalue())
     table = render(_comparison_table(comparison, len(X_test)))
     return Reply(told, f"{table}\n{_conclude(comparison)}\n{list_contents(out)}")
 

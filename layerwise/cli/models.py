@@ -27,6 +27,7 @@ from layerwise.cli.common import (
     Overwrite,
     Reply,
     Shown,
+    answering,
     check_apart,
 )
 from layerwise.cli.opening import Opened, list_columns, open_model
@@ -349,7 +350,8 @@ def _write(
         made, opened = columns()
         if display.as_json:
             return Reply({"rows": _records(made, _name_ids(opened, made))}, "")
-        write_csv(sys.stdout, made, ids=_name_ids(opened, made), separator=separator)
+        with answering():
+            write_csv(sys.stdout, made, ids=_name_ids(opened, made), separator=separator)
         return Reply({}, "")
     check_output(out)
     check_apart(out, data)

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Group, Parameter
 
 from layerwise import distributed, recipes, runs
-from layerwise.atomic import atomic, publish
+from layerwise.atomic import atomic, publish, write_file
 from layerwise.callbacks import Callback, MetricsFile
 from layerwise.cli.common import (
     Array,
@@ -34,7 +34,7 @@ from layerwise.cli.fitting import choose_model, count_labelled, log_run, mark_un
 from layerwise.cli.opening import name_rows
 from layerwise.cli.recipe_flags import overlay
 from layerwise.cli.telling import advise_on_labels, describe_rows, suggest_next, warn_of_stages
-from layerwise.cli.unfinished import CHECKPOINTS, SCRATCH, read_begun, refuse_changes, unfinished_run
+from layerwise.cli.unfinished import CHECKPOINTS, SCRATCH, read_begun, refuse_changes, tidy, unfinished_run
 from layerwise.data import load_mnist_small
 from layerwise.data.inputs import read_input
 from layerwise.data.values import describe_missing, describe_odd_columns
@@ -49,10 +49,10 @@ _TRAINING = Parameter(group=Group("What to train, and how", sort_key=-2))
 _LAYERS = Parameter(group=Group("All layers (a recipe for each: --config)", sort_key=-1))
 
 
+# Settings of a run beside those of its model; and those that may be named anew to go on with it.
+_SETTLED, _MAY_MOVE = (*DATA_KEYS, "impute", "deterministic"), ("out", "data", "labels")
 # Parameters of `fit` that are no settings of a run.
-_OF_THIS_PROCESS = (
-    *("config", "track", "report", "resume", "checkpoint_seconds", "deterministic", "timeout", "overwrite", "display"),
-)
+_OF_THIS_PROCESS = ("config", "track", "report", "resume", "checkpoint_seconds", "timeout", "overwrite", "display")
 
 
 def demo(*, out: Path = Path("runs/demo"), seed: int = 0, overwrite: Overwrite = False, display: Shown) -> Reply:
@@ -70,8 +70,7 @@ def demo(*, out: Path = Path("runs/demo"), seed: int = 0, overwrite: Overwrite =
     display.say("784-200-200-10 on the MNIST images shipped with layerwise: 6,000 to train with, 1,000 to test")
     digits = load_mnist_small()
     start = time.perf_counter()
-    with atomic(out, overwrite=overwrite) as staging, display.watching() as callbacks:
-        staging.mkdir()
+    with atomic(out, folder=True, overwrite=overwrite) as staging, display.watching() as callbacks:
         with MetricsFile(staging / runs.METRICS) as metrics:
             session = Session(seed, callbacks=[*callbacks, metrics], announce=display.say)
             outcome = ufldl_stacked.run(digits, session, max_iter=100, softmax_alpha=1e-4)
@@ -144,7 +143,7 @@ def init(
         layers = recipes.default_layers(chosen, source.X.shape[1])
         recipe = recipes.build({"model": chosen, "layers": layers, "random_state": 0})
         settings = recipes.describe(recipe) | places | {"out": f"runs/{data.stem}", "impute": bool(missing) or None}
-        staging.write_text(recipes.write_toml(settings), encoding="utf-8")
+        write_file(staging, recipes.write_toml(settings))
     lines = [describe_rows(source, n_labelled), missing, f"A recipe for model={chosen!r} is in {out}"]
     text = "\n".join(line for line in lines if line)
     facts = {"out": str(out), "n_rows": len(source.X), "n_features": source.X.shape[1], "model": chosen}
@@ -197,7 +196,7 @@ def fit(
     report: bool = True,
     resume: Flag = False,
     checkpoint_seconds: float = 60.0,
-    deterministic: Flag = False,
+    deterministic: Annotated[bool | None, Parameter(negative="")] = None,
     timeout: float = 300.0,
     overwrite: Overwrite = False,
     display: Shown,
@@ -305,7 +304,8 @@ def fit(
         Write report.html.
     resume
         Go on with the unfinished run (OUT.partial) where it was interrupted, and end with the same bits; begin if there
-        is none, do nothing if it has ended. With --out alone everything else is as it began.
+        is none, do nothing if it has ended. With --out alone everything else is as it began; data that has moved is
+        named anew, and other rows or labels are refused.
     checkpoint_seconds
         Time after which a checkpoint is written, besides at the end of each stage.
     deterministic
@@ -319,14 +319,18 @@ def fit(
     for name, value in flags.items():
         if value == []:
             raise ValueError(f"--{name.replace('_', '-')} is given without a value; give at least one")
-    with distributed.joint(deterministic=deterministic, timeout=timeout):
+    with distributed.joint(timeout=timeout):
         if distributed.rank() > 0:  # one of them speaks
             display, track = replace(display, quiet=True), None
         settings, flags, ended = _settle(config, flags, resume, overwrite)
+        if settings.get("deterministic"):
+            distributed.make_deterministic()
         place = Path(settings["out"])
         if ended:
-            reply = Reply({"out": str(place)}, f"{place} has ended already; there is nothing to go on with")
-            return reply if distributed.rank() == 0 else None
+            if distributed.rank() > 0:
+                return None
+            tidy(place)
+            return Reply({"out": str(place)}, f"{place} has ended already; there is nothing to go on with")
         begun = unfinished_run(place, resume=resume, overwrite=overwrite)
         with begun as folder, display.watching() as callbacks, ExitStack() as opened:
             facts = _fit_into(
@@ -342,7 +346,7 @@ def _settle(
     config: Path | None, flags: dict[str, Any], resume: bool, overwrite: bool
 ) -> tuple[dict[str, Any], dict[str, Any], bool]:
     """Return the settings of a run, the flags that are still to be laid over them, and whether it has ended already."""
-    settings = ({} if config is None else recipes.read_toml(config)) | _take(flags, (*DATA_KEYS, "impute", "model"))
+    settings = ({} if config is None else recipes.read_toml(config)) | _take(flags, (*_SETTLED, "model"))
     begun, ended = None, False
     if resume and "out" in settings:
         begun, ended = read_begun(Path(settings["out"]), overwrite=overwrite)
@@ -350,7 +354,7 @@ def _settle(
             raise ValueError(f"no run has begun in out={settings['out']}, so there is nothing to resume; name the data")
     if begun is not None:
         refuse_changes(begun, settings, flags)
-        settings, flags = begun | {"out": settings["out"]}, {}
+        settings, flags = begun | {name: settings[name] for name in _MAY_MOVE if name in settings}, {}
     for name, remedy in (("data", "a file or a folder of images"), ("out", "a folder for the run, with --out")):
         if name not in settings:
             raise ValueError(f"{name} is not given; name {remedy}, or both in a TOML file with --config")
@@ -384,11 +388,12 @@ def _fit_into(
     for line in (describe_rows(source, n_labelled), *odd):
         display.say(line)
     missing = describe_missing(source.X, source.feature_names)
-    places = {name: settings[name] for name in (*DATA_KEYS, "impute") if name in settings}
+    places = {name: settings[name] for name in _SETTLED if name in settings}
     recipe = recipes.describe(recipes.build(settings)) | places
-    staging = folder / SCRATCH / runs.SETTINGS
-    staging.write_text(recipes.write_toml(recipe), encoding="utf-8")
-    publish(staging, folder / runs.SETTINGS, overwrite=True)  # --resume reads it, whenever the process dies
+    if not (folder / runs.SETTINGS).is_file():  # --resume reads it, whenever the process dies
+        staging = folder / SCRATCH / runs.SETTINGS
+        write_file(staging, recipes.write_toml(recipe))
+        publish(staging, folder / runs.SETTINGS)
     trackers = open_trackers(track, Path(settings["out"]), folder, recipe, opened)
     with MetricsFile(folder / runs.METRICS, resume=True) as metrics:
         watchers: list[Callback] = [*callbacks, metrics, *trackers]

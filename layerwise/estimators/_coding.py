@@ -15,10 +15,9 @@ from sklearn.utils.validation import check_is_fitted
 from layerwise import distributed, stacking
 from layerwise.activations import get_activation
 from layerwise.data.layout import Layout
-from layerwise.data.mapped_rows import total_weight
 from layerwise.data.rows import Rows
 from layerwise.data.scaling import Scaling, learn_scaling
-from layerwise.estimators._checkpointing import digest, kept_fit
+from layerwise.estimators._checkpointing import describe_rows, kept_fit
 from layerwise.estimators._checks import (
     DTYPES,
     check_rows,
@@ -246,20 +245,20 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
         rows, lowest, highest = read_bytes(rows, *column_ranges(rows, allow_missing=allow_missing), first, known=knows)
         kept = kept_fit(self)
         if kept is not None:
-            n_rows, ranges = total_weight(rows), digest([lowest, highest])
-            n_rows = int(n_rows) if n_rows.is_integer() else n_rows
-            kept.match(X={"rows": n_rows, "columns": rows.n_features, "digest of column ranges": ranges})
+            kept.match(X=describe_rows(rows, lowest, highest))
         if not knows:
             reach = get_activation(first.output_activation)
             names = getattr(self, "feature_names_in_", None)
             first.intensities_ = rows.is_uint8
             first.scaling_ = learn_scaling(rows, lowest, highest, first.scale, (reach.low, reach.high), names=names)
         check_scaled(self, first, lowest, highest, "X", known=knows)
-        rows = rows.scaled(first.scaling_)
-        if X_val is None:
-            return rows, None
-        with distributed.agreed():
-            return rows, check_like_training(self, self, first, X_val, "X_val", allow_missing=allow_missing)
+        rows, validation = rows.scaled(first.scaling_), None
+        if X_val is not None:
+            with distributed.agreed():
+                validation = check_like_training(self, self, first, X_val, "X_val", allow_missing=allow_missing)
+        if kept is not None:
+            kept.match(X_val=None if validation is None else describe_rows(validation))
+        return rows, validation
 
     @torch.no_grad()
     def _summarise(self, rows: Rows, seed: int) -> None:

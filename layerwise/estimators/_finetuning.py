@@ -21,7 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 from layerwise import distributed, stacking
 from layerwise.callbacks import Callback, EarlyStopping
 from layerwise.checkpoint import Checkpoint
-from layerwise.estimators._checkpointing import digest_of_all, kept_fit
+from layerwise.estimators._checkpointing import describe_rows, digest_of_all, kept_fit
 from layerwise.estimators._checks import (
     DTYPES,
     check_part,
@@ -261,13 +261,19 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
         kept = kept_fit(self)
         if kept is not None:
             n_labels = sum(distributed.gather_counts([len(targets)]))
-            kept.match(y={"rows with a label": n_labels, "digest": digest_of_all(targets, chosen)})
+            kept.match(
+                y={"rows with a label": n_labels, "digest": digest_of_all(targets, chosen)},
+                y_val=None if validation is None else digest_of_all(validation[1], np.ones(len(validation[1]), bool)),
+            )
         if not goes_on:
             self._pretrain(template, X, weights, None if validation is None else validation[0])
             self.network_ = self._build().to(self.autoencoder_._modules()[0].encoder_weight.device)
         with distributed.agreed():
             rows = self._check_rows(X)
         rows.weights = None if weights is None else torch.from_numpy(weights).to(rows.device)
+        frozen = isinstance(self.autoencoder, FrozenEstimator)
+        if kept is not None and frozen:  # no training has looked at them
+            kept.match(X=describe_rows(rows))
         if not chosen.all():
             rows = rows.subset(torch.from_numpy(np.flatnonzero(chosen)))
         with distributed.agreed():
@@ -276,6 +282,8 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
                 weigh(rows, targets, by_target)
                 if held_out is not None:
                     weigh(*held_out, by_target)
+        if kept is not None and frozen:
+            kept.match(X_val=None if held_out is None else describe_rows(held_out[0]))
         if hasattr(self, "_relay"):
             self._relay.fitted_attributes = lambda: {"network_": self.network_}
         stages = stacking.finetune(

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
-from layerwise.atomic import atomic
+from layerwise.atomic import atomic, identify, naming, write_file
 from layerwise.data.archives import check_safetensors
 from layerwise.errors import FileError
 from layerwise.estimators._checks import check_device
@@ -47,14 +47,15 @@ def save(estimator: BaseEstimator, folder: str | PathLike[str], *, overwrite: bo
     folder : str or path-like
         Will hold ``config.json`` and ``model.safetensors``.
     overwrite : bool, default=False
-        Whether to replace a model that is there.
+        Whether to replace a folder that layerwise wrote; of a link, the one that it points to. Other folders are never
+        replaced. Old and new change places at once: who loads meanwhile gets the one or the other.
 
     Raises
     ------
     FileExistsError
         If the folder exists and must not be replaced.
     OSError
-        If it cannot be written.
+        If it cannot be written; it names the file.
     TypeError
         If the estimator is none of layerwise.
 
@@ -70,8 +71,7 @@ def save(estimator: BaseEstimator, folder: str | PathLike[str], *, overwrite: bo
     >>> bool((layerwise.load(folder).transform(X) == autoencoder.transform(X)).all())
     True
     """
-    with atomic(folder, overwrite=overwrite) as staging:
-        staging.mkdir()
+    with atomic(folder, folder=True, overwrite=overwrite) as staging:
         write(estimator, staging)
 
 
@@ -79,7 +79,8 @@ def write(estimator: BaseEstimator, folder: Path) -> None:
     """Write the two files of a model into a folder that exists."""
     tensors: dict[str, Tensor] = {}
     description = _encode(estimator, "estimator", tensors)
-    save_file(tensors, folder / TENSORS)
+    with naming(folder / TENSORS):
+        save_file(tensors, folder / TENSORS)
     config = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -87,7 +88,7 @@ def write(estimator: BaseEstimator, folder: Path) -> None:
         "sha256": _hash(folder / TENSORS),
         "estimator": description,
     }
-    (folder / CONFIG).write_text(json.dumps(config, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    write_file(folder / CONFIG, json.dumps(config, indent=2, allow_nan=False) + "\n")
     (folder / TENSORS).chmod((folder / CONFIG).stat().st_mode)  # safetensors lets nobody else read its files
 
 
@@ -117,6 +118,8 @@ def load(folder: str | PathLike[str], *, device: str = "auto") -> Any:
 
     Notes
     -----
+    A folder that `save` replaces meanwhile is read anew, so that a model is never made of two.
+
     Nothing in the folder can run code, or name another file. Folders of version 3, which have no hash of the numbers,
     are read too. A folder that takes more memory than the environment's ``LAYERWISE_MAX_BYTES`` (4 GiB if not set) is
     refused.
@@ -134,6 +137,19 @@ def load(folder: str | PathLike[str], *, device: str = "auto") -> Any:
     """
     check_device(device)
     folder = Path(folder)
+    while True:
+        before = identify(folder)
+        try:
+            loaded = _load(folder, device)
+        except (FileError, OSError):
+            if identify(folder) == before:
+                raise
+        else:
+            if identify(folder) == before:
+                return loaded
+
+
+def _load(folder: Path, device: str) -> Any:
     config, path = own_file(folder, CONFIG), own_file(folder, TENSORS)
     for name, there in ((CONFIG, config), (TENSORS, path)):
         if there is None:

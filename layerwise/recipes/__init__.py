@@ -58,22 +58,17 @@ _PREDICTORS: dict[str, Any] = {"classifier": StackedClassifier, "regressor": Sta
 _LAYER_KEYS = tuple(name for name in Autoencoder._get_param_names() if name not in _OF_RUN)
 _SWITCHES = ("tied", "untie", "fit_intercept", "unlabeled")
 _FINETUNING_KEYS = (
-    "finetune",
-    "untie",
-    "alpha",
-    "fit_intercept",
-    "solver",
-    "early_stopping",
-    "unlabeled",
-    "class_weight",
+    *("finetune", "untie", "alpha", "fit_intercept", "solver", "early_stopping", "unlabeled", "class_weight"),
 )
-_RUN_KEYS = ("model", "contamination", "impute", "random_state", "dtype", "device", "layers", "finetuning")
+_RUN_KEYS = (
+    *("model", "contamination", "impute", "random_state", "dtype", "device", "deterministic", "layers", "finetuning"),
+)
 _KINDS: dict[str, tuple[Any, str]] = {
     **dict.fromkeys(("data", "out", "labels", "array", "model", "dtype", "device"), (str, "a text in quotes")),
     **dict.fromkeys(("id", "ignore"), (list, "a list of names of columns")),
     "max_categories": (int, "a whole number"),
     "image_shape": (list, "a list of height and width, and 3 for colour"),
-    "impute": (bool, "true or false"),
+    **dict.fromkeys(("impute", "deterministic"), (bool, "true or false")),
     "contamination": ((int, float), "a number"),
     "random_state": (int, "a whole number"),
     "layers": (list, "a list of tables, [[layers]]"),
