@@ -51,7 +51,12 @@ Out = Annotated[
     ),
 ]
 Device = Annotated[str, Parameter(help="auto, cpu, cuda or cuda:N.")]
-Overwrite = Annotated[bool, Parameter(negative="", show_default=False, help="Replace what is there.")]
+Overwrite = Annotated[
+    bool,
+    Parameter(
+        negative="", show_default=False, help="Replace the file that is there, or the folder that layerwise wrote."
+    ),
+]
 Labels = Annotated[
     str | None,
     Parameter(
