@@ -359,11 +359,9 @@ def _exchange(staging: Path, path: Path) -> bool:
             _rename(path, aside / path.name)
             if not _move_where_nothing_is(staging, path, True):
                 return False  # another one was faster
-        except OSError:
+        finally:
             if not path.exists() and (aside / path.name).exists():
                 _rename(aside / path.name, path)
-            raise
-        finally:
             shutil.rmtree(aside, ignore_errors=True)
     except FileNotFoundError:
         return False
