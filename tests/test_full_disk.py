@@ -237,14 +237,17 @@ def test_every_command_in_steps(options, command, run, table, trained, disk, tmp
     words = (FIT[-2:], ())[command != "fit"]
     assert call(run, command, table, trained, tmp_path, *words)[0] == 0
     ends = []
-    for step in [4, 8, 16, 32, 64, 128, 256, 1024] if "size" in options else range(2, 30, 3):
-        folder = disk(options.format(step))
+    for step in (0, 4, 8, 16, 32, 64, 128, 256, 1024) if "size" in options else range(2, 30, 3):
+        folder = disk(options.format(max(step, 4)))
+        if step == 0:
+            fill(folder)
         code, _, err = call(run, command, table, trained, folder, *words)
         ends.append(code)
         if code:
             check_refused(code, err, folder)
             assert not (folder / "made").exists()
             disk("size=10m,nr_inodes=1000")
+            (folder / "filling").unlink(missing_ok=True)
             again = ("--resume",) if "--resume" in err else ()
             assert call(run, command, table, trained, folder, *words, *again)[0] == 0
         if command == "fit":
