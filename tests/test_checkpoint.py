@@ -43,7 +43,7 @@ from layerwise.atomic import locked
 from layerwise.callbacks import History, MetricsFile, Watcher
 from layerwise.checkpoint_files import CheckpointFolder, decode
 from layerwise.data.rows import Rows
-from layerwise.estimators._checkpointing import digest_of_rows
+from layerwise.estimators._checkpointing import _AT_ONCE, digest_of_rows
 from layerwise.inspection import stack_of
 from layerwise.solvers import GradientCheck
 
@@ -343,7 +343,7 @@ def test_the_digest_is_of_values_and_places_alone(monkeypatch, tmp_path):
         assert digest_of_rows(Rows(values)) == whole
     with monkeypatch.context() as patch:
         patch.setattr("layerwise.data.rows._SMALL", 1)
-        patch.setattr("layerwise.estimators._checkpointing._AT_ONCE", 200)
+        patch.setitem(_AT_ONCE, "cpu", 200)
         assert digest_of_rows(Rows(mapped)) == whole
     others = {whole}
     for place in range(50):

@@ -10,7 +10,7 @@ import cyclopts
 
 from layerwise.cli.common import answering, app, describe_os_error, fail, leave_output, open_streams, printable
 from layerwise.errors import PeerError
-from layerwise.interruption import TERMINATED, ending_by_terminate
+from layerwise.interruption import TERMINATED, ending_by_signals
 
 __all__ = ["app", "main"]
 
@@ -50,7 +50,7 @@ def main() -> None:
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
     try:
-        with ending_by_terminate(), answering():
+        with ending_by_signals(), answering():
             _show_docstring(sys.argv[1:])
             app.meta(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value")
     except KeyboardInterrupt as interrupt:

@@ -23,8 +23,8 @@ Fit = TypeVar("Fit", bound=Callable[..., Any])
 
 # Parameters that change nothing in the result, or belong to the session.
 _OTHERS = ("callbacks", "checkpoint", "cache_size", "device", "warm_start")
-# Bytes of rows that are digested at once: what fits into the cache of a processor.
-_AT_ONCE = 2**19
+# Bytes of rows that are digested at once: what fits into the cache of a processor; on a GPU what keeps it busy.
+_AT_ONCE = {"cpu": 2**19, "cuda": 2**25}
 # Odd numbers of 64 bits, as they mix well (Steele, Lea and Flood, "Fast splittable pseudorandom number generators").
 _ODD = (0x9E3779B97F4A7C15 - 2**64, 0xBF58476D1CE4E5B9 - 2**64, 0x94D049BB133111EB - 2**64)
 # What the parameter may be.
@@ -121,7 +121,7 @@ def digest_of_rows(rows: Rows) -> int:
     keys = _mix(torch.arange(1, -(-n_bytes // 8) + 1, device=rows.device)) | 1
     before = sum(distributed.gather_counts([len(rows)])[: distributed.rank()])
     total = torch.zeros((), dtype=torch.int64, device=rows.device)
-    for place, block in own.blocks(max(1, _AT_ONCE // n_bytes)):
+    for place, block in own.blocks(max(1, _AT_ONCE[rows.device.type] // n_bytes)):
         words = _as_words(block)
         hashed = words >> 29
         hashed ^= words
