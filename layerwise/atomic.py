@@ -31,6 +31,7 @@ _MARKS: dict[str, dict[str, Any]] = {
 # What renameat2 of Linux can be asked for: to replace nothing, to let two names change places.
 _NOREPLACE, _EXCHANGE = 1, 2
 _AT_FDCWD = -100
+_IS_THERE = (errno.EEXIST, errno.ENOTEMPTY)
 # As many characters of a name go into that of what is temporary: no name is too long then.
 _N_NAMED = 30
 
@@ -343,7 +344,8 @@ def _move_where_nothing_is(staging: Path, path: Path, is_folder: bool) -> bool:
         else:
             staging.unlink()
     except OSError as error:
-        if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR) and os.path.lexists(path):
+        is_there = os.path.lexists(path) if error.errno == errno.ENOTDIR else error.errno in _IS_THERE
+        if is_there:
             return False
         raise
     return True
@@ -359,9 +361,11 @@ def _exchange(staging: Path, path: Path) -> bool:
             _rename(path, aside / path.name)
             if not _move_where_nothing_is(staging, path, True):
                 return False  # another one was faster
+        except BaseException:
+            if (aside / path.name).exists():
+                _move_where_nothing_is(aside / path.name, path, True)
+            raise
         finally:
-            if not path.exists() and (aside / path.name).exists():
-                _rename(aside / path.name, path)
             shutil.rmtree(aside, ignore_errors=True)
     except FileNotFoundError:
         return False
