@@ -31,6 +31,7 @@ _MARKS: dict[str, dict[str, Any]] = {
 # What renameat2 of Linux can be asked for: to replace nothing, to let two names change places.
 _NOREPLACE, _EXCHANGE = 1, 2
 _AT_FDCWD = -100
+_IS_THERE = (errno.EEXIST, errno.ENOTEMPTY)
 # As many characters of a name go into that of what is temporary: no name is too long then.
 _N_NAMED = 30
 
@@ -70,13 +71,13 @@ def atomic(path: str | PathLike[str], *, folder: bool = False, overwrite: bool =
     >>> path.read_text()
     'whole'
     """
-    path = target_of(path)
+    name, path = Path(path).name, target_of(path)
     check_replaceable(path, overwrite, folder=folder)
     _make_folder(path.parent)
     aside = _make_aside(path)
     try:
-        staging = aside / path.name
-        with naming(path, aside=aside, reads=True):
+        staging = aside / name  # that of a link: its ending may say what is to be written
+        with naming(path, staging=staging, reads=True):
             if folder:
                 staging.mkdir()
             yield staging
@@ -138,15 +139,16 @@ def target_of(path: str | PathLike[str]) -> Path:
 
 
 @contextmanager
-def naming(path: Path, *, aside: Path | None = None, reads: bool = False) -> Iterator[None]:
+def naming(path: Path, *, staging: Path | None = None, reads: bool = False) -> Iterator[None]:
     """Let what the block cannot write be an OSError that names the file; packages have errors of their own.
 
     Parameters
     ----------
     path : Path
         Named where the error tells no name.
-    aside : Path or None, default=None
-        The folder where ``path`` is while the block runs: what lies in it is named as it is to be called in the end.
+    staging : Path or None, default=None
+        Where ``path`` is while the block runs, alone in a folder: what lies in it is named as it is to be called in
+        the end.
     reads : bool, default=False
         Whether the block reads files too: only that there is no room is certainly of writing then.
     """
@@ -157,8 +159,7 @@ def naming(path: Path, *, aside: Path | None = None, reads: bool = False) -> Ite
         number: int | None = getattr(error, "errno", None) or (int(told[1]) if told else None)
         name = getattr(error, "filename", None)
         place = None if name is None or isinstance(name, int) else Path(os.fsdecode(name))
-        if aside is not None and place is not None and place.is_relative_to(aside):
-            staging = aside / path.name
+        if staging is not None and place is not None and place.is_relative_to(staging.parent):
             place = path / place.relative_to(staging) if place.is_relative_to(staging) else path
         elif place is not None or (reads and number not in _NEVER_OF_READING):
             raise
@@ -343,7 +344,8 @@ def _move_where_nothing_is(staging: Path, path: Path, is_folder: bool) -> bool:
         else:
             staging.unlink()
     except OSError as error:
-        if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR) and os.path.lexists(path):
+        is_there = os.path.lexists(path) if error.errno == errno.ENOTDIR else error.errno in _IS_THERE
+        if is_there:
             return False
         raise
     return True
@@ -359,9 +361,9 @@ def _exchange(staging: Path, path: Path) -> bool:
             _rename(path, aside / path.name)
             if not _move_where_nothing_is(staging, path, True):
                 return False  # another one was faster
-        except OSError:
-            if not path.exists() and (aside / path.name).exists():
-                _rename(aside / path.name, path)
+        except BaseException:
+            if (aside / path.name).exists():
+                _move_where_nothing_is(aside / path.name, path, True)
             raise
         finally:
             shutil.rmtree(aside, ignore_errors=True)
@@ -375,7 +377,7 @@ def _move_copy(staging: Path, path: Path, overwrite: bool) -> None:
     beside = _make_aside(path)
     try:
         copy = beside / path.name
-        with naming(path, aside=beside, reads=True):
+        with naming(path, staging=copy, reads=True):
             if staging.is_dir():
                 shutil.copytree(staging, copy)
             else:

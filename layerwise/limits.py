@@ -65,3 +65,12 @@ def own_file(folder: Path, name: str) -> Path | None:
     if path.is_symlink() and path.resolve().parent != folder.resolve():
         raise FileError(f"{path} is a link that leaves its folder; put the file itself there if you trust it")
     return path if path.is_file() else None
+
+
+def is_utf8(text: Any) -> bool:
+    """Whether a name is text: Linux has others, which Python can open, but not every package."""
+    try:
+        str(text).encode()
+    except UnicodeEncodeError:
+        return False
+    return True

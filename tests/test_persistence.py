@@ -223,8 +223,9 @@ def test_failure_leaves_what_was_there(stack, model, monkeypatch):
     assert [path.name for path in model.parent.iterdir()] == ["model"]
 
 
+@pytest.mark.parametrize("failure", [OSError(errno.EIO, "broken", "run"), KeyboardInterrupt("broken")])
 @pytest.mark.parametrize("can_exchange", [True, False])
-def test_failure_of_the_last_rename_brings_the_old_one_back(can_exchange, tmp_path, monkeypatch):
+def test_failure_of_the_last_rename_brings_the_old_one_back(can_exchange, failure, tmp_path, monkeypatch):
     target = tmp_path / "run"
     target.mkdir()
     (target / "run.json").write_text('{"layerwise_version": "0"}')
@@ -234,17 +235,17 @@ def test_failure_of_the_last_rename_brings_the_old_one_back(can_exchange, tmp_pa
         if other != target or failures:
             return rename(source, other)
         failures.append(other)
-        raise OSError(errno.EIO, "broken")
+        raise failure
 
     def rename2(source, other, flag):
         if can_exchange:
-            raise OSError(errno.EIO, "broken", str(other))
+            raise failure
         return False
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", broken)
         patch.setattr("layerwise.atomic._rename2", rename2)
-        with pytest.raises(OSError, match=r"\[Errno 5\].*run'"), atomic(target, folder=True, overwrite=True):
+        with pytest.raises(type(failure), match="broken"), atomic(target, folder=True, overwrite=True):
             pass
     assert (target / "run.json").read_text() == '{"layerwise_version": "0"}'
     assert [path.name for path in tmp_path.iterdir()] == ["run"]

@@ -8,7 +8,7 @@ import warnings
 
 import cyclopts
 
-from layerwise.cli.common import answering, app, describe_os_error, fail, leave_streams, open_streams, printable
+from layerwise.cli.common import answering, app, describe_os_error, fail, leave_output, open_streams, printable
 from layerwise.errors import PeerError
 from layerwise.interruption import TERMINATED, ending_by_signals
 
@@ -50,11 +50,9 @@ def main() -> None:
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
     try:
-        with ending_by_signals():
+        with ending_by_signals(), answering():
             _show_docstring(sys.argv[1:])
             app.meta(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value")
-            with answering():
-                pass  # pages of help too
     except KeyboardInterrupt as interrupt:
         fail(_describe_end(interrupt, "interrupted"), 130)
     except SystemExit as exit_:
@@ -62,7 +60,7 @@ def main() -> None:
             raise
         fail(_describe_end(exit_, "terminated"), TERMINATED)
     except BrokenPipeError:  # the reader of our output has seen enough
-        leave_streams()
+        leave_output()
     except cyclopts.CycloptsError as error:
         called = next((f"{word} " for word in sys.argv[1:] if word in _COMMANDS), "")
         fail(f"{' '.join(str(error).split())} (see layerwise {called}--help)", 2)

@@ -5,6 +5,7 @@ Nothing here imports torch: `layerwise --help` answers at once.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shlex
@@ -50,7 +51,12 @@ Out = Annotated[
     ),
 ]
 Device = Annotated[str, Parameter(help="auto, cpu, cuda or cuda:N.")]
-Overwrite = Annotated[bool, Parameter(negative="", show_default=False, help="Replace what is there.")]
+Overwrite = Annotated[
+    bool,
+    Parameter(
+        negative="", show_default=False, help="Replace the file that is there, or the folder that layerwise wrote."
+    ),
+]
 Labels = Annotated[
     str | None,
     Parameter(
@@ -124,12 +130,11 @@ class Display:
         """Print the answer of a command."""
         if reply is None:  # help
             return
-        with answering():
-            if self.as_json:
-                print(json.dumps(as_strict(reply.facts), allow_nan=False, default=str))
-                return
-            if reply.text:
-                print(printable(reply.text))
+        if self.as_json:
+            print(json.dumps(as_strict(reply.facts), allow_nan=False, default=str))
+            return
+        if reply.text:
+            print(printable(reply.text))
         if reply.next and not self.quiet:
             print(f"Next: {printable(reply.next)}", file=sys.stderr)
 
@@ -175,30 +180,43 @@ def _is_one_of_many() -> bool:
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
+class _Lossy(io.FileIO):
+    """A stream that takes no offence where nobody reads it, or its disk is full: the work goes on."""
+
+    def write(self, text: Any) -> int:
+        try:
+            return super().write(text)
+        except OSError:
+            return len(text)
+
+
+def open_streams() -> None:
+    """Prepare standard output and error; where the shell has closed them, the next file would take their place."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - open until the end
+    stream = sys.stderr
+    if stream is sys.__stderr__ and isinstance(stream, io.TextIOWrapper):
+        raw = io.BufferedWriter(_Lossy(stream.fileno(), "w", closefd=False))
+        sys.stderr = io.TextIOWrapper(raw, encoding=stream.encoding, errors=stream.errors, line_buffering=True)
+
+
 @contextmanager
 def answering() -> Iterator[None]:
-    """Write out all that the block prints: what goes wrong with standard output says so."""
-    with naming(Path("standard output")):
+    """Write out all that the block prints; a file that cannot be written and has no name is standard output."""
+    with naming(Path("standard output"), reads=True):
         yield
         sys.stdout.flush()
 
 
-def open_streams() -> None:
-    """Let standard output or error that the shell has closed be the null device; else a file takes its place."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - open until the end
-
-
-def leave_streams() -> None:
-    """Write nothing more: what Python has not got rid of, it would complain of at the end."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:
-            null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, stream.fileno())
-            os.close(null)
+def leave_output() -> None:
+    """Write no answer any more: what Python has not got rid of, it would complain of at the end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
 
 
 def given(**flags: Any) -> dict[str, Any]:
@@ -232,10 +250,11 @@ def render(table: Any) -> str:
 
     width = None if sys.stdout.isatty() else 140
     # Text of the data is no markup, and codes that move a cursor must not come from it.
-    console = Console(width=width, color_system=None, force_terminal=False, markup=False, emoji=False, highlight=False)
-    with console.capture() as capture:
-        console.print(table)
-    return capture.get().rstrip()
+    text = io.StringIO()
+    Console(
+        file=text, width=width, color_system=None, force_terminal=False, markup=False, emoji=False, highlight=False
+    ).print(table)
+    return text.getvalue().rstrip()
 
 
 def list_contents(out: Path) -> str:
@@ -253,9 +272,8 @@ def fail(message: str, code: int) -> None:
     with suppress(OSError):  # the exit code tells it too
         if "--json" in sys.argv:
             print(json.dumps({"error": message}), flush=True)
-    with suppress(OSError):
-        print(f"{speaker}: {printable(message)}", file=sys.stderr, flush=True)
-    leave_streams()
+    print(f"{speaker}: {printable(message)}", file=sys.stderr)
+    leave_output()
     sys.exit(code)
 
 

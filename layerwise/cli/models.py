@@ -27,7 +27,6 @@ from layerwise.cli.common import (
     Overwrite,
     Reply,
     Shown,
-    answering,
     check_apart,
 )
 from layerwise.cli.opening import Opened, list_columns, open_model
@@ -350,8 +349,7 @@ def _write(
         made, opened = columns()
         if display.as_json:
             return Reply({"rows": _records(made, _name_ids(opened, made))}, "")
-        with answering():
-            write_csv(sys.stdout, made, ids=_name_ids(opened, made), separator=separator)
+        write_csv(sys.stdout, made, ids=_name_ids(opened, made), separator=separator)
         return Reply({}, "")
     check_output(out)
     check_apart(out, data)

@@ -201,11 +201,13 @@ def _write_text(separator: str) -> Callable[..., None]:
 
 
 def _write_parquet(path: Path, columns: dict[str, np.ndarray], ids: dict[str, np.ndarray]) -> None:
-    _to_frame(_flatten(columns, ids)).write_parquet(path)
+    with path.open("wb") as file:  # polars takes no name that is no UTF-8
+        _to_frame(_flatten(columns, ids)).write_parquet(file)
 
 
 def _write_feather(path: Path, columns: dict[str, np.ndarray], ids: dict[str, np.ndarray]) -> None:
-    _to_frame(_flatten(columns, ids)).write_ipc(path)
+    with path.open("wb") as file:
+        _to_frame(_flatten(columns, ids)).write_ipc(file)
 
 
 def _records(columns: dict[str, np.ndarray], ids: dict[str, np.ndarray]) -> Iterator[str]:

@@ -23,6 +23,7 @@ from layerwise.data.scaling import Scaling
 from layerwise.export._parts import Parts, take_apart
 from layerwise.export.torch_module import to_module
 from layerwise.inspection import layers_of
+from layerwise.limits import is_utf8
 from layerwise.modules import AutoencoderLayer
 
 # The most that one file can hold, by the format it is written in.
@@ -152,7 +153,8 @@ def _check(module: nn.Module, parts: Parts, path: Path) -> None:
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    source = path if is_utf8(path) else path.read_bytes()
+    session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     rows = _without_near_ties(module, _random_rows(parts, 1000))
     units = _units(parts)
     allowed = _allowed(module, rows, units)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
 from safetensors.torch import load_file, save_file
 from sklearn.base import BaseEstimator
 from torch import Tensor
@@ -22,7 +23,7 @@ from layerwise.atomic import atomic, identify, naming, write_file
 from layerwise.data.archives import check_safetensors
 from layerwise.errors import FileError
 from layerwise.estimators._checks import check_device
-from layerwise.limits import check_room, own_file
+from layerwise.limits import check_room, is_utf8, own_file
 from layerwise.objective import with_gradients
 from layerwise.persistence.decoding import CLASSES, Decoder
 from layerwise.strict_json import read_json
@@ -191,7 +192,7 @@ def _read_tensors(path: Path, sha256: str | None) -> dict[str, Tensor]:
     check_room(path, path.stat().st_size)
     if sha256 is not None and _hash(path) != sha256:
         raise FileError(f"{path} does not hold the numbers that were saved: its sha256 is another; fetch it again")
-    tensors = load_file(path)
+    tensors = load_file(path) if is_utf8(path) else load_tensors(path.read_bytes())
     broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
     if broken:
         raise ValueError(f"{broken[0]:.80} holds values that are not finite")

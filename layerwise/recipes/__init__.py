@@ -26,7 +26,7 @@ from layerwise.estimators import (
     StackedClassifier,
     StackedRegressor,
 )
-from layerwise.limits import check_length
+from layerwise.limits import check_length, is_utf8
 from layerwise.penalties import SPARSITIES
 from layerwise.solvers import SOLVERS
 
@@ -256,13 +256,24 @@ def write_toml(settings: Mapping[str, Any]) -> str:
     Returns
     -------
     text : str
+
+    Raises
+    ------
+    ValueError
+        If a name is no text in UTF-8.
     """
     environment = Environment(
         loader=PackageLoader(__name__, "."), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["toml"] = _toml
     known = dict.fromkeys(_RUN_KEYS + DATA_KEYS) | {"finetuning": {}, "layers": []}
-    return environment.get_template("run.toml.j2").render(known | dict(settings))
+    text = environment.get_template("run.toml.j2").render(known | dict(settings))
+    if not is_utf8(text):
+        odd = [f"{name}={value!r}" for name, value in settings.items() if not is_utf8(value)]
+        raise ValueError(
+            f"{', '.join(odd) or 'a name'} is no text in UTF-8, so run.toml cannot tell of it; choose another name"
+        )
+    return text
 
 
 def _build_layers(specs: Sequence[Mapping[str, Any]]) -> list[Autoencoder]:
