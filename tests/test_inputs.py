@@ -13,7 +13,17 @@ from PIL import Image
 from safetensors.numpy import save_file
 from scipy.io import savemat
 
-from layerwise.data import describe_missing, load_image_folder, load_labels, load_mat, load_rows, read_input
+from layerwise import FileError
+from layerwise.data import (
+    TableEncoder,
+    describe_missing,
+    load_image_folder,
+    load_labels,
+    load_mat,
+    load_rows,
+    read_input,
+    scan_table,
+)
 from layerwise.data.archives import list_arrays
 
 CSV = "id,age,town,class\n007,31,Bern,a\n008,,Basel,\n009,5,,b\n"
@@ -185,6 +195,37 @@ def test_infinity_in_a_table_is_told_by_column_and_row(tmp_path, value):
     with pytest.raises(ValueError, match=r"x\.csv: column 'size' holds infinity in row 2 \(counted from 1"):
         read_input(tmp_path / "x.csv")
     assert len(read_input(tmp_path / "x.csv", ignore="size").X) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "line", "width"),
+    [
+        ("x.csv", "key,x,y,kind\n" + "k,1,2,low\n" * 30 + "k,1,5,2,low\n" + "k,1,2,low\n" * 30, 32, 4),
+        ("x.csv", "key,x,y,kind\nk,1,2,low\nk,1,2,\n" + 'k,1,2,"one,\ntwo",\n', 5, 4),  # the extra one is empty
+        ("x.csv", ",x,kind\n0,1,low\n1,2,low,\n", 3, 3),  # beside an index, which is left out
+        ("x.csv", "key;x;kind\nk;1,5;low\nk;1;5;low\n", 3, 3),
+        ("x.tsv", "key\tx\tkind\nk\t1\tlow\nk\t1,5\t2\tlow\n", 3, 3),
+        ("x.csv", "key,x,y,kind\nk,1,2,low\nk,1,low\n", 3, 4),
+    ],
+)
+def test_row_of_another_width_is_told_whichever_columns_are_read(tmp_path, name, content, line, width):
+    path = tmp_path / name
+    path.write_text(content)
+    encoder = TableEncoder(ignore="key").fit(pl.DataFrame({"x": [1.0, 2.0]}))
+    for options in ({}, {"id": "kind"}, {"ignore": "kind"}, {"labels": "kind", "id": "x"}, {"encoder": encoder}):
+        with pytest.raises(FileError, match=rf"values in line {line}, but its first line names {width} columns"):
+            read_input(path, **options)
+    with pytest.raises(FileError, match=f"line {line}"):
+        scan_table(path, text=["kind"])
+
+
+def test_separators_and_line_ends_in_quotes_are_no_more_values(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text('key,x,kind\n"a, b",1,"low,\n""very"" low"\n"c\n\nd",2,high\n')
+    found = read_input(path, id="key", labels="kind")
+    assert found.ids["key"].tolist() == ["a, b", "c\n\nd"]
+    assert found.y.tolist() == ['low,\n"very" low', "high"]
+    assert found.X.tolist() == [[1], [2]]
 
 
 def test_thousands_dots_in_columns_that_are_not_used(tmp_path):

@@ -58,7 +58,9 @@ def scan_csv(path: Path, text: Collection[str]) -> pl.LazyFrame:
             if len(found) != len(names):
                 raise FileError(f"{path} has a first line that cannot be read as names of columns")
             raw = raw.rename(dict(zip(found, names, strict=True)))
-            n_rows, n_empty = raw.select(pl.len(), pl.last().null_count().alias("")).collect(engine="streaming").row(0)
+            # Of all columns: polars looks no further in a row than the last column that it is asked for.
+            counts = raw.select(pl.all().null_count().name.prefix("-"), pl.len()).collect(engine="streaming").row(0)
+            n_empty, n_rows = counts[-2:]
             if n_empty and len(names) > 1:  # a row that ends early has no last value
                 n_rows -= _count_blank_end(path, separator, len(names))
                 raw = raw.head(n_rows)
