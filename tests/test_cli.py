@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import re
 import shutil
 import signal
 import struct
@@ -17,6 +18,7 @@ from sklearn.datasets import load_iris
 from sklearn.pipeline import make_pipeline
 
 import layerwise
+from layerwise.cli.fitting import choose_model
 from layerwise.data import Digits, TableEncoder
 from layerwise.reproduce import EXPERIMENTS, ufldl_stacked
 
@@ -180,6 +182,47 @@ def test_fit_with_labels_asks_for_other_rows(run, model, files, tmp_path):
     assert f"Next: layerwise evaluate {tmp_path / 'iris'} OTHER_ROWS (rows that it has not seen), or layerwise" in err
     assert "writing" not in err
     assert run("report", model)[2] == "writing report.html ...\nNext: open " + f"{model / 'report.html'} in a browser\n"
+
+
+@pytest.mark.parametrize(
+    ("y", "model", "why"),
+    [
+        (np.repeat(np.arange(62), 6), "classifier", "62 different whole numbers in 372 rows.*choose --model regressor"),
+        (np.repeat(np.arange(1.0, 101), 5), "classifier", "100 different whole numbers in 500 rows"),
+        (np.append(np.tile(np.arange(5.0), 2), np.nan), "classifier", "5 different whole numbers in 10 rows$"),
+        (np.arange(12) * 1000, "classifier", "12 different .*taken as classes; if they are amounts, .*regressor"),
+        (
+            np.repeat(np.arange(62), 2),
+            "regressor",
+            "62 different .*taken as amounts; if they are classes, .*classifier",
+        ),
+        (np.repeat(np.arange(18, 80), 9), "regressor", "--model classifier"),  # ages
+        (np.repeat(np.arange(101), 9), "regressor", "101 different whole numbers in 909 rows"),
+        (np.array([1, 2.5, 3]), "regressor", "numbers with fractions"),
+        (np.array(["3", "4", None], dtype=object), "classifier", "the labels are text"),
+        (np.array([True, False]), "classifier", "true and false"),
+        (np.ones((3, 2)), "regressor", "several targets"),
+        (None, "autoencoder", "no labels"),
+    ],
+)
+def test_which_model_is_chosen_and_why(y, model, why):
+    chosen, reason = choose_model(y)
+    assert chosen == model
+    assert re.search(why, reason)
+
+
+def test_the_chosen_model_is_said_and_written_down(run, tmp_path):
+    lines = [f"{place % 3},{place % 7},{place % 35}" for place in range(35 * 6)]
+    (tmp_path / "x.csv").write_text("\n".join(["a,b,kind", *lines]))
+    words = ("fit", tmp_path / "x.csv", "--labels", "kind", "--layers", 2, "--max-iter", 1, "--no-report")
+    code, out, err = run(*words, "--out", tmp_path / "r", "--json")
+    assert code == 0
+    assert "Model: classifier, because the labels are 35 different whole numbers in 210 rows, taken as classes" in err
+    assert json.loads(out)["model"] == "classifier"
+    assert "35 different" in json.loads((tmp_path / "r/run.json").read_text())["chosen_because"]
+    code, out, err = run(*words, "--out", tmp_path / "s", "--model", "regressor", "--json")
+    assert (code, json.loads(out)["model"], json.loads(out)["chosen_because"]) == (0, "regressor", None)
+    assert "because" not in err
 
 
 def test_labels_that_are_text(run, files, tmp_path):

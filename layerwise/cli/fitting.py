@@ -21,20 +21,42 @@ from layerwise.estimators._finetuning import find_labelled
 from layerwise.plotting.rows import is_known
 from layerwise.trackers import MLflow, TensorBoard
 
-# Numbers with more different values than this are targets rather than classes: a heuristic choice.
-_MAX_CLASSES = 30
+# Whole numbers of at most so many different values are classes. With more, up to the second limit, they are so where
+# they count from 0 or 1 without gaps and each stands for so many rows on average: heuristic choices.
+_FEW_CLASSES, _MAX_CLASSES, _ROWS_OF_CLASS = 30, 100, 5
+# Of fewer different whole numbers nobody doubts that they are classes.
+_DOUBTFUL = 10
 
 
-def choose_model(y: np.ndarray | None, contamination: float | None = None) -> str:
-    """Return which model suits the labels: one of `layerwise.recipes.MODELS`."""
+def choose_model(y: np.ndarray | None, contamination: float | None = None) -> tuple[str, str]:
+    """Return which model suits the labels, one of `layerwise.recipes.MODELS`, and why, in words."""
     if y is None:
-        return "autoencoder" if contamination is None else "outliers"
+        why = "there are no labels"
+        return ("autoencoder", why) if contamination is None else ("outliers", f"{why}, but a contamination is given")
     if y.ndim == 2:
-        return "regressor"
+        return "regressor", "each row has several targets"
     known = distributed.unique(y[is_known(y)])
+    if y.dtype.kind not in "iuf":
+        return "classifier", f"the labels are {'true and false' if _are_flags(known) else 'text'}"
     if y.dtype.kind == "f" and (known != np.floor(known)).any():
-        return "regressor"
-    return "regressor" if y.dtype.kind in "iuf" and len(known) > _MAX_CLASSES else "classifier"
+        return "regressor", "the labels are numbers with fractions"
+    count = len(known)
+    n_labelled = sum(distributed.gather_counts([int(is_known(y).sum())]))
+    numbered = count <= _MAX_CLASSES and known[0] in (0, 1) and known[-1] - known[0] == count - 1
+    model = (
+        "classifier" if count <= _FEW_CLASSES or (numbered and n_labelled >= _ROWS_OF_CLASS * count) else "regressor"
+    )
+    why = f"the labels are {count:,} different whole number{'s' if count > 1 else ''} in {n_labelled:,} rows"
+    if count < _DOUBTFUL:
+        return model, why
+    taken, other, meant = (
+        ("classes", "regressor", "amounts") if model == "classifier" else ("amounts", "classifier", "classes")
+    )
+    return model, f"{why}, taken as {taken}; if they are {meant}, choose --model {other}"
+
+
+def _are_flags(values: np.ndarray) -> bool:
+    return values.dtype == bool or all(isinstance(value, (bool, np.bool_)) for value in values)
 
 
 def mark_unlabeled(y: np.ndarray | None, settings: Mapping[str, Any]) -> tuple[np.ndarray | None, dict[str, Any]]:
