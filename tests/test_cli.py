@@ -211,6 +211,12 @@ def test_which_model_is_chosen_and_why(y, model, why):
     assert re.search(why, reason)
 
 
+def test_the_label_that_stands_for_none_is_no_class():
+    y = np.append(np.repeat(np.arange(40), 5), [-1] * 90)
+    assert choose_model(y)[0] == "regressor"
+    assert choose_model(y, unlabeled="-1")[0] == "classifier"
+
+
 def test_the_chosen_model_is_said_and_written_down(run, tmp_path):
     lines = [f"{place % 3},{place % 7},{place % 35}" for place in range(35 * 6)]
     (tmp_path / "x.csv").write_text("\n".join(["a,b,kind", *lines]))
@@ -389,6 +395,7 @@ def test_interrupt_says_what_was_reached(files, model, tmp_path):
     command = [sys.executable, "-u", "-m", "layerwise", *map(str, words)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr.readline() == "120 images of 28 x 28\n"
+        assert process.stderr.readline() == "Model: autoencoder, because there are no labels\n"
         first = process.stderr.readline()
         assert first.startswith("layer 0 [1/100000]")
         time.sleep(0.5)

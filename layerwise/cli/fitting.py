@@ -28,13 +28,15 @@ _FEW_CLASSES, _MAX_CLASSES, _ROWS_OF_CLASS = 30, 100, 5
 _DOUBTFUL = 10
 
 
-def choose_model(y: np.ndarray | None, contamination: float | None = None) -> tuple[str, str]:
+def choose_model(y: np.ndarray | None, contamination: float | None = None, unlabeled: Any = None) -> tuple[str, str]:
     """Return which model suits the labels, one of `layerwise.recipes.MODELS`, and why, in words."""
     if y is None:
         why = "there are no labels"
         return ("autoencoder", why) if contamination is None else ("outliers", f"{why}, but a contamination is given")
     if y.ndim == 2:
         return "regressor", "each row has several targets"
+    if unlabeled is not None:
+        y = y[find_labelled(y, _as_label(unlabeled, y))]
     known = distributed.unique(y[is_known(y)])
     if y.dtype.kind not in "iuf":
         return "classifier", f"the labels are {'true and false' if _are_flags(known) else 'text'}"

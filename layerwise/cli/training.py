@@ -378,7 +378,8 @@ def _fit_into(
     source = read_input(**_where(settings), scratch=folder / SCRATCH)
     chosen, why = settings.get("model"), None
     if chosen is None:
-        chosen, why = choose_model(source.y, flags.get("contamination", settings.get("contamination")))
+        contamination = flags.get("contamination", settings.get("contamination"))
+        chosen, why = choose_model(source.y, contamination, flags.get("unlabeled"))
     settings = settings | {"model": chosen}
     settings = overlay(settings, flags, source.X.shape[1])
     y, complete = mark_unlabeled(source.y, settings)
