@@ -12,6 +12,7 @@ import sys
 import time
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from sklearn.datasets import load_iris
@@ -229,6 +230,34 @@ def test_the_chosen_model_is_said_and_written_down(run, tmp_path):
     code, out, err = run(*words, "--out", tmp_path / "s", "--model", "regressor", "--json")
     assert (code, json.loads(out)["model"], json.loads(out)["chosen_because"]) == (0, "regressor", None)
     assert "because" not in err
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", "npz"])
+@pytest.mark.parametrize("labels", [[2**60 + 1, 2**60 + 2], [2**63 + 1, 3], [True, False]])
+def test_labels_and_ids_come_back_as_they_were(run, tmp_path, ending, labels):
+    data, out = tmp_path / f"x.{ending}", tmp_path / "r"
+    rng = np.random.default_rng(0)
+    y = np.array(labels * 12, dtype=np.result_type(*map(np.min_scalar_type, labels)))
+    X = rng.random((24, 2)) + np.arange(24)[:, None] % 2 * 9
+    if ending == "npz":
+        np.savez(data, X=X, kind=y)
+    else:
+        gaps = [None if place in (4, 7) else label for place, label in enumerate(y.tolist())]
+        table = pl.DataFrame({"a": X[:, 0], "b": X[:, 1], "kind": gaps, "key": [2**61 + place for place in range(24)]})
+        getattr(table, f"write_{ending}")(data)
+    key = [] if ending == "npz" else ["--id", "key"]
+    words = ("--layers", 3, "--max-iter", 30, "--random-state", 0, "--out", out)
+    code, _, err = run("fit", data, "--labels", "kind", *key, *words)
+    assert code == 0, err
+    classes = layerwise.load(out)
+    assert getattr(classes, "steps", [(0, classes)])[-1][1].classes_.tolist() == sorted(labels)
+    code, told, err = run("predict", out, data, "--json")
+    assert code == 0, err
+    rows = json.loads(told)["rows"]
+    assert [row["label"] for row in rows] == y.tolist()
+    assert [row.get("key", 2**61 + place) for place, row in enumerate(rows)] == [2**61 + place for place in range(24)]
+    code, told, err = run("evaluate", out, data, "--labels", "kind", "--json")
+    assert (code, json.loads(told)["accuracy"], json.loads(told)["n_labelled"]) == (0, 1, 24 if not key else 22)
 
 
 def test_labels_that_are_text(run, files, tmp_path):

@@ -87,7 +87,11 @@ def test_table_in_every_format(tmp_path, ending):
         ("1.5 2 3", [1.5, 2, 3], "f"),
         ("yes no ?", ["yes", "no", None], "O"),
         ("True False True", [True, False, True], "b"),
-        ("True ? False", [1, np.nan, 0], "f"),
+        ("True ? False", [True, None, False], "O"),
+        ("9007199254740992 9007199254740993 -9007199254740993", [2**53, 2**53 + 1, -(2**53) - 1], "i"),
+        ("9007199254740993 NA 9007199254740995.0", [2**53 + 1, None, 2**53 + 3], "O"),
+        ("18446744073709551615 7 18446744073709551614", [2**64 - 1, 7, 2**64 - 2], "u"),
+        ("1e20 2.5e17 3", [1e20, 2.5e17, 3], "f"),
     ],
 )
 def test_labels_of_a_table(tmp_path, values, labels, kind):
@@ -97,6 +101,27 @@ def test_labels_of_a_table(tmp_path, values, labels, kind):
     for y in (read_input(tmp_path / "x.csv", labels="y").y, load_labels(tmp_path / "y.csv")):
         assert y.dtype.kind == kind
         np.testing.assert_array_equal(y, np.array(labels, dtype=y.dtype))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "kind"), [(pl.Int64, "i"), (pl.UInt64, "u"), (pl.Decimal(30, 0), "i"), (pl.Decimal(30, 2), "i")]
+)
+def test_long_numbers_of_parquet_stay_apart(tmp_path, dtype, kind):
+    values = [2**62 + 1, 2**62 + 2, 2**62 + 4]
+    for gap in (False, True):
+        column = pl.Series([*values[:-1], None] if gap else values, dtype=dtype)
+        pl.DataFrame({"x": [1.0, 2, 3], "y": column, "key": column}).write_parquet(tmp_path / "x.parquet")
+        found = read_input(tmp_path / "x.parquet", labels="y", id="key")
+        assert found.y.dtype.kind == ("O" if gap else kind)
+        assert found.y.tolist() == column.cast(pl.Int64).to_list()
+        assert [str(name) for name in found.ids["key"]] == [str(value) for value in found.y]
+
+
+def test_labels_too_long_for_numbers_are_told(tmp_path):
+    (tmp_path / "x.csv").write_text("a,y\n1,99999999999999999999991\n2,99999999999999999999992\n")
+    with pytest.raises(FileError, match="column 'y' that take more than 64 bits, such as 99999999999999999999991"):
+        read_input(tmp_path / "x.csv", labels="y")
+    assert read_input(tmp_path / "x.csv", id="y").ids["y"].tolist()[1] == "99999999999999999999992"
 
 
 def test_labels_in_a_file_of_their_own(people, tmp_path):

@@ -15,6 +15,7 @@ from sklearn.pipeline import Pipeline
 from layerwise import distributed, recipes
 from layerwise.callbacks import Callback, Step
 from layerwise.checkpoint import Checkpoint
+from layerwise.data.csv_tables import FLAGS
 from layerwise.data.inputs import Input
 from layerwise.estimators import AutoencoderImputer
 from layerwise.estimators._finetuning import find_labelled
@@ -38,8 +39,8 @@ def choose_model(y: np.ndarray | None, contamination: float | None = None, unlab
     if unlabeled is not None:
         y = y[find_labelled(y, _as_label(unlabeled, y))]
     known = distributed.unique(y[is_known(y)])
-    if y.dtype.kind not in "iuf":
-        return "classifier", f"the labels are {'true and false' if _are_flags(known) else 'text'}"
+    if y.dtype.kind not in "iuf" and not are_all(y, int):
+        return "classifier", f"the labels are {'true and false' if are_all(y, bool) else 'text'}"
     if y.dtype.kind == "f" and (known != np.floor(known)).any():
         return "regressor", "the labels are numbers with fractions"
     count = len(known)
@@ -57,8 +58,11 @@ def choose_model(y: np.ndarray | None, contamination: float | None = None, unlab
     return model, f"{why}, taken as {taken}; if they are {meant}, choose --model {other}"
 
 
-def _are_flags(values: np.ndarray) -> bool:
-    return values.dtype == bool or all(isinstance(value, (bool, np.bool_)) for value in values)
+def are_all(y: np.ndarray, kind: type) -> bool:
+    """Whether labels are of this type on all ranks, apart from those that are missing."""
+    if y.dtype.kind != "O":
+        return y.dtype.kind in {bool: "b", int: "iu"}[kind]
+    return not distributed.any_rank(any(type(value) is not kind for value in y[is_known(y)]))
 
 
 def mark_unlabeled(y: np.ndarray | None, settings: Mapping[str, Any]) -> tuple[np.ndarray | None, dict[str, Any]]:
@@ -71,6 +75,12 @@ def mark_unlabeled(y: np.ndarray | None, settings: Mapping[str, Any]) -> tuple[n
         return None, settings
     if y is None:
         raise ValueError(f"model={settings['model']!r} needs labels; give them with --labels")
+    if y.dtype.kind == "O" and (are_all(y, int) or are_all(y, bool)):
+        finetuning = dict(settings.get("finetuning", {}))
+        if finetuning.get("unlabeled") is not None:
+            y = np.where(y == _as_label(finetuning["unlabeled"], y), None, y)
+        y, finetuning["unlabeled"] = _fill_labels(y, settings["model"])
+        return y, settings | {"finetuning": finetuning}
     if settings["model"] == "regressor" and y.dtype.kind not in "biuf":
         raise ValueError(
             f"a regressor needs numbers as labels, but found {y[is_known(y)][:1].tolist()}; choose a classifier"
@@ -91,6 +101,17 @@ def mark_unlabeled(y: np.ndarray | None, settings: Mapping[str, Any]) -> tuple[n
     else:
         unlabeled = float("nan")
     return y, settings | {"finetuning": finetuning | {"unlabeled": unlabeled}}
+
+
+def _fill_labels(y: np.ndarray, model: str) -> tuple[np.ndarray, Any]:
+    """Return whole numbers, or true and false as 1 and 0, as numbers; and the one that stands where one is missing."""
+    missing = ~is_known(y)
+    if model == "regressor":
+        return np.where(missing, np.nan, y).astype(np.float64), float("nan")
+    known = {int(value) for value in distributed.unique(np.array([str(int(value)) for value in y[~missing]]))}
+    dtype = np.uint64 if max(known, default=0) >= 2**63 else np.int64
+    none = next(value for value in range(0 if dtype == np.uint64 else -1, len(known) + 1) if value not in known)
+    return np.where(missing, none, y).astype(dtype), none
 
 
 def count_labelled(y: np.ndarray, settings: Mapping[str, Any]) -> int:
@@ -136,6 +157,8 @@ def train(
     checkpoint = Checkpoint(checkpoints / "model", seconds=seconds)
     model = recipes.build(settings).set_params(callbacks=list(callbacks), checkpoint=checkpoint)
     model.fit(X) if y is None else model.fit(X, y)
+    if hasattr(model, "classes_") and source.y is not None and are_all(source.y, bool):
+        model.classes_ = model.classes_.astype(bool)  # which have been numbers beside gaps
     steps.append(("model", model))
     return (model if len(steps) == 1 else Pipeline(steps)), X
 
@@ -161,8 +184,13 @@ def _prefixed(prefix: str, callback: Callback) -> Callback:
 def _as_label(value: Any, y: np.ndarray) -> Any:
     """Return a label in the type of the others."""
     try:
-        label = str(value) if y.dtype.kind in "UO" else np.array([value]).astype(y.dtype)[0].item()
-    except (ValueError, OverflowError):
+        if are_all(y, bool):
+            label = FLAGS[str(value)]
+        elif are_all(y, int) and y.dtype.kind == "O":
+            label = int(value)
+        else:
+            label = str(value) if y.dtype.kind in "UO" else np.array([value]).astype(y.dtype)[0].item()
+    except (KeyError, ValueError, OverflowError):
         raise ValueError(f"unlabeled={value!r} is no label of type {y.dtype}, which the labels have") from None
     if not distributed.any_rank(bool((y == label).any())):
         raise ValueError(f"unlabeled={value!r} stands nowhere in the labels")
