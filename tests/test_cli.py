@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import re
 import shutil
 import signal
 import struct
@@ -11,12 +12,14 @@ import sys
 import time
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from sklearn.datasets import load_iris
 from sklearn.pipeline import make_pipeline
 
 import layerwise
+from layerwise.cli.fitting import choose_model
 from layerwise.data import Digits, TableEncoder
 from layerwise.reproduce import EXPERIMENTS, ufldl_stacked
 
@@ -180,6 +183,81 @@ def test_fit_with_labels_asks_for_other_rows(run, model, files, tmp_path):
     assert f"Next: layerwise evaluate {tmp_path / 'iris'} OTHER_ROWS (rows that it has not seen), or layerwise" in err
     assert "writing" not in err
     assert run("report", model)[2] == "writing report.html ...\nNext: open " + f"{model / 'report.html'} in a browser\n"
+
+
+@pytest.mark.parametrize(
+    ("y", "model", "why"),
+    [
+        (np.repeat(np.arange(62), 6), "classifier", "62 different whole numbers in 372 rows.*choose --model regressor"),
+        (np.repeat(np.arange(1.0, 101), 5), "classifier", "100 different whole numbers in 500 rows"),
+        (np.append(np.tile(np.arange(5.0), 2), np.nan), "classifier", "5 different whole numbers in 10 rows$"),
+        (np.arange(12) * 1000, "classifier", "12 different .*taken as classes; if they are amounts, .*regressor"),
+        (
+            np.repeat(np.arange(62), 2),
+            "regressor",
+            "62 different .*taken as amounts; if they are classes, .*classifier",
+        ),
+        (np.repeat(np.arange(18, 80), 9), "regressor", "--model classifier"),  # ages
+        (np.repeat(np.arange(101), 9), "regressor", "101 different whole numbers in 909 rows"),
+        (np.array([1, 2.5, 3]), "regressor", "numbers with fractions"),
+        (np.array(["3", "4", None], dtype=object), "classifier", "the labels are text"),
+        (np.array([True, False]), "classifier", "true and false"),
+        (np.ones((3, 2)), "regressor", "several targets"),
+        (None, "autoencoder", "no labels"),
+    ],
+)
+def test_which_model_is_chosen_and_why(y, model, why):
+    chosen, reason = choose_model(y)
+    assert chosen == model
+    assert re.search(why, reason)
+
+
+def test_the_label_that_stands_for_none_is_no_class():
+    y = np.append(np.repeat(np.arange(40), 5), [-1] * 90)
+    assert choose_model(y)[0] == "regressor"
+    assert choose_model(y, unlabeled="-1")[0] == "classifier"
+
+
+def test_the_chosen_model_is_said_and_written_down(run, tmp_path):
+    lines = [f"{place % 3},{place % 7},{place % 35}" for place in range(35 * 6)]
+    (tmp_path / "x.csv").write_text("\n".join(["a,b,kind", *lines]))
+    words = ("fit", tmp_path / "x.csv", "--labels", "kind", "--layers", 2, "--max-iter", 1, "--no-report")
+    code, out, err = run(*words, "--out", tmp_path / "r", "--json")
+    assert code == 0
+    assert "Model: classifier, because the labels are 35 different whole numbers in 210 rows, taken as classes" in err
+    assert json.loads(out)["model"] == "classifier"
+    assert "35 different" in json.loads((tmp_path / "r/run.json").read_text())["chosen_because"]
+    code, out, err = run(*words, "--out", tmp_path / "s", "--model", "regressor", "--json")
+    assert (code, json.loads(out)["model"], json.loads(out)["chosen_because"]) == (0, "regressor", None)
+    assert "because" not in err
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", "npz"])
+@pytest.mark.parametrize("labels", [[2**60 + 1, 2**60 + 2], [2**63 + 1, 3], [True, False]])
+def test_labels_and_ids_come_back_as_they_were(run, tmp_path, ending, labels):
+    data, out = tmp_path / f"x.{ending}", tmp_path / "r"
+    rng = np.random.default_rng(0)
+    y = np.array(labels * 12, dtype=np.result_type(*map(np.min_scalar_type, labels)))
+    X = rng.random((24, 2)) + np.arange(24)[:, None] % 2 * 9
+    if ending == "npz":
+        np.savez(data, X=X, kind=y)
+    else:
+        gaps = [None if place in (4, 7) else label for place, label in enumerate(y.tolist())]
+        table = pl.DataFrame({"a": X[:, 0], "b": X[:, 1], "kind": gaps, "key": [2**61 + place for place in range(24)]})
+        getattr(table, f"write_{ending}")(data)
+    key = [] if ending == "npz" else ["--id", "key"]
+    words = ("--layers", 3, "--max-iter", 30, "--random-state", 0, "--out", out)
+    code, _, err = run("fit", data, "--labels", "kind", *key, *words)
+    assert code == 0, err
+    classes = layerwise.load(out)
+    assert getattr(classes, "steps", [(0, classes)])[-1][1].classes_.tolist() == sorted(labels)
+    code, told, err = run("predict", out, data, "--json")
+    assert code == 0, err
+    rows = json.loads(told)["rows"]
+    assert [row["label"] for row in rows] == y.tolist()
+    assert [row.get("key", 2**61 + place) for place, row in enumerate(rows)] == [2**61 + place for place in range(24)]
+    code, told, err = run("evaluate", out, data, "--labels", "kind", "--json")
+    assert (code, json.loads(told)["accuracy"], json.loads(told)["n_labelled"]) == (0, 1, 24 if not key else 22)
 
 
 def test_labels_that_are_text(run, files, tmp_path):
@@ -356,6 +434,7 @@ def test_interrupt_says_what_was_reached(files, model, tmp_path):
     command = [sys.executable, "-u", "-m", "layerwise", *map(str, words)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr.readline() == "120 images of 28 x 28\n"
+        assert process.stderr.readline() == "Model: autoencoder, because there are no labels\n"
         first = process.stderr.readline()
         assert first.startswith("layer 0 [1/100000]")
         time.sleep(0.5)

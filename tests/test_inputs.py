@@ -13,7 +13,17 @@ from PIL import Image
 from safetensors.numpy import save_file
 from scipy.io import savemat
 
-from layerwise.data import describe_missing, load_image_folder, load_labels, load_mat, load_rows, read_input
+from layerwise import FileError
+from layerwise.data import (
+    TableEncoder,
+    describe_missing,
+    load_image_folder,
+    load_labels,
+    load_mat,
+    load_rows,
+    read_input,
+    scan_table,
+)
 from layerwise.data.archives import list_arrays
 
 CSV = "id,age,town,class\n007,31,Bern,a\n008,,Basel,\n009,5,,b\n"
@@ -77,7 +87,11 @@ def test_table_in_every_format(tmp_path, ending):
         ("1.5 2 3", [1.5, 2, 3], "f"),
         ("yes no ?", ["yes", "no", None], "O"),
         ("True False True", [True, False, True], "b"),
-        ("True ? False", [1, np.nan, 0], "f"),
+        ("True ? False", [True, None, False], "O"),
+        ("9007199254740992 9007199254740993 -9007199254740993", [2**53, 2**53 + 1, -(2**53) - 1], "i"),
+        ("9007199254740993 NA 9007199254740995.0", [2**53 + 1, None, 2**53 + 3], "O"),
+        ("18446744073709551615 7 18446744073709551614", [2**64 - 1, 7, 2**64 - 2], "u"),
+        ("1e20 2.5e17 3", [1e20, 2.5e17, 3], "f"),
     ],
 )
 def test_labels_of_a_table(tmp_path, values, labels, kind):
@@ -87,6 +101,27 @@ def test_labels_of_a_table(tmp_path, values, labels, kind):
     for y in (read_input(tmp_path / "x.csv", labels="y").y, load_labels(tmp_path / "y.csv")):
         assert y.dtype.kind == kind
         np.testing.assert_array_equal(y, np.array(labels, dtype=y.dtype))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "kind"), [(pl.Int64, "i"), (pl.UInt64, "u"), (pl.Decimal(30, 0), "i"), (pl.Decimal(30, 2), "i")]
+)
+def test_long_numbers_of_parquet_stay_apart(tmp_path, dtype, kind):
+    values = [2**62 + 1, 2**62 + 2, 2**62 + 4]
+    for gap in (False, True):
+        column = pl.Series([*values[:-1], None] if gap else values, dtype=dtype)
+        pl.DataFrame({"x": [1.0, 2, 3], "y": column, "key": column}).write_parquet(tmp_path / "x.parquet")
+        found = read_input(tmp_path / "x.parquet", labels="y", id="key")
+        assert found.y.dtype.kind == ("O" if gap else kind)
+        assert found.y.tolist() == column.cast(pl.Int64).to_list()
+        assert [str(name) for name in found.ids["key"]] == [str(value) for value in found.y]
+
+
+def test_labels_too_long_for_numbers_are_told(tmp_path):
+    (tmp_path / "x.csv").write_text("a,y\n1,99999999999999999999991\n2,99999999999999999999992\n")
+    with pytest.raises(FileError, match="column 'y' that take more than 64 bits, such as 99999999999999999999991"):
+        read_input(tmp_path / "x.csv", labels="y")
+    assert read_input(tmp_path / "x.csv", id="y").ids["y"].tolist()[1] == "99999999999999999999992"
 
 
 def test_labels_in_a_file_of_their_own(people, tmp_path):
@@ -185,6 +220,37 @@ def test_infinity_in_a_table_is_told_by_column_and_row(tmp_path, value):
     with pytest.raises(ValueError, match=r"x\.csv: column 'size' holds infinity in row 2 \(counted from 1"):
         read_input(tmp_path / "x.csv")
     assert len(read_input(tmp_path / "x.csv", ignore="size").X) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "line", "width"),
+    [
+        ("x.csv", "key,x,y,kind\n" + "k,1,2,low\n" * 30 + "k,1,5,2,low\n" + "k,1,2,low\n" * 30, 32, 4),
+        ("x.csv", "key,x,y,kind\nk,1,2,low\nk,1,2,\n" + 'k,1,2,"one,\ntwo",\n', 5, 4),  # the extra one is empty
+        ("x.csv", ",x,kind\n0,1,low\n1,2,low,\n", 3, 3),  # beside an index, which is left out
+        ("x.csv", "key;x;kind\nk;1,5;low\nk;1;5;low\n", 3, 3),
+        ("x.tsv", "key\tx\tkind\nk\t1\tlow\nk\t1,5\t2\tlow\n", 3, 3),
+        ("x.csv", "key,x,y,kind\nk,1,2,low\nk,1,low\n", 3, 4),
+    ],
+)
+def test_row_of_another_width_is_told_whichever_columns_are_read(tmp_path, name, content, line, width):
+    path = tmp_path / name
+    path.write_text(content)
+    encoder = TableEncoder(ignore="key").fit(pl.DataFrame({"x": [1.0, 2.0]}))
+    for options in ({}, {"id": "kind"}, {"ignore": "kind"}, {"labels": "kind", "id": "x"}, {"encoder": encoder}):
+        with pytest.raises(FileError, match=rf"values in line {line}, but its first line names {width} columns"):
+            read_input(path, **options)
+    with pytest.raises(FileError, match=f"line {line}"):
+        scan_table(path, text=["kind"])
+
+
+def test_separators_and_line_ends_in_quotes_are_no_more_values(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text('key,x,kind\n"a, b",1,"low,\n""very"" low"\n"c\n\nd",2,high\n')
+    found = read_input(path, id="key", labels="kind")
+    assert found.ids["key"].tolist() == ["a, b", "c\n\nd"]
+    assert found.y.tolist() == ['low,\n"very" low', "high"]
+    assert found.X.tolist() == [[1], [2]]
 
 
 def test_thousands_dots_in_columns_that_are_not_used(tmp_path):

@@ -17,6 +17,7 @@ from layerwise import distributed, persistence, recipes
 from layerwise.atomic import LOCK
 from layerwise.callbacks import Callback, Step
 from layerwise.checkpoint import Checkpoint
+from layerwise.data.csv_tables import FLAGS
 from layerwise.data.inputs import Input
 from layerwise.estimators import AutoencoderImputer
 from layerwise.estimators._finetuning import find_labelled
@@ -25,20 +26,47 @@ from layerwise.trackers import MLflow, TensorBoard
 
 Tracked: TypeAlias = MLflow | TensorBoard
 
-# Numbers with more different values than this are targets rather than classes: a heuristic choice.
-_MAX_CLASSES = 30
+# Whole numbers of at most so many different values are classes. With more, up to the second limit, they are so where
+# they count from 0 or 1 without gaps and each stands for so many rows on average: heuristic choices.
+_FEW_CLASSES, _MAX_CLASSES, _ROWS_OF_CLASS = 30, 100, 5
+# Of fewer different whole numbers nobody doubts that they are classes.
+_DOUBTFUL = 10
 
 
-def choose_model(y: np.ndarray | None, contamination: float | None = None) -> str:
-    """Return which model suits the labels: one of `layerwise.recipes.MODELS`."""
+def choose_model(y: np.ndarray | None, contamination: float | None = None, unlabeled: Any = None) -> tuple[str, str]:
+    """Return which model suits the labels, one of `layerwise.recipes.MODELS`, and why, in words."""
     if y is None:
-        return "autoencoder" if contamination is None else "outliers"
+        why = "there are no labels"
+        return ("autoencoder", why) if contamination is None else ("outliers", f"{why}, but a contamination is given")
     if y.ndim == 2:
-        return "regressor"
+        return "regressor", "each row has several targets"
+    if unlabeled is not None:
+        y = y[find_labelled(y, _as_label("unlabeled", unlabeled, y))]
     known = distributed.unique(y[is_known(y)])
+    if y.dtype.kind not in "iuf" and not are_all(y, int):
+        return "classifier", f"the labels are {'true and false' if are_all(y, bool) else 'text'}"
     if y.dtype.kind == "f" and (known != np.floor(known)).any():
-        return "regressor"
-    return "regressor" if y.dtype.kind in "iuf" and len(known) > _MAX_CLASSES else "classifier"
+        return "regressor", "the labels are numbers with fractions"
+    count = len(known)
+    n_labelled = sum(distributed.gather_counts([int(is_known(y).sum())]))
+    numbered = count <= _MAX_CLASSES and known[0] in (0, 1) and known[-1] - known[0] == count - 1
+    model = (
+        "classifier" if count <= _FEW_CLASSES or (numbered and n_labelled >= _ROWS_OF_CLASS * count) else "regressor"
+    )
+    why = f"the labels are {count:,} different whole number{'s' if count > 1 else ''} in {n_labelled:,} rows"
+    if count < _DOUBTFUL:
+        return model, why
+    taken, other, meant = (
+        ("classes", "regressor", "amounts") if model == "classifier" else ("amounts", "classifier", "classes")
+    )
+    return model, f"{why}, taken as {taken}; if they are {meant}, choose --model {other}"
+
+
+def are_all(y: np.ndarray, kind: type) -> bool:
+    """Whether labels are of this type on all ranks, apart from those that are missing."""
+    if y.dtype.kind != "O":
+        return y.dtype.kind in {bool: "b", int: "iu"}[kind]
+    return not distributed.any_rank(any(type(value) is not kind for value in y[is_known(y)]))
 
 
 def mark_unlabeled(y: np.ndarray | None, settings: Mapping[str, Any]) -> tuple[np.ndarray | None, dict[str, Any]]:
@@ -51,6 +79,12 @@ def mark_unlabeled(y: np.ndarray | None, settings: Mapping[str, Any]) -> tuple[n
         return None, settings
     if y is None:
         raise ValueError(f"model={settings['model']!r} needs labels; give them with --labels")
+    if y.dtype.kind == "O" and (are_all(y, int) or are_all(y, bool)):
+        finetuning = dict(settings.get("finetuning", {}))
+        if finetuning.get("unlabeled") is not None:
+            y = np.where(y == _as_label(finetuning["unlabeled"], y), None, y)
+        y, finetuning["unlabeled"] = _fill_labels(y, settings["model"])
+        return y, settings | {"finetuning": finetuning}
     if settings["model"] == "regressor" and y.dtype.kind not in "biuf":
         raise ValueError(
             f"a regressor needs numbers as labels, but found {y[is_known(y)][:1].tolist()}; choose a classifier"
@@ -75,6 +109,17 @@ def mark_unlabeled(y: np.ndarray | None, settings: Mapping[str, Any]) -> tuple[n
     else:
         unlabeled = float("nan")
     return y, settings | {"finetuning": finetuning | {"unlabeled": unlabeled}}
+
+
+def _fill_labels(y: np.ndarray, model: str) -> tuple[np.ndarray, Any]:
+    """Return whole numbers, or true and false as 1 and 0, as numbers; and the one that stands where one is missing."""
+    missing = ~is_known(y)
+    if model == "regressor":
+        return np.where(missing, np.nan, y).astype(np.float64), float("nan")
+    known = {int(value) for value in distributed.unique(np.array([str(int(value)) for value in y[~missing]]))}
+    dtype = np.uint64 if max(known, default=0) >= 2**63 else np.int64
+    none = next(value for value in range(0 if dtype == np.uint64 else -1, len(known) + 1) if value not in known)
+    return np.where(missing, none, y).astype(dtype), none
 
 
 def count_labelled(y: np.ndarray, settings: Mapping[str, Any]) -> int:
@@ -120,6 +165,8 @@ def train(
     checkpoint = Checkpoint(checkpoints / "model", seconds=seconds)
     model = recipes.build(settings).set_params(callbacks=list(callbacks), checkpoint=checkpoint)
     model.fit(X) if y is None else model.fit(X, y)
+    if hasattr(model, "classes_") and source.y is not None and are_all(source.y, bool):
+        model.classes_ = model.classes_.astype(bool)  # which have been numbers beside gaps
     steps.append(("model", model))
     return (model if len(steps) == 1 else Pipeline(steps)), X
 
@@ -170,8 +217,13 @@ def _prefixed(prefix: str, callback: Callback) -> Callback:
 def _as_label(name: str, value: Any, y: np.ndarray) -> Any:
     """Return a label in the type of the others."""
     try:
-        label = str(value) if y.dtype.kind in "UO" else np.array([value]).astype(y.dtype)[0].item()
-    except (ValueError, OverflowError):
+        if are_all(y, bool):
+            label = FLAGS[str(value)]
+        elif are_all(y, int) and y.dtype.kind == "O":
+            label = int(value)
+        else:
+            label = str(value) if y.dtype.kind in "UO" else np.array([value]).astype(y.dtype)[0].item()
+    except (KeyError, ValueError, OverflowError):
         raise ValueError(f"{name}={value!r} is no label of type {y.dtype}, which the labels have") from None
     if not distributed.any_rank(bool((y == label).any())):
         raise ValueError(f"{name}={value!r} stands nowhere in the labels")

@@ -289,7 +289,8 @@ def _measure(opened: Opened) -> dict[str, Any]:
         r2 = float(r2_score(y, predicted)) if len(y) > 1 else None
         return {"n_labelled": len(y), "r2": r2, "mean_absolute_error": float(mean_absolute_error(y, predicted))}
     classes = estimator.classes_
-    if y.dtype.kind not in "biuf" or classes.dtype.kind not in "biuf":
+    numbers = y.dtype.kind in "biuf" and classes.dtype.kind in "biuf"
+    if not numbers or (np.result_type(y, classes).kind == "f" and "f" not in (y.dtype.kind, classes.dtype.kind)):
         y, predicted, classes = y.astype(str), predicted.astype(str), classes.astype(str)
     alien = ~np.isin(y, classes)
     if alien.all():

@@ -139,14 +139,21 @@ def init(
         source = read_input(**_where(places))
         missing = describe_missing(source.X, source.feature_names)
         n_labelled = None if source.y is None else count_labelled(source.y, {})
-        chosen = model or choose_model(source.y)
+        chosen, why = (model, None) if model else choose_model(source.y)
         layers = recipes.default_layers(chosen, source.X.shape[1])
         recipe = recipes.build({"model": chosen, "layers": layers, "random_state": 0})
         settings = recipes.describe(recipe) | places | {"out": f"runs/{data.stem}", "impute": bool(missing) or None}
         write_file(staging, recipes.write_toml(settings))
-    lines = [describe_rows(source, n_labelled), missing, f"A recipe for model={chosen!r} is in {out}"]
+    recipe_line = f"A recipe for model={chosen!r} is in {out}{f' ({why})' if why else ''}"
+    lines = [describe_rows(source, n_labelled), missing, recipe_line]
     text = "\n".join(line for line in lines if line)
-    facts = {"out": str(out), "n_rows": len(source.X), "n_features": source.X.shape[1], "model": chosen}
+    facts = {
+        "out": str(out),
+        "n_rows": len(source.X),
+        "n_features": source.X.shape[1],
+        "model": chosen,
+        "chosen_because": why,
+    }
     return Reply(facts, text, f"read {out}, then run: {as_command('fit', '--config', out)}")
 
 
@@ -232,8 +239,9 @@ def fit(
     impute
         Fill in missing numbers by an autoencoder first.
     model
-        What to train. If not given: a classifier or a regressor, by the labels; without labels autoencoders, or an
-        outlier detector if contamination is given.
+        What to train. If not given: a classifier or a regressor, by the labels, and said with the reason (whole numbers
+        are classes up to 30 of them, and up to 100 that count from 0 or 1 without gaps, each in 5 rows on average);
+        without labels autoencoders, or an outlier detector if contamination is given.
     contamination
         Share of the rows to take for outliers; 0.1 if not given.
     layers
@@ -380,12 +388,16 @@ def _fit_into(
     """Train, and let rank 0 write all of the run into a folder; return its facts."""
     start = time.perf_counter()
     source = read_input(**_where(settings), scratch=folder / SCRATCH)
-    settings = settings | {"model": settings.get("model") or choose_model(source.y, flags.get("contamination"))}
+    chosen, why = settings.get("model"), None
+    if chosen is None:
+        contamination = flags.get("contamination", settings.get("contamination"))
+        chosen, why = choose_model(source.y, contamination, flags.get("unlabeled"))
+    settings = settings | {"model": chosen}
     settings = overlay(settings, flags, source.X.shape[1])
     y, complete = mark_unlabeled(source.y, settings)
     n_labelled = None if source.y is None else count_labelled(source.y, complete)
     odd = [] if source.feature_columns is None else describe_odd_columns(source.X, source.feature_columns)
-    for line in (describe_rows(source, n_labelled), *odd):
+    for line in (describe_rows(source, n_labelled), *([f"Model: {chosen}, because {why}"] if why else []), *odd):
         display.say(line)
     missing = describe_missing(source.X, source.feature_names)
     places = {name: settings[name] for name in _SETTLED if name in settings}
@@ -400,6 +412,7 @@ def _fit_into(
         fitted, X = train(source, y, missing, complete, watchers, folder / CHECKPOINTS, checkpoint_seconds)
     facts = runs.gather_facts(
         model=settings["model"],
+        chosen_because=why,
         **places | {"image_shape": source.image_shape},
         random_state=settings["random_state"],
         n_rows=sum(distributed.gather_counts([len(X)])),

@@ -42,6 +42,8 @@ _THOUSANDS = r"^[+-]?(\d+|[1-9]\d{0,2}(\.\d{3})+)$"
 _HEADER, _MAX_COLUMNS = 2**21, 2**15
 # The longest row, in bytes: polars takes 15 times as much memory for one that does not end.
 _MAX_ROW = 2**22
+# Whole numbers below this one have each a float64 of their own.
+EXACT = 2**53
 # How far a compressed table may expand beyond a sixteenth of the limit; tables of numbers expand 2 to 20 times.
 _EXPANSION = 200
 
@@ -58,7 +60,9 @@ def scan_csv(path: Path, text: Collection[str]) -> pl.LazyFrame:
             if len(found) != len(names):
                 raise FileError(f"{path} has a first line that cannot be read as names of columns")
             raw = raw.rename(dict(zip(found, names, strict=True)))
-            n_rows, n_empty = raw.select(pl.len(), pl.last().null_count().alias("")).collect(engine="streaming").row(0)
+            # Of all columns: polars looks no further in a row than the last column that it is asked for.
+            counts = raw.select(pl.all().null_count().name.prefix("-"), pl.len()).collect(engine="streaming").row(0)
+            n_empty, n_rows = counts[-2:]
             if n_empty and len(names) > 1:  # a row that ends early has no last value
                 n_rows -= _count_blank_end(path, separator, len(names))
                 raw = raw.head(n_rows)
@@ -80,7 +84,12 @@ def _typed(path: Path, table: pl.LazyFrame, text: Collection[str], separator: st
     found: dict[str, Any] = {}
     for conversions in (numbers, flags, commas):
         rest = {name: conversion for name, conversion in conversions.items() if name not in found}
-        found |= (fitting := _that_lose_nothing(table, rest))
+        fitting, large = _that_lose_nothing(table, rest)
+        found |= fitting
+        for whole in (pl.Int64, pl.UInt64):
+            exact, _ = _that_lose_nothing(table, {name: _as_whole(name, whole) for name in large})
+            found |= exact
+            large = [name for name in large if name not in exact]
     if fitting:  # the last, those with decimal commas
         _refuse_thousands(path, table, [name for name in candidates if name not in fitting], next(iter(fitting)))
     return table.with_columns(found.values())
@@ -107,15 +116,28 @@ def _with_decimal_commas(name: str, separator: str) -> pl.Expr:
     return import_polars().when(value.str.contains(_DECIMAL_COMMA[separator])).then(number).alias(name)
 
 
-def _that_lose_nothing(table: pl.LazyFrame, conversions: dict[str, pl.Expr]) -> dict[str, pl.Expr]:
-    """Return the conversions of columns, by name, under which no value goes missing."""
+def _as_whole(name: str, dtype: Any) -> pl.Expr:
+    return columns(name).str.replace(r"\.0*$", "").cast(dtype, strict=False).alias(name)
+
+
+def _that_lose_nothing(table: pl.LazyFrame, conversions: dict[str, pl.Expr]) -> tuple[dict[str, pl.Expr], list[str]]:
+    """Return the conversions of columns, by name, under which no value goes missing, and which give floats too large.
+
+    Those may stand for more than one whole number.
+    """
     if not conversions:
-        return {}
-    lost = [
-        (conversion.null_count() - columns(name).null_count()).alias(name) for name, conversion in conversions.items()
+        return {}, []
+    pl = import_polars()
+    checks = [
+        pl.struct(
+            (conversion.null_count() - columns(name).null_count()).alias("lost"),
+            (conversion.cast(pl.Float64).abs() >= EXACT).any().alias("large"),
+        ).alias(name)
+        for name, conversion in conversions.items()
     ]
-    counts = table.select(lost).collect(engine="streaming").row(0, named=True)
-    return {name: conversion for name, conversion in conversions.items() if counts[name] == 0}
+    found = table.select(checks).collect(engine="streaming").row(0, named=True)
+    kept = {name: conversion for name, conversion in conversions.items() if found[name]["lost"] == 0}
+    return kept, [name for name in kept if found[name]["large"]]
 
 
 def _clean(name: str) -> pl.Expr:

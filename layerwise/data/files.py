@@ -13,7 +13,7 @@ from layerwise.data._polars import list_names, reading
 from layerwise.data.archives import ARCHIVE_ENDINGS, choose_labels, choose_rows, is_archive, list_arrays, load_array
 from layerwise.data.idx import load_idx
 from layerwise.data.npy import map_npy
-from layerwise.data.tables import TABLE_ENDINGS, is_table, label_values, scan_table
+from layerwise.data.tables import TABLE_ENDINGS, is_table, read_labels, scan_table
 from layerwise.errors import FileError, in_content_of
 
 
@@ -143,7 +143,7 @@ def _load_column(path: Path) -> np.ndarray:
             f"{path} has the {frame.width} columns {list_names(frame.columns)}, but a file of labels needs a single one"
         )
     with in_content_of(path):
-        return label_values(frame.to_series())
+        return read_labels(path, table, frame.columns[0])
 
 
 def _image_shape(shape: tuple[int, ...]) -> tuple[int, ...] | None:

@@ -24,7 +24,7 @@ from layerwise.data.tables import (
     count_rows,
     identifier_values,
     is_table,
-    label_values,
+    read_labels,
     scan_table,
     without_rows,
 )
@@ -43,7 +43,8 @@ class Input(NamedTuple):
     X : ndarray or memmap of shape (n_samples, n_features)
         Numbers. Bytes of images stay uint8; what is missing is NaN.
     y : ndarray of shape (n_samples,) or None
-        Labels: numbers or text, with NaN or None for a label that is missing.
+        Labels: numbers or text, with NaN or None for a label that is missing; true and false, and whole numbers beyond
+        2**53, are objects beside None.
     ids : dict of str to ndarray of shape (n_samples,)
         The columns that name the rows.
     image_shape : tuple of int or None
@@ -218,7 +219,7 @@ def _read_table(
     start, stop = distributed.share_bounds(n_rows)
     with in_content_of(path):
         if own:
-            y = _share_labels(path, "labels", _read_column(path, table, str(labels)), n_rows)
+            y = _share_labels(path, "labels", read_labels(path, table, str(labels)), n_rows)
         whole, table = table, table.slice(start, stop - start)
         if encoder is None:
             features = whole.drop(columns(*ids, *([str(labels)] if own else [])))
@@ -233,11 +234,6 @@ def _read_table(
         refuse_infinity(X[:, : len(encoder.numbers_)], encoder.numbers_, start)
         identifiers = {name: identifier_values(named[name]) for name in ids}
     return Input(X, y, identifiers, None, encoder, list(encoder.get_feature_names_out()))
-
-
-def _read_column(path: Path, table: pl.LazyFrame, name: str) -> np.ndarray:
-    with reading(path):
-        return label_values(table.select(columns(name)).collect().to_series())
 
 
 def _learn(path: Path, features: pl.LazyFrame, start: int, stop: int, encoder: TableEncoder) -> TableEncoder:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from layerwise.data._polars import check_names, import_polars, reading
-from layerwise.data.csv_tables import read_header, scan_csv
+from layerwise.data._polars import check_names, columns, import_polars, reading
+from layerwise.data.csv_tables import EXACT, read_header, scan_csv
 from layerwise.data.misfits import describe_commas, has_commas
 from layerwise.errors import FileError
 from layerwise.limits import DEFLATE_LIMIT, check_room
@@ -170,8 +170,8 @@ def label_values(column: pl.Series) -> np.ndarray:
     Returns
     -------
     y : ndarray of shape (n_samples,)
-        Whole numbers as they are if none is missing, other numbers as float64 with NaN for what is missing; text as
-        objects, with None for what is missing.
+        Numbers as float64 with NaN for what is missing, but whole ones as integers where none is missing; text, true
+        and false beside gaps, and whole numbers beyond 2**53 beside gaps as objects, with None for what is missing.
 
     Raises
     ------
@@ -181,13 +181,19 @@ def label_values(column: pl.Series) -> np.ndarray:
     pl = import_polars()
     if column.null_count() == len(column):
         raise ValueError(f"column {column.name!r} holds no label at all")
-    if column.dtype.is_numeric() or column.dtype == pl.Boolean:
-        whole = column.dtype.is_integer() or column.dtype == pl.Boolean
+    column = _as_integers(column)
+    if column.dtype == pl.Boolean:
+        return np.array(column.to_list(), dtype=object if column.null_count() else bool)
+    if column.dtype.is_numeric():
+        whole = column.dtype.is_integer()
         if whole and not column.null_count():
             return column.to_numpy()
+        if whole and max(abs(value) for value in (column.min(), column.max())) >= EXACT:
+            return np.array(column.to_list(), dtype=object)
         column = column.cast(pl.Float64)
         small = column.drop_nulls().drop_nans()
-        if len(small) == len(column) and (small == small.cast(pl.Int64, strict=False)).all():
+        exact = len(small) == len(column) and small.is_finite().all() and small.abs().max() < EXACT
+        if exact and (small == small.cast(pl.Int64)).all():
             return column.cast(pl.Int64).to_numpy()
         return column.to_numpy()
     if column.dtype not in (pl.String, pl.Categorical, pl.Enum):
@@ -197,6 +203,38 @@ def label_values(column: pl.Series) -> np.ndarray:
     if has_commas(values):
         raise ValueError(describe_commas({column.name: values}))
     return np.array(labels.to_list(), dtype=object)
+
+
+def _as_integers(column: pl.Series) -> pl.Series:
+    """Return a column of decimals that are whole numbers of 64 bits as those; others as they are."""
+    pl = import_polars()
+    if column.dtype != pl.Decimal:
+        return column
+    text = column.cast(pl.String).str.replace(r"\.0*$", "")
+    whole = [text.cast(dtype, strict=False) for dtype in (pl.Int64, pl.UInt64)]
+    return next((found for found in whole if found.null_count() == column.null_count()), column)
+
+
+def read_labels(path: Path, table: pl.LazyFrame, name: str) -> np.ndarray:
+    """Return a column of labels of a table that was read from ``path``, as `label_values` does.
+
+    Raises
+    ------
+    FileError
+        If it cannot be read, or holds whole numbers too long to be told apart as numbers.
+    """
+    pl = import_polars()
+    with reading(path):
+        column = table.select(columns(name)).collect().to_series()
+        if column.dtype == pl.Float64 and path.name.lower().endswith(_CSV) and (column.abs() >= EXACT).any():
+            text = scan_csv(path, [name]).select(columns(name)).collect().to_series()
+            whole = text.filter(text.str.contains(r"^[+-]?\d+$").fill_null(False))
+            if whole.n_unique() > whole.cast(pl.Float64).n_unique():
+                raise FileError(
+                    f"{path} has whole numbers in column {name!r} that take more than 64 bits, such as "
+                    f"{whole[0]:.65}, and would run together; put a letter before them, so that they are text"
+                )
+    return label_values(column)
 
 
 def identifier_values(column: pl.Series) -> np.ndarray:
@@ -212,7 +250,8 @@ def identifier_values(column: pl.Series) -> np.ndarray:
         Numbers, or objects: text, with None for what is missing.
     """
     pl = import_polars()
-    if column.dtype.is_numeric() and not column.null_count():
+    column = _as_integers(column)
+    if column.dtype.is_numeric() and not column.null_count() and column.dtype != pl.Decimal:
         return column.to_numpy()
     text = column.cast(pl.String)
     numbers = text.cast(pl.Int64, strict=False)
