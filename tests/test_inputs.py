@@ -9,11 +9,19 @@ import h5py
 import numpy as np
 import polars as pl
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from safetensors.numpy import save_file
 from scipy.io import savemat
 
-from layerwise.data import describe_missing, load_image_folder, load_labels, load_mat, load_rows, read_input
+from layerwise.data import (
+    describe_missing,
+    load_image_folder,
+    load_images,
+    load_labels,
+    load_mat,
+    load_rows,
+    read_input,
+)
 from layerwise.data.archives import list_arrays
 
 CSV = "id,age,town,class\n007,31,Bern,a\n008,,Basel,\n009,5,,b\n"
@@ -417,11 +425,10 @@ def pictures(tmp_path):
     folder = tmp_path / "pictures"
     grey = np.arange(12, dtype=np.uint8).reshape(3, 4)
     for place, name in enumerate(
-        ["dog/a.png", "cat/b.BMP", "cat/a.tif", ".hidden/a.png", "dog/.a.png", "dog/deep/a.png"]
+        ["dog/a.png", "cat/b.BMP", "cat/a.tif", ".hidden/a.png", "dog/.a.png", "cat/.hidden/a.png"]
     ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(grey + place).save(folder / name)
-    (folder / "dog" / "notes.txt").write_text("no image")
     return folder
 
 
@@ -460,6 +467,109 @@ def test_images_are_resized(pictures, image_shape):
     np.testing.assert_allclose(rows.X[-1].astype(float), expected, atol=2)
 
 
+def test_photographs_stand_upright(tmp_path):
+    """As Pillow's own exif_transpose turns them, in every format that can say so."""
+    values = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    for turn in range(2, 10):
+        exif = Image.Exif()
+        exif[0x0112] = turn
+        for ending, options in (("png", {}), ("tif", {}), ("webp", {"lossless": True})):
+            folder = tmp_path / f"{turn}{ending}"
+            folder.mkdir()
+            Image.fromarray(np.dstack([values] * 3)).save(folder / f"x.{ending}", exif=exif, **options)
+            with Image.open(folder / f"x.{ending}") as image:
+                image.load()
+                upright = np.asarray(ImageOps.exif_transpose(image))
+            assert upright.shape == ((3, 2, 3) if 5 <= turn <= 8 else (2, 3, 3))
+            assert np.array_equal(upright, np.dstack([values] * 3)) == (turn == 9)
+            rows = read_input(folder)
+            assert rows.image_shape == upright.shape
+            np.testing.assert_array_equal(rows.X[0].reshape(upright.shape), upright)
+            np.testing.assert_allclose(load_images(folder)[0] * 255, upright[:, :, 0], atol=1e-9)
+
+
+def test_what_is_transparent_is_put_on_white(tmp_path):
+    """A drawing whose colour channels are all 0, in the ways that a file can say where it is."""
+    alpha = np.array([[0, 255, 51]], np.uint8)
+    grey = Image.fromarray(np.zeros((1, 3), np.uint8))
+    drawing = Image.merge("LA", (grey, Image.fromarray(alpha)))
+    drawing.save(tmp_path / "a.png")
+    drawing.convert("RGBA").save(tmp_path / "b.png")
+    drawing.convert("RGBA").save(tmp_path / "c.webp", lossless=True, exact=True)
+    expected = [255, 0, 204]
+    for name in ("a.png", "b.png", "c.webp"):
+        np.testing.assert_array_equal(load_image_folder(tmp_path, (1, 3)).X["abc".index(name[0])], expected)
+    np.testing.assert_allclose(load_images(tmp_path)[0], [[1, 0, 0.8]])
+    key = tmp_path / "key"
+    key.mkdir()
+    palette = Image.fromarray(np.array([[0, 1, 2]], np.uint8)).convert("P")
+    palette.putpalette([0, 0, 0, 10, 20, 30, 255, 0, 0])
+    palette.save(key / "a.png", transparency=0)
+    palette.save(key / "b.gif", transparency=0)
+    np.testing.assert_array_equal(read_input(key).X, [[255, 255, 255, 10, 20, 30, 255, 0, 0]] * 2)
+    Image.fromarray(np.array([[0, 1, 2]], np.uint8)).save(tmp_path / "d.png", transparency=1)
+    (tmp_path / "b.png").unlink()
+    (tmp_path / "c.webp").unlink()
+    (tmp_path / "key").rename(tmp_path / ".key")
+    rows = read_input(tmp_path)
+    assert rows.image_shape == (1, 3)
+    assert rows.X[1].tolist() == [0, 255, 2]
+
+
+def test_every_image_is_read_or_counted(pictures):
+    (pictures / "dog" / "deep" / "deeper").mkdir(parents=True)
+    grey = Image.fromarray(np.full((3, 4), 7, np.uint8))
+    grey.save(pictures / "dog" / "deep" / "deeper" / "e.webp", lossless=True)
+    Image.fromarray(np.full((3, 4), 9, np.uint8)).save(
+        pictures / "dog" / "deep" / "d.gif", save_all=True, append_images=[grey]
+    )
+    (pictures / "dog" / "back").symlink_to(pictures)
+    for name in ("notes.txt", "dog/a.svg", "cat/b.SVG", "cat/README"):
+        (pictures / name).write_text("no image")
+    with pytest.warns(UserWarning, match="images") as told:
+        rows = read_input(pictures, labels="class")
+    messages = [str(warning.message) for warning in told]
+    assert len(messages) == 3
+    assert "holds 4 files beside the 5 images, left out by the ending: 2 of .svg" in messages[0]
+    assert "1 of 5 images have several frames or pages, such as d.gif; the first of each is read" in messages[1]
+    assert "2 of 5 images lie deeper, such as dog/deep/d.gif" in messages[2]
+    assert rows.ids["file"].tolist()[3:] == ["dog/deep/d.gif", "dog/deep/deeper/e.webp"]
+    assert rows.y.tolist() == ["cat", "cat", "dog", "dog", "dog"]
+    assert rows.X[3, 0] == 9
+    assert rows.X[4, 0] == 7
+
+
+@pytest.mark.parametrize("image_shape", [None, (3, 4), (3, 4, 3), (6, 8)])
+def test_images_of_16_bits_keep_them(pictures, image_shape):
+    values = np.array([[0, 1, 2, 4095]] * 3, np.uint16) * 16
+    Image.fromarray(values).save(pictures / "z.png")
+    Image.fromarray(values).save(pictures / "z.tif")
+    rows = read_input(pictures, image_shape=image_shape)
+    assert rows.X.dtype == np.float32
+    assert rows.X.min() >= 0
+    assert rows.X.max() <= 1
+    for row in rows.X[-2:]:
+        image = row.reshape(rows.image_shape)
+        expected = values / 65535 if rows.X.shape[1] == 12 else None
+        if image_shape == (3, 4, 3):
+            expected = np.dstack([values / 65535] * 3)
+        if expected is not None:
+            np.testing.assert_allclose(image, expected, atol=1e-7)
+    if image_shape == (3, 4):
+        np.testing.assert_allclose(rows.X[2] * 255, np.arange(12), atol=1e-5)
+
+
+def test_inks_and_palettes_are_colours(tmp_path):
+    colour = Image.new("RGB", (16, 16), (200, 30, 60))
+    colour.convert("CMYK").save(tmp_path / "a.tif")
+    colour.convert("CMYK").save(tmp_path / "b.jpg", quality=95)
+    colour.quantize(4).save(tmp_path / "c.png")
+    colour.quantize(4).save(tmp_path / "d.bmp")
+    rows = read_input(tmp_path)
+    assert rows.image_shape == (16, 16, 3)
+    np.testing.assert_allclose(rows.X.reshape(4, -1, 3).mean(axis=1), [[200, 30, 60]] * 4, atol=4)
+
+
 def test_images_larger_than_memory(pictures, tmp_path):
     images = load_image_folder(pictures, memory=10, scratch=tmp_path)
     assert isinstance(images.X, np.memmap)
@@ -467,10 +577,10 @@ def test_images_larger_than_memory(pictures, tmp_path):
 
 
 def test_folder_that_is_refused(pictures, tmp_path, monkeypatch):
-    with pytest.raises(FileNotFoundError, match="hold no image"):
-        read_input(tmp_path / "pictures" / ".hidden" / "..", array=None) if False else load_image_folder(
-            pictures.parent
-        )
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "a.svg").write_text("no image")
+    with pytest.raises(FileNotFoundError, match=r"hold no image .*; left out: 1 of .svg"):
+        load_image_folder(tmp_path / "empty")
     for options, message in (
         ({"array": "x"}, "array='x' cannot be used: .* is a folder of images"),
         ({"labels": "y"}, "labels='y' is neither a file nor a label of .*, which has 'class'"),
@@ -479,9 +589,14 @@ def test_folder_that_is_refused(pictures, tmp_path, monkeypatch):
     ):
         with pytest.raises(ValueError, match=message):
             read_input(pictures, **options)
-    Image.fromarray(np.zeros((3, 4), np.uint16)).save(pictures / "dog" / "b.png")
-    with pytest.raises(ValueError, match=r"b\.png cannot be read .*8 bits a value"):
+    Image.fromarray(np.zeros((3, 4), np.float32)).save(pictures / "dog" / "b.tif")
+    with pytest.raises(ValueError, match=r"b\.tif cannot be read .*8 or 16 bits a value"):
         read_input(pictures)
+    (pictures / "dog" / "b.tif").unlink()
+    monkeypatch.setattr("layerwise.data.image_folder._MAX_VALUES", 11)
+    with pytest.raises(ValueError, match=r"images of 3 x 4, 12 values each, more than a model can take; give image_s"):
+        read_input(pictures)
+    monkeypatch.undo()
     (pictures / "dog" / "b.png").write_text("no image")
     with pytest.raises(ValueError, match=r"b\.png cannot be read"):
         read_input(pictures)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -295,6 +296,13 @@ def _read_folder(
         outside = [file for file, name in zip(images.files, y, strict=True) if name is None]
         if outside:
             raise ValueError(f"labels='class' needs every image in a sub-folder of {path}, but {outside[0]} is in none")
+        deeper = [file for file in images.files if file.count("/") > 1]
+        if deeper:
+            warnings.warn(
+                f"the class of an image is the folder right below {path}: {len(deeper)} of {len(images.files)} images "
+                f"lie deeper, such as {deeper[0]}, whose class is {deeper[0].split('/')[0]!r}",
+                stacklevel=3,
+            )
     elif labels is not None:
         y = _share_labels(path, "labels", _load_labels(path, labels, "a label", ["class"]), images.n_images)
     return Input(images.X, y, {"file": images.files}, images.image_shape, None, None)
