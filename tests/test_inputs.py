@@ -570,6 +570,91 @@ def test_inks_and_palettes_are_colours(tmp_path):
     np.testing.assert_allclose(rows.X.reshape(4, -1, 3).mean(axis=1), [[200, 30, 60]] * 4, atol=4)
 
 
+@pytest.fixture
+def scans(tmp_path):
+    """Twelve images in two folders, whose order as text is 1, 10, 11, 12, 2."""
+    for place in range(1, 13):
+        folder = tmp_path / "scans" / "ab"[place % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((2, 2), place, np.uint8)).save(folder / f"{place}.png")
+    return tmp_path / "scans"
+
+
+@pytest.mark.parametrize(
+    ("column", "names"),
+    [
+        ("image", "scans/{folder}/{place}.png"),
+        ("image", "{folder}/{place}.png"),
+        ("image", "{folder}\\{place}"),
+        ("file name", "{place}.png"),
+        ("key", "{place}"),
+    ],
+)
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_labels_of_images_go_by_file_names(scans, tmp_path, column, names, ending):
+    rows = [(names.format(folder="ab"[place % 2], place=place), place * 10, "x") for place in range(12, 0, -1)]
+    table = pl.DataFrame(rows, schema=[column, "Label", "site"], orient="row")
+    path = tmp_path / f"labels.{ending}"
+    (table.write_csv if ending == "csv" else table.write_parquet)(path)
+    found = read_input(scans, labels=path)
+    assert found.y.tolist() == [10 * row[0] for row in found.X.tolist()]
+    assert found.y.dtype == np.int64
+    assert not np.array_equal(found.y, np.sort(found.y))
+
+
+def test_table_of_labels_that_does_not_fit_the_images(scans, tmp_path):
+    path = tmp_path / "labels.csv"
+
+    def write(rows, head="file,label"):
+        path.write_text("\n".join([head, *rows]) + "\n")
+
+    rows = [f"{place}.png,{place % 3}" for place in range(1, 13)]
+    write([*rows, "13.png,1", "14.png,1"])
+    with pytest.warns(UserWarning, match=r"2 of 14 names in column 'file' are no images of .*, such as '13.png'"):
+        assert read_input(scans, labels=path).y.tolist() == [
+            int(name.split("/")[1][:-4]) % 3 for name in read_input(scans).ids["file"]
+        ]
+    write([*rows[:-1], "12.png,"])
+    assert np.isnan(read_input(scans, labels=path).y).sum() == 1
+    for lines, head, message in (
+        (
+            rows[2:],
+            "file,label",
+            r"2 of 12 images of .*scans are not in column 'file', such as 'a/2.png'; give each",
+        ),
+        ([*rows, "3.png,1"], "file,label", "column 'file' names '3.png' in rows 3 and 13; keep one"),
+        (
+            [f"x{row}" for row in rows],
+            "file,label",
+            r"none of its columns 'file', 'label' names the images of .*'a/10.p",
+        ),
+        (
+            [f"{row},1" for row in rows],
+            "file,one,two",
+            "several columns could be labels: 'one', 'two'; call one of them",
+        ),
+    ):
+        write(lines, head)
+        with pytest.raises(ValueError, match=message) as error:
+            read_input(scans, labels=path)
+        assert str(path) in str(error.value)
+
+
+def test_labels_by_position_warn_where_the_order_may_be_another(scans, tmp_path):
+    (tmp_path / "y.csv").write_text("label\n" + "\n".join(map(str, range(12))) + "\n")
+    with pytest.warns(
+        UserWarning, match=r"by position, .*\(a/10.png, a/12.png, a/2.png\), not .*\(a/2.png, a/4.png, a/6"
+    ):
+        assert read_input(scans, labels=tmp_path / "y.csv").y.tolist() == list(range(12))
+    for folder in "ab":
+        for file in (scans / folder).iterdir():
+            file.rename(file.with_name(f"{file.stem:0>2}.png"))
+    assert read_input(scans, labels=tmp_path / "y.csv").y.tolist() == list(range(12))
+    np.save(tmp_path / "y.npy", np.arange(11))
+    with pytest.raises(ValueError, match="has 12 images, but labels has 11"):
+        read_input(scans, labels=tmp_path / "y.npy")
+
+
 def test_images_larger_than_memory(pictures, tmp_path):
     images = load_image_folder(pictures, memory=10, scratch=tmp_path)
     assert isinstance(images.X, np.memmap)

@@ -22,7 +22,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 # What people call rows, and labels, in the order in which they are looked for.
 _ROWS = ("X", "x", "data", "features", "images")
-_LABELS = ("y", "Y", "labels", "label", "target")
+LABEL_NAMES = ("y", "Y", "labels", "label", "target")
 # The seconds that reading a MAT file may take, and the bytes a second beyond them.
 _MAT_SECONDS, _MAT_SPEED = 20, 2**23
 # The largest list of names: that of 20,000 arrays in a ZIP file, and that of a safetensors file.
@@ -74,7 +74,9 @@ def choose_rows(path: str | PathLike[str], shapes: Shapes, name: str | None) -> 
 def choose_labels(path: str | PathLike[str], shapes: Shapes, name: str | None) -> str:
     """Return which array holds labels: the one asked for, the only vector, or the one that has the usual name."""
     vectors = [key for key, shape in shapes.items() if _is_vector(shape)]
-    return _choose(path, shapes, name, [vectors, [key for key in _LABELS if key in vectors][:1]], "labels", "labels")
+    return _choose(
+        path, shapes, name, [vectors, [key for key in LABEL_NAMES if key in vectors][:1]], "labels", "labels"
+    )
 
 
 def describe_arrays(shapes: Shapes) -> str:

@@ -47,6 +47,8 @@ class ImageFolder(NamedTuple):
         itself.
     n_images : int
         How many there are in the folder; of several ranks each loads its share of them.
+    all_files : list of str
+        The path of each of those.
     """
 
     X: np.ndarray
@@ -54,6 +56,7 @@ class ImageFolder(NamedTuple):
     files: np.ndarray
     classes: np.ndarray
     n_images: int
+    all_files: list[str]
 
 
 def load_image_folder(
@@ -110,7 +113,7 @@ def load_image_folder(
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not there, or is not a folder")
     paths = find_images(folder)
-    n_images, own = len(paths), distributed.share(paths)
+    all_files, own = [path.relative_to(folder).as_posix() for path in paths], distributed.share(paths)
     if image_shape is None:
         looks = [open_image(path, _look) for path in paths]
         image_shape = _common_shape(folder, paths, looks)
@@ -119,15 +122,14 @@ def load_image_folder(
     else:
         raise ValueError(f"image_shape={image_shape} must be (height, width), or (height, width, 3) for colour")
     deep = distributed.any_rank(any(deep for _, _, deep, _ in looks))
-    warn_of_frames(paths if len(looks) == n_images else own, [frames for *_, frames in looks])
-    paths, dtype = own, np.float32 if deep else np.uint8
-    X = allocate((len(paths), math.prod(image_shape)), dtype, memory=memory, scratch=scratch)
-    for row, path in zip(X, paths, strict=True):
+    warn_of_frames(paths if len(looks) == len(paths) else own, [frames for *_, frames in looks])
+    dtype = np.float32 if deep else np.uint8
+    X = allocate((len(own), math.prod(image_shape)), dtype, memory=memory, scratch=scratch)
+    for row, path in zip(X, own, strict=True):
         row[:] = open_image(path, lambda image: _pixels(image, image_shape, dtype)).reshape(-1)
-    files = [path.relative_to(folder) for path in paths]
-    classes = [file.parts[0] if len(file.parts) > 1 else None for file in files]
-    names = np.array([file.as_posix() for file in files], dtype=object)
-    return ImageFolder(X, tuple(image_shape), names, np.array(classes, dtype=object), n_images)
+    files = np.array(distributed.share(all_files), dtype=object)
+    classes = np.array([file.split("/")[0] if "/" in file else None for file in files], dtype=object)
+    return ImageFolder(X, tuple(image_shape), files, classes, len(paths), all_files)
 
 
 def _look(image: Any) -> tuple[tuple[int, int], bool, bool, bool]:

@@ -17,6 +17,7 @@ from layerwise.data._polars import columns, import_polars, list_names, reading
 from layerwise.data.archives import is_archive, list_arrays
 from layerwise.data.files import load_labels, load_rows
 from layerwise.data.image_folder import load_image_folder
+from layerwise.data.image_labels import load_image_labels
 from layerwise.data.scratch import MEMORY, allocate
 from layerwise.data.strays import find_strays
 from layerwise.data.table_encoder import MAX_CATEGORIES, TableEncoder
@@ -94,7 +95,9 @@ def read_input(
         `load_rows`; or a folder of images, see `load_image_folder`. Tables are read in batches.
     labels : str, path-like or None, default=None
         A column of the table, or an array in the same file, or a file of labels, see `load_labels`. ``"class"`` takes
-        the sub-folders that images are in.
+        the sub-folders that images are in. For a folder of images it may be a table with a column of file names (paths
+        from the folder on, or names alone, with or without endings) and one of labels; a file of labels alone goes by
+        the order of the images.
     id : str, sequence of str or None, default=None
         Columns of the table, or arrays in the same file, that name the rows; they are no features.
     ignore : str or sequence of str, default=()
@@ -184,11 +187,15 @@ def _share_labels(path: Path, name: str, values: np.ndarray, n_rows: int) -> np.
 
 def _load_labels(path: Path, labels: str | PathLike[str], kind: str, names: Sequence[str]) -> np.ndarray:
     """Load labels from a file of their own; ``names`` are the things of a ``kind`` that they could have been."""
+    _check_file(path, labels, kind, names)
+    return load_labels(labels)
+
+
+def _check_file(path: Path, labels: str | PathLike[str], kind: str, names: Sequence[str]) -> None:
     if not Path(labels).is_file():
         raise ValueError(
             f"labels={str(labels)!r} is neither a file nor {kind} of {path}, which has {list_names(names) or 'none'}"
         )
-    return load_labels(labels)
 
 
 # Tables
@@ -304,5 +311,6 @@ def _read_folder(
                 stacklevel=3,
             )
     elif labels is not None:
-        y = _share_labels(path, "labels", _load_labels(path, labels, "a label", ["class"]), images.n_images)
+        _check_file(path, labels, "a label", ["class"])
+        y = distributed.share(load_image_labels(Path(labels), path, images.all_files))
     return Input(images.X, y, {"file": images.files}, images.image_shape, None, None)
