@@ -11,8 +11,10 @@ import polars as pl
 import pytest
 from PIL import Image, ImageOps
 from safetensors.numpy import save_file
+from scipy import sparse
 from scipy.io import savemat
 
+import layerwise
 from layerwise.data import (
     describe_missing,
     load_image_folder,
@@ -407,6 +409,125 @@ def test_mat_of_version_73_that_is_refused(tmp_path):
         load_mat(path, "outside")
     write_mat73(path, {"x": np.array([0.0, 5.0])}, MATLAB_empty=1)
     assert load_mat(path).shape == (0, 5)
+
+
+def write_parts73(file, place, value):
+    """Write a value as MATLAB does in a file of version 7.3: cells by reference, sparse matrices and structs as groups."""
+    if isinstance(value, dict):
+        item = file.create_group(place)
+        item.attrs["MATLAB_class"] = np.bytes_("struct")
+        for name, part in value.items():
+            write_parts73(file, f"{place}/{name}", part)
+    elif sparse.issparse(value):
+        value = value.tocsc()
+        item = file.create_group(place)
+        item.attrs["MATLAB_class"], item.attrs["MATLAB_sparse"] = np.bytes_("double"), np.uint64(value.shape[0])
+        for name, part in (("data", value.data), ("ir", value.indices), ("jc", value.indptr)):
+            item[name] = part.astype(np.float64 if name == "data" else np.uint64)
+    elif isinstance(value, list):
+        references = np.empty((1, len(value)), h5py.ref_dtype)
+        for number, part in enumerate(value):
+            name = f"#refs#/{place.replace('/', '_')}{number}"
+            write_parts73(file, name, part)
+            references[0, number] = file[name].ref
+        item = file.create_dataset(place, data=references, dtype=h5py.ref_dtype)
+        item.attrs["MATLAB_class"] = np.bytes_("cell")
+    else:
+        text = isinstance(value, str)
+        values = np.array([list(map(ord, value))], np.uint16) if text else np.atleast_2d(value)
+        item = file.create_dataset(place, data=values.T)
+        item.attrs["MATLAB_class"] = np.bytes_("char" if text else {"f": "double", "u": "uint8"}[values.dtype.kind])
+
+
+def as_matlab(value):
+    """Return a value as `savemat` takes it: a list is a column of cells."""
+    if isinstance(value, dict):
+        return {name: as_matlab(part) for name, part in value.items()}
+    if not isinstance(value, list):
+        return value
+    cells = np.empty((len(value), 1), object)
+    for place, part in enumerate(value):
+        cells[place, 0] = as_matlab(part)
+    return cells
+
+
+@pytest.fixture(params=["v5", "v7.3"])
+def matlab(request, tmp_path):
+    """Return a function that writes variables into a MAT file of each version."""
+
+    def write(**variables):
+        path = tmp_path / "x.mat"
+        if request.param == "v5":
+            savemat(path, {name: as_matlab(value) for name, value in variables.items()}, do_compression=True)
+            return path
+        with h5py.File(path, "w", userblock_size=512) as file:
+            for name, value in variables.items():
+                write_parts73(file, name, value)
+        return path
+
+    return write
+
+
+def test_sparse_matrix_of_matlab(matlab):
+    dense = np.where(np.random.default_rng(0).random((9, 5)) < 0.3, 2.0, 0.0)
+    path = matlab(X=sparse.csc_matrix(dense), y=np.arange(9.0))
+    assert list_arrays(path) == {"X": (9, 5), "y": (1, 9)}
+    rows = read_input(path, labels="y")
+    assert rows.X.format == "csr"
+    assert rows.X.dtype == np.float64
+    np.testing.assert_array_equal(rows.X.toarray(), dense)
+    assert rows.y.tolist() == list(range(9))
+    codes = layerwise.Autoencoder(2, solver=layerwise.LBFGS(max_iter=2), random_state=0)
+    np.testing.assert_allclose(codes.fit(rows.X).transform(rows.X), codes.fit(dense).transform(dense), rtol=1e-4)
+
+
+def test_cells_and_structs_of_matlab(matlab):
+    images = [np.arange(6.0).reshape(2, 3) + 10 * place for place in range(4)]
+    path = matlab(
+        data={"train": {"images": images, "kind": ["cat", "dog", "", "cow"]}, "rows": [image[0] for image in images]},
+        note="made by hand",
+        ragged=[np.eye(2), np.eye(3)],
+    )
+    shapes = list_arrays(path)
+    assert shapes == {"data.train.images": (2, 3, 4), "data.train.kind": (4,), "data.rows": (4, 3)}
+    rows = read_input(path, array="data.train.images", labels="data.train.kind")
+    np.testing.assert_array_equal(rows.X, [image.reshape(-1) for image in images])
+    assert rows.image_shape == (2, 3)
+    assert rows.X.dtype == np.float64  # MATLAB stores doubles that are whole numbers as bytes
+    assert rows.y.tolist() == ["cat", "dog", "", "cow"]
+    np.testing.assert_array_equal(load_rows(path, "data.rows").X, [image[0] for image in images])
+    for name, message in (
+        (
+            "data",
+            r"no array array='data'; there are: 'data.train.images' \(2, 3, 4\).*'note' as char.*of different sizes",
+        ),
+        ("data.other", "no array array='data.other'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            load_rows(path, name)
+    with pytest.raises(ValueError, match=r"labels='ragged' is neither a file nor an array of .*2 x 2 and 3 x 3"):
+        read_input(path, array="data.rows", labels="ragged")
+    with pytest.raises(ValueError, match=r"holds 'data' as struct, but .*: 'data.train', 'data.rows'"):
+        load_mat(path, "data")
+    with pytest.raises(ValueError, match=r"no variable name='data.other': there is no field 'other'"):
+        load_mat(path, "data.other")
+
+
+def test_parts_of_mat_files_that_are_refused(matlab, tmp_path):
+    path = matlab(x={"z": [np.eye(2) * 1j]} if "5" in str(matlab) else [["a"], [np.eye(2)]], s=np.eye(3))
+    assert list(list_arrays(path)) == ["s"]
+    savemat(path, {"x": {"z": np.eye(2) * 1j}, "s": [{"a": 1.0}, {"a": 2.0}]})
+    with pytest.raises(ValueError, match=r"holds 0 arrays.*'x.z' as complex128"):
+        load_rows(path)
+    records = np.array([(1.0,), (2.0,)], dtype=[("a", "O")])
+    savemat(path, {"s": records})
+    with pytest.raises(ValueError, match=r"'s' as struct array of 1 x 2, .* save its fields as matrices"):
+        load_rows(path)
+    with h5py.File(path, "w") as file:
+        file["t"] = np.zeros((1, 6), np.uint32)
+        file["t"].attrs["MATLAB_class"] = np.bytes_("string")
+    with pytest.raises(ValueError, match=r"'t' as string, .* can be read by MATLAB alone; save cellstr\(t\)"):
+        load_rows(path)
 
 
 def test_mat_of_version_73_without_h5py(tmp_path, monkeypatch):

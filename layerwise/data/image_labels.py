@@ -90,7 +90,7 @@ def _look_up(path: Path, folder: Path, files: Sequence[str]) -> np.ndarray:
 def _find_names(frame: pl.DataFrame, folder: Path, files: Sequence[str]) -> tuple[str, list[str], dict[str, int]]:
     """Return the column of file names, what stands there for each image, and the row of each name.
 
-    It is the column that names most images, in that of the `_KEYS` which does so without naming two alike.
+    It is the column that names most images, at least half of them, in that of the `_KEYS` which gives each its own.
     """
     best: tuple[int, str, list[str], list[str]] | None = None
     for name in frame.columns:
@@ -99,7 +99,7 @@ def _find_names(frame: pl.DataFrame, folder: Path, files: Sequence[str]) -> tupl
         for key in _KEYS:
             keys = [key(PurePosixPath(file)) for file in files]
             count = len(set(keys) & there) if len(set(keys)) == len(keys) else 0
-            if count > (best[0] if best else 0):
+            if 2 * count >= len(keys) and count > (best[0] if best else 0):  # class numbers may be names by chance
                 best = count, name, keys, values
     if best is None:
         raise ValueError(
