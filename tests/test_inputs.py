@@ -412,7 +412,7 @@ def test_mat_of_version_73_that_is_refused(tmp_path):
 
 
 def write_parts73(file, place, value):
-    """Write a value as MATLAB does in a file of version 7.3: cells by reference, sparse matrices and structs as groups."""
+    """Write a value as MATLAB does with -v7.3: cells by reference, sparse matrices and structs as groups."""
     if isinstance(value, dict):
         item = file.create_group(place)
         item.attrs["MATLAB_class"] = np.bytes_("struct")
@@ -496,32 +496,19 @@ def test_cells_and_structs_of_matlab(matlab):
     assert rows.X.dtype == np.float64  # MATLAB stores doubles that are whole numbers as bytes
     assert rows.y.tolist() == ["cat", "dog", "", "cow"]
     np.testing.assert_array_equal(load_rows(path, "data.rows").X, [image[0] for image in images])
-    for name, message in (
-        (
-            "data",
-            r"no array array='data'; there are: 'data.train.images' \(2, 3, 4\).*'note' as char.*of different sizes",
-        ),
-        ("data.other", "no array array='data.other'"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            load_rows(path, name)
+    with pytest.raises(ValueError, match=r"no array array='data'; .*'note' as char.*of different sizes"):
+        load_rows(path, "data")
     with pytest.raises(ValueError, match=r"labels='ragged' is neither a file nor an array of .*2 x 2 and 3 x 3"):
         read_input(path, array="data.rows", labels="ragged")
-    with pytest.raises(ValueError, match=r"holds 'data' as struct, but .*: 'data.train', 'data.rows'"):
+    with pytest.raises(ValueError, match=r"holds 'data' as struct, but .*'data.train'"):
         load_mat(path, "data")
-    with pytest.raises(ValueError, match=r"no variable name='data.other': there is no field 'other'"):
-        load_mat(path, "data.other")
 
 
-def test_parts_of_mat_files_that_are_refused(matlab, tmp_path):
-    path = matlab(x={"z": [np.eye(2) * 1j]} if "5" in str(matlab) else [["a"], [np.eye(2)]], s=np.eye(3))
-    assert list(list_arrays(path)) == ["s"]
-    savemat(path, {"x": {"z": np.eye(2) * 1j}, "s": [{"a": 1.0}, {"a": 2.0}]})
-    with pytest.raises(ValueError, match=r"holds 0 arrays.*'x.z' as complex128"):
-        load_rows(path)
+def test_parts_of_mat_files_that_are_refused(tmp_path):
+    path = tmp_path / "x.mat"
     records = np.array([(1.0,), (2.0,)], dtype=[("a", "O")])
-    savemat(path, {"s": records})
-    with pytest.raises(ValueError, match=r"'s' as struct array of 1 x 2, .* save its fields as matrices"):
+    savemat(path, {"x": {"z": as_matlab([1j, 2.0])}, "s": records})
+    with pytest.raises(ValueError, match=r"holds 0 arrays.*'x.z' as complex128.*'s' as struct array of 1 x 2, .* save"):
         load_rows(path)
     with h5py.File(path, "w") as file:
         file["t"] = np.zeros((1, 6), np.uint32)

@@ -209,12 +209,11 @@ def _read_scipy(path: str, name: str) -> Any:
 
 def _refuse_complex(name: str, value: Any) -> None:
     for field, item in _leaves(name, value):
-        inner = item.flat if getattr(item, "dtype", None) == object else [item]
-        for part in inner:
-            if isinstance(part, dict) or getattr(part, "dtype", None) == object:
-                _refuse_complex(field, part)
-            elif getattr(part, "dtype", np.dtype(float)).kind == "c":
-                raise _RefusedError(f"holds {field!r} as complex128, but an array of real numbers is needed")
+        kind = getattr(item, "dtype", np.dtype(float)).kind
+        if kind == "c":
+            raise _RefusedError(f"holds {field!r} as complex128, but an array of real numbers is needed")
+        for part in item.flat if kind == "O" else ():
+            _refuse_complex(field, part)
 
 
 def _plain(name: str, value: Any, depth: int) -> Any:
