@@ -79,6 +79,12 @@ def array_bytes(what: Any, shape: Sequence[int], itemsize: int) -> int:
 def own_file(folder: Path, name: str) -> Path | None:
     """Return a file of a folder; None if it is not there. A link to somewhere else is refused."""
     path = folder / name
-    if path.is_symlink() and path.resolve().parent != folder.resolve():
+    try:
+        leaves = path.is_symlink() and path.resolve(strict=True).parent != folder.resolve()
+    except FileNotFoundError:  # a link to what is not there
+        leaves = False
+    except (OSError, RuntimeError) as error:
+        raise FileError(f"{path} is a link that leads back to itself; put the file itself there") from error
+    if leaves:
         raise FileError(f"{path} is a link that leaves its folder; put the file itself there if you trust it")
     return path if path.is_file() else None

@@ -379,6 +379,71 @@ def test_file_that_is_absent(tmp_path, name):
 # MATLAB's files of version 7.3
 
 
+# Which axis counts rows
+
+
+CUBE = np.arange(4 * 3 * 2.0).reshape(4, 3, 2)
+
+
+@pytest.mark.parametrize("ending", ["npy", "npz", "mat", "safetensors"])
+def test_layouts_of_three_axes(tmp_path, ending):
+    path = tmp_path / f"x.{ending}"
+    arrays = {"cube": CUBE, "other": np.eye(2)}
+    write = {
+        "npy": lambda: np.save(path, CUBE),
+        "npz": lambda: np.savez(path, **arrays),
+        "mat": lambda: savemat(path, arrays),
+        "safetensors": lambda: save_file(arrays, path),
+    }
+    write[ending]()
+    expected = {
+        "images-first": (CUBE.reshape(4, 6), (3, 2)),
+        "images-last": (np.array([CUBE[:, :, place].ravel() for place in range(2)]), (4, 3)),
+        "pixels": (np.array([CUBE[row, column] for row in range(4) for column in range(3)]), None),
+        "windows": (CUBE.reshape(4, 6), None),
+    }
+    for layout, (rows, image_shape) in expected.items():
+        found = read_input(path, layout=layout)
+        np.testing.assert_array_equal(found.X, rows)
+        assert (found.image_shape, found.layout, found.shape) == (image_shape, layout, (4, 3, 2))
+        np.testing.assert_array_equal(load_rows(path, layout=layout).X, rows)
+    usual = read_input(path, array=None if ending == "npy" else "cube")
+    assert usual.layout == ("images-last" if ending == "mat" else "images-first")
+
+
+def test_map_of_labels_beside_a_cube(tmp_path):
+    truth = np.array([[0, 1, 2], [1, 1, 0], [2, 2, 0], [0, 0, 1]], np.uint8)
+    savemat(tmp_path / "x.mat", {"cube": CUBE, "truth": truth, "column": truth.reshape(-1, 1)})
+    savemat(tmp_path / "truth.mat", {"gt": truth, "palette": np.eye(5)})
+    np.save(tmp_path / "truth.npy", np.asfortranarray(truth))
+    for labels in ("truth", tmp_path / "truth.mat", tmp_path / "truth.npy"):
+        rows = read_input(tmp_path / "x.mat", layout="pixels", labels=labels)
+        assert rows.y.tolist() == [truth[row, column] for row in range(4) for column in range(3)]
+    with pytest.warns(UserWarning, match=r"no map of 4 x 3, and are taken line by line; map\(:\) in MATLAB goes down"):
+        read_input(tmp_path / "x.mat", layout="pixels", labels="column")
+    np.save(tmp_path / "turned.npy", truth.T)
+    with pytest.raises(ValueError, match=r"turned.npy has shape \(3, 4\), but a map of 4 x 3 pixels is needed"):
+        read_input(tmp_path / "x.mat", layout="pixels", labels=tmp_path / "turned.npy")
+    with pytest.raises(ValueError, match=r"has shape \(4, 3\), but labels need one axis"):
+        read_input(tmp_path / "x.mat", array="cube", labels="truth")
+
+
+def test_layout_that_does_not_fit(tmp_path, people):
+    np.save(tmp_path / "four.npy", np.zeros((2, 3, 4, 5)))
+    np.save(tmp_path / "two.npy", np.arange(6.0).reshape(2, 3))
+    for path, layout, message in (
+        (tmp_path / "four.npy", "pixels", r"shape \(2, 3, 4, 5\), but layout='pixels' needs height x width x bands"),
+        (tmp_path / "four.npy", "rows", "layout='rows' must be one of images-first, images-last, pixels, windows"),
+        (people, "pixels", "layout='pixels' cannot be used: .* is a table"),
+        (tmp_path, "pixels", "layout='pixels' cannot be used: .* is a folder of images"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            read_input(path, layout=layout)
+    assert read_input(tmp_path / "four.npy", layout="images-last").X.shape == (5, 24)
+    with pytest.warns(UserWarning, match=r"layout='images-last' changes nothing: .* a matrix of 2 x 3, whose rows"):
+        assert read_input(tmp_path / "two.npy", layout="images-last").X.tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
 def test_mat_of_version_73(tmp_path):
     path = tmp_path / "x.mat"
     values = np.arange(24.0).reshape(2, 3, 4)

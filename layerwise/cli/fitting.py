@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
@@ -102,6 +103,10 @@ def train(
     if missing and not settings.get("impute"):
         refuse_gaps(missing)
     if settings.get("impute"):
+        if sparse.issparse(X):
+            raise ValueError(
+                "impute=True needs dense rows, but the data is a sparse matrix, in which nothing is missing"
+            )
         imputer = AutoencoderImputer(random_state=settings["random_state"])
         imputer.set_params(
             callbacks=[_prefixed("imputer", callback) for callback in callbacks],

@@ -168,6 +168,7 @@ def check_parameters(estimator: BaseEstimator) -> None:
     unlabeled = getattr(estimator, "unlabeled", None)
     _agree(unlabeled is None or isinstance(unlabeled, (str, Real)), "unlabeled is no label")
     _agree(getattr(estimator, "callbacks", None) is None, "callbacks are never read from a file")
+    _agree(getattr(estimator, "checkpoint", None) is None, "checkpoint is never read from a file")
 
 
 def _check_layers(stack: StackedAutoencoder) -> None:
