@@ -15,6 +15,8 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from scipy import sparse
+from scipy.io import savemat
 from sklearn.datasets import load_iris
 from sklearn.pipeline import make_pipeline
 
@@ -419,6 +421,67 @@ def test_export_writes_all_files_or_none(run, model, tmp_path, onnx, numpy, mess
     assert code == 2
     assert message in err
     assert [path.name for path in tmp_path.iterdir()] == ["there.npz"]
+
+
+def test_pixels_of_a_cube(run, tmp_path, monkeypatch):
+    """The layout is kept with the model; unlabelled pixels of a map count neither in training nor in the test."""
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(0)
+    truth = random.integers(0, 3, (6, 5))
+    cube = random.random((6, 5, 4)) * 0.2 + 0.3 * truth[:, :, np.newaxis]
+    savemat("scene.mat", {"scene": cube, "gt": truth})
+    np.save("scene.npy", cube)
+    words = ("--layers", 3, "--max-iter", 30, "--random-state", 0, "--no-report")
+    flags = ("--layout", "pixels", "--labels", "gt", "--unlabeled", 0)
+    code, _, err = run("fit", "scene.mat", *flags, "--out", "r", *words)
+    assert code == 0
+    n_labelled = int((truth > 0).sum())
+    assert "30 rows of 4 features (an array of 6 x 5 x 4, each pixel a row: layout 'pixels', see --layout)" in err
+    assert f", {n_labelled} of them with labels" in err
+    assert '\nlayout = "pixels"' in (tmp_path / "r" / "run.toml").read_text()
+    assert run("predict", "r", "scene.npy", "--out", "map.npy")[0] == 0
+    predicted = np.load("map.npy").reshape(6, 5)
+    expected = layerwise.load("r").predict(cube.reshape(-1, 4)).reshape(6, 5)
+    np.testing.assert_array_equal(predicted, expected)
+    code, out, err = run("--json", "evaluate", "r", "scene.mat", "--labels", "gt")
+    assert err == ""
+    facts = json.loads(out)
+    assert facts["n_labelled"] == n_labelled
+    assert facts["n_wrong"] == (predicted != truth)[truth > 0].sum()
+    assert run("fit", "--config", "r/run.toml", "--out", "again", "--no-report")[0] == 0
+    assert (tmp_path / "again" / "model.safetensors").read_bytes() == (
+        tmp_path / "r" / "model.safetensors"
+    ).read_bytes()
+    for verb in ("encode", "reconstruct"):
+        assert run(verb, "r", "scene.npy", "--out", f"{verb}.npy")[0] == 0
+        assert np.load(f"{verb}.npy").shape == (30, {"encode": 3, "reconstruct": 4}[verb])
+    code, _, err = run("predict", "r", "scene.npy", "--layout", "images-first", "--out", "x.npy")
+    assert code == 2
+    assert "X has 20 features" in err
+
+
+def test_sparse_matrix_of_matlab(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    dense = np.where(np.random.default_rng(0).random((40, 6)) < 0.3, 1.0, 0.0)
+    savemat("x.mat", {"X": sparse.csc_matrix(dense), "y": np.arange(40.0) % 2})
+    np.save("x.npy", dense)
+    for place in ("x.mat", "x.npy"):
+        labels = ("--labels", "y") if place == "x.mat" else ()
+        words = ("--layers", 3, "--max-iter", 3, "--random-state", 0, "--model", "autoencoder")
+        assert run("fit", place, *labels, "--out", f"run-{place}", *words)[0] == 0
+        for verb in ("encode", "score", "reconstruct"):
+            assert run(verb, "run-x.mat", place, "--out", f"{verb}-{place}.npy")[0] == 0
+        code, out, _ = run("--json", "evaluate", "run-x.mat", place)
+        assert code == 0
+        assert json.loads(out)["explained_variance"] == pytest.approx(0.1, abs=0.5)
+        (tmp_path / f"{place}.json").write_text(out)
+    for verb in ("encode", "score", "reconstruct"):
+        np.testing.assert_allclose(np.load(f"{verb}-x.mat.npy"), np.load(f"{verb}-x.npy.npy"), rtol=1e-5)
+    one, other = (json.loads((tmp_path / f"{place}.json").read_text()) for place in ("x.mat", "x.npy"))
+    assert one == pytest.approx(other)
+    code, _, err = run("fit", "x.mat", "--impute", "--array", "X", "--out", "i", *words)
+    assert code == 2
+    assert "impute=True needs dense rows" in err
 
 
 def test_overwrite_replaces_the_run(run, files, tmp_path):

@@ -293,6 +293,11 @@ def forge(model, tensors):
         (lambda c: c["estimator"]["params"].update(alpha=-1.0), "'alpha' parameter"),
         (lambda c: c["estimator"]["params"].update(solver=[]), "'solver' parameter"),
         (lambda c: c["estimator"]["params"].update(callbacks=[]), "callbacks are never read"),
+        (lambda c: c["estimator"]["params"].update(checkpoint="/tmp/else"), "checkpoint is never read"),
+        (
+            lambda c: c["estimator"]["params"]["autoencoder"]["params"].update(checkpoint="else"),
+            "checkpoint is never read",
+        ),
         (lambda c: c["estimator"]["params"]["autoencoder"]["params"].update(n_hidden="x"), "'n_hidden' parameter"),
         (lambda c: c["estimator"].update(path="elsewhere"), "in a way that layerwise does not write"),
         (lambda c: c["estimator"].update(extra=1), "in a way that layerwise does not write"),
@@ -356,6 +361,17 @@ def test_link_that_leaves_the_folder_is_refused(model, tmp_path, name):
     (model / name).rename(tmp_path / name)
     (model / name).symlink_to(tmp_path / name)
     with pytest.raises(layerwise.FileError, match="is a link that leaves its folder"):
+        layerwise.load(model)
+
+
+def test_link_to_itself_is_refused(model):
+    (model / "config.json").unlink()
+    (model / "config.json").symlink_to("config.json")
+    with pytest.raises(layerwise.FileError, match=r"config\.json is a link that leads back to itself"):
+        layerwise.load(model)
+    (model / "config.json").unlink()
+    (model / "config.json").symlink_to("absent.json")
+    with pytest.raises(FileNotFoundError, match=r"it holds no config\.json"):
         layerwise.load(model)
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, Group, Parameter
 
@@ -41,7 +41,19 @@ Data = Annotated[
     Path, Parameter(help="Rows: CSV, Parquet, Feather, .npy, .npz, IDX, .mat, .safetensors, or a folder of images.")
 ]
 Array = Annotated[
-    str | None, Parameter(help="Which array of a .npz, .mat or .safetensors file holds the rows, if there are several.")
+    str | None,
+    Parameter(
+        help="Which array of a .npz, .mat or .safetensors file holds the rows, if there are several; "
+        "of a struct in .mat name.field."
+    ),
+]
+Layout = Annotated[
+    Literal["images-first", "images-last", "pixels", "windows"] | None,
+    Parameter(
+        help="Which axis of an array of three or more counts rows: images-first, or images-last, which .mat files have "
+        "if not given; pixels of height x width x bands, each a row of bands; windows of samples x time x sensors, "
+        "each sample a row."
+    ),
 ]
 Out = Annotated[
     Path | None,
@@ -60,8 +72,8 @@ Overwrite = Annotated[
 Labels = Annotated[
     str | None,
     Parameter(
-        help="The column or array of the data, or the file, that holds labels or targets; class for the sub-folders of "
-        "images."
+        help="The column or array of the data, or the file, that holds labels or targets; of images class for their "
+        "sub-folders, or a table of file names and labels."
     ),
 ]
 _EVERYWHERE = Group("With every command", sort_key=1)

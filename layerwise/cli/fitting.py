@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
@@ -79,22 +80,22 @@ def mark_unlabeled(y: np.ndarray | None, settings: Mapping[str, Any]) -> tuple[n
         return None, settings
     if y is None:
         raise ValueError(f"model={settings['model']!r} needs labels; give them with --labels")
-    if y.dtype.kind == "O" and (are_all(y, int) or are_all(y, bool)):
-        finetuning = dict(settings.get("finetuning", {}))
-        if finetuning.get("unlabeled") is not None:
-            y = np.where(y == _as_label(finetuning["unlabeled"], y), None, y)
-        y, finetuning["unlabeled"] = _fill_labels(y, settings["model"])
-        return y, settings | {"finetuning": finetuning}
-    if settings["model"] == "regressor" and y.dtype.kind not in "biuf":
-        raise ValueError(
-            f"a regressor needs numbers as labels, but found {y[is_known(y)][:1].tolist()}; choose a classifier"
-        )
     finetuning = dict(settings.get("finetuning", {}))
     unlabeled = finetuning.get("unlabeled")
     if isinstance(finetuning.get("class_weight"), Mapping):  # TOML knows no keys but texts
         named = finetuning["class_weight"].items()
         finetuning["class_weight"] = {_as_label("class_weight", label, y): weight for label, weight in named}
         settings["finetuning"] = finetuning
+    if y.dtype.kind == "O" and (are_all(y, int) or are_all(y, bool)):
+        if unlabeled is not None:
+            y = y.copy()
+            y[y == _as_label("unlabeled", unlabeled, y)] = None
+        y, finetuning["unlabeled"] = _fill_labels(y, settings["model"])
+        return y, settings | {"finetuning": finetuning}
+    if settings["model"] == "regressor" and y.dtype.kind not in "biuf":
+        raise ValueError(
+            f"a regressor needs numbers as labels, but found {y[is_known(y)][:1].tolist()}; choose a classifier"
+        )
     if unlabeled is not None:
         finetuning["unlabeled"] = _as_label("unlabeled", unlabeled, y)
         return y, settings | {"finetuning": finetuning}
@@ -155,6 +156,10 @@ def train(
     if missing and not settings.get("impute"):
         refuse_gaps(missing)
     if settings.get("impute"):
+        if sparse.issparse(X):
+            raise ValueError(
+                "impute=True needs dense rows, but the data is a sparse matrix, in which nothing is missing"
+            )
         imputer = AutoencoderImputer(random_state=settings["random_state"])
         imputer.set_params(
             callbacks=[_prefixed("imputer", callback) for callback in callbacks],
@@ -217,6 +222,7 @@ def _prefixed(prefix: str, callback: Callback) -> Callback:
 def _as_label(name: str, value: Any, y: np.ndarray) -> Any:
     """Return a label in the type of the others."""
     try:
+        label: Any
         if are_all(y, bool):
             label = FLAGS[str(value)]
         elif are_all(y, int) and y.dtype.kind == "O":

@@ -22,6 +22,7 @@ from layerwise.cli.common import (
     Display,
     Flag,
     Labels,
+    Layout,
     Model,
     Out,
     Overwrite,
@@ -48,6 +49,7 @@ def encode(
     *,
     out: Out = None,
     array: Array = None,
+    layout: Layout = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
     display: Shown,
@@ -58,7 +60,7 @@ def encode(
     """
 
     def columns() -> tuple[dict[str, Any], Opened]:
-        opened = open_model(model, data, array=array, device=device)
+        opened = open_model(model, data, array=array, layout=layout, device=device)
         estimator = opened.estimator
         coder = estimator if hasattr(estimator, "transform") else stack_of(estimator)
         return {"code": coder.transform(opened.X)}, opened
@@ -103,6 +105,7 @@ def reconstruct(
     *,
     out: Out = None,
     array: Array = None,
+    layout: Layout = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
     display: Shown,
@@ -113,7 +116,7 @@ def reconstruct(
     """
 
     def columns() -> tuple[dict[str, Any], Opened]:
-        opened = open_model(model, data, array=array, device=device)
+        opened = open_model(model, data, array=array, layout=layout, device=device)
         stack = stack_of(opened.estimator)
         return _as_rows(opened, stack.inverse_transform(stack.transform(opened.X))), opened
 
@@ -126,6 +129,7 @@ def impute(
     *,
     out: Out = None,
     array: Array = None,
+    layout: Layout = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
     display: Shown,
@@ -141,7 +145,7 @@ def impute(
     as_text = not display.as_json if out is None else ending in (".csv", ".tsv")
 
     def columns() -> tuple[dict[str, Any], Opened]:
-        opened = open_model(model, data, array=array, device=device)  # which fills them in
+        opened = open_model(model, data, array=array, layout=layout, device=device)  # which fills them in
         if opened.encoder is None or ending in (".npy", ".safetensors"):
             return _as_rows(opened, opened.X), opened
         numbers = {name: opened.X[:, place] for place, name in enumerate(opened.encoder.numbers_)}
@@ -159,6 +163,7 @@ def predict(
     probabilities: Flag = False,
     out: Out = None,
     array: Array = None,
+    layout: Layout = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
     display: Shown,
@@ -174,7 +179,7 @@ def predict(
     """
 
     def columns() -> tuple[dict[str, Any], Opened]:
-        opened = open_model(model, data, array=array, device=device)
+        opened = open_model(model, data, array=array, layout=layout, device=device)
         estimator = opened.estimator
         if probabilities and not isinstance(estimator, StackedClassifier):
             raise ValueError(f"{model} holds no classifier but {type(estimator).__name__}, which has no probabilities")
@@ -199,6 +204,7 @@ def score(
     per_feature: Flag = False,
     out: Out = None,
     array: Array = None,
+    layout: Layout = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
     display: Shown,
@@ -216,7 +222,7 @@ def score(
     """
 
     def columns() -> tuple[dict[str, Any], Opened]:
-        opened = open_model(model, data, array=array, device=device)
+        opened = open_model(model, data, array=array, layout=layout, device=device)
         stack = stack_of(opened.estimator)
         errors = stack._errors(stack._check_rows(opened.X), per_feature=True).numpy(force=True)
         columns: dict[str, Any] = {"error": errors.sum(axis=1)}
@@ -250,7 +256,15 @@ def _name_largest(parts: Mapping[str, np.ndarray]) -> list[str]:
     ]
 
 
-def evaluate(model: Model, data: Data, *, labels: Labels = None, array: Array = None, device: Device = "auto") -> Reply:
+def evaluate(
+    model: Model,
+    data: Data,
+    *,
+    labels: Labels = None,
+    array: Array = None,
+    layout: Layout = None,
+    device: Device = "auto",
+) -> Reply:
     """Measure a model on rows: accuracy, R2 or AUC with labels, the reconstruction error without.
 
     Example: layerwise evaluate runs/digits t10k-images.gz --labels t10k-labels.gz
@@ -261,8 +275,8 @@ def evaluate(model: Model, data: Data, *, labels: Labels = None, array: Array = 
         The column or array of the data, or the file, that holds the true labels or targets; of a table the column of
         the training if not given.
     """
-    opened = open_model(model, data, labels=labels, array=array, device=device)
-    facts = {"n_rows": len(opened.X), **_measure(opened)}
+    opened = open_model(model, data, labels=labels, array=array, layout=layout, device=device)
+    facts = {"n_rows": opened.X.shape[0], **_measure(opened)}
     shown = {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in facts.items()}
     return Reply(facts, "\n".join(f"{name}: {value}" for name, value in shown.items()))
 
@@ -279,7 +293,7 @@ def _measure(opened: Opened) -> dict[str, Any]:
             f"there are no labels to compare with, which {opened.folder}, {type(estimator).__name__}, needs; say where "
             f"they are with --labels"
         )
-    known = is_known(y)
+    known = is_known(y) & ~_stands_for_none(y, estimator.unlabeled)
     if not known.any():
         raise ValueError(f"the labels of {opened.folder} are all missing, so there is nothing to compare with")
     predicted, y = estimator.predict(opened.X[known]), y[known]
@@ -309,6 +323,14 @@ def _measure(opened: Opened) -> dict[str, Any]:
     }
 
 
+def _stands_for_none(y: np.ndarray, unlabeled: Any) -> np.ndarray:
+    """Return which labels are the one that stood for none in the training."""
+    if unlabeled is None:
+        return np.zeros(len(y), bool)
+    numbers = y.dtype.kind in "biuf" and not isinstance(unlabeled, str)
+    return y == unlabeled if numbers else y.astype(str) == str(unlabeled)
+
+
 def _measure_outliers(detector: AutoencoderOutlierDetector, X: np.ndarray, y: np.ndarray | None) -> dict[str, Any]:
     """Return how many outliers there are; with labels of two values, how well errors tell the rarer one apart."""
     errors = detector.reconstruction_error(X)
@@ -324,7 +346,7 @@ def _measure_outliers(detector: AutoencoderOutlierDetector, X: np.ndarray, y: np
     return figures | {"outlier_label": str(rare), "auc": float(roc_auc_score(y.astype(str) == rare, errors))}
 
 
-def _measure_reconstruction(estimator: BaseEstimator, X: np.ndarray) -> dict[str, Any]:
+def _measure_reconstruction(estimator: BaseEstimator, X: Any) -> dict[str, Any]:
     """Return errors in the scale of the training, in which every column counts as it did there."""
     rows = estimator._check_rows(X)
     scaling = estimator._scaling

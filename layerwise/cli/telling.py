@@ -15,14 +15,19 @@ from layerwise.data.inputs import Input
 _NEXT = {"autoencoder": ["encode", "--out", "codes.csv"], "outliers": ["score", "--because", "--out", "scores.csv"]}
 # Labels are few if a smaller share of the rows has one: a heuristic choice.
 _FEW = 0.1
+# How the axes of an array were read, where it is not rows along the first.
+_TOLD = {"images-last": "rows along the last axis", "pixels": "each pixel a row", "windows": "each sample a row"}
 
 
 def describe_rows(source: Input, n_labelled: int | None) -> str:
     """Return what all processes have read, in words."""
-    n_rows = sum(distributed.gather_counts([len(source.X)]))
+    n_rows = sum(distributed.gather_counts([source.X.shape[0]]))
     text = f"{n_rows:,} rows of {source.X.shape[1]:,} features"
     if source.image_shape is not None:
         text = f"{n_rows:,} images of {' x '.join(map(str, source.image_shape))}"
+    if source.layout in _TOLD:
+        axes = " x ".join(map(str, source.shape or ()))
+        text = f"{text} (an array of {axes}, {_TOLD[source.layout]}: layout {source.layout!r}, see --layout)"
     if n_labelled is None:
         return text
     return f"{text}, {'' if n_labelled == n_rows else f'{n_labelled:,} of them '}with labels"

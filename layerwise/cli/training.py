@@ -21,6 +21,7 @@ from layerwise.cli.common import (
     Display,
     Flag,
     Labels,
+    Layout,
     Overwrite,
     Reply,
     Shown,
@@ -101,6 +102,7 @@ def init(
     ignore: Annotated[list[str] | None, Words] = None,
     max_categories: int | None = None,
     array: Array = None,
+    layout: Layout = None,
     image_shape: Annotated[list[int] | None, Words] = None,
     model: Literal["autoencoder", "classifier", "regressor", "outliers"] | None = None,
     out: Path = Path("run.toml"),
@@ -132,6 +134,7 @@ def init(
         ignore=ignore,
         max_categories=max_categories,
         array=array,
+        layout=layout,
         image_shape=image_shape,
     )
     check_apart(out, data)
@@ -149,7 +152,7 @@ def init(
     text = "\n".join(line for line in lines if line)
     facts = {
         "out": str(out),
-        "n_rows": len(source.X),
+        "n_rows": source.X.shape[0],
         "n_features": source.X.shape[1],
         "model": chosen,
         "chosen_because": why,
@@ -167,6 +170,7 @@ def fit(
     ignore: Annotated[list[str] | None, Words, _DATA] = None,
     max_categories: Annotated[int | None, _DATA] = None,
     array: Annotated[Array, _DATA] = None,
+    layout: Annotated[Layout, _DATA] = None,
     image_shape: Annotated[list[int] | None, Words, _DATA] = None,
     impute: Annotated[bool | None, Parameter(negative=""), _DATA] = None,
     model: Annotated[Literal["autoencoder", "classifier", "regressor", "outliers"] | None, _TRAINING] = None,
@@ -227,7 +231,7 @@ def fit(
         A TOML file with all of this, and a recipe for each layer (see layerwise init); flags win over it.
     labels
         The column or array of the data, or the file, that holds labels or targets; class for the sub-folders of
-        images. Rows whose label is missing serve pre-training only.
+        images, which also take a table of file names and labels. Rows whose label is missing serve pre-training only.
     id
         Columns that tell rows apart: no features, but kept in what other commands write.
     ignore
@@ -415,10 +419,14 @@ def _fit_into(
         chosen_because=why,
         **places | {"image_shape": source.image_shape},
         random_state=settings["random_state"],
-        n_rows=sum(distributed.gather_counts([len(X)])),
+        n_rows=sum(distributed.gather_counts([X.shape[0]])),
         n_labelled=n_labelled,
         n_features=X.shape[1],
-        **({"rows_shown": f"{len(X):,} of them, those of the first process"} if distributed.world_size() > 1 else {}),
+        **(
+            {"rows_shown": f"{X.shape[0]:,} of them, those of the first process"}
+            if distributed.world_size() > 1
+            else {}
+        ),
         missing=missing,
         seconds=round(time.perf_counter() - start, 1),
     )

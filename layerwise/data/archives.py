@@ -13,16 +13,17 @@ from typing import Any
 
 import numpy as np
 
+from layerwise.data.mat import Shapes as MatShapes
 from layerwise.data.mat import list_mat, load_mat
 from layerwise.data.npy import Header, read_header, read_values
 from layerwise.errors import FileError
-from layerwise.limits import DEFLATE_LIMIT, array_bytes, check_room, max_bytes
+from layerwise.limits import DEFLATE_LIMIT, array_bytes, check_expansion, max_bytes
 
 Shapes = Mapping[str, tuple[int, ...]]
 
 # What people call rows, and labels, in the order in which they are looked for.
 _ROWS = ("X", "x", "data", "features", "images")
-_LABELS = ("y", "Y", "labels", "label", "target")
+LABEL_NAMES = ("y", "Y", "labels", "label", "target")
 # The seconds that reading a MAT file may take, and the bytes a second beyond them.
 _MAT_SECONDS, _MAT_SPEED = 20, 2**23
 # The largest list of names: that of 20,000 arrays in a ZIP file, and that of a safetensors file.
@@ -49,8 +50,8 @@ def list_arrays(path: str | PathLike[str]) -> dict[str, tuple[int, ...]]:
     return _FORMATS[Path(path).suffix.lower()][0](Path(path))
 
 
-def load_array(path: str | PathLike[str], name: str) -> np.ndarray:
-    """Load one array from a ``.npz``, ``.mat`` or ``.safetensors`` file.
+def load_array(path: str | PathLike[str], name: str) -> Any:
+    """Load one array from a ``.npz``, ``.mat`` or ``.safetensors`` file; a sparse one of ``.mat`` is a CSR matrix.
 
     Raises
     ------
@@ -64,23 +65,45 @@ def load_array(path: str | PathLike[str], name: str) -> np.ndarray:
     return _FORMATS[Path(path).suffix.lower()][1](Path(path), name)
 
 
-def choose_rows(path: str | PathLike[str], shapes: Shapes, name: str | None) -> str:
-    """Return which array holds rows: the one asked for, the only matrix, or the one that has the usual name."""
+def choose_rows(path: str | PathLike[str], shapes: Shapes, name: str | None, *, deep: bool = False) -> str:
+    """Return which array holds rows: the one asked for, the only matrix, or the one that has the usual name.
+
+    ``deep`` takes the only one of three or more axes first.
+    """
     matrices = [key for key, shape in shapes.items() if len(shape) >= 2]
     wide = [key for key in matrices if not _is_vector(shapes[key])]
-    return _choose(path, shapes, name, [matrices, wide, [key for key in _ROWS if key in matrices][:1]], "array", "rows")
+    cubes = [key for key in wide if deep and len(shapes[key]) > 2]
+    usual = [key for key in _ROWS if key in matrices][:1]
+    return _choose(path, shapes, name, [cubes, matrices, wide, usual], "array", "rows")
 
 
-def choose_labels(path: str | PathLike[str], shapes: Shapes, name: str | None) -> str:
-    """Return which array holds labels: the one asked for, the only vector, or the one that has the usual name."""
+def choose_labels(
+    path: str | PathLike[str], shapes: Shapes, name: str | None, grid: tuple[int, int] | None = None
+) -> str:
+    """Return which array holds labels: the one asked for, the only vector, or the one that has the usual name.
+
+    With a ``grid`` a map of that shape comes first.
+    """
+    maps = [key for key, shape in shapes.items() if shape == grid]
     vectors = [key for key, shape in shapes.items() if _is_vector(shape)]
-    return _choose(path, shapes, name, [vectors, [key for key in _LABELS if key in vectors][:1]], "labels", "labels")
+    usual = [key for key in LABEL_NAMES if key in (maps or vectors)][:1]
+    return _choose(path, shapes, name, [maps, vectors, usual], "labels", "labels")
 
 
 def describe_arrays(shapes: Shapes) -> str:
     """Return names and shapes for a message: the first 20."""
     rest = f" and {len(shapes) - 20} more" if len(shapes) > 20 else ""
-    return (", ".join(f"{key[:63]!r} {shape}" for key, shape in list(shapes.items())[:20]) or "none") + rest
+    return (
+        (", ".join(f"{key[:63]!r} {shape}" for key, shape in list(shapes.items())[:20]) or "none")
+        + rest
+        + (describe_others(shapes))
+    )
+
+
+def describe_others(shapes: Any) -> str:
+    """Return why what else is in a file cannot be read, for a message."""
+    others = list(getattr(shapes, "others", {}).values())
+    return f" (it also {'; it '.join(others[:3])}{' ...' if len(others) > 3 else ''})" if others else ""
 
 
 def _choose(
@@ -121,7 +144,7 @@ def _load_npz(path: Path, name: str) -> np.ndarray:
         expected = header.start + header.n_bytes
         if entry.file_size != expected or expected > DEFLATE_LIMIT * entry.compress_size:
             raise FileError(f"{what} its bytes cannot hold")
-        check_room(what, header.n_bytes)
+        check_expansion(what, header.n_bytes, entry.compress_size)
         with archive.open(entry) as file:
             file.read(header.start)
             values, length = read_values(file, header)
@@ -164,14 +187,12 @@ def _npy_header(path: Path, archive: zipfile.ZipFile, name: str) -> Header:
 # MATLAB
 
 
-def _list_mat(path: Path) -> dict[str, tuple[int, ...]]:
-    return list_mat(path, timeout=_mat_seconds(path))
+def _list_mat(path: Path) -> MatShapes:
+    return list_mat(path, max_bytes=max_bytes(), timeout=_mat_seconds(path))
 
 
-def _load_mat(path: Path, name: str) -> np.ndarray:
-    """Load an array; of three or more axes MATLAB counts images along the last one, which becomes the first."""
-    array = load_mat(path, name, max_bytes=max_bytes(), timeout=_mat_seconds(path))
-    return np.ascontiguousarray(np.moveaxis(array, -1, 0)) if array.ndim > 2 else array
+def _load_mat(path: Path, name: str) -> Any:
+    return load_mat(path, name, max_bytes=max_bytes(), timeout=_mat_seconds(path))
 
 
 def _mat_seconds(path: Path) -> float:

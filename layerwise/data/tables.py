@@ -188,11 +188,11 @@ def label_values(column: pl.Series) -> np.ndarray:
         whole = column.dtype.is_integer()
         if whole and not column.null_count():
             return column.to_numpy()
-        if whole and max(abs(value) for value in (column.min(), column.max())) >= EXACT:
+        if whole and not column.is_between(-EXACT, EXACT, closed="none").all():
             return np.array(column.to_list(), dtype=object)
         column = column.cast(pl.Float64)
         small = column.drop_nulls().drop_nans()
-        exact = len(small) == len(column) and small.is_finite().all() and small.abs().max() < EXACT
+        exact = len(small) == len(column) and small.is_between(-EXACT, EXACT, closed="none").all()
         if exact and (small == small.cast(pl.Int64)).all():
             return column.cast(pl.Int64).to_numpy()
         return column.to_numpy()

@@ -176,6 +176,7 @@ def check_parameters(estimator: BaseEstimator) -> None:
     if isinstance(class_weight, dict):
         _agree(all(isinstance(x, Real) for x in class_weight.values()), "class_weight holds what is no weight")
     _agree(getattr(estimator, "callbacks", None) is None, "callbacks are never read from a file")
+    _agree(getattr(estimator, "checkpoint", None) is None, "checkpoint is never read from a file")
 
 
 def _check_layers(stack: StackedAutoencoder) -> None:

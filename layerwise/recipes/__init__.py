@@ -64,7 +64,9 @@ _RUN_KEYS = (
     *("model", "contamination", "impute", "random_state", "dtype", "device", "deterministic", "layers", "finetuning"),
 )
 _KINDS: dict[str, tuple[Any, str]] = {
-    **dict.fromkeys(("data", "out", "labels", "array", "model", "dtype", "device"), (str, "a text in quotes")),
+    **dict.fromkeys(
+        ("data", "out", "labels", "array", "layout", "model", "dtype", "device"), (str, "a text in quotes")
+    ),
     **dict.fromkeys(("id", "ignore"), (list, "a list of names of columns")),
     "max_categories": (int, "a whole number"),
     "image_shape": (list, "a list of height and width, and 3 for colour"),
@@ -74,7 +76,7 @@ _KINDS: dict[str, tuple[Any, str]] = {
     "layers": (list, "a list of tables, [[layers]]"),
     "finetuning": (dict, "a table, [finetuning]"),
 }
-DATA_KEYS = ("data", "out", "labels", "id", "ignore", "max_categories", "array", "image_shape")
+DATA_KEYS = ("data", "out", "labels", "id", "ignore", "max_categories", "array", "layout", "image_shape")
 
 
 def read_toml(path: str | PathLike[str]) -> dict[str, Any]:
