@@ -256,7 +256,10 @@ def check_replaceable(path: Path, overwrite: bool, *, folder: bool) -> None:
     """
     path = target_of(path)
     while (before := identify(path)) is not None:
-        refusal = _find_refusal(path, overwrite, folder)
+        try:
+            refusal = _find_refusal(path, overwrite, folder)
+        except FileNotFoundError:  # replaced meanwhile, by a system that takes two renames for it
+            continue
         if refusal is None:
             return
         if identify(path) == before:
@@ -313,10 +316,7 @@ def _move(staging: Path, path: Path, overwrite: bool) -> None:
     """Rename a file or folder to its place; a folder that was there is in place of ``staging`` then."""
     is_folder = staging.is_dir()
     while not _move_where_nothing_is(staging, path, is_folder):
-        try:
-            check_replaceable(path, overwrite, folder=is_folder)
-        except FileNotFoundError:  # replaced meanwhile, by a system that takes two renames for it
-            continue
+        check_replaceable(path, overwrite, folder=is_folder)
         if not is_folder:
             with suppress(OSError):
                 shutil.copymode(path, staging)  # what only its owner could read stays so
