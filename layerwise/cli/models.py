@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,14 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.metrics import mean_absolute_error, r2_score, roc_auc_score
+from sklearn.metrics import (
+    average_precision_score,
+    mean_absolute_error,
+    precision_score,
+    r2_score,
+    recall_score,
+    roc_auc_score,
+)
 
 from layerwise import stacking
 from layerwise.atomic import atomic
@@ -261,6 +269,7 @@ def evaluate(
     data: Data,
     *,
     labels: Labels = None,
+    unlabeled: str | None = None,
     array: Array = None,
     layout: Layout = None,
     device: Device = "auto",
@@ -274,18 +283,28 @@ def evaluate(
     labels
         The column or array of the data, or the file, that holds the true labels or targets; of a table the column of
         the training if not given.
+    unlabeled
+        The label of rows that have none, beside that of the training: they are left out.
     """
     opened = open_model(model, data, labels=labels, array=array, layout=layout, device=device)
-    facts = {"n_rows": opened.X.shape[0], **_measure(opened)}
+    if labels and opened.encoder is not None and labels in opened.encoder.feature_names_in_:
+        raise ValueError(
+            f"column {labels!r} is a feature of {opened.folder}, which has learned from it, so it cannot tell how good "
+            f"the model is; train it with {shlex.join(['--ignore', labels])}"
+        )
+    if unlabeled is not None and (opened.y is None or not _stands_for_none(opened.y, unlabeled).any()):
+        raise ValueError(f"unlabeled={unlabeled!r} stands nowhere in the labels")
+    facts = {"n_rows": opened.X.shape[0], **_measure(opened, unlabeled)}
     shown = {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in facts.items()}
     return Reply(facts, "\n".join(f"{name}: {value}" for name, value in shown.items()))
 
 
-def _measure(opened: Opened) -> dict[str, Any]:
+def _measure(opened: Opened, unlabeled: str | None) -> dict[str, Any]:
     """Return the figures of a model on rows, by what it is."""
     estimator, y = opened.estimator, opened.y
     if isinstance(estimator, AutoencoderOutlierDetector):
-        return _measure_outliers(estimator, opened.X, y)
+        known = None if y is None else is_known(y) & ~_stands_for_none(y, unlabeled)
+        return _measure_outliers(estimator, opened.X, y, known)
     if not isinstance(estimator, (StackedClassifier, StackedRegressor)):
         return _measure_reconstruction(estimator, opened.X)
     if y is None:
@@ -293,7 +312,7 @@ def _measure(opened: Opened) -> dict[str, Any]:
             f"there are no labels to compare with, which {opened.folder}, {type(estimator).__name__}, needs; say where "
             f"they are with --labels"
         )
-    known = is_known(y) & ~_stands_for_none(y, estimator.unlabeled)
+    known = is_known(y) & ~_stands_for_none(y, estimator.unlabeled) & ~_stands_for_none(y, unlabeled)
     if not known.any():
         raise ValueError(f"the labels of {opened.folder} are all missing, so there is nothing to compare with")
     predicted, y = estimator.predict(opened.X[known]), y[known]
@@ -327,23 +346,35 @@ def _stands_for_none(y: np.ndarray, unlabeled: Any) -> np.ndarray:
     """Return which labels are the one that stood for none in the training."""
     if unlabeled is None:
         return np.zeros(len(y), bool)
-    numbers = y.dtype.kind in "biuf" and not isinstance(unlabeled, str)
-    return y == unlabeled if numbers else y.astype(str) == str(unlabeled)
+    if y.dtype.kind not in "biuf":
+        return y.astype(str) == str(unlabeled)
+    try:
+        return y == float(unlabeled)
+    except ValueError:
+        return np.zeros(len(y), bool)
 
 
-def _measure_outliers(detector: AutoencoderOutlierDetector, X: np.ndarray, y: np.ndarray | None) -> dict[str, Any]:
+def _measure_outliers(
+    detector: AutoencoderOutlierDetector, X: np.ndarray, y: np.ndarray | None, known: np.ndarray | None
+) -> dict[str, Any]:
     """Return how many outliers there are; with labels of two values, how well errors tell the rarer one apart."""
-    errors = detector.reconstruction_error(X)
-    figures = {"mean_error": float(errors.mean()), "n_outliers": int((detector.predict(X) < 0).sum())}
+    errors, found = detector.reconstruction_error(X), detector.predict(X) < 0
+    figures = {"mean_error": float(errors.mean()), "n_outliers": int(found.sum())}
     if y is None:
         return figures
-    known = is_known(y)
-    y, errors = y[known], errors[known]
+    y, errors, found = y[known], errors[known], found[known]
     values, counts = np.unique(y.astype(str), return_counts=True)
     if len(values) != 2:
         raise ValueError(f"labels have {len(values)} different values, but two are needed: outlier and normal")
     rare = values[counts.argmin()]
-    return figures | {"outlier_label": str(rare), "auc": float(roc_auc_score(y.astype(str) == rare, errors))}
+    true = y.astype(str) == rare
+    return figures | {
+        "outlier_label": str(rare),
+        "auc": float(roc_auc_score(true, errors)),
+        "average_precision": float(average_precision_score(true, errors)),
+        "precision": float(precision_score(true, found, zero_division=0)),
+        "recall": float(recall_score(true, found)),
+    }
 
 
 def _measure_reconstruction(estimator: BaseEstimator, X: Any) -> dict[str, Any]:

@@ -39,7 +39,7 @@ from layerwise.cli.unfinished import CHECKPOINTS, SCRATCH, read_begun, refuse_ch
 from layerwise.data import load_mnist_small
 from layerwise.data.inputs import read_input
 from layerwise.data.values import describe_missing, describe_odd_columns
-from layerwise.inspection import inspect_model
+from layerwise.inspection import describe_scale, inspect_model, layers_of
 from layerwise.recipes import DATA_KEYS
 from layerwise.reproduce import ufldl_stacked
 from layerwise.reproduce.experiment import Session
@@ -414,6 +414,8 @@ def _fit_into(
     with MetricsFile(folder / runs.METRICS, resume=True) as metrics:
         watchers: list[Callback] = [*callbacks, metrics, *trackers]
         fitted, X = train(source, y, missing, complete, watchers, folder / CHECKPOINTS, checkpoint_seconds)
+    scale = describe_scale(layers_of(fitted)[0])
+    display.say(f"Scale: {scale}")
     facts = runs.gather_facts(
         model=settings["model"],
         chosen_because=why,
@@ -421,6 +423,7 @@ def _fit_into(
         random_state=settings["random_state"],
         n_rows=sum(distributed.gather_counts([X.shape[0]])),
         n_labelled=n_labelled,
+        scale=scale,
         n_features=X.shape[1],
         **(
             {"rows_shown": f"{X.shape[0]:,} of them, those of the first process"}

@@ -12,6 +12,7 @@ import torch
 from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils import get_tags
+from sklearn.utils._param_validation import Interval, MissingValues
 from sklearn.utils.validation import _check_sample_weight, _num_samples, validate_data
 
 from layerwise import distributed
@@ -21,7 +22,6 @@ from layerwise.data.rows import Rows
 from layerwise.estimators._columns import check_columns
 from layerwise.estimators._intake import as_rows, mark_missing, refuse_kind
 from layerwise.estimators._labels import read_labels
-from layerwise.estimators._parts import refuse_flags
 from layerwise.solvers import SOLVERS, Solver
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -232,6 +232,18 @@ def check_part(name: str, part: Any) -> None:
     if hasattr(part, "_parameter_constraints"):
         refuse_flags(part)
         part._validate_params()
+
+
+def refuse_flags(part: Any) -> None:
+    """Refuse True and False where a number is expected; they are integers in Python."""
+    for name, constraints in part._parameter_constraints.items():
+        value = getattr(part, name)
+        if (
+            isinstance(value, (bool, np.bool_))
+            and "boolean" not in constraints
+            and any(isinstance(constraint, (Interval, MissingValues)) for constraint in constraints)
+        ):
+            raise ValueError(f"{name}={value} of {type(part).__name__} is no number, but one is expected there")
 
 
 def check_corruption(corruption: Corruption) -> None:

@@ -4,25 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils._param_validation import Interval, MissingValues
 
+from layerwise.estimators._checks import refuse_flags
 from layerwise.estimators._plain_state import as_plain, from_plain
 from layerwise.estimators._sklearn_callbacks import CallbackSupportMixin
 from layerwise.solvers import SOLVERS
-
-
-def refuse_flags(part: Any) -> None:
-    """Refuse True and False where a number is expected; they are integers in Python."""
-    for name, constraints in part._parameter_constraints.items():
-        value = getattr(part, name)
-        if (
-            isinstance(value, (bool, np.bool_))
-            and "boolean" not in constraints
-            and any(isinstance(constraint, (Interval, MissingValues)) for constraint in constraints)
-        ):
-            raise ValueError(f"{name}={value} of {type(part).__name__} is no number, but one is expected there")
 
 
 class ComposedEstimator(CallbackSupportMixin, BaseEstimator):

@@ -76,6 +76,8 @@ _KINDS: dict[str, tuple[Any, str]] = {
     "layers": (list, "a list of tables, [[layers]]"),
     "finetuning": (dict, "a table, [finetuning]"),
 }
+# Of these those that name a file or a folder.
+_PLACES = {"data", "out"}
 DATA_KEYS = ("data", "out", "labels", "id", "ignore", "max_categories", "array", "layout", "image_shape")
 
 
@@ -106,8 +108,9 @@ def read_toml(path: str | PathLike[str]) -> dict[str, Any]:
 
 def _parse(path: Path) -> dict[str, Any]:
     check_length(path, _MAX_TOML, "a recipe")
+    text = ""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         if text.count(".") > _MAX_DOTS:
             raise ValueError(f"it holds more than {_MAX_DOTS} dots")
         settings = tomllib.loads(text)
@@ -115,12 +118,17 @@ def _parse(path: Path) -> dict[str, Any]:
     except RecursionError as error:
         raise FileError(f"{path} is no recipe: its tables and lists are nested too deeply") from error
     except ValueError as error:
-        raise FileError(f"{path} is no TOML file: {str(error)[:200]}") from error
+        hint = " (write paths of Windows in single quotes, or with /)" if "\\" in text else ""
+        raise FileError(f"{path} is no TOML file: {str(error)[:200]}{hint}") from error
     _check_keys(str(path), settings, _RUN_KEYS + DATA_KEYS)
     for name, value in settings.items():
         kind, words = _KINDS[name]
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise FileError(f"{path}: {name}={value!r:.80} must be {words}")
+        if value == "":
+            raise FileError(f'{path}: {name} = "" is empty; write what it shall be, or leave the line out')
+    for name in _PLACES & settings.keys():
+        settings[name] = str(Path(settings[name]).expanduser())
     for name, kind, words in (("id", str, "names of columns"), ("ignore", str, "names of columns")):
         _check_items(f"{path}: {name}", settings.get(name, []), kind, words)
     _check_items(f"{path}: image_shape", settings.get("image_shape", []), int, "whole numbers")
