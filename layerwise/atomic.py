@@ -130,6 +130,8 @@ def discard(folder: Path) -> None:
 def target_of(path: str | PathLike[str]) -> Path:
     """Return the absolute place that a path stands for: that of a link is where it points to."""
     path = Path(path).absolute()
+    if not path.name:
+        raise FileExistsError(f"{path} is the root of all files; choose a name below it")
     if not path.is_symlink():
         return path
     target = Path(os.path.realpath(path))
