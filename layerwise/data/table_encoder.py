@@ -186,14 +186,6 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             As for `fit`.
         """
         refuse_misfits(self.categories_, self.max_categories, strays)
-        names = self.get_feature_names_out().tolist()
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice is not None:
-            column = twice.partition("=")[0]
-            raise ValueError(
-                f"two of the encoded columns would be named {twice!r}: that of a value of {column!r}, and another; "
-                f"rename one of the columns"
-            )
         doubts = describe_doubts(self.categories_, strays)
         if doubts and distributed.rank() == 0:
             warnings.warn(doubts, UserWarning, stacklevel=3)  # where fit is called

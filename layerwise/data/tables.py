@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from numbers import Number
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -154,10 +153,6 @@ def _from_pandas(name: str, column: Any) -> pl.Series:
     if getattr(column.dtype, "kind", "O") in "iufb" and not hasattr(column.dtype, "categories"):
         return pl.Series(name, column.to_numpy(dtype=np.float64, na_value=np.nan))
     values = [None if gap else value for value, gap in zip(column.tolist(), missing, strict=True)]
-    if hasattr(column.dtype, "categories"):  # whatever they are: numbers that stand for something, intervals
-        return pl.Series(name, [None if value is None else str(value) for value in values], dtype=pl.String)
-    if all(isinstance(value, Number) and not isinstance(value, bool) for value in values if value is not None):
-        return pl.Series(name, [None if value is None else float(value) for value in values], dtype=pl.Float64)
     try:
         return pl.Series(name, values)
     except (TypeError, pl.exceptions.PolarsError) as error:
