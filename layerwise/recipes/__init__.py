@@ -59,7 +59,9 @@ _SWITCHES = ("tied", "untie", "fit_intercept", "unlabeled")
 _FINETUNING_KEYS = ("finetune", "untie", "alpha", "fit_intercept", "solver", "early_stopping", "unlabeled")
 _RUN_KEYS = ("model", "contamination", "impute", "random_state", "dtype", "device", "layers", "finetuning")
 _KINDS: dict[str, tuple[Any, str]] = {
-    **dict.fromkeys(("data", "out", "labels", "array", "model", "dtype", "device"), (str, "a text in quotes")),
+    **dict.fromkeys(
+        ("data", "out", "labels", "sample_weight", "array", "model", "dtype", "device"), (str, "a text in quotes")
+    ),
     **dict.fromkeys(("id", "ignore"), (list, "a list of names of columns")),
     "max_categories": (int, "a whole number"),
     "image_shape": (list, "a list of height and width, and 3 for colour"),
@@ -69,7 +71,7 @@ _KINDS: dict[str, tuple[Any, str]] = {
     "layers": (list, "a list of tables, [[layers]]"),
     "finetuning": (dict, "a table, [finetuning]"),
 }
-DATA_KEYS = ("data", "out", "labels", "id", "ignore", "max_categories", "array", "image_shape")
+DATA_KEYS = ("data", "out", "labels", "id", "ignore", "sample_weight", "max_categories", "array", "image_shape")
 
 
 def read_toml(path: str | PathLike[str]) -> dict[str, Any]:
