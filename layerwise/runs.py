@@ -48,7 +48,7 @@ _STEP: dict[str, Callable[[Any], bool]] = {
     "parts": lambda value: isinstance(value, dict) and all(part is None or _is_number(part) for part in value.values()),
 }
 _FACTS: dict[str, Callable[[Any], bool]] = {
-    **dict.fromkeys(("command", "data", "labels", "array", "layout", "layerwise_version"), _is_text),
+    **dict.fromkeys(("command", "data", "labels", "sample_weight", "array", "layout", "layerwise_version"), _is_text),
     **dict.fromkeys(("id", "ignore"), lambda value: isinstance(value, list) and all(map(_is_text, value))),
     "max_categories": lambda value: type(value) is int,
     "image_shape": lambda value: (

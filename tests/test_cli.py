@@ -21,8 +21,10 @@ from sklearn.datasets import load_iris
 from sklearn.pipeline import make_pipeline
 
 import layerwise
+from layerwise import recipes
 from layerwise.cli.fitting import choose_model
 from layerwise.data import Digits, TableEncoder
+from layerwise.inspection import bare, stack_of
 from layerwise.reproduce import EXPERIMENTS, ufldl_stacked
 
 
@@ -260,6 +262,52 @@ def test_labels_and_ids_come_back_as_they_were(run, tmp_path, ending, labels):
     assert [row.get("key", 2**61 + place) for place, row in enumerate(rows)] == [2**61 + place for place in range(24)]
     code, told, err = run("evaluate", out, data, "--labels", "kind", "--json")
     assert (code, json.loads(told)["accuracy"], json.loads(told)["n_labelled"]) == (0, 1, 24 if not key else 22)
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", "npz"])
+@pytest.mark.parametrize("model", ["classifier", "regressor", "outliers", "autoencoder"])
+def test_weights_of_rows(run, tmp_path, ending, model):
+    rng = np.random.default_rng(0)
+    X, y, weights = rng.random((20, 3)), np.arange(20) % 2, np.arange(20) % 4 * 0.5
+    data, out = tmp_path / f"x.{ending}", tmp_path / "r"
+    if ending == "npz":
+        np.savez(data, X=X, kind=y, times=weights)
+    else:
+        table = pl.DataFrame({"a": X[:, 0], "times": weights, "b": X[:, 1], "c": X[:, 2], "kind": y})
+        getattr(table, f"write_{ending}")(data)
+    labels = ["--labels", "kind"] if model in ("classifier", "regressor") else ["--ignore", "kind"] * (ending != "npz")
+    words = ["--model", model, "--layers", 2, "--max-iter", 3, "--random-state", 0, "--no-report", "--out", out]
+    code, _, err = run("fit", data, "--sample-weight", "times", *labels, *words)
+    assert code == 0, err
+    settings = recipes.read_toml(out / "run.toml")
+    assert settings["sample_weight"] == "times"
+    estimator = bare(layerwise.load(out))
+    places = {name: settings.pop(name) for name in recipes.DATA_KEYS if name in settings}
+    expected = recipes.build(settings).fit(X, *([y] if "labels" in places else []), sample_weight=weights)
+    for found, there in zip(stack_of(estimator)._modules(), stack_of(expected)._modules(), strict=True):
+        assert torch.equal(found.encoder_weight, there.encoder_weight)
+    assert run("encode", out, data, "--out", tmp_path / "codes.npy")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ("1 -2 3", "sample_weight='times' of .* holds -2 in row 2 .*not negative"),
+        ("1 2 ?", "holds nothing in row 3"),
+        ("1 often 2", "holds '1', but a weight of a row is a number"),
+        ("1 2 inf", "holds inf in row 3"),
+        ("0 0 0", "at least one non-zero number"),
+    ],
+)
+def test_weights_that_are_none(run, tmp_path, values, message):
+    rows = [f"{place},{place * place},{value}" for place, value in enumerate(values.split())]
+    (tmp_path / "x.csv").write_text("\n".join(["a,b,times", *rows]))
+    code, _, err = run("fit", tmp_path / "x.csv", "--sample-weight", "times", "--out", tmp_path / "r")
+    assert code == 2
+    assert re.search(message, err)
+    code, _, err = run("fit", tmp_path / "x.csv", "--sample-weight", "x", "--out", tmp_path / "r")
+    assert "sample_weight='x' is no column of" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["x.csv"]
 
 
 def test_labels_that_are_text(run, files, tmp_path):

@@ -6,6 +6,7 @@ import string
 import sys
 import warnings
 from datetime import date, timedelta
+from decimal import Decimal
 from itertools import pairwise
 
 import numpy as np
@@ -163,6 +164,38 @@ def test_encoder_of_numbers_and_text():
     assert rows.dtype == np.float64
     assert rows.flags.c_contiguous
     assert rows.flags.writeable
+
+
+def test_names_that_columns_and_values_would_share_are_told_apart():
+    table = pl.DataFrame({"k": ["x", "y=z", "x"], "k=y": ["z", "w", "z"], "k=x": [5.0, 6, 7], "k=x (2)": [1.0, 1, 2]})
+    encoder = TableEncoder().fit(table)
+    names = encoder.get_feature_names_out().tolist()
+    assert names == ["k=x", "k=x (2)", "k=x (3)", "k=y=z", "k=y=w", "k=y=z (2)"]
+    assert encoder.transform(table)[1].tolist() == [6, 1, 0, 1, 1, 0]
+    assert_frame_equal(encoder.inverse_transform(encoder.transform(table)), table)
+
+
+@pytest.mark.parametrize(
+    ("values", "numbers", "categories"),
+    [
+        (pd.Categorical([3, 1, None, 3]), [], ["1", "3", "missing"]),
+        (pd.Categorical(["b", "a", "b", "b"], ordered=True), [], ["a", "b"]),
+        (pd.cut([1, 4, 9, 2], [0, 3, 10]), [], ["(0, 3]", "(3, 10]"]),
+        (pd.array(pd.interval_range(0, 4)), [], ["(0, 1]", "(1, 2]", "(2, 3]", "(3, 4]"]),
+        (pd.Series([1, 2.5, None, np.int8(4)], dtype=object), [1, 2.5, np.nan, 4], None),
+        (pd.Series([Decimal("0.5"), True, np.float32(2), pd.NA], dtype=object), [0.5, 1, 2, np.nan], None),
+    ],
+)
+def test_columns_of_pandas_that_are_categories_or_objects(values, numbers, categories):
+    frame = pd.DataFrame({"x": values})
+    encoder = TableEncoder().fit(frame)
+    assert encoder.categories_ == ({} if categories is None else {"x": categories})
+    rows = encoder.transform(frame)
+    if categories is None:
+        np.testing.assert_array_equal(rows[:, 0], numbers)
+    else:
+        texts = frame["x"].astype(object).map(str, na_action="ignore").fillna("missing")
+        assert [categories[place] for place in rows.argmax(axis=1)] == texts.tolist()
 
 
 def test_encoder_takes_data_frames_of_pandas():

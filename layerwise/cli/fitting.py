@@ -152,7 +152,7 @@ def train(
     steps: list[tuple[str, BaseEstimator]] = []
     if source.encoder is not None:
         steps.append(("table", source.encoder))
-    X = source.X
+    X, weights = source.X, {} if source.weights is None else {"sample_weight": source.weights}
     if missing and not settings.get("impute"):
         refuse_gaps(missing)
     if settings.get("impute"):
@@ -165,11 +165,11 @@ def train(
             callbacks=[_prefixed("imputer", callback) for callback in callbacks],
             checkpoint=Checkpoint(checkpoints / "imputer", seconds=seconds),
         )
-        X = imputer.fit_transform(X)
+        X = imputer.fit_transform(X, **weights)
         steps.append(("imputer", imputer))
     checkpoint = Checkpoint(checkpoints / "model", seconds=seconds)
     model = recipes.build(settings).set_params(callbacks=list(callbacks), checkpoint=checkpoint)
-    model.fit(X) if y is None else model.fit(X, y)
+    model.fit(X, **weights) if y is None else model.fit(X, y, **weights)
     if hasattr(model, "classes_") and source.y is not None and are_all(source.y, bool):
         model.classes_ = model.classes_.astype(bool)  # which have been numbers beside gaps
     steps.append(("model", model))

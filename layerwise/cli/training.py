@@ -100,6 +100,7 @@ def init(
     labels: Labels = None,
     id: Annotated[list[str] | None, Words] = None,
     ignore: Annotated[list[str] | None, Words] = None,
+    sample_weight: str | None = None,
     max_categories: int | None = None,
     array: Array = None,
     layout: Layout = None,
@@ -118,6 +119,8 @@ def init(
         Columns that tell rows apart.
     ignore
         Columns to leave out.
+    sample_weight
+        The column, or the array in the same file, that says how often each row counts: no feature, not negative.
     max_categories
         How many different values a column of text may have; 100 if not given.
     image_shape
@@ -132,6 +135,7 @@ def init(
         labels=labels,
         id=id,
         ignore=ignore,
+        sample_weight=sample_weight,
         max_categories=max_categories,
         array=array,
         layout=layout,
@@ -168,6 +172,7 @@ def fit(
     labels: Annotated[Labels, _DATA] = None,
     id: Annotated[list[str] | None, Words, _DATA] = None,
     ignore: Annotated[list[str] | None, Words, _DATA] = None,
+    sample_weight: Annotated[str | None, _DATA] = None,
     max_categories: Annotated[int | None, _DATA] = None,
     array: Annotated[Array, _DATA] = None,
     layout: Annotated[Layout, _DATA] = None,
@@ -236,6 +241,8 @@ def fit(
         Columns that tell rows apart: no features, but kept in what other commands write.
     ignore
         Columns to leave out.
+    sample_weight
+        The column, or the array in the same file, that says how often each row counts: no feature, not negative.
     max_categories
         How many different values a column of text may have; 100 if not given.
     image_shape

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -59,6 +59,8 @@ class Input(NamedTuple):
         How the axes of an array of three or more were read, see `load_rows`.
     shape : tuple of int or None
         Of that array.
+    weights : ndarray of shape (n_samples,), float64, or None, default=None
+        How often each row counts.
     """
 
     X: np.ndarray
@@ -69,6 +71,7 @@ class Input(NamedTuple):
     feature_names: list[str] | None
     layout: str | None = None
     shape: tuple[int, ...] | None = None
+    weights: np.ndarray | None = None
 
     @property
     def feature_columns(self) -> list[str] | None:
@@ -82,6 +85,7 @@ def read_input(
     labels: str | PathLike[str] | None = None,
     id: str | Sequence[str] | None = None,
     ignore: str | Sequence[str] = (),
+    sample_weight: str | None = None,
     max_categories: int | None = None,
     array: str | None = None,
     layout: str | None = None,
@@ -110,6 +114,8 @@ def read_input(
         Columns of the table, or arrays in the same file, that name the rows; they are no features.
     ignore : str or sequence of str, default=()
         Columns of the table to leave out.
+    sample_weight : str or None, default=None
+        The column of the table, or the array in the same file, that says how often each row counts; it is no feature.
     max_categories : int or None, default=None
         How many different values a column of text in the table may have; None is the default of `TableEncoder`.
     array : str or None, default=None
@@ -156,23 +162,24 @@ def read_input(
            [nan,  1.,  0.]])
     """
     path = Path(path)
+    if sample_weight is not None and str(labels) == sample_weight:
+        raise ValueError(f"sample_weight={sample_weight!r} holds the labels; name another column, or another array")
     names = [id] if isinstance(id, str) else list(id or ())
     ignored = [ignore] if isinstance(ignore, str) else list(ignore)
     if not path.exists():
         raise FileNotFoundError(f"{path} is not there")
     if is_table(path) and not path.is_dir():
         _refuse(path, "a table", array=array, layout=layout)
-        found = _read_table(path, labels, names, ignored, max_categories, encoder, scratch, memory)
+        found = _read_table(path, labels, names, ignored, sample_weight, max_categories, encoder, scratch, memory)
     elif encoder is not None:
         raise ValueError(f"{path} is no table with named columns, but the model was trained on one; give it a table")
     elif path.is_dir():
-        _refuse(
-            path, "a folder of images", array=array, layout=layout, id=id, ignore=ignore, max_categories=max_categories
-        )
+        own = {"array": array, "layout": layout, "id": id, "ignore": ignore, "sample_weight": sample_weight}
+        _refuse(path, "a folder of images", **own, max_categories=max_categories)
         return _read_folder(path, labels, image_shape, scratch, memory)
     else:
         _refuse(path, "no table", ignore=ignore, max_categories=max_categories)
-        found = _read_arrays(path, labels, names, array, layout)
+        found = _read_arrays(path, labels, names, sample_weight, array, layout)
     return found if image_shape is None else found._replace(image_shape=_check_shape(path, found.X, image_shape))
 
 
@@ -220,6 +227,7 @@ def _read_table(
     labels: str | PathLike[str] | None,
     ids: list[str],
     ignore: list[str],
+    sample_weight: str | None,
     max_categories: int | None,
     encoder: TableEncoder | None,
     scratch: str | PathLike[str] | None,
@@ -228,7 +236,8 @@ def _read_table(
     text = ignore if encoder is None else [*encoder.list_ignored(), *encoder.categories_]
     table = scan_table(path, text=[*ids, *text])
     there = table.collect_schema().names()
-    for parameter, names in (("id", ids), ("ignore", ignore)):
+    weighing = [] if sample_weight is None else [sample_weight]
+    for parameter, names in (("id", ids), ("ignore", ignore), ("sample_weight", weighing)):
         absent = [name for name in names if name not in there]
         if absent:
             raise ValueError(f"{parameter}={absent[0]!r} is no column of {path}, which has {list_names(there)}")
@@ -241,9 +250,10 @@ def _read_table(
     with in_content_of(path):
         if own:
             y = _share_labels(path, "labels", read_labels(path, table, str(labels)), n_rows)
+        weights = _check_weights(path, sample_weight, lambda name: _read_numbers(path, table, name), n_rows)
         whole, table = table, table.slice(start, stop - start)
         if encoder is None:
-            features = whole.drop(columns(*ids, *([str(labels)] if own else [])))
+            features = whole.drop(columns(*dict.fromkeys([*ids, *weighing, *([str(labels)] if own else [])])))
             at_most = MAX_CATEGORIES if max_categories is None else max_categories
             new = TableEncoder(ignore=tuple(ignore), max_categories=at_most)
             encoder = _learn(path, features, start, stop, new)
@@ -254,7 +264,31 @@ def _read_table(
         named = _encode(path, table, encoder, ids, X)
         refuse_infinity(X[:, : len(encoder.numbers_)], encoder.numbers_, start)
         identifiers = {name: identifier_values(named[name]) for name in ids}
-    return Input(X, y, identifiers, None, encoder, list(encoder.get_feature_names_out()))
+    return Input(X, y, identifiers, None, encoder, list(encoder.get_feature_names_out()), weights=weights)
+
+
+def _read_numbers(path: Path, table: pl.LazyFrame, name: str) -> np.ndarray:
+    with reading(path):
+        column = table.select(columns(name)).collect().to_series()
+        return column.cast(import_polars().Float64).to_numpy() if column.dtype.is_numeric() else column.to_numpy()
+
+
+def _check_weights(path: Path, name: str | None, read: Callable[[str], np.ndarray], n_rows: int) -> np.ndarray | None:
+    """Return how often each of this rank's rows counts; None where nothing says so."""
+    if name is None:
+        return None
+    weights, where = read(name), f"sample_weight={name!r} of {path}"
+    if weights.dtype.kind not in "iuf":
+        raise ValueError(f"{where} holds {weights[:1].tolist()[0]!r:.65}, but a weight of a row is a number")
+    weights = weights.astype(np.float64)
+    wrong = np.flatnonzero(~((weights >= 0) & np.isfinite(weights)))
+    if len(wrong):
+        what = "nothing" if np.isnan(weights[wrong[0]]) else f"{weights[wrong[0]]:g}"
+        raise ValueError(
+            f"{where} holds {what} in row {wrong[0] + 1} (counted from 1), but each row needs a finite weight that is "
+            f"not negative; 0 lets a row count for nothing"
+        )
+    return _share_labels(path, "sample_weight", weights, n_rows)
 
 
 def _learn(path: Path, features: pl.LazyFrame, start: int, stop: int, encoder: TableEncoder) -> TableEncoder:
@@ -287,7 +321,12 @@ def _encode(path: Path, table: pl.LazyFrame, encoder: TableEncoder, kept: list[s
 
 
 def _read_arrays(
-    path: Path, labels: str | PathLike[str] | None, ids: list[str], array: str | None, layout: str | None
+    path: Path,
+    labels: str | PathLike[str] | None,
+    ids: list[str],
+    sample_weight: str | None,
+    array: str | None,
+    layout: str | None,
 ) -> Input:
     found = load_arranged(path, array, layout)
     shapes = list_arrays(path) if is_archive(path) and (labels is not None or ids) else {}
@@ -300,8 +339,9 @@ def _read_arrays(
             y = load_labels(labels, grid=grid)
         y = _share_labels(path, "labels", y, n_rows)
     names = {name: _share_labels(path, name, load_labels(path, name, grid=grid), n_rows) for name in ids}
+    weights = _check_weights(path, sample_weight, lambda name: load_labels(path, name, grid=grid), n_rows)
     X = distributed.share(found.X)
-    return Input(X, y, names, found.image_shape, None, None, found.layout, found.shape)
+    return Input(X, y, names, found.image_shape, None, None, found.layout, found.shape, weights)
 
 
 def _read_folder(

@@ -35,7 +35,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     Columns of numbers, and of true and false, come first and keep their values; what is missing is NaN. Each column of
     text follows as one column for each value that it had in training, in alphabetical order, 1 where a row has that
     value and 0 elsewhere. A missing text is a value too, called ``"missing"``. As in CSV, blanks around text do not
-    count, and text of nothing else is missing.
+    count, and text of nothing else is missing. In pandas, categories are text whatever they hold, numbers and intervals
+    (``pandas.cut``) too; a column of objects that are all numbers is one of numbers.
 
     Needs polars: ``pip install 'layerwise[tables]'``.
 
@@ -248,6 +249,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return the names of the encoded columns: ``"age"``, ..., ``"town=Basel"``, ...
 
+        A name that is taken, by a column of just that name, gets a number: ``"town=Basel (2)"``.
+
         Parameters
         ----------
         input_features : None
@@ -258,8 +261,15 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         names : ndarray of shape (n_features_out,), object
         """
         check_is_fitted(self, "categories_")
-        texts = [f"{name}={category}" for name, values in self.categories_.items() for category in values]
-        return np.array([*self.numbers_, *texts], dtype=object)
+        names = dict.fromkeys(self.numbers_)
+        for column, values in self.categories_.items():
+            for category in values:
+                name, count = f"{column}={category}", 1
+                while name in names:
+                    count += 1
+                    name = f"{column}={category} ({count})"
+                names[name] = None
+        return np.array(list(names), dtype=object)
 
     def get_feature_columns(self) -> list[str]:
         """Return, for each encoded column, the column of the table that it was made of: ``"age"``, ..., ``"town"``, ...

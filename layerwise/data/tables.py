@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from decimal import Decimal
+from numbers import Real
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 _CSV = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 TABLE_ENDINGS = (*_CSV, ".parquet", ".feather", ".arrow", ".ipc")
+# What a column of objects may hold to be one of numbers.
+_NUMBERS = (Real, Decimal, np.bool_, type(None))
 # Values in a batch of rows.
 _BATCH = 2**22
 
@@ -150,9 +154,14 @@ def to_frame(X: Any) -> pl.DataFrame:
 def _from_pandas(name: str, column: Any) -> pl.Series:
     pl = import_polars()
     missing = column.isna().to_numpy(dtype=bool)
-    if getattr(column.dtype, "kind", "O") in "iufb" and not hasattr(column.dtype, "categories"):
+    categories = hasattr(column.dtype, "categories")
+    if getattr(column.dtype, "kind", "O") in "iufb" and not categories:
         return pl.Series(name, column.to_numpy(dtype=np.float64, na_value=np.nan))
     values = [None if gap else value for value, gap in zip(column.tolist(), missing, strict=True)]
+    if categories or hasattr(column.dtype, "closed"):  # intervals, as pandas.cut makes them
+        return pl.Series(name, [None if value is None else str(value) for value in values], dtype=pl.String)
+    if any(value is not None for value in values) and all(isinstance(value, _NUMBERS) for value in values):
+        return pl.Series(name, [None if value is None else float(value) for value in values], dtype=pl.Float64)
     try:
         return pl.Series(name, values)
     except (TypeError, pl.exceptions.PolarsError) as error:

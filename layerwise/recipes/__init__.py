@@ -65,7 +65,8 @@ _RUN_KEYS = (
 )
 _KINDS: dict[str, tuple[Any, str]] = {
     **dict.fromkeys(
-        ("data", "out", "labels", "array", "layout", "model", "dtype", "device"), (str, "a text in quotes")
+        ("data", "out", "labels", "sample_weight", "array", "layout", "model", "dtype", "device"),
+        (str, "a text in quotes"),
     ),
     **dict.fromkeys(("id", "ignore"), (list, "a list of names of columns")),
     "max_categories": (int, "a whole number"),
@@ -78,7 +79,9 @@ _KINDS: dict[str, tuple[Any, str]] = {
 }
 # Of these those that name a file or a folder.
 _PLACES = {"data", "out"}
-DATA_KEYS = ("data", "out", "labels", "id", "ignore", "max_categories", "array", "layout", "image_shape")
+DATA_KEYS = (
+    *("data", "out", "labels", "id", "ignore", "sample_weight", "max_categories", "array", "layout", "image_shape"),
+)
 
 
 def read_toml(path: str | PathLike[str]) -> dict[str, Any]:
