@@ -18,6 +18,7 @@ import torch
 from scipy import sparse
 from scipy.io import savemat
 from sklearn.datasets import load_iris
+from sklearn.metrics import average_precision_score
 from sklearn.pipeline import make_pipeline
 
 import layerwise
@@ -741,3 +742,98 @@ def test_progressive_is_a_flag_of_lbfgs(run, files, tmp_path):
     code, _, error = run("fit", files / "images.npy", "--out", tmp_path / "no", "--solver", "adam", "--no-progressive")
     assert code == 2
     assert "layerwise: progressive=False has no meaning with solver='adam'; choose solver lbfgs\n" in error
+
+
+def write_labelled(path, labels):
+    """Write a table whose column u tells the labels apart."""
+    places = {label: place for place, label in enumerate(dict.fromkeys(labels))}
+    rows = [f"k{k},{3 * places[label] + k % 2},{k % 7},{label}" for k, label in enumerate(labels)]
+    path.write_text("\n".join(["key,u,v,label", *rows]))
+
+
+def test_evaluate_leaves_rows_without_a_label_out(run, tmp_path):
+    path, out = tmp_path / "x.csv", tmp_path / "r"
+    write_labelled(path, ["no", "yes", "?!"] * 10)
+    words = ("--id", "key", "--labels", "label", "--layers", 4, "--max-iter", 40, "--random-state", 0, "--no-report")
+    assert run("fit", path, *words, "--unlabeled", "?!", "--out", out)[0] == 0
+    for more in ((), ("--unlabeled", "?!")):
+        code, answer, _ = run("evaluate", out, path, *more, "--json")
+        figures = json.loads(answer)
+        assert (code, figures["n_rows"], figures["n_labelled"], figures["accuracy"]) == (0, 30, 20, 1)
+    assert json.loads(run("evaluate", out, path, "--unlabeled", "no", "--json")[1])["n_labelled"] == 10
+    code, _, err = run("evaluate", out, path, "--unlabeled", "none")
+    assert (code, err) == (2, "layerwise: unlabeled='none' stands nowhere in the labels\n")
+    write_labelled(path, [k % 5 for k in range(30)])  # targets of a regressor
+    assert run("fit", path, *words, "--model", "regressor", "--unlabeled", 4, "--out", tmp_path / "s")[0] == 0
+    figures = json.loads(run("evaluate", tmp_path / "s", path, "--unlabeled", 4, "--json")[1])
+    assert figures["n_labelled"] == 24
+    assert figures["r2"] > 0.9
+
+
+def test_evaluate_of_outliers_has_no_label_among_its_features(run, tmp_path):
+    path, data = tmp_path / "x.csv", np.random.default_rng(0).normal(size=(60, 2))
+    data[:6] += 20
+    kinds = [1] * 5 + [0] * 50 + [-1] * 5
+    path.write_text("u,v,the kind\n" + "".join(f"{u},{v},{k}\n" for (u, v), k in zip(data, kinds, strict=True)))
+    words = ("fit", path, "--contamination", 0.1, "--layers", 1, "--max-iter", 20, "--random-state", 0, "--no-report")
+    assert run(*words, "--out", tmp_path / "told")[0] == 0
+    code, answer, err = run("evaluate", tmp_path / "told", path, "--labels", "the kind", "--unlabeled", -1)
+    assert (code, answer) == (2, "")
+    assert f"column 'the kind' is a feature of {tmp_path / 'told'}" in err
+    assert err.endswith("train it with --ignore 'the kind'\n")
+    assert run("evaluate", tmp_path / "told", path)[0] == 0
+    assert run(*words, "--ignore", "the kind", "--out", tmp_path / "r")[0] == 0
+    flags = ("--labels", "the kind", "--unlabeled", -1, "--json")
+    figures = json.loads(run("evaluate", tmp_path / "r", path, *flags)[1])
+    assert (figures["n_rows"], figures["n_labelled"], figures["outlier_label"]) == (60, 55, "1")
+    found = [line == "true" for line in run("predict", tmp_path / "r", path)[1].splitlines()[1:]]
+    hits = sum(found[:5])
+    assert figures["recall"] == pytest.approx(hits / 5)
+    assert figures["precision"] == pytest.approx(hits / sum(found[:55]))
+    scores = [float(line.split(",")[0]) for line in run("score", tmp_path / "r", path)[1].splitlines()[1:]]
+    assert figures["average_precision"] == pytest.approx(average_precision_score(np.equal(kinds, 1)[:55], scores[:55]))
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        (np.arange(60, dtype=np.uint8).reshape(20, 3), "each column is scaled (minmax)"),
+        (np.arange(195, 255, dtype=np.uint8).reshape(20, 3), "bytes from 0 to 255 are read as intensities from 0 to 1"),
+        (np.random.default_rng(0).random((20, 3)), "rows stay as they are"),
+        (0.5 + 0.01 * np.random.default_rng(0).random((20, 3)), "each column is scaled (minmax)"),
+    ],
+)
+def test_fit_says_how_columns_are_scaled(run, tmp_path, rows, words):
+    np.save(tmp_path / "x.npy", rows)
+    fit = ("fit", tmp_path / "x.npy", "--layers", 2, "--max-iter", 1, "--no-report", "--out", tmp_path / "r")
+    assert f"Scale: {words}\n" in run(*fit)[2]
+    assert json.loads(run("inspect", tmp_path / "r", "--json")[1])["layers"][0]["scale"] == words
+
+
+def test_run_toml_of_a_windows_editor(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).random((20, 3)))
+    recipe = tmp_path / "run.toml"
+    settings = 'data = "~/x.npy"\nout = "~/r"\n[[layers]]\nn_hidden = 2\nsolver = { name = "lbfgs", max_iter = 1 }\n'
+    recipe.write_bytes(b"\xef\xbb\xbf" + settings.encode())
+    code, _, err = run("fit", "--config", recipe, "--no-report")
+    assert code == 0, err
+    assert (tmp_path / "r" / "config.json").is_file()
+    for content, sentence in (
+        ('data = "C:\\Users\\x.npy"', "write paths of Windows in single quotes, or with /"),
+        ('data = "x.npy"\nmodel = ""', 'model = "" is empty; write what it shall be, or leave the line out'),
+    ):
+        recipe.write_text(content)
+        code, _, err = run("fit", "--config", recipe, "--out", tmp_path / "s")
+        assert code == 2
+        assert sentence in err
+    code, _, err = run("fit", tmp_path / "x.npy", "--out", "/")
+    assert (code, err) == (2, "layerwise: / is the root of all files; choose a name below it\n")
+
+
+def test_inspect_names_the_columns_of_a_table(run, tmp_path):
+    write_labelled(tmp_path / "x.csv", ["no", "yes"] * 10)
+    words = ("--ignore", "key", "--layers", 2, "--max-iter", 1, "--no-report", "--out", tmp_path / "r")
+    assert run("fit", tmp_path / "x.csv", *words)[0] == 0
+    facts = json.loads(run("inspect", tmp_path / "r", "--json")[1])
+    assert facts["feature_names"] == ["u", "v", "label=no", "label=yes"]

@@ -369,6 +369,7 @@ def _measure_outliers(
     rare = values[counts.argmin()]
     true = y.astype(str) == rare
     return figures | {
+        "n_labelled": len(y),
         "outlier_label": str(rare),
         "auc": float(roc_auc_score(true, errors)),
         "average_precision": float(average_precision_score(true, errors)),

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Group, Parameter
 
 from layerwise import distributed, recipes, runs
-from layerwise.atomic import atomic, publish, write_file
+from layerwise.atomic import atomic, publish, target_of, write_file
 from layerwise.callbacks import Callback, MetricsFile
 from layerwise.cli.common import (
     Array,
@@ -379,6 +379,7 @@ def _settle(
             raise ValueError(f"{name} is not given; name {remedy}, or both in a TOML file with --config")
     settings.setdefault("random_state", distributed.gather_counts([secrets.randbelow(2**31)])[0])
     place = Path(settings["out"])
+    target_of(place)  # which refuses what no run can be
     check_apart(place, Path(settings["data"]))
     if place.is_file():
         raise FileExistsError(f"out={place} is a file, but a run is a folder; choose another place")
