@@ -45,6 +45,7 @@ pytestmark = [
 ]
 X, CLASSES, TARGETS, WEIGHTS, GAPS = ranks.all_rows()
 SHORT = LBFGS(15)
+FEW = LBFGS(5)  # rounding grows from iteration to iteration
 EPOCHS = Adam(4, batch_size=16, learning_rate_init=0.01)
 
 LAYERS = [
@@ -156,10 +157,9 @@ def answers(name, estimator, rows=None):
 
 @pytest.mark.parametrize("name", estimators("cpu"))
 def test_estimators_equal_those_of_the_processor(name):
-    found = {device: answers(name, fit(name, estimators(device)[name])) for device in ("cpu", "cuda")}
+    found = {device: answers(name, fit(name, estimators(device, solver=FEW)[name])) for device in ("cpu", "cuda")}
     for method, values in found["cpu"].items():
-        # Rounding grows from iteration to iteration.
-        assert_allclose(found["cuda"][method], values, rtol=1e-3, atol=1e-5, err_msg=method)
+        assert_allclose(found["cuda"][method], values, rtol=1e-4, atol=1e-6, err_msg=method)
 
 
 @pytest.mark.parametrize("name", estimators("cpu"))
