@@ -308,6 +308,57 @@ def test_weights_that_are_none(run, tmp_path, values, message):
     assert [path.name for path in tmp_path.iterdir()] == ["x.csv"]
 
 
+@pytest.mark.parametrize(("none", "kinds"), [("-9", (4, 7)), ("unknown", ("low", "high")), ("3.5", (0.5, 1.5))])
+def test_evaluate_leaves_rows_without_a_label_out(run, tmp_path, none, kinds):
+    rows = [f"{place % 2 * 9 + place / 99},{place % 5},{kinds[place % 2]}" for place in range(20)]
+    texts = {"train": [*rows, f"5,1,{none}", f"4,2,{none}"], "test": [*rows, *[f"5,1,{none}"] * 10], "full": rows}
+    for name, lines in texts.items():
+        (tmp_path / f"{name}.csv").write_text("\n".join(["a,b,kind", *lines]))
+    out = tmp_path / "r"
+    words = ("--labels", "kind", "--layers", 3, "--max-iter", 40, "--random-state", 0, "--no-report", "--out")
+    model = ["--model", "regressor"] if none == "3.5" else []
+    assert run("fit", tmp_path / "train.csv", "--unlabeled", none, *words, out, *model)[0] == 0
+    kept = json.loads(run("evaluate", out, tmp_path / "full.csv", "--json")[1])
+    assert kept["n_labelled"] == 20
+    assert kept.get("accuracy", 1) == 1
+    for more in ([], ["--unlabeled", none]):  # that of the training, or as it is said
+        code, found, err = run("evaluate", out, tmp_path / "test.csv", "--json", *more)
+        assert code == 0, err
+        assert json.loads(found) == pytest.approx(kept | {"n_rows": 30})
+    code, _, err = run("evaluate", out, tmp_path / "full.csv", "--unlabeled", none)
+    assert code == 2
+    assert "stands nowhere in the labels" in err
+
+
+def test_outliers_are_measured_by_labels_that_were_no_feature(run, tmp_path):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 3))
+    X[:, 2] = X[:, 0] + X[:, 1]
+    X[::20, 2] += 9
+    table = pl.DataFrame(
+        {"a": X[:, 0], "b": X[:, 1], "c": X[:, 2], "bad one": [place % 20 == 0 for place in range(200)]}
+    )
+    table.write_csv(tmp_path / "x.csv")
+    words = ("fit", tmp_path / "x.csv", "--contamination", 0.06, "--random-state", 0, "--no-report", "--out")
+    assert run(*words, tmp_path / "told")[0] == 0
+    code, _, err = run("evaluate", tmp_path / "told", tmp_path / "x.csv", "--labels", "bad one")
+    assert code == 2
+    assert "labels='bad one' is a column that" in err
+    assert "--ignore 'bad one'" in err
+    assert run(*words, tmp_path / "r", "--ignore", "bad one")[0] == 0
+    code, found, err = run("evaluate", tmp_path / "r", tmp_path / "x.csv", "--labels", "bad one", "--json")
+    assert code == 0, err
+    found = json.loads(found)
+    assert (found["n_outliers"], found["outlier_label"]) == (12, "true")
+    rows = json.loads(run("score", tmp_path / "r", tmp_path / "x.csv", "--json")[1])["rows"]
+    hits = sum(row["outlier"] for row in rows[::20])
+    assert (found["precision"], found["recall"]) == pytest.approx((hits / 12, hits / 10))
+    errors = np.array([row["error"] for row in rows])
+    places = np.sort([1 + (errors > errors[place]).sum() for place in range(0, 200, 20)])
+    assert found["average_precision"] == pytest.approx((np.arange(1, 11) / places).mean())
+    assert found["average_precision"] > 0.9
+
+
 def test_labels_that_are_text(run, files, tmp_path):
     np.save(tmp_path / "names.npy", np.array(["even", "odd"])[np.load(files / "labels.npy") % 2])
     model, out = tmp_path / "run", tmp_path / "predicted.npy"

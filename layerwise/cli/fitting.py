@@ -37,7 +37,7 @@ def choose_model(y: np.ndarray | None, contamination: float | None = None, unlab
     if y.ndim == 2:
         return "regressor", "each row has several targets"
     if unlabeled is not None:
-        y = y[find_labelled(y, _as_label(unlabeled, y))]
+        y = y[find_labelled(y, as_label(unlabeled, y))]
     known = distributed.unique(y[is_known(y)])
     if y.dtype.kind not in "iuf" and not are_all(y, int):
         return "classifier", f"the labels are {'true and false' if are_all(y, bool) else 'text'}"
@@ -78,7 +78,7 @@ def mark_unlabeled(y: np.ndarray | None, settings: Mapping[str, Any]) -> tuple[n
     if y.dtype.kind == "O" and (are_all(y, int) or are_all(y, bool)):
         finetuning = dict(settings.get("finetuning", {}))
         if finetuning.get("unlabeled") is not None:
-            y = np.where(y == _as_label(finetuning["unlabeled"], y), None, y)
+            y = np.where(y == as_label(finetuning["unlabeled"], y), None, y)
         y, finetuning["unlabeled"] = _fill_labels(y, settings["model"])
         return y, settings | {"finetuning": finetuning}
     if settings["model"] == "regressor" and y.dtype.kind not in "biuf":
@@ -88,7 +88,7 @@ def mark_unlabeled(y: np.ndarray | None, settings: Mapping[str, Any]) -> tuple[n
     finetuning = dict(settings.get("finetuning", {}))
     unlabeled = finetuning.get("unlabeled")
     if unlabeled is not None:
-        finetuning["unlabeled"] = _as_label(unlabeled, y)
+        finetuning["unlabeled"] = as_label(unlabeled, y)
         return y, settings | {"finetuning": finetuning}
     missing = ~is_known(y)
     if not distributed.any_rank(bool(missing.any())):
@@ -181,8 +181,8 @@ def _prefixed(prefix: str, callback: Callback) -> Callback:
     return call
 
 
-def _as_label(value: Any, y: np.ndarray) -> Any:
-    """Return a label in the type of the others."""
+def as_label(value: Any, y: np.ndarray) -> Any:
+    """Return a label in the type of the others; refuse one that is of no such type, or stands nowhere."""
     try:
         if are_all(y, bool):
             label = FLAGS[str(value)]

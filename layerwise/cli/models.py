@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator
-from sklearn.metrics import mean_absolute_error, r2_score, roc_auc_score
 
+from layerwise import runs
 from layerwise.atomic import atomic
 from layerwise.cli.common import (
     Array,
@@ -28,6 +27,7 @@ from layerwise.cli.common import (
     Shown,
     check_apart,
 )
+from layerwise.cli.measuring import measure, without_unlabeled
 from layerwise.cli.opening import Opened, list_columns, open_model
 from layerwise.data.gaps import fill_table
 from layerwise.data.inputs import read_input
@@ -35,7 +35,6 @@ from layerwise.data.outputs import check_output, write_columns, write_csv
 from layerwise.data.tables import find_separator
 from layerwise.estimators import AutoencoderOutlierDetector, StackedClassifier, StackedRegressor
 from layerwise.inspection import stack_of
-from layerwise.plotting.rows import is_known
 
 # Columns that are named as the reason for an error, at most.
 _N_REASONS = 3
@@ -249,8 +248,16 @@ def _name_largest(parts: Mapping[str, np.ndarray]) -> list[str]:
     ]
 
 
-def evaluate(model: Model, data: Data, *, labels: Labels = None, array: Array = None, device: Device = "auto") -> Reply:
-    """Measure a model on rows: accuracy, R2 or AUC with labels, the reconstruction error without.
+def evaluate(
+    model: Model,
+    data: Data,
+    *,
+    labels: Labels = None,
+    unlabeled: str | None = None,
+    array: Array = None,
+    device: Device = "auto",
+) -> Reply:
+    """Measure a model on rows: accuracy, R2, or how well outliers are told, with labels; the error without.
 
     Example: layerwise evaluate runs/digits t10k-images.gz --labels t10k-labels.gz
 
@@ -258,78 +265,22 @@ def evaluate(model: Model, data: Data, *, labels: Labels = None, array: Array = 
     ----------
     labels
         The column or array of the data, or the file, that holds the true labels or targets; of a table the column of
-        the training if not given.
+        the training if not given. No column that the model was trained on.
+    unlabeled
+        The label of rows that have none and do not count; that of the training if not given. Gaps are found without it.
     """
     opened = open_model(model, data, labels=labels, array=array, device=device)
-    facts = {"n_rows": len(opened.X), **_measure(opened)}
+    if labels is not None and opened.encoder is not None and labels in opened.encoder.feature_names_in_:
+        raise ValueError(
+            f"labels={labels!r} is a column that {model} was trained on, so it would be measured by what it is told; "
+            f"train it without: layerwise fit ... --ignore {shlex.quote(labels)}"
+        )
+    if opened.source is not None and opened.y is not None:
+        y = without_unlabeled(opened.y, unlabeled, runs.read_facts(model).get("unlabeled"))
+        opened = replace(opened, source=opened.source._replace(y=y))
+    facts = {"n_rows": len(opened.X), **measure(opened)}
     shown = {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in facts.items()}
     return Reply(facts, "\n".join(f"{name}: {value}" for name, value in shown.items()))
-
-
-def _measure(opened: Opened) -> dict[str, Any]:
-    """Return the figures of a model on rows, by what it is."""
-    estimator, y = opened.estimator, opened.y
-    if isinstance(estimator, AutoencoderOutlierDetector):
-        return _measure_outliers(estimator, opened.X, y)
-    if not isinstance(estimator, (StackedClassifier, StackedRegressor)):
-        return _measure_reconstruction(estimator, opened.X)
-    if y is None:
-        raise ValueError(
-            f"there are no labels to compare with, which {opened.folder}, {type(estimator).__name__}, needs; say where "
-            f"they are with --labels"
-        )
-    known = is_known(y)
-    if not known.any():
-        raise ValueError(f"the labels of {opened.folder} are all missing, so there is nothing to compare with")
-    predicted, y = estimator.predict(opened.X[known]), y[known]
-    if isinstance(estimator, StackedRegressor):
-        if y.dtype.kind not in "biuf":
-            raise ValueError(f"{opened.folder} predicts numbers, but the labels are texts such as {str(y[0])!r}")
-        r2 = float(r2_score(y, predicted)) if len(y) > 1 else None
-        return {"n_labelled": len(y), "r2": r2, "mean_absolute_error": float(mean_absolute_error(y, predicted))}
-    classes = estimator.classes_
-    numbers = y.dtype.kind in "biuf" and classes.dtype.kind in "biuf"
-    if not numbers or (np.result_type(y, classes).kind == "f" and "f" not in (y.dtype.kind, classes.dtype.kind)):
-        y, predicted, classes = y.astype(str), predicted.astype(str), classes.astype(str)
-    alien = ~np.isin(y, classes)
-    if alien.all():
-        raise ValueError(
-            f"the labels, such as {y[0]}, are no classes of {opened.folder}: {', '.join(map(str, classes))}"
-        )
-    if alien.any():
-        warnings.warn(f"{alien.sum()} labels, such as {y[alien][0]}, are no classes of the model", stacklevel=2)
-    _, counts = np.unique(y, return_counts=True)
-    n_wrong = int((predicted != y).sum())
-    return {
-        "n_labelled": len(y),
-        "accuracy": 1 - n_wrong / len(y),
-        "n_wrong": n_wrong,
-        "accuracy_of_commonest": float(counts.max() / len(y)),
-    }
-
-
-def _measure_outliers(detector: AutoencoderOutlierDetector, X: np.ndarray, y: np.ndarray | None) -> dict[str, Any]:
-    """Return how many outliers there are; with labels of two values, how well errors tell the rarer one apart."""
-    errors = detector.reconstruction_error(X)
-    figures = {"mean_error": float(errors.mean()), "n_outliers": int((detector.predict(X) < 0).sum())}
-    if y is None:
-        return figures
-    known = is_known(y)
-    y, errors = y[known], errors[known]
-    values, counts = np.unique(y.astype(str), return_counts=True)
-    if len(values) != 2:
-        raise ValueError(f"labels have {len(values)} different values, but two are needed: outlier and normal")
-    rare = values[counts.argmin()]
-    return figures | {"outlier_label": str(rare), "auc": float(roc_auc_score(y.astype(str) == rare, errors))}
-
-
-def _measure_reconstruction(estimator: BaseEstimator, X: np.ndarray) -> dict[str, Any]:
-    """Return errors in the scale of the training, in which every column counts as it did there."""
-    scaling = estimator._scaling
-    scaled = X / 255.0 if X.dtype == np.uint8 else X if scaling is None else X / scaling.scale.numpy(force=True)
-    spread = 0.5 * float(np.var(scaled, axis=0, dtype=np.float64).sum())
-    error = float(estimator._errors(estimator._check_rows(X)).mean())
-    return {"reconstruction_error": error, "explained_variance": 1 - error / spread if spread > 0 else None}
 
 
 def _as_rows(opened: Opened, X: np.ndarray) -> dict[str, Any]:

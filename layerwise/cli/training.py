@@ -410,6 +410,7 @@ def _fit_into(
         random_state=settings["random_state"],
         n_rows=sum(distributed.gather_counts([len(X)])),
         n_labelled=n_labelled,
+        unlabeled=settings.get("finetuning", {}).get("unlabeled"),
         n_features=X.shape[1],
         **({"rows_shown": f"{len(X):,} of them, those of the first process"} if distributed.world_size() > 1 else {}),
         missing=missing,
