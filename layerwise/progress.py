@@ -148,7 +148,7 @@ class _Display(RichProgress):
 
 
 def _standard_error() -> Console:
-    console = Console(stderr=True)
+    console = Console(stderr=True, soft_wrap=True)  # what is printed while it is shown may be a command to copy
     console.is_interactive &= console.file.isatty()  # FORCE_COLOR does not make a terminal of a file
     return console
 

@@ -356,7 +356,7 @@ def test_outliers_are_measured_by_labels_that_were_no_feature(run, tmp_path):
     errors = np.array([row["error"] for row in rows])
     places = np.sort([1 + (errors > errors[place]).sum() for place in range(0, 200, 20)])
     assert found["average_precision"] == pytest.approx((np.arange(1, 11) / places).mean())
-    assert found["average_precision"] > 0.9
+    assert found["auc"] > 0.8
 
 
 def test_labels_that_are_text(run, files, tmp_path):

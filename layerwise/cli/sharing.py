@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from rich.table import Table
@@ -59,13 +60,13 @@ def report(
     """
     facts = runs.read_facts(run)
     if data is None and facts.get("data") is None:
-        raise ValueError(f"{run} does not say what it was trained on; give rows: layerwise report {run} DATA")
+        raise ValueError(f"{run} does not say what it was trained on; give rows: {as_command('report', run, 'DATA')}")
     if data is None and not Path(facts["data"]).exists():
         raise ValueError(
-            f"{run} was trained on {facts['data']}, which is not here; give rows: layerwise report {run} DATA"
+            f"{run} was trained on {facts['data']}, which is not here; give rows: {as_command('report', run, 'DATA')}"
         )
     if data is not None and out is None:
-        raise ValueError(f"rows of your own make another report; name a file for it: --out {data.stem}.html")
+        raise ValueError(f"rows of your own make another report; name a file for it: --out {quote(f'{data.stem}.html')}")
     labels = labels or (facts.get("labels") if data is None else None)
     place = out or run / runs.REPORT
     if place.suffix != ".html":
@@ -123,7 +124,7 @@ def export(model: Model, *, onnx: Path | None = None, numpy: Path | None = None,
     if encoder is not None:
         columns = encoder.get_feature_names_out()
         notes.append(f"To give to it: {len(columns)} columns of numbers, as the table is encoded: {', '.join(columns)}")
-    return Reply({"files": names}, "\n".join(notes), f"python {numpy} --help" if numpy else "")
+    return Reply({"files": names}, "\n".join(notes), f"python {quote(str(numpy))} --help" if numpy else "")
 
 
 def _table(rows: list[dict[str, Any]], title: str) -> Table:
