@@ -7,6 +7,7 @@ from typing import Any
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
+from layerwise.data.table_encoder import TableEncoder
 from layerwise.estimators import Autoencoder
 
 _PARTS = ("activation", "sparsity", "corruption", "solver", "early_stopping")
@@ -43,7 +44,8 @@ def inspect_model(model: BaseEstimator) -> dict[str, Any]:
     Returns
     -------
     facts : dict
-        ``model`` (its class), ``n_features``, ``feature_names`` and ``classes`` (lists or None), ``n_parameters``,
+        ``model`` (its class), ``n_features``, ``feature_names`` (of a table those that its encoder makes) and
+        ``classes`` (lists or None), ``n_parameters``,
         ``layers`` (a dict each: its parameters in words, its dead units, its explained variance) and ``stages`` (a dict
         each: how training went).
 
@@ -59,7 +61,8 @@ def inspect_model(model: BaseEstimator) -> dict[str, Any]:
     estimator = bare(model)
     network = getattr(estimator, "network_", None)
     modules = [network] if network is not None else stack_of(model)._modules()
-    names, classes = getattr(estimator, "feature_names_in_", None), getattr(estimator, "classes_", None)
+    encoder, classes = step_of(model, TableEncoder), getattr(estimator, "classes_", None)
+    names = getattr(estimator, "feature_names_in_", None) if encoder is None else encoder.get_feature_names_out()
     history = getattr(estimator, "history_", stack_of(model).history_)
     return {
         "model": type(estimator).__name__,

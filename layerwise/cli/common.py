@@ -184,11 +184,18 @@ def as_command(*words: object) -> str:
 
 
 def check_apart(out: Path, data: Path) -> None:
-    """Refuse to write over the data, or into a folder of it."""
+    """Refuse to write over the data, or into a folder of it, or to no place of its own."""
+    check_place(out)
     if data.exists() and (
         out.resolve() == data.resolve() or (data.is_dir() and data.resolve() in out.resolve().parents)
     ):
         raise ValueError(f"out={out} is the data itself, or lies inside it; choose another place")
+
+
+def check_place(out: Path) -> None:
+    """Refuse the folder one is in, for which an empty name stands too, and the root of all."""
+    if out in (Path(), Path("..")) or not out.absolute().name:
+        raise ValueError(f"out={str(out)!r} names no place to write to; give it a name of its own, such as runs/first")
 
 
 def printable(text: str) -> str:

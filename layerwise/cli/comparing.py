@@ -15,7 +15,19 @@ from sklearn.model_selection import train_test_split
 import layerwise
 from layerwise import runs
 from layerwise.atomic import atomic
-from layerwise.cli.common import Data, Flag, Labels, Model, Overwrite, Reply, Shown, Words, list_contents, render
+from layerwise.cli.common import (
+    Data,
+    Flag,
+    Labels,
+    Model,
+    Overwrite,
+    Reply,
+    Shown,
+    Words,
+    check_place,
+    list_contents,
+    render,
+)
 from layerwise.cli.fitting import mark_unlabeled, refuse_gaps
 from layerwise.cli.opening import open_model
 from layerwise.comparison import NONE, RIVALS, Comparison, compare, recipe
@@ -98,6 +110,7 @@ def compare_command(
     out
         Folder for the figures and the picture.
     """
+    check_place(out)
     facts = {} if model is None else runs.read_facts(model)
     trained = None if model is None else layerwise.load(model)
     train = read_input(

@@ -66,7 +66,9 @@ def report(
             f"{run} was trained on {facts['data']}, which is not here; give rows: {as_command('report', run, 'DATA')}"
         )
     if data is not None and out is None:
-        raise ValueError(f"rows of your own make another report; name a file for it: --out {quote(f'{data.stem}.html')}")
+        raise ValueError(
+            f"rows of your own make another report; name a file for it: --out {quote(f'{data.stem}.html')}"
+        )
     labels = labels or (facts.get("labels") if data is None else None)
     place = out or run / runs.REPORT
     if place.suffix != ".html":

@@ -6,10 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from layerwise import distributed, runs
 from layerwise.cli.common import as_command
 from layerwise.cli.opening import list_columns
+from layerwise.data._polars import composed
 from layerwise.data.inputs import Input
+from layerwise.plotting.rows import is_known
 
 # What a person wants next, by the model that was trained.
 _NEXT = {"autoencoder": ["encode", "--out", "codes.csv"], "outliers": ["score", "--because", "--out", "scores.csv"]}
@@ -26,6 +30,22 @@ def describe_rows(source: Input, n_labelled: int | None) -> str:
     if n_labelled is None:
         return text
     return f"{text}, {'' if n_labelled == n_rows else f'{n_labelled:,} of them '}with labels"
+
+
+def describe_similar_labels(y: np.ndarray | None) -> list[str]:
+    """Say which labels of text differ in blanks, in case or in how accents are coded only, on any rank."""
+    if y is None or y.ndim > 1 or y.dtype.kind not in "UO" or not all(isinstance(v, str) for v in y[is_known(y)]):
+        return []
+    alike: dict[str, list[str]] = {}
+    for label in distributed.unique(y[is_known(y)].astype(str)).tolist():
+        alike.setdefault("".join(composed(label).split()).casefold(), []).append(label)
+    groups = [" and ".join(map(repr, group)) for group in alike.values() if len(group) > 1]
+    rest = f", and {len(groups) - 5} more" if len(groups) > 5 else ""
+    return (
+        [f"labels that differ only in blanks, case or accents are classes of their own: {'; '.join(groups[:5])}{rest}"]
+        if groups
+        else []
+    )
 
 
 def warn_of_stages(place: Path, facts: Mapping[str, Any]) -> list[str]:

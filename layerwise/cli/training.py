@@ -27,13 +27,14 @@ from layerwise.cli.common import (
     Words,
     as_command,
     check_apart,
+    check_place,
     given,
     list_contents,
 )
 from layerwise.cli.fitting import choose_model, count_labelled, mark_unlabeled, open_trackers, train
 from layerwise.cli.opening import name_rows
 from layerwise.cli.recipe_flags import overlay
-from layerwise.cli.telling import advise_on_labels, describe_rows, suggest_next, warn_of_stages
+from layerwise.cli.telling import advise_on_labels, describe_rows, describe_similar_labels, suggest_next, warn_of_stages
 from layerwise.cli.unfinished import CHECKPOINTS, SCRATCH, read_begun, refuse_changes, unfinished_run
 from layerwise.data import load_mnist_small
 from layerwise.data.inputs import read_input
@@ -70,6 +71,7 @@ def demo(*, out: Path = Path("runs/demo"), seed: int = 0, overwrite: Overwrite =
     display.say("784-200-200-10 on the MNIST images shipped with layerwise: 6,000 to train with, 1,000 to test")
     digits = load_mnist_small()
     start = time.perf_counter()
+    check_place(out)
     with atomic(out, overwrite=overwrite) as staging, display.watching() as callbacks:
         staging.mkdir()
         with MetricsFile(staging / runs.METRICS) as metrics:
@@ -351,6 +353,11 @@ def _settle(
 ) -> tuple[dict[str, Any], dict[str, Any], bool]:
     """Return the settings of a run, the flags that are still to be laid over them, and whether it has ended already."""
     settings = ({} if config is None else recipes.read_toml(config)) | _take(flags, (*DATA_KEYS, "impute", "model"))
+    for name in ("data", "out", "labels"):
+        if settings.get(name, "").startswith("~/"):  # which a shell expands, but not in a file
+            settings[name] = str(Path(settings[name]).expanduser())
+    if "out" in settings:
+        check_place(Path(settings["out"]))
     begun, ended = None, False
     if resume and "out" in settings:
         begun, ended = read_begun(Path(settings["out"]), overwrite=overwrite)
@@ -392,7 +399,8 @@ def _fit_into(
     y, complete = mark_unlabeled(source.y, settings)
     n_labelled = None if source.y is None else count_labelled(source.y, complete)
     odd = [] if source.feature_columns is None else describe_odd_columns(source.X, source.feature_columns)
-    for line in (describe_rows(source, n_labelled), *([f"Model: {chosen}, because {why}"] if why else []), *odd):
+    choice = [f"Model: {chosen}, because {why}"] if why else []
+    for line in (describe_rows(source, n_labelled), *choice, *describe_similar_labels(source.y), *odd):
         display.say(line)
     missing = describe_missing(source.X, source.feature_names)
     places = {name: settings[name] for name in (*DATA_KEYS, "impute") if name in settings}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 import zipfile
 import zlib
@@ -27,6 +28,8 @@ _LABELS = ("y", "Y", "labels", "label", "target")
 _MAT_SECONDS, _MAT_SPEED = 20, 2**23
 # The largest list of names: that of 20,000 arrays in a ZIP file, and that of a safetensors file.
 _ZIP_DIRECTORY, _SAFETENSORS_HEADER = 2**21, 2**22
+# The arrays by which a file of scipy.sparse.save_npz is known, and what its rows are called.
+_SPARSE, _SPARSE_ROWS = frozenset({"format", "shape", "data"}), "X"
 # What NumPy writes; others expand without a limit.
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
@@ -108,26 +111,63 @@ def _is_vector(shape: tuple[int, ...]) -> bool:
 
 def _list_npz(path: Path) -> dict[str, tuple[int, ...]]:
     with _npz(path) as archive:
+        if _SPARSE.issubset(_members(archive)):
+            return {_SPARSE_ROWS: _sparse_shape(path, archive)}
         return {key: _npy_header(path, archive, key).shape for key in _members(archive)}
 
 
 def _load_npz(path: Path, name: str) -> np.ndarray:
     with _npz(path) as archive:
-        if name not in _members(archive):
-            raise ValueError(f"{path} holds no array {name!r}")
-        header = _npy_header(path, archive, name)
-        entry = archive.getinfo(f"{name}.npy")
-        what = f"{path} holds {name!r} of shape {header.shape} and type {header.dtype}, which"
-        expected = header.start + header.n_bytes
-        if entry.file_size != expected or expected > DEFLATE_LIMIT * entry.compress_size:
-            raise FileError(f"{what} its bytes cannot hold")
-        check_room(what, header.n_bytes)
-        with archive.open(entry) as file:
-            file.read(header.start)
-            values, length = read_values(file, header)
-        if length != header.n_bytes:
-            raise FileError(f"{what} its bytes cannot hold")
-        return values
+        if _SPARSE.issubset(_members(archive)):
+            return _load_sparse(path, archive)
+        return _load_member(path, archive, name)
+
+
+def _load_member(path: Path, archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    if name not in _members(archive):
+        raise ValueError(f"{path} holds no array {name!r}")
+    header = _npy_header(path, archive, name)
+    entry = archive.getinfo(f"{name}.npy")
+    what = f"{path} holds {name!r} of shape {header.shape} and type {header.dtype}, which"
+    expected = header.start + header.n_bytes
+    if entry.file_size != expected or expected > DEFLATE_LIMIT * entry.compress_size:
+        raise FileError(f"{what} its bytes cannot hold")
+    check_room(what, header.n_bytes)
+    with archive.open(entry) as file:
+        file.read(header.start)
+        values, length = read_values(file, header)
+    if length != header.n_bytes:
+        raise FileError(f"{what} its bytes cannot hold")
+    return values
+
+
+def _sparse_shape(path: Path, archive: zipfile.ZipFile) -> tuple[int, ...]:
+    shape = _load_member(path, archive, "shape")
+    if shape.dtype.kind not in "iu" or shape.shape != (2,) or (shape < 0).any():
+        raise FileError(f"{path} holds a sparse matrix, but its shape is not two whole numbers")
+    return tuple(int(side) for side in shape)
+
+
+def _load_sparse(path: Path, archive: zipfile.ZipFile) -> np.ndarray:
+    """Return the rows of a file of scipy.sparse.save_npz, with the zeros that it leaves out."""
+    from scipy import sparse
+
+    shape = _sparse_shape(path, archive)
+    entry = archive.getinfo("format.npy")
+    kind = archive.read(entry)[-3:] if entry.file_size < 2**12 else b""
+    names = {b"csr": ("indices", "indptr"), b"csc": ("indices", "indptr"), b"coo": ("row", "col")}.get(kind)
+    if names is None:
+        raise FileError(f"{path} holds a sparse matrix that is not CSR, CSC or COO; save it by its method tocsr()")
+    data, first, second = (_load_member(path, archive, name) for name in ("data", *names))
+    check_room(f"{path} holds a sparse matrix of shape {shape}, which as rows", math.prod(shape) * data.dtype.itemsize)
+    try:
+        if kind == b"coo":
+            return sparse.coo_matrix((data, (first, second)), shape).toarray()
+        matrix = (sparse.csr_matrix if kind == b"csr" else sparse.csc_matrix)((data, first, second), shape)
+        matrix.check_format(full_check=True)
+        return matrix.toarray()
+    except (ValueError, TypeError, OverflowError, IndexError) as error:
+        raise FileError(f"{path} holds a sparse matrix that is damaged ({str(error)[:200]})") from error
 
 
 @contextmanager

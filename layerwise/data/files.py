@@ -38,7 +38,8 @@ def load_rows(path: str | PathLike[str], array: str | None = None) -> Table:
     ----------
     path : str or path-like
         A ``.npy``, ``.npz``, ``.mat`` or ``.safetensors`` file (never pickled objects), or else an IDX file, compressed
-        with gzip or not. In a ``.mat`` file of images they are counted along the last axis, as MATLAB does.
+        with gzip or not. In a ``.mat`` file of images they are counted along the last axis, as MATLAB does. A ``.npz``
+        file of `scipy.sparse.save_npz` (CSR, CSC or COO) gives its rows with all their zeros.
     array : str or None, default=None
         Which array of a file of several. None takes the only matrix, or the one called X, x, data, features or images.
 

@@ -7,7 +7,7 @@ import copy
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
@@ -27,8 +27,10 @@ from layerwise.modules import AutoencoderLayer
 
 # The most that one file can hold, by the format it is written in.
 _MAX_BYTES = 2**31 - 2**20
-# How far onnxruntime may be from torch, as a share of the largest value of an output, or of 1.
+# How far onnxruntime may be from torch, as a share of the largest value of an output, or of its unit.
 _TOLERANCE = 1e-5
+# Steps of float32 larger than this share of a column's unit, its range or standard deviation, are warned of.
+_COARSE = 1e-3
 _INPUT = "rows"
 
 
@@ -58,6 +60,11 @@ def export_onnx(model: BaseEstimator, path: str | PathLike[str], *, overwrite: b
         If the file exists and must not be replaced.
     ImportError
         If onnx, onnxscript or onnxruntime is missing.
+
+    Warns
+    -----
+    UserWarning
+        If a float32 cannot tell the values of a column apart, such as times in seconds since 1970: names the columns.
 
     Examples
     --------
@@ -89,6 +96,7 @@ def export_onnx(model: BaseEstimator, path: str | PathLike[str], *, overwrite: b
         raise ValueError(
             f"the model takes {n_bytes / 2**30:.1f} GiB, but one ONNX file holds less than 2; use export_numpy"
         )
+    _warn_of_coarse_columns(parts)
     with atomic(path, overwrite=overwrite) as staging:
         _write(module, parts, staging)
         _check(module, parts, staging)
@@ -149,12 +157,13 @@ def _check(module: nn.Module, parts: Parts, path: Path) -> None:
     options.log_severity_level = 3  # errors
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     rows = _without_near_ties(module, _random_rows(parts, 1000))
-    allowed = _allowed(module, rows)
+    units = _units(parts)
+    allowed = _allowed(module, rows, units)
     for n_rows in (1, 2, len(rows)):
         found = session.run(None, {_INPUT: rows[:n_rows]})
         expected = module(torch.from_numpy(rows[:n_rows]))
         for (name, values), output in zip(expected.items(), found, strict=True):
-            difference = _difference(output, values.numpy())
+            difference = _difference(output, values.numpy(), units.get(name, 1))
             if not difference <= allowed[name]:
                 raise ValueError(
                     f"the ONNX file is not kept: of {n_rows} random rows onnxruntime computes {name} that differ from "
@@ -162,11 +171,42 @@ def _check(module: nn.Module, parts: Parts, path: Path) -> None:
                 )
 
 
-def _allowed(module: nn.Module, rows: np.ndarray) -> dict[str, float]:
+def _units(parts: Parts) -> dict[str, np.ndarray]:
+    """Return the scale of the columns of those outputs that are in the units of the data."""
+    own, targets = _scaling_of(parts), getattr(parts.estimator, "target_scaling_", None)
+    units = {} if own is None else dict.fromkeys(("reconstructions", "filled"), own.scale.numpy(force=True))
+    return units if targets is None else units | {"predictions": targets.scale.numpy(force=True)}
+
+
+def _scaling_of(parts: Parts) -> Scaling | None:
+    return layers_of(parts.first)[0].scaling_
+
+
+def _warn_of_coarse_columns(parts: Parts) -> None:
+    """Warn of columns that are far from 0 and vary so little that float32 loses what the model was trained on."""
+    scaling = _scaling_of(parts)
+    if scaling is None:
+        return
+    center, scale = scaling.center.numpy(force=True), scaling.scale.numpy(force=True)
+    with np.errstate(over="ignore"):
+        step = np.spacing((np.abs(center) + np.abs(scale)).astype(np.float32)).astype(np.float64)
+    coarse = np.flatnonzero(~(step <= _COARSE * np.abs(scale)))
+    if len(coarse):
+        names = [f"column {place}" if parts.feature_names is None else parts.feature_names[place] for place in coarse]
+        listed = ", ".join(f"{name} (steps of {step[place]:.3g})" for name, place in zip(names, coarse, strict=True))
+        warnings.warn(
+            f"the ONNX file takes float32, which is too coarse for {listed:.500}: what it computes may be far from what "
+            f"the model computes; subtract a number near their mean from such columns before training",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def _allowed(module: nn.Module, rows: np.ndarray, units: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Return how far each output may be off: more than the tolerance only where float32 itself is less exact."""
     exact = copy.deepcopy(module).double()(torch.from_numpy(rows).double())
     return {
-        name: max(_TOLERANCE, 10 * _difference(values.numpy(), exact[name].numpy()))
+        name: max(_TOLERANCE, 10 * _difference(values.numpy(), exact[name].numpy(), units.get(name, 1)))
         for name, values in module(torch.from_numpy(rows)).items()
     }
 
@@ -199,7 +239,7 @@ def _random_rows(parts: Parts, n_rows: int) -> np.ndarray:
     """Return rows that are from 0 to 1 when scaled, with gaps where the model fills in such."""
     rng = np.random.default_rng(0)
     rows = rng.random((n_rows, parts.n_features))
-    scaling: Scaling | None = layers_of(parts.first)[0].scaling_
+    scaling = _scaling_of(parts)
     if scaling is not None:
         rows = copy.deepcopy(scaling).cpu().inverse(torch.from_numpy(rows)).numpy()
     if parts.fills_in:
@@ -207,9 +247,9 @@ def _random_rows(parts: Parts, n_rows: int) -> np.ndarray:
     return rows.astype(np.float32)
 
 
-def _difference(found: np.ndarray, expected: np.ndarray) -> float:
-    """Return the largest difference, as a share of the largest value of its column where that is above 1."""
+def _difference(found: np.ndarray, expected: np.ndarray, unit: np.ndarray | int) -> float:
+    """Return the largest difference, as a share of the unit of its column, or of the largest value if that is more."""
     if found.shape != expected.shape:
         return float("inf")
-    size = np.maximum(1, np.abs(expected).max(axis=0))
+    size = np.maximum(unit, np.abs(expected).max(axis=0))
     return float((np.abs(found - expected) / size).max())

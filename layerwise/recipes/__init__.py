@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from inspect import Parameter, signature
@@ -102,7 +103,7 @@ def read_toml(path: str | PathLike[str]) -> dict[str, Any]:
 def _parse(path: Path) -> dict[str, Any]:
     check_length(path, _MAX_TOML, "a recipe")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         if text.count(".") > _MAX_DOTS:
             raise ValueError(f"it holds more than {_MAX_DOTS} dots")
         settings = tomllib.loads(text)
@@ -110,12 +111,18 @@ def _parse(path: Path) -> dict[str, Any]:
     except RecursionError as error:
         raise FileError(f"{path} is no recipe: its tables and lists are nested too deeply") from error
     except ValueError as error:
-        raise FileError(f"{path} is no TOML file: {str(error)[:200]}") from error
+        hint = ""
+        if isinstance(error, tomllib.TOMLDecodeError) and re.search(r'"[^"\n]*\\', text):
+            hint = "; write paths with forward slashes, or in single quotes, as in 'C:\\data\\x.csv'"
+        raise FileError(f"{path} is no TOML file: {str(error)[:200]}{hint}") from error
     _check_keys(str(path), settings, _RUN_KEYS + DATA_KEYS)
     for name, value in settings.items():
         kind, words = _KINDS[name]
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise FileError(f"{path}: {name}={value!r:.80} must be {words}")
+        if value == "":
+            choices = f"; choose one of {', '.join(MODELS)}" if name == "model" else ""
+            raise FileError(f"{path}: {name}={value!r} is empty{choices}, or leave the line out")
     for name, kind, words in (("id", str, "names of columns"), ("ignore", str, "names of columns")):
         _check_items(f"{path}: {name}", settings.get(name, []), kind, words)
     _check_items(f"{path}: image_shape", settings.get("image_shape", []), int, "whole numbers")
