@@ -2,6 +2,7 @@
 
 A moment is some milliseconds after a random iteration of pre-training or fine-tuning; half of the kills then wait for a
 checkpoint that is being written (its unfinished folder is seen). How many hit one is counted by what is left on disk.
+Others follow the last iteration, some milliseconds after one of the files of the run appears or the run itself does.
 Checkpoints are written after every
 iteration, and a run that goes on is killed again, up to three times. Processes are forked from this one, which has
 imported everything and computed nothing, because importing torch takes seconds; several ranks get the environment that
@@ -32,7 +33,9 @@ import torch
 from layerwise import cli
 from layerwise.cli.unfinished import unfinished_of
 
-PHASES = {"pre-training": ("layer 0", "layer 1"), "fine-tuning": ("head", "finetune")}
+PHASES = {"pre-training": ("layer 0", "layer 1"), "fine-tuning": ("head", "finetune"), "publication": ()}
+# What is there, one after the other, while a run that is trained is written and published.
+PUBLISHING = ("run.json", "loss.png", "model.safetensors", "config.json", "MODEL_CARD.md", "OUT", "no lock")
 # A kill follows at most so many seconds after a line or a write was seen, or after the start of a run that goes on.
 _WITHIN, _STARTING = 0.01, 0.5
 
@@ -122,6 +125,20 @@ def kill_within(pids, folder, lines, rng):
     return any(killed), is_writing(), last_stage(metrics)
 
 
+def kill_in_publication(pids, folder, out, rng):
+    """Kill a run some milliseconds after one of its files is there; return which."""
+    place = rng.choice(PUBLISHING)
+    seen = {"OUT": lambda: out.exists(), "no lock": lambda: out.exists() and not (out / "checkpoint").exists()}
+    is_there = seen.get(place, lambda: (folder / place).exists() or out.exists())
+    while not has_ended(pids) and not is_there():
+        time.sleep(0.0002)
+    time.sleep(rng.uniform(0, _WITHIN))
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    killed = [os.WIFSIGNALED(status) for status in wait(pids)]
+    return place if any(killed) else None
+
+
 def count_lines(path):
     return path.read_bytes().count(b"\n") if path.is_file() else 0
 
@@ -142,13 +159,20 @@ def outcome(out):
     """Return the sha256 of a model, and every iteration without its time."""
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     steps = [{name: value for name, value in line.items() if name != "seconds"} for line in lines]
-    return hashlib.sha256((out / "model.safetensors").read_bytes()).hexdigest(), steps
+    files = sorted(path.name for path in out.iterdir())
+    return hashlib.sha256((out / "model.safetensors").read_bytes()).hexdigest(), steps, files
 
 
 def kill_and_resume(words, out, n_ranks, phase, steps, rng, log, counts):
     """Kill a run one to three times, then let it end."""
     folder, left = unfinished_of(out), rng.choice([1, 1, 2, 3])
     places = [place for place, step in enumerate(steps) if step["stage"] in PHASES[phase]]
+    while left and phase == "publication":
+        place = kill_in_publication(start(words, n_ranks, log), folder, out, rng)
+        counts["published before a kill"] += out.exists()
+        left -= 1
+        if place is not None:
+            counts.update(["kills", f"killed after {place} was there"])
     while left:
         killed, unfinished, stage = kill_within(start(words, n_ranks, log), folder, rng.choice(places), rng)
         if out.exists():  # it was faster

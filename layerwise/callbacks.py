@@ -17,6 +17,7 @@ from typing import Any, ClassVar, TextIO
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
 
+from layerwise.atomic import naming
 from layerwise.strict_json import as_strict
 
 __all__ = ["EarlyStopping", "History", "MetricsFile", "Step"]
@@ -147,8 +148,14 @@ class EarlyStopping(BaseEstimator):
 class Watcher:
     """A callback that clones of an estimator share, so that the one a user holds sees everything."""
 
+    # Attributes that are open, or of this process: what is pickled begins without them.
+    _of_this_process: ClassVar[tuple[str, ...]] = ()
+
     def __deepcopy__(self, memo: dict) -> Watcher:
         return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | dict.fromkeys(self._of_this_process)
 
 
 class History(Watcher):
@@ -203,6 +210,8 @@ class MetricsFile(Watcher):
     [1, 2, 2]
     """
 
+    _of_this_process = ("_file",)
+
     def __init__(self, path: str | Path, *, resume: bool = False):
         self.path = Path(path)
         self.resume = resume
@@ -218,7 +227,8 @@ class MetricsFile(Watcher):
     def __exit__(self, *exception: object) -> None:
         """Close the file."""
         if self._file is not None:
-            self._file.close()
+            with naming(self.path):
+                self._file.close()
             self._file = None
 
     def __call__(self, step: Step) -> None:
@@ -228,7 +238,8 @@ class MetricsFile(Watcher):
         if self.resume:
             self._cut(step)
             self.resume = False
-        self._file.write(json.dumps(step.as_dict(), allow_nan=False) + "\n")
+        with naming(self.path):
+            self._file.write(json.dumps(step.as_dict(), allow_nan=False) + "\n")
 
     def _cut(self, step: Step) -> None:
         """Remove the lines from this step on; and the last line if it is not whole."""

@@ -28,10 +28,11 @@ class Checkpoint:
 
     Given to an estimator, it is written at the end of every stage, and now and then within one. A later `fit` of an
     estimator with the same parameters, on the same rows, goes on from it and ends with the same bits as without the
-    interruption; one that had ended gives the fitted model at once. Other parameters, another number of rows, other
-    ranges of columns and other labels are refused. Ctrl-C and SIGTERM end such a fit after the iteration, with a
-    checkpoint; a second one ends it at once. A checkpoint that cannot be written is warned of, and training goes on.
-    It is that of the outermost estimator that counts.
+    interruption; one that had ended gives the fitted model at once. Other parameters and other rows, weights or labels,
+    to train or to validate with, are refused: a digest of every value and its place is kept, which reads all rows once
+    more. So each fold of a cross-validation needs a folder of its own. Ctrl-C and SIGTERM end such a fit after the
+    iteration, with a checkpoint; a second one ends it at once. A checkpoint that cannot be written is warned of, and
+    training goes on. It is that of the outermost estimator that counts.
 
     Parameters
     ----------
@@ -114,6 +115,7 @@ class KeptFit:
 
     def __init__(self, settings: Checkpoint, files: CheckpointFolder, before: Mapping[str, Any] | None, noted: Noted):
         self._settings, self._files, self._noted = settings, files, noted
+        self._goes_on = before is not None
         before = before or {"software": {}, "facts": {}, "seeds": [], "stages": [], "running": None}
         self._before: dict[str, Any] = before["software"]
         self._software: dict[str, Any] = {}
@@ -135,14 +137,29 @@ class KeptFit:
         **facts : what JSON can hold
             The same in every process of a fit.
         """
-        for name, fact in json.loads(json.dumps(facts)).items():
-            difference = _find_difference(name, fact, self._facts.setdefault(name, fact))
-            if difference is not None:
-                place, now, then = difference
-                raise ValueError(
-                    f"checkpoint={str(self._settings.folder)!r} belongs to another fit: {place} is {now}, but was "
-                    f"{then} there; go on with what it was, or choose another folder"
+        facts = json.loads(json.dumps(facts))
+        untold = [_add_untold(name, fact, self._facts) for name, fact in facts.items()]
+        if self._goes_on and any(untold):
+            self._goes_on = False  # it is said once
+            if distributed.rank() == 0:
+                warnings.warn(
+                    f"the checkpoint in {self._settings.folder} was written by an earlier version of layerwise, which "
+                    f"kept no digest of all rows and weights; the fit goes on, but nothing tells whether they are the "
+                    f"same",
+                    UserWarning,
+                    stacklevel=2,
                 )
+        for name, fact in facts.items():
+            self._match(name, fact)
+
+    def _match(self, name: str, fact: Any) -> None:
+        difference = _find_difference(name, fact, self._facts.setdefault(name, fact))
+        if difference is not None:
+            place, now, then = difference
+            raise ValueError(
+                f"checkpoint={str(self._settings.folder)!r} belongs to another fit: {place} is {now}, but was "
+                f"{then} there; go on with what it was, or choose another folder"
+            )
 
     def seed(self, drawn: int) -> int:
         """Return the seed that this place of the fit had; that which was drawn now if it is new.
@@ -177,7 +194,7 @@ class KeptFit:
         place = self._n_begun
         self._n_begun += 1
         self._stage, self._reached, self._last_iter = name, f"before the first iteration of stage {name}", 0
-        self.match(**{f"stage {place}": name})
+        self._match(f"stage {place}", name)
         if place < len(self._stages):
             return _to(device, self._stages[place])
         if self._running is None:
@@ -284,6 +301,7 @@ def _describe_software() -> dict[str, Any]:
         "processor": platform.machine(),
         "threads": torch.get_num_threads(),
         "shards of rows": distributed.world_size() * distributed.n_shards(),
+        "deterministic": distributed.is_deterministic(),
     }
 
 
@@ -302,6 +320,18 @@ def _find_difference(place: str, now: Any, then: Any) -> tuple[str, Any, Any] | 
             if found is not None:
                 return found
     return place, now, then
+
+
+def _add_untold(name: str, fact: Any, facts: dict[str, Any]) -> bool:
+    """Add to the facts of a checkpoint what it does not tell of this one; return whether there was something."""
+    then = facts.setdefault(name, fact)
+    if then is fact:
+        return fact is not None
+    if not (isinstance(fact, dict) and isinstance(then, dict)):
+        return False
+    untold = {each: fact[each] for each in fact.keys() - then.keys() if each.startswith("digest of ")}
+    then |= untold
+    return bool(untold)
 
 
 def _to(device: torch.device, value: Any) -> Any:

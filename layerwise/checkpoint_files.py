@@ -18,7 +18,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from layerwise.atomic import sync
+from layerwise.atomic import naming, sync
 
 FORMAT, FORMAT_VERSION = "layerwise checkpoint", 1
 _STATE, _TENSORS = "state.json", "tensors.safetensors"
@@ -89,12 +89,13 @@ class CheckpointFolder:
         staging = self.folder / f"{number:06}{_UNFINISHED}"
         shutil.rmtree(staging, ignore_errors=True)
         try:
-            os.mkdir(staging)
-            for name, content in encode(document).items():
-                _write_file(staging / name, content)
-            sync(staging)
-            os.rename(staging, path)
-            sync(self.folder)
+            with naming(path):
+                os.mkdir(staging)
+                for name, content in encode(document).items():
+                    _write_file(staging / name, content)
+                sync(staging)
+                os.rename(staging, path)
+                sync(self.folder)
         except OSError:
             shutil.rmtree(staging, ignore_errors=True)
             raise

@@ -20,7 +20,8 @@ from sklearn.svm import SVC
 from layerwise.corruptions import Masking
 from layerwise.estimators import Autoencoder, StackedAutoencoder, StackedClassifier
 from layerwise.estimators._checks import check_same_length
-from layerwise.estimators._finetuning import find_labelled
+from layerwise.estimators._intake import as_rows
+from layerwise.estimators._labels import find_labelled, read_labels
 from layerwise.penalties import KLSparsity
 from layerwise.plotting import plot_comparison
 from layerwise.solvers import LBFGS, Adam
@@ -242,7 +243,8 @@ def compare(
         names = list(classifiers)
         raise ValueError(f"classifiers={names} must name one recipe at least, and none {NONE!r}: that is the control")
     first = next(iter(classifiers.values()))
-    X, y, X_test, y_test = (np.asarray(array) for array in (X, y, X_test, y_test))
+    X, X_test = (np.asarray(as_rows(rows, name)) for rows, name in ((X, "X"), (X_test, "X_test")))
+    y, y_test = read_labels(y), read_labels(y_test, "y_test")
     check_same_length(X, y, "X", "y")
     check_same_length(X_test, y_test, "X_test", "y_test")
     if X.shape[1:] != X_test.shape[1:]:
@@ -263,7 +265,7 @@ def compare(
             watchers = None if name == NONE else classifier.callbacks  # of layers that are not trained nothing is told
             stack = clone(classifier.autoencoder).set_params(random_state=seed + run, callbacks=watchers)
             frozen = FrozenEstimator(stack.fit(X))
-            network = clone(classifier).set_params(autoencoder=frozen, random_state=seed + run)
+            network = clone(classifier).set_params(autoencoder=frozen, random_state=seed + run, unlabeled=None)
             contestants = [(clone(network).set_params(finetune=depth), X, X_test) for depth in depths]
             if rivals:
                 codes, test_codes = (rows if name == NONE else stack.transform(rows) for rows in (X, X_test))

@@ -11,7 +11,7 @@ import io
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -26,6 +26,10 @@ __all__ = ["joint", "rank", "share", "world_size"]
 
 # Shards in all under ``deterministic=True``: 1, 2, 4 or 8 ranks have equally many each.
 VIRTUAL_SHARDS = 8
+
+if hasattr(os, "register_at_fork"):
+    # The threads of torch's products do not live on in a forked process, which would wait for them for ever.
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,11 @@ def world_size() -> int:
 def n_shards() -> int:
     """Return how many shards of rows this rank has."""
     return _world.n_shards
+
+
+def is_deterministic() -> bool:
+    """Whether sums are taken shard by shard, in the same order however many ranks there are."""
+    return _world.deterministic
 
 
 def is_launched() -> bool:
@@ -116,11 +125,7 @@ def joint(*, deterministic: bool = False, timeout: float = 300.0) -> Iterator[No
 
 def _enter(deterministic: bool, timeout: float) -> _World:
     n_ranks = dist.get_world_size() if dist.is_initialized() else 1
-    if deterministic and VIRTUAL_SHARDS % n_ranks:
-        raise ValueError(
-            f"deterministic=True needs 1, 2, 4 or {VIRTUAL_SHARDS} ranks, but there are {n_ranks}; start so many"
-        )
-    shards = VIRTUAL_SHARDS // n_ranks if deterministic else 1
+    shards = _count_shards(deterministic, n_ranks)
     if n_ranks == 1:
         return _World(n_shards=shards, deterministic=deterministic)
     if torch.cuda.is_available():
@@ -128,6 +133,20 @@ def _enter(deterministic: bool, timeout: float) -> _World:
     with _peers():  # a group of our own: messages cannot be mistaken for those of the program around
         group = dist.new_group(backend=_backend(), timeout=timedelta(seconds=timeout))
     return _World(dist.get_rank(), n_ranks, shards, deterministic, group)
+
+
+def make_deterministic() -> None:
+    """Let what follows in `joint` be as under ``deterministic=True``; on all ranks, before they have rows."""
+    global _world
+    _world = replace(_world, n_shards=_count_shards(True, _world.size), deterministic=True)
+
+
+def _count_shards(deterministic: bool, n_ranks: int) -> int:
+    if deterministic and VIRTUAL_SHARDS % n_ranks:
+        raise ValueError(
+            f"deterministic=True needs 1, 2, 4 or {VIRTUAL_SHARDS} ranks, but there are {n_ranks}; start so many"
+        )
+    return VIRTUAL_SHARDS // n_ranks if deterministic else 1
 
 
 def _backend() -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
+from layerwise.activations import get_activation
 from layerwise.data.table_encoder import TableEncoder
 from layerwise.estimators import Autoencoder
 
@@ -44,8 +46,7 @@ def inspect_model(model: BaseEstimator) -> dict[str, Any]:
     Returns
     -------
     facts : dict
-        ``model`` (its class), ``n_features``, ``feature_names`` (of a table those that its encoder makes) and
-        ``classes`` (lists or None), ``n_parameters``,
+        ``model`` (its class), ``n_features``, ``feature_names`` and ``classes`` (lists or None), ``n_parameters``,
         ``layers`` (a dict each: its parameters in words, its dead units, its explained variance) and ``stages`` (a dict
         each: how training went).
 
@@ -75,6 +76,21 @@ def inspect_model(model: BaseEstimator) -> dict[str, Any]:
     }
 
 
+def describe_scale(layer: Autoencoder) -> str:
+    """Return how a fitted layer takes the columns of its rows, in words."""
+    bytes_ = "bytes from 0 to 255 are read as intensities from 0 to 1" if layer.intensities_ else ""
+    if layer.scaling_ is None:
+        return bytes_ or "rows stay as they are"
+    kind = layer.scale
+    if kind == "auto":
+        kind = "standard" if get_activation(layer.output_activation).low == -math.inf else "minmax"
+    text = f"{f'{bytes_}, then ' if bytes_ else ''}each column is scaled ({kind})"
+    if layer.scaling_.tails is None:
+        return text
+    n_bent = int((layer.scaling_.tails[2:] != 1).any(dim=0).sum())
+    return f"{text}, in {n_bent} of {len(layer.scaling_.scale)} columns values far from all others are drawn nearer"
+
+
 def _describe_layer(layer: Autoencoder) -> dict[str, Any]:
     dead = getattr(layer, "dead_units_", None)
     return {
@@ -83,6 +99,7 @@ def _describe_layer(layer: Autoencoder) -> dict[str, Any]:
         **{name: float(getattr(layer, name)) for name in ("alpha", "contraction")},
         **{name: _words(getattr(layer, name)) for name in _PARTS},
         "scaled": layer.scaling_ is not None,
+        "scale": describe_scale(layer),
         "n_dead_units": None if dead is None else len(dead),
         "explained_variance_ratio": getattr(layer, "explained_variance_ratio_", None),
         "pca_explained_variance_ratio": getattr(layer, "pca_explained_variance_ratio_", None),

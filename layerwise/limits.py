@@ -14,6 +14,8 @@ from layerwise.errors import FileError
 DEFLATE_LIMIT = 1032
 # What raises the limit, and what it is without that.
 VARIABLE, _DEFAULT = "LAYERWISE_MAX_BYTES", 2**32
+# How far what is compressed may expand beyond a sixteenth of the limit; tables of numbers expand 2 to 20 times.
+EXPANSION = 200
 # NumPy's limits, of version 1 and of a 64-bit machine.
 _MAX_AXES, _MAX_SIZE = 32, 2**63 - 1
 
@@ -41,6 +43,21 @@ def check_room(what: Any, n_bytes: int) -> None:
         )
 
 
+def max_expanded(size: int, limit: int) -> int:
+    """Return to how many bytes a compressed file of ``size`` may expand, where ``limit`` is the most for any."""
+    return min(limit, max(limit // 16, EXPANSION * size))
+
+
+def check_expansion(what: Any, n_bytes: int, size: int) -> None:
+    """Refuse what would expand from ``size`` bytes to more than `max_bytes`, or to many times as much as data do."""
+    check_room(what, n_bytes)
+    if n_bytes > max_expanded(size, max_bytes()):
+        raise FileError(
+            f"{what} expands to {n_bytes} bytes, more than {EXPANSION} times the {size} bytes that it has; save it "
+            f"without compression, or raise {VARIABLE} in the environment, if you trust the file"
+        )
+
+
 def check_length(path: Path, limit: int, purpose: str) -> None:
     """Refuse a file that is longer than one of its kind ever is."""
     length = path.stat().st_size
@@ -62,6 +79,21 @@ def array_bytes(what: Any, shape: Sequence[int], itemsize: int) -> int:
 def own_file(folder: Path, name: str) -> Path | None:
     """Return a file of a folder; None if it is not there. A link to somewhere else is refused."""
     path = folder / name
-    if path.is_symlink() and path.resolve().parent != folder.resolve():
+    try:
+        leaves = path.is_symlink() and path.resolve(strict=True).parent != folder.resolve()
+    except FileNotFoundError:  # a link to what is not there
+        leaves = False
+    except (OSError, RuntimeError) as error:
+        raise FileError(f"{path} is a link that leads back to itself; put the file itself there") from error
+    if leaves:
         raise FileError(f"{path} is a link that leaves its folder; put the file itself there if you trust it")
     return path if path.is_file() else None
+
+
+def is_utf8(text: Any) -> bool:
+    """Whether a name is text: Linux has others, which Python can open, but not every package."""
+    try:
+        str(text).encode()
+    except UnicodeEncodeError:
+        return False
+    return True

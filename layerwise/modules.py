@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -123,6 +123,22 @@ class AutoencoderLayer(nn.Module):
         self.encoder_bias = nn.Parameter(torch.zeros(n_hidden, dtype=dtype))
         self.decoder_weight = None if tied else nn.Parameter(_uniform((in_features, n_hidden), bound, dtype, generator))
         self.decoder_bias = nn.Parameter(torch.zeros(in_features, dtype=dtype))
+
+    def settings(self) -> dict[str, Any]:
+        """Return what it was made with, but for type and generator: the arguments of a layer of the same shape."""
+        activation = self.activation
+        return {
+            "in_features": self.in_features,
+            "n_hidden": self.n_hidden,
+            "activation": activation if isinstance(activation, TopK) else activation.name,
+            "output_activation": self.output_activation.name,
+            "loss": next(name for name, loss in LOSSES.items() if loss is self.loss),
+            "tied": self.decoder_weight is None,
+            "alpha": self.alpha,
+            "sparsity": self.sparsity,
+            "corruption": self.corruption,
+            "contraction": self.contraction,
+        }
 
     @property
     def decoder_matrix(self) -> Tensor:

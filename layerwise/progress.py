@@ -6,6 +6,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Iterable
+from typing import Any
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
@@ -50,6 +51,8 @@ class Progress(Watcher):
     'in stage layer 0 at iteration 2 of 2, cost ...'
     """
 
+    _of_this_process = ("console", "_live")
+
     def __init__(self, console: Console | None = None, *, every: int = 20):
         if every < 1:
             raise ValueError(f"every={every} must be at least 1")
@@ -59,6 +62,10 @@ class Progress(Watcher):
         self._pace = Pace()
         self._live: _Display | None = None
         self._printed: Step | None = None
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.console = _standard_error()
 
     def __enter__(self) -> Progress:
         """Begin the live display."""

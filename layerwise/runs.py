@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import platform
 import shlex
@@ -18,6 +19,7 @@ from sklearn.base import BaseEstimator
 
 import layerwise
 from layerwise import persistence, plotting
+from layerwise.atomic import write_file
 from layerwise.errors import FileError
 from layerwise.export import write_model_card
 from layerwise.inspection import bare, layers_of, stack_of
@@ -46,7 +48,7 @@ _STEP: dict[str, Callable[[Any], bool]] = {
     "parts": lambda value: isinstance(value, dict) and all(part is None or _is_number(part) for part in value.values()),
 }
 _FACTS: dict[str, Callable[[Any], bool]] = {
-    **dict.fromkeys(("command", "data", "labels", "sample_weight", "array", "layerwise_version"), _is_text),
+    **dict.fromkeys(("command", "data", "labels", "sample_weight", "array", "layout", "layerwise_version"), _is_text),
     **dict.fromkeys(("id", "ignore"), lambda value: isinstance(value, list) and all(map(_is_text, value))),
     "max_categories": lambda value: type(value) is int,
     "image_shape": lambda value: (
@@ -124,9 +126,9 @@ def write_run(
         Whether the model was trained on these very rows.
     """
     history = read_metrics(folder)
-    (folder / FACTS).write_text(json.dumps(facts, indent=2, default=str, allow_nan=False) + "\n", encoding="utf-8")
+    write_file(folder / FACTS, json.dumps(facts, indent=2, default=str, allow_nan=False) + "\n")
     if settings is not None:
-        (folder / SETTINGS).write_text(write_toml(settings), encoding="utf-8")
+        write_file(folder / SETTINGS, write_toml(settings))
     curves: dict[str, list[float]] = {}
     for step in history:
         if step["status"] is None and step["value"] is not None:
@@ -151,7 +153,7 @@ def write_run(
             row_names=row_names,
             trained_on=trained_on,
         )
-    write_model_card(folder / CARD, model, facts)  # the last: it lists the files
+    write_model_card(folder / CARD, model, facts, overwrite=True)  # the last: it lists the files
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
@@ -229,8 +231,10 @@ def save_picture(ax: Axes, path: Path) -> None:
     """
     figure = ax.get_figure(root=True)
     assert figure is not None
-    figure.savefig(path, dpi=120)
+    content = io.BytesIO()
+    figure.savefig(content, dpi=120, format=path.suffix.removeprefix("."))
     plt.close(figure)
+    write_file(path, content.getvalue())
 
 
 def _write_pictures(folder: Path, model: BaseEstimator, X: Any, image_shape: tuple[int, ...]) -> None:

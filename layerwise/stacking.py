@@ -22,11 +22,13 @@ from layerwise.objective import (
     observe,
     reconstruction_objective,
     supervised_objective,
+    with_gradients,
 )
 from layerwise.solvers import Solver
 from layerwise.stages import UNWATCHED, Split, Stage, Training, run_stage, split_rows, threads_for
 
 
+@with_gradients
 def pretrain(
     layers: Sequence[AutoencoderLayer],
     rows: AnyRows,
@@ -86,6 +88,7 @@ def pretrain(
     return stages
 
 
+@with_gradients
 def finetune_reconstruction(
     network: UnrolledAutoencoder,
     rows: AnyRows,
@@ -135,6 +138,7 @@ def finetune_reconstruction(
     return [run_stage("finetune", objective, solver, watch, training)]
 
 
+@with_gradients
 def finetune(
     network: StackedNetwork,
     rows: AnyRows,

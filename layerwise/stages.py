@@ -52,6 +52,8 @@ class Stage:
     state : object
         The solver's; its ``restart`` begins a later stage with what it has learnt. None where a checkpoint has given
         the stage back.
+    running : dict
+        What the objective carries from batch to batch, `Objective.running`; a later stage goes on with it.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Stage:
     max_gradient: float | None
     mean_activation: Tensor | None
     state: Any
+    running: dict[str, Any] = field(default_factory=dict)
 
     @property
     def converged(self) -> bool:
@@ -73,7 +76,8 @@ class Stage:
 
     def as_dict(self) -> dict[str, Any]:
         """Return all but the solver's state, as tensors, numbers, texts and lists: `restore` takes it."""
-        return {name: value for name, value in vars(self).items() if name != "state"} | {"status": self.status.name}
+        kept = {name: value for name, value in vars(self).items() if name not in ("state", "running")}
+        return kept | {"status": self.status.name}
 
     @staticmethod
     def restore(saved: Mapping[str, Any]) -> Stage:
@@ -106,8 +110,8 @@ class Training:
         Draws the rows to hold out, the same ones in all stages; noise and the order of batches.
     cache_bytes : int, default=2**30
         Codes of all rows are kept if they take no more, for each layer; otherwise they are computed again and again.
-    states : dict of str to object, default={}
-        `Stage.state` of earlier stages by name, which the stages of these names go on with.
+    states : dict of str to (object, dict), default={}
+        `Stage.state` and `Stage.running` of earlier stages by name, which the stages of these names go on with.
     keeper : Keeper or None, default=None
         Keeps the stages, and gives back those that were kept.
     """
@@ -115,7 +119,7 @@ class Training:
     callback: Callback | None = None
     seed: int = 0
     cache_bytes: int = CACHE_BYTES
-    states: Mapping[str, Any] = field(default_factory=dict)
+    states: Mapping[str, tuple[Any, dict[str, Any]]] = field(default_factory=dict)
     keeper: Keeper | None = None
 
     def stage_seed(self, name: str) -> int:
@@ -256,10 +260,11 @@ def run_stage(name: str, objective: Objective, solver: Solver, watch: Watch | No
     began = time.perf_counter()
     loss_curve: list[float] = []
     stopped_early = False
-    earlier = training.states.get(name)
+    earlier, running = training.states.get(name, (None, {}))
     state = None
     if earlier is not None and solver.can_go_on_from(earlier, objective.dtype):
         state = earlier.restart(start)
+        objective.restore(running)
     if kept is not None:
         state = _restore(kept["running"], objective, solver, watch)
         loss_curve, began = kept["running"]["loss_curve"], began - kept["running"]["seconds"]
@@ -282,6 +287,7 @@ def run_stage(name: str, objective: Objective, solver: Solver, watch: Watch | No
 
     with threads_for(6 * objective.n_rows * len(start)):
         result = solver.minimize(objective, start, callback=after_iteration, state=state)
+    running = {} if result.status is Status.DIVERGED else objective.running()
     loss = _keep_best(name, objective, result, watch, start)
     status = Status.EARLY if stopped_early else result.status
     report(dataclasses.replace(result, value=loss), status)
@@ -297,6 +303,7 @@ def run_stage(name: str, objective: Objective, solver: Solver, watch: Watch | No
         max_gradient=_max(result.gradient),
         mean_activation=objective.mean_activation,
         state=result.state,
+        running=running,
     )
     if training.keeper is not None:
         theta = objective.vector.read().to(objective.dtype)

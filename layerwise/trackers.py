@@ -18,6 +18,9 @@ from layerwise.callbacks import Pace, Step, Watcher
 
 __all__ = ["MLflow", "TensorBoard", "Tracker"]
 
+# What MLflow takes at a time, and the longest value, of any version and server.
+_MAX_PARAMS, _MAX_LENGTH = 100, 500
+
 
 class _Logger(Watcher, abc.ABC):
     """What all trackers have in common: the names of the numbers, and steps that rise."""
@@ -61,6 +64,8 @@ class TensorBoard(_Logger):
     ...     StackedAutoencoder([200, 50], callbacks=[tracker]).fit(X)
     """
 
+    _of_this_process = ("_writer",)
+
     def __init__(self, log_dir: str | Path):
         super().__init__()
         self.log_dir = Path(log_dir)
@@ -102,7 +107,7 @@ class MLflow(_Logger):
     experiment_name : str or None, default=None
         Made where it does not exist, and then the active one; None leaves that as it is.
     params : mapping or None, default=None
-        Logged at the beginning, for instance ``estimator.get_params()``.
+        Logged at the beginning, for instance ``estimator.get_params()``; values of more than 500 characters are cut.
 
     Examples
     --------
@@ -111,6 +116,8 @@ class MLflow(_Logger):
     >>> with MLflow("two layers", params=stack.get_params()) as tracker:  # doctest: +SKIP
     ...     stack.set_params(callbacks=[tracker]).fit(X)
     """
+
+    _of_this_process = ("_mlflow", "_run")
 
     def __init__(
         self,
@@ -141,7 +148,9 @@ class MLflow(_Logger):
             mlflow.set_experiment(self.experiment_name)
         self._run = mlflow.start_run(run_name=self.run_name, nested=mlflow.active_run() is not None)
         try:
-            mlflow.log_params(dict(self.params or {}))
+            params = {name: _shorten(value) for name, value in (self.params or {}).items()}
+            for start in range(0, max(1, len(params)), _MAX_PARAMS):
+                mlflow.log_params(dict(list(params.items())[start : start + _MAX_PARAMS]))
         except BaseException as error:
             self.__exit__(type(error))
             raise
@@ -152,6 +161,17 @@ class MLflow(_Logger):
         run, self._run = self._run, None
         if run is not None:
             self._mlflow.end_run("FINISHED" if kind is None else "FAILED")
+
+    def log_file(self, path: str | Path, folder: str | None = None) -> None:
+        """Log a file as an artifact, at the top or in a folder of the artifacts.
+
+        Parameters
+        ----------
+        path : str or Path
+        folder : str or None, default=None
+        """
+        run = self._opened(self._run)
+        self._mlflow.log_artifact(str(path), folder, run_id=run.info.run_id)
 
     def _log(self, metrics: dict[str, float], number: int) -> None:
         run = self._opened(self._run)
@@ -210,6 +230,12 @@ def _metrics(step: Step, rows_per_second: float | None) -> dict[str, float]:
     return {
         f"{step.stage}/{name}": value for name, value in values.items() if value is not None and math.isfinite(value)
     }
+
+
+def _shorten(value: Any) -> Any:
+    """Return the value of a parameter as MLflow takes it: text that is too long ends in three dots."""
+    text = str(value)
+    return value if len(text) <= _MAX_LENGTH else f"{text[: _MAX_LENGTH - 3]}..."
 
 
 def _missing(tracker: _Logger, package: str) -> ImportError:

@@ -29,7 +29,9 @@ HOUSE = [
     {"modules"},
     {"penalties", "losses", "corruptions"},
     {"activations"},
-    {"data", "strict_json", "atomic", "interruption"},
+    {"data", "interruption"},
+    {"atomic"},
+    {"strict_json"},
     {"distributed"},
     {"limits"},
     {"errors"},
@@ -39,7 +41,7 @@ FLOOR = {room: floor for floor, rooms in enumerate(HOUSE) for room in rooms}
 CLOSED = {
     "solvers": {"objective", "modules", "data", "penalties", "losses", "corruptions", "activations", "distributed"},
     "plotting": set(FLOOR),
-    "data": set(FLOOR) - {"data", "distributed", "limits", "errors"},
+    "data": set(FLOOR) - {"data", "atomic", "distributed", "limits", "errors"},
     "stacking": {"checkpoint", "atomic"},
     "stages": {"checkpoint", "atomic", "modules"},
 }

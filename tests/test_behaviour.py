@@ -815,3 +815,36 @@ def test_targets_of_any_size(solver):
         assert np.isfinite(build("StackedRegressor", solver).fit(X, y).predict(X)).all()
     constant = build("StackedRegressor", solver).fit(X, np.full(M, 5.0))
     assert_allclose(constant.predict(X), 5, rtol=1e-5)
+
+
+# --- Clean rows as y
+
+UNSUPERVISED = [name for name in ESTIMATORS if name not in PREDICTORS]
+
+
+@pytest.mark.parametrize("clean", [X + 1, list(map(list, X + 1)), torch.from_numpy(X).float(), (X > 0).astype(int)])
+@pytest.mark.parametrize("name", UNSUPERVISED)
+def test_clean_rows_as_y_are_warned_of(name, clean):
+    estimator, same = build(name), build(name).fit(X)
+    with pytest.warns(UserWarning, match=f"y has the shape of X, but {name} does not use it"):
+        estimator.fit(X, clean)
+    assert_array_equal(main_result(estimator, X), main_result(same, X))
+    for method in {"partial_fit", "score"} & set(dir(estimator)):
+        with pytest.warns(UserWarning, match="fit StackedRegressor to the noisy rows with the clean ones as y"):
+            getattr(estimator, method)(X, clean)
+
+
+@pytest.mark.parametrize("name", UNSUPERVISED)
+def test_other_y_is_ignored_in_silence(name):
+    one_hot, ragged = np.eye(3)[np.arange(M) % 3], [[k] * (k % 3) for k in range(M)]
+    for y in (None, X, X.copy(), targets(X), [str(k) for k in targets(X)], one_hot, ragged, X[:, 0]):
+        build(name).fit(X, y)  # pytest makes errors of warnings
+    if name in SPARSE:
+        build(name).fit(sparse.csr_array(X), sparse.csr_array(X))
+
+
+def test_rows_with_gaps_are_the_same_as_themselves():
+    gaps = np.where(UNIT < 0.1, np.nan, UNIT)
+    build("AutoencoderImputer").fit(gaps, gaps.copy())
+    with pytest.warns(UserWarning, match="y has the shape of X"):
+        build("AutoencoderImputer").fit(gaps, UNIT)

@@ -133,6 +133,32 @@ def mat_that_lies(path):
     path.write_bytes(content)
 
 
+# Below the limit, but of bytes that expand 1,000 times
+
+
+def idx_gz_of_zeros(path):
+    path.write_bytes(zeros(2**25, wbits=31, head=bytes([0, 0, 8, 2]) + struct.pack(">2I", 2**10, 2**15)))
+
+
+def npz_of_zeros(path):
+    np.savez_compressed(path, X=np.zeros((2**10, 2**12)))
+
+
+def mat_of_zeros(path):
+    savemat(path, {"X": np.zeros((2**10, 2**12))}, do_compression=True)
+
+
+def mat_of_zeros_in_cells(path):
+    cells = np.empty((4, 1), object)
+    cells[:, 0] = [np.zeros((2**10, 2**10))] * 4
+    savemat(path, {"X": {"a": cells}}, do_compression=True)
+
+
+def png_of_zeros(path):
+    path.mkdir()
+    Image.new("RGB", (4000, 4000)).save(path / "x.png")
+
+
 def png_of_a_gigapixel(path):
     path.mkdir()
     Image.new("1", (40_000, 40_000)).save(path / "x.png")
@@ -261,6 +287,11 @@ BOMBS = [
     ("rows", "npz", npz, "more than LAYERWISE_MAX_BYTES"),
     ("rows", "npz", npz_by_bzip2, "compressed in a way that NumPy does not"),
     ("rows", "npz", npz_of_many, "holds more arrays than fit"),
+    ("rows", "idx.gz", idx_gz_of_zeros, "more than 200 times"),
+    ("rows", "npz", npz_of_zeros, "more than 200 times"),
+    ("matlab_rows", "mat", mat_of_zeros, "more than max_bytes"),
+    ("matlab_rows", "mat", mat_of_zeros_in_cells, "more than max_bytes|more memory"),
+    ("image_folder", "images", png_of_zeros, "more than 200 times"),
     ("matlab_rows", "mat", mat, "more than max_bytes"),
     ("matlab_rows", "mat", mat_that_lies, "is damaged|takes more memory"),
     ("image_folder", "images", png_of_a_gigapixel, "so many pixels"),
@@ -327,7 +358,8 @@ def test_the_reader_of_mat_files_takes_no_room_for_a_bomb(tmp_path, build):
 
 def test_what_is_no_bomb_is_read_and_its_memory_is_seen(tmp_path):
     write_good(tmp_path / "good.idx.gz", seeds.idx_gz()[0])
-    content = bytes([0, 0, 8, 2]) + struct.pack(">2I", 2**13, 2**13) + bytes(2**26)
+    content = bytes([0, 0, 8, 2]) + struct.pack(">2I", 2**13, 2**13)
+    content += np.random.default_rng(0).integers(0, 2, 2**26, dtype=np.uint8).tobytes()
     (tmp_path / "bomb_that_is_none.idx.gz").write_bytes(gzip.compress(content, 1))
     ((_, found),) = measure("rows", tmp_path).items()
     assert found["message"] is None

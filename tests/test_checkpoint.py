@@ -12,8 +12,11 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from scipy import sparse
 from sklearn.base import clone
+from sklearn.exceptions import FitFailedWarning
 from sklearn.frozen import FrozenEstimator
+from sklearn.model_selection import cross_val_score
 
 from layerwise import (
     LBFGS,
@@ -31,6 +34,7 @@ from layerwise import (
     StackedRegressor,
     atomic,
     checkpoint_files,
+    distributed,
     load,
     save,
 )
@@ -38,6 +42,8 @@ from layerwise import checkpoint as checkpoint_module
 from layerwise.atomic import locked
 from layerwise.callbacks import History, MetricsFile, Watcher
 from layerwise.checkpoint_files import CheckpointFolder, decode
+from layerwise.data.rows import Rows
+from layerwise.estimators._checkpointing import _AT_ONCE, digest_of_rows
 from layerwise.inspection import stack_of
 from layerwise.solvers import GradientCheck
 
@@ -262,6 +268,109 @@ def test_another_fit_is_refused(change, message, tmp_path):
         clone(estimator).set_params(**params).fit(data["rows"], data["y"], sample_weight=data["weights"])
 
 
+# As many rows with the same ranges of columns, which nothing but a look at all values tells apart.
+BITS = (X > 0.5).astype(np.uint8)
+TURNED = X[::-1].copy()
+SWAPPED = X[[1, 0, *range(2, 90)]]
+HELD_OUT = RNG.random((20, 6))
+OTHER_ROWS = {
+    "values": (Autoencoder(4), {"X": X}, {"X": TURNED}, "X.digest of values"),
+    "two rows": (Autoencoder(4), {"X": torch.tensor(X)}, {"X": torch.tensor(SWAPPED)}, "X.digest of values"),
+    "bytes": (Autoencoder(4), {"X": BITS}, {"X": BITS[::-1]}, "X.digest of values"),
+    "sparse": (Autoencoder(4), {"X": sparse.csr_array(BITS * 1.0)}, {"X": BITS[::-1] * 1.0}, "X.digest of values"),
+    "type": (Autoencoder(4), {"X": BITS * 1.0}, {"X": BITS.astype(np.float32)}, "X.digest of values"),
+    "weights": (Autoencoder(4), {"X": X, "sample_weight": WEIGHTS}, {"sample_weight": WEIGHTS[::-1]}, "X.digest of w"),
+    "ones": (Autoencoder(4), {"X": X}, {"sample_weight": np.ones(90)}, "X.digest of weights"),
+    "validation": (Autoencoder(4), {"X": X, "X_val": HELD_OUT}, {"X_val": HELD_OUT[::-1]}, "X_val.digest of values"),
+    "no validation": (StackedAutoencoder([Autoencoder(4)]), {"X": X, "X_val": HELD_OUT}, {"X_val": None}, "X_val"),
+    "gaps": (AutoencoderImputer(Autoencoder(4)), {"X": GAPS}, {"X": GAPS[::-1]}, "X.digest of values"),
+    "detector": (AutoencoderOutlierDetector(Autoencoder(4)), {"X": X}, {"X": TURNED}, "X.digest of values"),
+    "labels": (StackedClassifier(Autoencoder(4)), {"X": X, "y": LABELS}, {"y": LABELS[::-1]}, "y.digest"),
+    "validation labels": (
+        StackedRegressor(Autoencoder(4)),
+        {"X": X, "y": X[:, 0], "X_val": HELD_OUT, "y_val": HELD_OUT[:, 0]},
+        {"y_val": HELD_OUT[:, 1]},
+        "y_val",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", OTHER_ROWS)
+def test_other_rows_are_refused(case, tmp_path):
+    estimator, data, change, place = OTHER_ROWS[case]
+    part = estimator.autoencoder if hasattr(estimator, "autoencoder") else estimator
+    for each in getattr(part, "layers", [part]):
+        each.set_params(solver=LBFGS(2))
+    estimator = clone(estimator).set_params(random_state=0, checkpoint=tmp_path)
+    if hasattr(estimator, "solver"):
+        estimator.set_params(solver=LBFGS(2))
+    first = estimator.fit(**data)
+    with pytest.raises(ValueError, match=f"belongs to another fit: {place}.* is .*, but was .* there"):
+        clone(estimator).fit(**data | change)
+    assert_same(clone(estimator).fit(**data), first)
+
+
+def test_other_rows_on_a_frozen_stack_are_refused(tmp_path):
+    stack = StackedAutoencoder([layer(LBFGS(3))], random_state=0).fit(X)
+    estimator = StackedClassifier(FrozenEstimator(stack), solver=LBFGS(5), random_state=0, checkpoint=tmp_path)
+    estimator.fit(X, LABELS, X_val=HELD_OUT, y_val=LABELS[:20])
+    for change in ({"X": TURNED}, {"X_val": HELD_OUT[::-1]}, {"sample_weight": WEIGHTS}):
+        data = {"X": X, "y": LABELS, "X_val": HELD_OUT, "y_val": LABELS[:20]} | change
+        with pytest.raises(ValueError, match=r"belongs to another fit: X(_val)?\.(rows|digest of)"):
+            clone(estimator).fit(**data)
+
+
+def test_folds_do_not_share_a_fit(tmp_path):
+    """Each would have had the weights of the first."""
+    estimator = StackedClassifier(Autoencoder(4, solver=LBFGS(2)), solver=LBFGS(2), random_state=0)
+    estimator.set_params(checkpoint=tmp_path)
+    with pytest.warns(FitFailedWarning, match="3 fits failed"):
+        scores = cross_val_score(estimator, BITS, LABELS, cv=4)
+    assert np.isnan(scores).tolist() == [False, True, True, True]
+
+
+def test_the_digest_is_of_values_and_places_alone(monkeypatch, tmp_path):
+    """Not of where or how rows are kept; and no change is too small."""
+    values = RNG.integers(0, 2, (50, 5)).astype(np.float64)
+    np.save(tmp_path / "X.npy", values)
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    whole = digest_of_rows(Rows(values))
+    columns = np.asfortranarray(values)
+    for same in (columns, values[::-1].copy()[::-1], mapped, torch.tensor(values), sparse.csr_array(values)):
+        assert digest_of_rows(Rows(same)) == whole
+    assert digest_of_rows(Rows(values, dtype=torch.float64).scaled(lambda block: 2 * block)) == whole
+    with distributed.joint(deterministic=True):
+        assert digest_of_rows(Rows(values)) == whole
+    with monkeypatch.context() as patch:
+        patch.setattr("layerwise.data.rows._SMALL", 1)
+        patch.setitem(_AT_ONCE, "cpu", 200)
+        assert digest_of_rows(Rows(mapped)) == whole
+    others = {whole}
+    for place in range(50):
+        for column in range(5):
+            other = values.copy()
+            other[place, column] = 1 - other[place, column]
+            others.add(digest_of_rows(Rows(other)))
+    assert len(others) == 251
+    for dtype in (np.uint8, np.float16, np.float32):  # 5 columns fill no whole words
+        others |= {digest_of_rows(Rows(kept.astype(dtype))) for kept in (values, values[::-1], values[:, ::-1])}
+    assert len(others) == 260
+
+
+def test_one_of_an_earlier_version_is_taken_with_a_warning(tmp_path):
+    estimator = StackedClassifier(layer(LBFGS(3)), solver=LBFGS(3))
+    first = train(estimator, checkpoint=tmp_path)
+    checkpoints = CheckpointFolder(tmp_path)
+    document = decode(checkpoints.read())
+    facts = document["facts"]
+    facts["X"] = {name: fact for name, fact in facts["X"].items() if not name.endswith(("values", "weights"))}
+    del facts["X_val"], facts["y_val"]
+    checkpoints.write(document)
+    with pytest.warns(UserWarning, match="by an earlier version of layerwise, which kept no digest of all") as said:
+        assert_same(train(estimator, checkpoint=tmp_path), first)
+    assert len([warning for warning in said if "earlier version" in str(warning.message)]) == 1
+
+
 def test_session_parameters_may_differ(tmp_path):
     estimator = Autoencoder(4, solver=LBFGS(4), random_state=0, checkpoint=tmp_path).fit(X)
     again = clone(estimator).set_params(cache_size=0, device="cpu", callbacks=[History()])
@@ -272,6 +381,14 @@ def test_other_software_is_named(monkeypatch, tmp_path):
     train(layer(LBFGS(4)), checkpoint=tmp_path)
     monkeypatch.setattr(checkpoint_module.torch, "get_num_threads", lambda: 7)
     with pytest.warns(UserWarning, match=r"other software or another machine: threads 7 \(was 1\); the fit goes on"):
+        train(layer(LBFGS(4)), checkpoint=tmp_path)
+
+
+def test_deterministic_sums_are_named(tmp_path):
+    with distributed.joint(deterministic=True):
+        train(layer(LBFGS(4)), checkpoint=tmp_path)
+        train(layer(LBFGS(4)), checkpoint=tmp_path)  # of which there is nothing to say
+    with pytest.warns(UserWarning, match=r"shards of rows 1 \(was 8\), deterministic False \(was True\); the fit goes"):
         train(layer(LBFGS(4)), checkpoint=tmp_path)
 
 

@@ -15,7 +15,10 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from scipy import sparse
+from scipy.io import savemat
 from sklearn.datasets import load_iris
+from sklearn.metrics import average_precision_score
 from sklearn.pipeline import make_pipeline
 
 import layerwise
@@ -308,57 +311,6 @@ def test_weights_that_are_none(run, tmp_path, values, message):
     assert [path.name for path in tmp_path.iterdir()] == ["x.csv"]
 
 
-@pytest.mark.parametrize(("none", "kinds"), [("-9", (4, 7)), ("unknown", ("low", "high")), ("3.5", (0.5, 1.5))])
-def test_evaluate_leaves_rows_without_a_label_out(run, tmp_path, none, kinds):
-    rows = [f"{place % 2 * 9 + place / 99},{place % 5},{kinds[place % 2]}" for place in range(20)]
-    texts = {"train": [*rows, f"5,1,{none}", f"4,2,{none}"], "test": [*rows, *[f"5,1,{none}"] * 10], "full": rows}
-    for name, lines in texts.items():
-        (tmp_path / f"{name}.csv").write_text("\n".join(["a,b,kind", *lines]))
-    out = tmp_path / "r"
-    words = ("--labels", "kind", "--layers", 3, "--max-iter", 40, "--random-state", 0, "--no-report", "--out")
-    model = ["--model", "regressor"] if none == "3.5" else []
-    assert run("fit", tmp_path / "train.csv", "--unlabeled", none, *words, out, *model)[0] == 0
-    kept = json.loads(run("evaluate", out, tmp_path / "full.csv", "--json")[1])
-    assert kept["n_labelled"] == 20
-    assert kept.get("accuracy", 1) == 1
-    for more in ([], ["--unlabeled", none]):  # that of the training, or as it is said
-        code, found, err = run("evaluate", out, tmp_path / "test.csv", "--json", *more)
-        assert code == 0, err
-        assert json.loads(found) == pytest.approx(kept | {"n_rows": 30})
-    code, _, err = run("evaluate", out, tmp_path / "full.csv", "--unlabeled", none)
-    assert code == 2
-    assert "stands nowhere in the labels" in err
-
-
-def test_outliers_are_measured_by_labels_that_were_no_feature(run, tmp_path):
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(200, 3))
-    X[:, 2] = X[:, 0] + X[:, 1]
-    X[::20, 2] += 9
-    table = pl.DataFrame(
-        {"a": X[:, 0], "b": X[:, 1], "c": X[:, 2], "bad one": [place % 20 == 0 for place in range(200)]}
-    )
-    table.write_csv(tmp_path / "x.csv")
-    words = ("fit", tmp_path / "x.csv", "--contamination", 0.06, "--random-state", 0, "--no-report", "--out")
-    assert run(*words, tmp_path / "told")[0] == 0
-    code, _, err = run("evaluate", tmp_path / "told", tmp_path / "x.csv", "--labels", "bad one")
-    assert code == 2
-    assert "labels='bad one' is a column that" in err
-    assert "--ignore 'bad one'" in err
-    assert run(*words, tmp_path / "r", "--ignore", "bad one")[0] == 0
-    code, found, err = run("evaluate", tmp_path / "r", tmp_path / "x.csv", "--labels", "bad one", "--json")
-    assert code == 0, err
-    found = json.loads(found)
-    assert (found["n_outliers"], found["outlier_label"]) == (12, "true")
-    rows = json.loads(run("score", tmp_path / "r", tmp_path / "x.csv", "--json")[1])["rows"]
-    hits = sum(row["outlier"] for row in rows[::20])
-    assert (found["precision"], found["recall"]) == pytest.approx((hits / 12, hits / 10))
-    errors = np.array([row["error"] for row in rows])
-    places = np.sort([1 + (errors > errors[place]).sum() for place in range(0, 200, 20)])
-    assert found["average_precision"] == pytest.approx((np.arange(1, 11) / places).mean())
-    assert found["auc"] > 0.8
-
-
 def test_labels_that_are_text(run, files, tmp_path):
     np.save(tmp_path / "names.npy", np.array(["even", "odd"])[np.load(files / "labels.npy") % 2])
     model, out = tmp_path / "run", tmp_path / "predicted.npy"
@@ -424,6 +376,16 @@ def test_help_and_version(run):
         (["fit", "--out", "{t}/r"], "data is not given; name a file or a folder of images"),
         (["fit", "{f}/table.npy", "--out", "{t}/r", "--rate", "3"], "rate"),
         (["train"], "train"),
+        (
+            ["fit", "{f}/table.npy", "--out", "{t}/b\udcff"],
+            "/b\\udcff' is no text in UTF-8, so run.toml cannot tell of it",
+        ),
+        (["fit", "{f}/table.npy", "--out", "{t}/" + 250 * "n"], "File name too long: {t}/nnn"),
+        (["encode", "{m}", "{f}/images.npy", "--out", "{t}/" + 300 * "n" + ".csv"], "File name too long: {t}/nnn"),
+        (["encode", "{m}", "{f}/images.npy", "--out", "{f}/table.npy/x.csv"], "table.npy is a file, not a folder"),
+        (["init", "{f}/table.npy", "--out", "{m}", "--overwrite"], "is a folder, but what is written is a file"),
+        (["demo", "--out", "{f}/table.npy", "--overwrite"], "is a file, but what is written is a folder"),
+        (["compare", "{f}/images.npy", "{f}/labels.npy", "--out", "{f}", "--overwrite"], "is not a run of layerwise"),
         (["encode", "{t}/none", "{f}/images.npy", "--out", "{t}/c.npy"], "is not a model: it holds no config.json"),
         (["encode", "{m}", "{f}/wide.npy", "--out", "{t}/c.npy"], "X has 800 features"),
         (["encode", "{m}", "{f}/images.npy", "--out", "{t}/c.doc"], ".csv"),
@@ -508,6 +470,67 @@ def test_export_writes_all_files_or_none(run, model, tmp_path, onnx, numpy, mess
     assert code == 2
     assert message in err
     assert [path.name for path in tmp_path.iterdir()] == ["there.npz"]
+
+
+def test_pixels_of_a_cube(run, tmp_path, monkeypatch):
+    """The layout is kept with the model; unlabelled pixels of a map count neither in training nor in the test."""
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(0)
+    truth = random.integers(0, 3, (6, 5))
+    cube = random.random((6, 5, 4)) * 0.2 + 0.3 * truth[:, :, np.newaxis]
+    savemat("scene.mat", {"scene": cube, "gt": truth})
+    np.save("scene.npy", cube)
+    words = ("--layers", 3, "--max-iter", 30, "--random-state", 0, "--no-report")
+    flags = ("--layout", "pixels", "--labels", "gt", "--unlabeled", 0)
+    code, _, err = run("fit", "scene.mat", *flags, "--out", "r", *words)
+    assert code == 0
+    n_labelled = int((truth > 0).sum())
+    assert "30 rows of 4 features (an array of 6 x 5 x 4, each pixel a row: layout 'pixels', see --layout)" in err
+    assert f", {n_labelled} of them with labels" in err
+    assert '\nlayout = "pixels"' in (tmp_path / "r" / "run.toml").read_text()
+    assert run("predict", "r", "scene.npy", "--out", "map.npy")[0] == 0
+    predicted = np.load("map.npy").reshape(6, 5)
+    expected = layerwise.load("r").predict(cube.reshape(-1, 4)).reshape(6, 5)
+    np.testing.assert_array_equal(predicted, expected)
+    code, out, err = run("--json", "evaluate", "r", "scene.mat", "--labels", "gt")
+    assert err == ""
+    facts = json.loads(out)
+    assert facts["n_labelled"] == n_labelled
+    assert facts["n_wrong"] == (predicted != truth)[truth > 0].sum()
+    assert run("fit", "--config", "r/run.toml", "--out", "again", "--no-report")[0] == 0
+    assert (tmp_path / "again" / "model.safetensors").read_bytes() == (
+        tmp_path / "r" / "model.safetensors"
+    ).read_bytes()
+    for verb in ("encode", "reconstruct"):
+        assert run(verb, "r", "scene.npy", "--out", f"{verb}.npy")[0] == 0
+        assert np.load(f"{verb}.npy").shape == (30, {"encode": 3, "reconstruct": 4}[verb])
+    code, _, err = run("predict", "r", "scene.npy", "--layout", "images-first", "--out", "x.npy")
+    assert code == 2
+    assert "X has 20 features" in err
+
+
+def test_sparse_matrix_of_matlab(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    dense = np.where(np.random.default_rng(0).random((40, 6)) < 0.3, 1.0, 0.0)
+    savemat("x.mat", {"X": sparse.csc_matrix(dense), "y": np.arange(40.0) % 2})
+    np.save("x.npy", dense)
+    for place in ("x.mat", "x.npy"):
+        labels = ("--labels", "y") if place == "x.mat" else ()
+        words = ("--layers", 3, "--max-iter", 3, "--random-state", 0, "--model", "autoencoder")
+        assert run("fit", place, *labels, "--out", f"run-{place}", *words)[0] == 0
+        for verb in ("encode", "score", "reconstruct"):
+            assert run(verb, "run-x.mat", place, "--out", f"{verb}-{place}.npy")[0] == 0
+        code, out, _ = run("--json", "evaluate", "run-x.mat", place)
+        assert code == 0
+        assert json.loads(out)["explained_variance"] == pytest.approx(0.1, abs=0.5)
+        (tmp_path / f"{place}.json").write_text(out)
+    for verb in ("encode", "score", "reconstruct"):
+        np.testing.assert_allclose(np.load(f"{verb}-x.mat.npy"), np.load(f"{verb}-x.npy.npy"), rtol=1e-5)
+    one, other = (json.loads((tmp_path / f"{place}.json").read_text()) for place in ("x.mat", "x.npy"))
+    assert one == pytest.approx(other)
+    code, _, err = run("fit", "x.mat", "--impute", "--array", "X", "--out", "i", *words)
+    assert code == 2
+    assert "impute=True needs dense rows" in err
 
 
 def test_overwrite_replaces_the_run(run, files, tmp_path):
@@ -719,3 +742,98 @@ def test_progressive_is_a_flag_of_lbfgs(run, files, tmp_path):
     code, _, error = run("fit", files / "images.npy", "--out", tmp_path / "no", "--solver", "adam", "--no-progressive")
     assert code == 2
     assert "layerwise: progressive=False has no meaning with solver='adam'; choose solver lbfgs\n" in error
+
+
+def write_labelled(path, labels):
+    """Write a table whose column u tells the labels apart."""
+    places = {label: place for place, label in enumerate(dict.fromkeys(labels))}
+    rows = [f"k{k},{3 * places[label] + k % 2},{k % 7},{label}" for k, label in enumerate(labels)]
+    path.write_text("\n".join(["key,u,v,label", *rows]))
+
+
+def test_evaluate_leaves_rows_without_a_label_out(run, tmp_path):
+    path, out = tmp_path / "x.csv", tmp_path / "r"
+    write_labelled(path, ["no", "yes", "?!"] * 10)
+    words = ("--id", "key", "--labels", "label", "--layers", 4, "--max-iter", 40, "--random-state", 0, "--no-report")
+    assert run("fit", path, *words, "--unlabeled", "?!", "--out", out)[0] == 0
+    for more in ((), ("--unlabeled", "?!")):
+        code, answer, _ = run("evaluate", out, path, *more, "--json")
+        figures = json.loads(answer)
+        assert (code, figures["n_rows"], figures["n_labelled"], figures["accuracy"]) == (0, 30, 20, 1)
+    assert json.loads(run("evaluate", out, path, "--unlabeled", "no", "--json")[1])["n_labelled"] == 10
+    code, _, err = run("evaluate", out, path, "--unlabeled", "none")
+    assert (code, err) == (2, "layerwise: unlabeled='none' stands nowhere in the labels\n")
+    write_labelled(path, [k % 5 for k in range(30)])  # targets of a regressor
+    assert run("fit", path, *words, "--model", "regressor", "--unlabeled", 4, "--out", tmp_path / "s")[0] == 0
+    figures = json.loads(run("evaluate", tmp_path / "s", path, "--unlabeled", 4, "--json")[1])
+    assert figures["n_labelled"] == 24
+    assert figures["r2"] > 0.9
+
+
+def test_evaluate_of_outliers_has_no_label_among_its_features(run, tmp_path):
+    path, data = tmp_path / "x.csv", np.random.default_rng(0).normal(size=(60, 2))
+    data[:6] += 20
+    kinds = [1] * 5 + [0] * 50 + [-1] * 5
+    path.write_text("u,v,the kind\n" + "".join(f"{u},{v},{k}\n" for (u, v), k in zip(data, kinds, strict=True)))
+    words = ("fit", path, "--contamination", 0.1, "--layers", 1, "--max-iter", 20, "--random-state", 0, "--no-report")
+    assert run(*words, "--out", tmp_path / "told")[0] == 0
+    code, answer, err = run("evaluate", tmp_path / "told", path, "--labels", "the kind", "--unlabeled", -1)
+    assert (code, answer) == (2, "")
+    assert f"column 'the kind' is a feature of {tmp_path / 'told'}" in err
+    assert err.endswith("train it with --ignore 'the kind'\n")
+    assert run("evaluate", tmp_path / "told", path)[0] == 0
+    assert run(*words, "--ignore", "the kind", "--out", tmp_path / "r")[0] == 0
+    flags = ("--labels", "the kind", "--unlabeled", -1, "--json")
+    figures = json.loads(run("evaluate", tmp_path / "r", path, *flags)[1])
+    assert (figures["n_rows"], figures["n_labelled"], figures["outlier_label"]) == (60, 55, "1")
+    found = [line == "true" for line in run("predict", tmp_path / "r", path)[1].splitlines()[1:]]
+    hits = sum(found[:5])
+    assert figures["recall"] == pytest.approx(hits / 5)
+    assert figures["precision"] == pytest.approx(hits / sum(found[:55]))
+    scores = [float(line.split(",")[0]) for line in run("score", tmp_path / "r", path)[1].splitlines()[1:]]
+    assert figures["average_precision"] == pytest.approx(average_precision_score(np.equal(kinds, 1)[:55], scores[:55]))
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        (np.arange(60, dtype=np.uint8).reshape(20, 3), "each column is scaled (minmax)"),
+        (np.arange(195, 255, dtype=np.uint8).reshape(20, 3), "bytes from 0 to 255 are read as intensities from 0 to 1"),
+        (np.random.default_rng(0).random((20, 3)), "rows stay as they are"),
+        (0.5 + 0.01 * np.random.default_rng(0).random((20, 3)), "each column is scaled (minmax)"),
+    ],
+)
+def test_fit_says_how_columns_are_scaled(run, tmp_path, rows, words):
+    np.save(tmp_path / "x.npy", rows)
+    fit = ("fit", tmp_path / "x.npy", "--layers", 2, "--max-iter", 1, "--no-report", "--out", tmp_path / "r")
+    assert f"Scale: {words}\n" in run(*fit)[2]
+    assert json.loads(run("inspect", tmp_path / "r", "--json")[1])["layers"][0]["scale"] == words
+
+
+def test_run_toml_of_a_windows_editor(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).random((20, 3)))
+    recipe = tmp_path / "run.toml"
+    settings = 'data = "~/x.npy"\nout = "~/r"\n[[layers]]\nn_hidden = 2\nsolver = { name = "lbfgs", max_iter = 1 }\n'
+    recipe.write_bytes(b"\xef\xbb\xbf" + settings.encode())
+    code, _, err = run("fit", "--config", recipe, "--no-report")
+    assert code == 0, err
+    assert (tmp_path / "r" / "config.json").is_file()
+    for content, sentence in (
+        ('data = "C:\\Users\\x.npy"', "write paths of Windows in single quotes, or with /"),
+        ('data = "x.npy"\nmodel = ""', 'model = "" is empty; write what it shall be, or leave the line out'),
+    ):
+        recipe.write_text(content)
+        code, _, err = run("fit", "--config", recipe, "--out", tmp_path / "s")
+        assert code == 2
+        assert sentence in err
+    code, _, err = run("fit", tmp_path / "x.npy", "--out", "/")
+    assert (code, err) == (2, "layerwise: / is the root of all files; choose a name below it\n")
+
+
+def test_inspect_names_the_columns_of_a_table(run, tmp_path):
+    write_labelled(tmp_path / "x.csv", ["no", "yes"] * 10)
+    words = ("--ignore", "key", "--layers", 2, "--max-iter", 1, "--no-report", "--out", tmp_path / "r")
+    assert run("fit", tmp_path / "x.csv", *words)[0] == 0
+    facts = json.loads(run("inspect", tmp_path / "r", "--json")[1])
+    assert facts["feature_names"] == ["u", "v", "label=no", "label=yes"]

@@ -6,6 +6,10 @@ is compared, and the same fit on the same device has the same bits.
 
 import copy
 import itertools
+import os
+import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -263,3 +267,43 @@ def test_messages_through_nccl_change_no_bit(tmp_path):
     ((code, out, err),) = launch(1, PROGRAM, "over_nccl", tmp_path)
     assert code == 0, err
     assert out.strip() == "the same bits"
+
+
+READ = """
+import pickle, sys
+import numpy as np, torch
+assert not torch.cuda.is_available()
+models, X, expected = pickle.load(open(sys.argv[1], "rb"))
+for model, scores in zip(models, expected):
+    found = model.transform(X)
+    np.testing.assert_allclose(found, scores, rtol=1e-3, atol=1e-4)
+    if hasattr(model, "partial_fit"):
+        model.partial_fit(X, X[:, 0] > X[:, 0].mean())
+print("done")
+"""
+
+
+def test_what_is_pickled_on_a_gpu_is_read_without_one(tmp_path):
+    y = X[:, 0] > X[:, 0].mean()
+    stack = StackedAutoencoder([Autoencoder(4, solver=EPOCHS), 3], warm_start=True, random_state=0)
+    models = [stack.fit(X), StackedClassifier(stack, solver=SHORT, warm_start=True, random_state=0).fit(X, y)]
+    models.append(AutoencoderImputer(stack, random_state=0).fit(X))
+    assert models[0].layers_[0].layer_.encoder_weight.is_cuda
+    assert copy.deepcopy(models[1]).network_.head.weight.is_cuda
+    (tmp_path / "models").write_bytes(pickle.dumps((models, X, [model.transform(X) for model in models])))
+    command = [sys.executable, "-W", "ignore", "-c", READ, str(tmp_path / "models")]
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    assert done.stdout == "done\n", done.stderr
+    here = pickle.loads((tmp_path / "models").read_bytes())[0]
+    for one, other in zip(here, models, strict=True):
+        assert_allclose(one.transform(X), other.transform(X), rtol=1e-6)
+
+
+@pytest.mark.parametrize("switch", [torch.no_grad, torch.inference_mode])
+def test_gradients_that_the_caller_switched_off(switch):
+    y = X[:, 0] > X[:, 0].mean()
+    classifier = StackedClassifier(Autoencoder(4, solver=SHORT), solver=SHORT, class_weight="balanced", random_state=0)
+    expected = classifier.fit(X, y).predict_proba(X)
+    with switch():
+        assert (classifier.fit(torch.from_numpy(X) + 0, y).predict_proba(X) == expected).all()

@@ -250,6 +250,25 @@ def test_numpy_file_computes_what_the_model_computes(models, name, tmp_path):
         assert (functions["predict"](X) == models[name].predict(as_table(X))).all()
 
 
+@pytest.mark.parametrize("value", [0, -999, 0.1])
+def test_number_that_means_missing_is_carried_along(value, tmp_path):
+    ort = pytest.importorskip("onnxruntime")
+    X = with_gaps(make_rows(100)).astype(np.float32)
+    rows = np.where(np.isnan(X), np.float32(value), X)
+    rows[0] = np.nan  # is missing too
+    layer = Autoencoder(3, output_activation="identity", solver=SHORT, random_state=0)
+    imputer = AutoencoderImputer(layer, missing_values=value).fit(rows)
+    expected = imputer.transform(rows)
+    assert np.isfinite(expected).all()
+    assert not (expected == np.float32(value)).any()
+    export_numpy(imputer, tmp_path / "fill.py")
+    export_onnx(imputer, tmp_path / "fill.onnx")
+    by_onnx = ort.InferenceSession(tmp_path / "fill.onnx").run(None, {"rows": rows})[0]
+    by_numpy = runpy.run_path(str(tmp_path / "fill.py"))["fill"](rows)
+    for found in (by_onnx, by_numpy, to_module(imputer)(torch.from_numpy(rows))["filled"].numpy()):
+        assert difference(found, expected) < 1e-5
+
+
 def test_numpy_file_needs_numpy_alone(models, tmp_path):
     export_numpy(models["classifier"], tmp_path / "my_model.py")
     X = make_rows(1000, seed=3)
@@ -606,3 +625,26 @@ def test_model_card(models, name, tmp_path):
         write_model_card(path, models[name])
     write_model_card(path, models[name], overwrite=True)
     assert "300" not in path.read_text()
+
+
+@pytest.mark.parametrize("scale", ["auto", "minmax"])
+@pytest.mark.filterwarnings("ignore:X holds values far from all others")
+def test_onnx_of_columns_with_a_wide_range_is_kept(scale, tmp_path):
+    ort = pytest.importorskip("onnxruntime")
+    X = np.random.default_rng(0).integers(0, 9, (60, 3)).astype(float)
+    X[::20, 1], X[7, 2] = [3e5, -7e6, 2e6], 1e9
+    autoencoder = Autoencoder(3, scale=scale, solver=LBFGS(20), random_state=0).fit(X)
+    export_onnx(autoencoder, tmp_path / "model.onnx")
+    codes, _ = ort.InferenceSession(tmp_path / "model.onnx").run(None, {"rows": X.astype(np.float32)})
+    np.testing.assert_allclose(codes, autoencoder.transform(X), atol=1e-4)
+
+
+@pytest.mark.parametrize(("start", "width"), [(1.7e9, 100), (1e18, 1e9), (-5e6, 0.5)])
+def test_onnx_warns_of_columns_that_float32_cannot_hold(start, width, tmp_path):
+    pytest.importorskip("onnxruntime")
+    X = np.random.default_rng(1).random((60, 3))
+    X[:, 1] = start + width * X[:, 1]
+    autoencoder = Autoencoder(3, solver=LBFGS(5), random_state=0)
+    autoencoder.fit(pd.DataFrame(X, columns=["size", "time", "x"]))
+    with pytest.warns(UserWarning, match="input of the file is float32, which cannot hold column 'time': its"):
+        export_onnx(autoencoder, tmp_path / "model.onnx")

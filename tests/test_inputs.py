@@ -9,15 +9,18 @@ import h5py
 import numpy as np
 import polars as pl
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from safetensors.numpy import save_file
+from scipy import sparse
 from scipy.io import savemat
 
+import layerwise
 from layerwise import FileError
 from layerwise.data import (
     TableEncoder,
     describe_missing,
     load_image_folder,
+    load_images,
     load_labels,
     load_mat,
     load_rows,
@@ -435,6 +438,71 @@ def test_file_that_is_absent(tmp_path, name):
 # MATLAB's files of version 7.3
 
 
+# Which axis counts rows
+
+
+CUBE = np.arange(4 * 3 * 2.0).reshape(4, 3, 2)
+
+
+@pytest.mark.parametrize("ending", ["npy", "npz", "mat", "safetensors"])
+def test_layouts_of_three_axes(tmp_path, ending):
+    path = tmp_path / f"x.{ending}"
+    arrays = {"cube": CUBE, "other": np.eye(2)}
+    write = {
+        "npy": lambda: np.save(path, CUBE),
+        "npz": lambda: np.savez(path, **arrays),
+        "mat": lambda: savemat(path, arrays),
+        "safetensors": lambda: save_file(arrays, path),
+    }
+    write[ending]()
+    expected = {
+        "images-first": (CUBE.reshape(4, 6), (3, 2)),
+        "images-last": (np.array([CUBE[:, :, place].ravel() for place in range(2)]), (4, 3)),
+        "pixels": (np.array([CUBE[row, column] for row in range(4) for column in range(3)]), None),
+        "windows": (CUBE.reshape(4, 6), None),
+    }
+    for layout, (rows, image_shape) in expected.items():
+        found = read_input(path, layout=layout)
+        np.testing.assert_array_equal(found.X, rows)
+        assert (found.image_shape, found.layout, found.shape) == (image_shape, layout, (4, 3, 2))
+        np.testing.assert_array_equal(load_rows(path, layout=layout).X, rows)
+    usual = read_input(path, array=None if ending == "npy" else "cube")
+    assert usual.layout == ("images-last" if ending == "mat" else "images-first")
+
+
+def test_map_of_labels_beside_a_cube(tmp_path):
+    truth = np.array([[0, 1, 2], [1, 1, 0], [2, 2, 0], [0, 0, 1]], np.uint8)
+    savemat(tmp_path / "x.mat", {"cube": CUBE, "truth": truth, "column": truth.reshape(-1, 1)})
+    savemat(tmp_path / "truth.mat", {"gt": truth, "palette": np.eye(5)})
+    np.save(tmp_path / "truth.npy", np.asfortranarray(truth))
+    for labels in ("truth", tmp_path / "truth.mat", tmp_path / "truth.npy"):
+        rows = read_input(tmp_path / "x.mat", layout="pixels", labels=labels)
+        assert rows.y.tolist() == [truth[row, column] for row in range(4) for column in range(3)]
+    with pytest.warns(UserWarning, match=r"no map of 4 x 3, and are taken line by line; map\(:\) in MATLAB goes down"):
+        read_input(tmp_path / "x.mat", layout="pixels", labels="column")
+    np.save(tmp_path / "turned.npy", truth.T)
+    with pytest.raises(ValueError, match=r"turned.npy has shape \(3, 4\), but a map of 4 x 3 pixels is needed"):
+        read_input(tmp_path / "x.mat", layout="pixels", labels=tmp_path / "turned.npy")
+    with pytest.raises(ValueError, match=r"has shape \(4, 3\), but labels need one axis"):
+        read_input(tmp_path / "x.mat", array="cube", labels="truth")
+
+
+def test_layout_that_does_not_fit(tmp_path, people):
+    np.save(tmp_path / "four.npy", np.zeros((2, 3, 4, 5)))
+    np.save(tmp_path / "two.npy", np.arange(6.0).reshape(2, 3))
+    for path, layout, message in (
+        (tmp_path / "four.npy", "pixels", r"shape \(2, 3, 4, 5\), but layout='pixels' needs height x width x bands"),
+        (tmp_path / "four.npy", "rows", "layout='rows' must be one of images-first, images-last, pixels, windows"),
+        (people, "pixels", "layout='pixels' cannot be used: .* is a table"),
+        (tmp_path, "pixels", "layout='pixels' cannot be used: .* is a folder of images"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            read_input(path, layout=layout)
+    assert read_input(tmp_path / "four.npy", layout="images-last").X.shape == (5, 24)
+    with pytest.warns(UserWarning, match=r"layout='images-last' changes nothing: .* a matrix of 2 x 3, whose rows"):
+        assert read_input(tmp_path / "two.npy", layout="images-last").X.tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
 def test_mat_of_version_73(tmp_path):
     path = tmp_path / "x.mat"
     values = np.arange(24.0).reshape(2, 3, 4)
@@ -467,6 +535,112 @@ def test_mat_of_version_73_that_is_refused(tmp_path):
     assert load_mat(path).shape == (0, 5)
 
 
+def write_parts73(file, place, value):
+    """Write a value as MATLAB does with -v7.3: cells by reference, sparse matrices and structs as groups."""
+    if isinstance(value, dict):
+        item = file.create_group(place)
+        item.attrs["MATLAB_class"] = np.bytes_("struct")
+        for name, part in value.items():
+            write_parts73(file, f"{place}/{name}", part)
+    elif sparse.issparse(value):
+        value = value.tocsc()
+        item = file.create_group(place)
+        item.attrs["MATLAB_class"], item.attrs["MATLAB_sparse"] = np.bytes_("double"), np.uint64(value.shape[0])
+        for name, part in (("data", value.data), ("ir", value.indices), ("jc", value.indptr)):
+            item[name] = part.astype(np.float64 if name == "data" else np.uint64)
+    elif isinstance(value, list):
+        references = np.empty((1, len(value)), h5py.ref_dtype)
+        for number, part in enumerate(value):
+            name = f"#refs#/{place.replace('/', '_')}{number}"
+            write_parts73(file, name, part)
+            references[0, number] = file[name].ref
+        item = file.create_dataset(place, data=references, dtype=h5py.ref_dtype)
+        item.attrs["MATLAB_class"] = np.bytes_("cell")
+    else:
+        text = isinstance(value, str)
+        values = np.array([list(map(ord, value))], np.uint16) if text else np.atleast_2d(value)
+        item = file.create_dataset(place, data=values.T)
+        item.attrs["MATLAB_class"] = np.bytes_("char" if text else {"f": "double", "u": "uint8"}[values.dtype.kind])
+
+
+def as_matlab(value):
+    """Return a value as `savemat` takes it: a list is a column of cells."""
+    if isinstance(value, dict):
+        return {name: as_matlab(part) for name, part in value.items()}
+    if not isinstance(value, list):
+        return value
+    cells = np.empty((len(value), 1), object)
+    for place, part in enumerate(value):
+        cells[place, 0] = as_matlab(part)
+    return cells
+
+
+@pytest.fixture(params=["v5", "v7.3"])
+def matlab(request, tmp_path):
+    """Return a function that writes variables into a MAT file of each version."""
+
+    def write(**variables):
+        path = tmp_path / "x.mat"
+        if request.param == "v5":
+            savemat(path, {name: as_matlab(value) for name, value in variables.items()}, do_compression=True)
+            return path
+        with h5py.File(path, "w", userblock_size=512) as file:
+            for name, value in variables.items():
+                write_parts73(file, name, value)
+        return path
+
+    return write
+
+
+def test_sparse_matrix_of_matlab(matlab):
+    dense = np.where(np.random.default_rng(0).random((9, 5)) < 0.3, 2.0, 0.0)
+    path = matlab(X=sparse.csc_matrix(dense), y=np.arange(9.0))
+    assert list_arrays(path) == {"X": (9, 5), "y": (1, 9)}
+    rows = read_input(path, labels="y")
+    assert rows.X.format == "csr"
+    assert rows.X.dtype == np.float64
+    np.testing.assert_array_equal(rows.X.toarray(), dense)
+    assert rows.y.tolist() == list(range(9))
+    codes = layerwise.Autoencoder(2, solver=layerwise.LBFGS(max_iter=2), random_state=0)
+    np.testing.assert_allclose(codes.fit(rows.X).transform(rows.X), codes.fit(dense).transform(dense), rtol=1e-4)
+
+
+def test_cells_and_structs_of_matlab(matlab):
+    images = [np.arange(6.0).reshape(2, 3) + 10 * place for place in range(4)]
+    path = matlab(
+        data={"train": {"images": images, "kind": ["cat", "dog", "", "cow"]}, "rows": [image[0] for image in images]},
+        note="made by hand",
+        ragged=[np.eye(2), np.eye(3)],
+    )
+    shapes = list_arrays(path)
+    assert shapes == {"data.train.images": (2, 3, 4), "data.train.kind": (4,), "data.rows": (4, 3)}
+    rows = read_input(path, array="data.train.images", labels="data.train.kind")
+    np.testing.assert_array_equal(rows.X, [image.reshape(-1) for image in images])
+    assert rows.image_shape == (2, 3)
+    assert rows.X.dtype == np.float64  # MATLAB stores doubles that are whole numbers as bytes
+    assert rows.y.tolist() == ["cat", "dog", "", "cow"]
+    np.testing.assert_array_equal(load_rows(path, "data.rows").X, [image[0] for image in images])
+    with pytest.raises(ValueError, match=r"no array array='data'; .*'note' as char.*of different sizes"):
+        load_rows(path, "data")
+    with pytest.raises(ValueError, match=r"labels='ragged' is neither a file nor an array of .*2 x 2 and 3 x 3"):
+        read_input(path, array="data.rows", labels="ragged")
+    with pytest.raises(ValueError, match=r"holds 'data' as struct, but .*'data.train'"):
+        load_mat(path, "data")
+
+
+def test_parts_of_mat_files_that_are_refused(tmp_path):
+    path = tmp_path / "x.mat"
+    records = np.array([(1.0,), (2.0,)], dtype=[("a", "O")])
+    savemat(path, {"x": {"z": as_matlab([1j, 2.0])}, "s": records})
+    with pytest.raises(ValueError, match=r"holds 0 arrays.*'x.z' as complex128.*'s' as struct array of 1 x 2, .* save"):
+        load_rows(path)
+    with h5py.File(path, "w") as file:
+        file["t"] = np.zeros((1, 6), np.uint32)
+        file["t"].attrs["MATLAB_class"] = np.bytes_("string")
+    with pytest.raises(ValueError, match=r"'t' as string, .* can be read by MATLAB alone; save cellstr\(t\)"):
+        load_rows(path)
+
+
 def test_mat_of_version_73_without_h5py(tmp_path, monkeypatch):
     (tmp_path / "h5py.py").write_text("raise ModuleNotFoundError")
     write_mat73(tmp_path / "x.mat", {"x": X})
@@ -483,11 +657,10 @@ def pictures(tmp_path):
     folder = tmp_path / "pictures"
     grey = np.arange(12, dtype=np.uint8).reshape(3, 4)
     for place, name in enumerate(
-        ["dog/a.png", "cat/b.BMP", "cat/a.tif", ".hidden/a.png", "dog/.a.png", "dog/deep/a.png"]
+        ["dog/a.png", "cat/b.BMP", "cat/a.tif", ".hidden/a.png", "dog/.a.png", "cat/.hidden/a.png"]
     ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(grey + place).save(folder / name)
-    (folder / "dog" / "notes.txt").write_text("no image")
     return folder
 
 
@@ -526,6 +699,194 @@ def test_images_are_resized(pictures, image_shape):
     np.testing.assert_allclose(rows.X[-1].astype(float), expected, atol=2)
 
 
+def test_photographs_stand_upright(tmp_path):
+    """As Pillow's own exif_transpose turns them, in every format that can say so."""
+    values = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    for turn in range(2, 10):
+        exif = Image.Exif()
+        exif[0x0112] = turn
+        for ending, options in (("png", {}), ("tif", {}), ("webp", {"lossless": True})):
+            folder = tmp_path / f"{turn}{ending}"
+            folder.mkdir()
+            Image.fromarray(np.dstack([values] * 3)).save(folder / f"x.{ending}", exif=exif, **options)
+            with Image.open(folder / f"x.{ending}") as image:
+                image.load()
+                upright = np.asarray(ImageOps.exif_transpose(image))
+            assert upright.shape == ((3, 2, 3) if 5 <= turn <= 8 else (2, 3, 3))
+            assert np.array_equal(upright, np.dstack([values] * 3)) == (turn == 9)
+            rows = read_input(folder)
+            assert rows.image_shape == upright.shape
+            np.testing.assert_array_equal(rows.X[0].reshape(upright.shape), upright)
+            np.testing.assert_allclose(load_images(folder)[0] * 255, upright[:, :, 0], atol=1e-9)
+
+
+def test_what_is_transparent_is_put_on_white(tmp_path):
+    """A drawing whose colour channels are all 0, in the ways that a file can say where it is."""
+    alpha = np.array([[0, 255, 51]], np.uint8)
+    grey = Image.fromarray(np.zeros((1, 3), np.uint8))
+    drawing = Image.merge("LA", (grey, Image.fromarray(alpha)))
+    drawing.save(tmp_path / "a.png")
+    drawing.convert("RGBA").save(tmp_path / "b.png")
+    drawing.convert("RGBA").save(tmp_path / "c.webp", lossless=True, exact=True)
+    expected = [255, 0, 204]
+    for name in ("a.png", "b.png", "c.webp"):
+        np.testing.assert_array_equal(load_image_folder(tmp_path, (1, 3)).X["abc".index(name[0])], expected)
+    np.testing.assert_allclose(load_images(tmp_path)[0], [[1, 0, 0.8]])
+    key = tmp_path / "key"
+    key.mkdir()
+    palette = Image.fromarray(np.array([[0, 1, 2]], np.uint8)).convert("P")
+    palette.putpalette([0, 0, 0, 10, 20, 30, 255, 0, 0])
+    palette.save(key / "a.png", transparency=0)
+    palette.save(key / "b.gif", transparency=0)
+    np.testing.assert_array_equal(read_input(key).X, [[255, 255, 255, 10, 20, 30, 255, 0, 0]] * 2)
+    Image.fromarray(np.array([[0, 1, 2]], np.uint8)).save(tmp_path / "d.png", transparency=1)
+    (tmp_path / "b.png").unlink()
+    (tmp_path / "c.webp").unlink()
+    (tmp_path / "key").rename(tmp_path / ".key")
+    rows = read_input(tmp_path)
+    assert rows.image_shape == (1, 3)
+    assert rows.X[1].tolist() == [0, 255, 2]
+
+
+def test_every_image_is_read_or_counted(pictures):
+    (pictures / "dog" / "deep" / "deeper").mkdir(parents=True)
+    grey = Image.fromarray(np.full((3, 4), 7, np.uint8))
+    grey.save(pictures / "dog" / "deep" / "deeper" / "e.webp", lossless=True)
+    Image.fromarray(np.full((3, 4), 9, np.uint8)).save(
+        pictures / "dog" / "deep" / "d.gif", save_all=True, append_images=[grey]
+    )
+    (pictures / "dog" / "back").symlink_to(pictures)
+    for name in ("notes.txt", "dog/a.svg", "cat/b.SVG", "cat/README"):
+        (pictures / name).write_text("no image")
+    with pytest.warns(UserWarning, match="images") as told:
+        rows = read_input(pictures, labels="class")
+    messages = [str(warning.message) for warning in told]
+    assert len(messages) == 3
+    assert "holds 4 files beside the 5 images, left out by the ending: 2 of .svg" in messages[0]
+    assert "1 of 5 images have several frames or pages, such as d.gif; the first of each is read" in messages[1]
+    assert "2 of 5 images lie deeper, such as dog/deep/d.gif" in messages[2]
+    assert rows.ids["file"].tolist()[3:] == ["dog/deep/d.gif", "dog/deep/deeper/e.webp"]
+    assert rows.y.tolist() == ["cat", "cat", "dog", "dog", "dog"]
+    assert rows.X[3, 0] == 9
+    assert rows.X[4, 0] == 7
+
+
+@pytest.mark.parametrize("image_shape", [None, (3, 4), (3, 4, 3), (6, 8)])
+def test_images_of_16_bits_keep_them(pictures, image_shape):
+    values = np.array([[0, 1, 2, 4095]] * 3, np.uint16) * 16
+    Image.fromarray(values).save(pictures / "z.png")
+    Image.fromarray(values).save(pictures / "z.tif")
+    rows = read_input(pictures, image_shape=image_shape)
+    assert rows.X.dtype == np.float32
+    assert rows.X.min() >= 0
+    assert rows.X.max() <= 1
+    for row in rows.X[-2:]:
+        image = row.reshape(rows.image_shape)
+        expected = values / 65535 if rows.X.shape[1] == 12 else None
+        if image_shape == (3, 4, 3):
+            expected = np.dstack([values / 65535] * 3)
+        if expected is not None:
+            np.testing.assert_allclose(image, expected, atol=1e-7)
+    if image_shape == (3, 4):
+        np.testing.assert_allclose(rows.X[2] * 255, np.arange(12), atol=1e-5)
+
+
+def test_inks_and_palettes_are_colours(tmp_path):
+    colour = Image.new("RGB", (16, 16), (200, 30, 60))
+    colour.convert("CMYK").save(tmp_path / "a.tif")
+    colour.convert("CMYK").save(tmp_path / "b.jpg", quality=95)
+    colour.quantize(4).save(tmp_path / "c.png")
+    colour.quantize(4).save(tmp_path / "d.bmp")
+    rows = read_input(tmp_path)
+    assert rows.image_shape == (16, 16, 3)
+    np.testing.assert_allclose(rows.X.reshape(4, -1, 3).mean(axis=1), [[200, 30, 60]] * 4, atol=4)
+
+
+@pytest.fixture
+def scans(tmp_path):
+    """Twelve images in two folders, whose order as text is 1, 10, 11, 12, 2."""
+    for place in range(1, 13):
+        folder = tmp_path / "scans" / "ab"[place % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((2, 2), place, np.uint8)).save(folder / f"{place}.png")
+    return tmp_path / "scans"
+
+
+@pytest.mark.parametrize(
+    ("column", "names"),
+    [
+        ("image", "scans/{folder}/{place}.png"),
+        ("image", "{folder}/{place}.png"),
+        ("image", "{folder}\\{place}"),
+        ("file name", "{place}.png"),
+        ("key", "{place}"),
+    ],
+)
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_labels_of_images_go_by_file_names(scans, tmp_path, column, names, ending):
+    rows = [(names.format(folder="ab"[place % 2], place=place), place * 10, "x") for place in range(12, 0, -1)]
+    table = pl.DataFrame(rows, schema=[column, "Label", "site"], orient="row")
+    path = tmp_path / f"labels.{ending}"
+    (table.write_csv if ending == "csv" else table.write_parquet)(path)
+    found = read_input(scans, labels=path)
+    assert found.y.tolist() == [10 * row[0] for row in found.X.tolist()]
+    assert found.y.dtype == np.int64
+    assert not np.array_equal(found.y, np.sort(found.y))
+
+
+def test_table_of_labels_that_does_not_fit_the_images(scans, tmp_path):
+    path = tmp_path / "labels.csv"
+
+    def write(rows, head="file,label"):
+        path.write_text("\n".join([head, *rows]) + "\n")
+
+    rows = [f"{place}.png,{place % 3}" for place in range(1, 13)]
+    write([*rows, "13.png,1", "14.png,1"])
+    with pytest.warns(UserWarning, match=r"2 of 14 names in column 'file' are no images of .*, such as '13.png'"):
+        assert read_input(scans, labels=path).y.tolist() == [
+            int(name.split("/")[1][:-4]) % 3 for name in read_input(scans).ids["file"]
+        ]
+    write([*rows[:-1], "12.png,"])
+    assert np.isnan(read_input(scans, labels=path).y).sum() == 1
+    for lines, head, message in (
+        (
+            rows[2:],
+            "file,label",
+            r"2 of 12 images of .*scans are not in column 'file', such as 'a/2.png'; give each",
+        ),
+        ([*rows, "3.png,1"], "file,label", "column 'file' names '3.png' in rows 3 and 13; keep one"),
+        (
+            [f"x{row}" for row in rows],
+            "file,label",
+            r"none of its columns 'file', 'label' names the images of .*'a/10.p",
+        ),
+        (
+            [f"{row},1" for row in rows],
+            "file,one,two",
+            "several columns could be labels: 'one', 'two'; call one of them",
+        ),
+    ):
+        write(lines, head)
+        with pytest.raises(ValueError, match=message) as error:
+            read_input(scans, labels=path)
+        assert str(path) in str(error.value)
+
+
+def test_labels_by_position_warn_where_the_order_may_be_another(scans, tmp_path):
+    (tmp_path / "y.csv").write_text("label\n" + "\n".join(map(str, range(12))) + "\n")
+    with pytest.warns(
+        UserWarning, match=r"by position, .*\(a/10.png, a/12.png, a/2.png\), not .*\(a/2.png, a/4.png, a/6"
+    ):
+        assert read_input(scans, labels=tmp_path / "y.csv").y.tolist() == list(range(12))
+    for folder in "ab":
+        for file in (scans / folder).iterdir():
+            file.rename(file.with_name(f"{file.stem:0>2}.png"))
+    assert read_input(scans, labels=tmp_path / "y.csv").y.tolist() == list(range(12))
+    np.save(tmp_path / "y.npy", np.arange(11))
+    with pytest.raises(ValueError, match="has 12 images, but labels has 11"):
+        read_input(scans, labels=tmp_path / "y.npy")
+
+
 def test_images_larger_than_memory(pictures, tmp_path):
     images = load_image_folder(pictures, memory=10, scratch=tmp_path)
     assert isinstance(images.X, np.memmap)
@@ -533,10 +894,10 @@ def test_images_larger_than_memory(pictures, tmp_path):
 
 
 def test_folder_that_is_refused(pictures, tmp_path, monkeypatch):
-    with pytest.raises(FileNotFoundError, match="hold no image"):
-        read_input(tmp_path / "pictures" / ".hidden" / "..", array=None) if False else load_image_folder(
-            pictures.parent
-        )
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "a.svg").write_text("no image")
+    with pytest.raises(FileNotFoundError, match=r"hold no image .*; left out: 1 of .svg"):
+        load_image_folder(tmp_path / "empty")
     for options, message in (
         ({"array": "x"}, "array='x' cannot be used: .* is a folder of images"),
         ({"labels": "y"}, "labels='y' is neither a file nor a label of .*, which has 'class'"),
@@ -545,9 +906,14 @@ def test_folder_that_is_refused(pictures, tmp_path, monkeypatch):
     ):
         with pytest.raises(ValueError, match=message):
             read_input(pictures, **options)
-    Image.fromarray(np.zeros((3, 4), np.uint16)).save(pictures / "dog" / "b.png")
-    with pytest.raises(ValueError, match=r"b\.png cannot be read .*8 bits a value"):
+    Image.fromarray(np.zeros((3, 4), np.float32)).save(pictures / "dog" / "b.tif")
+    with pytest.raises(ValueError, match=r"b\.tif cannot be read .*8 or 16 bits a value"):
         read_input(pictures)
+    (pictures / "dog" / "b.tif").unlink()
+    monkeypatch.setattr("layerwise.data.image_folder._MAX_VALUES", 11)
+    with pytest.raises(ValueError, match=r"images of 3 x 4, 12 values each, more than a model can take; give image_s"):
+        read_input(pictures)
+    monkeypatch.undo()
     (pictures / "dog" / "b.png").write_text("no image")
     with pytest.raises(ValueError, match=r"b\.png cannot be read"):
         read_input(pictures)

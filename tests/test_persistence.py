@@ -1,5 +1,6 @@
 """Models and runs on disk."""
 
+import errno
 import hashlib
 import json
 import os
@@ -222,19 +223,31 @@ def test_failure_leaves_what_was_there(stack, model, monkeypatch):
     assert [path.name for path in model.parent.iterdir()] == ["model"]
 
 
-def test_failure_of_the_last_rename_brings_the_old_one_back(tmp_path, monkeypatch):
+@pytest.mark.parametrize("failure", [OSError(errno.EIO, "broken", "run"), KeyboardInterrupt("broken")])
+@pytest.mark.parametrize("can_exchange", [True, False])
+def test_failure_of_the_last_rename_brings_the_old_one_back(can_exchange, failure, tmp_path, monkeypatch):
     target = tmp_path / "run"
     target.mkdir()
-    (target / "config.json").write_text("old")
+    (target / "run.json").write_text('{"layerwise_version": "0"}')
+    rename, failures = os.replace, []
 
-    def broken(self, other):
-        raise OSError("broken")
+    def broken(source, other):
+        if other != target or failures:
+            return rename(source, other)
+        failures.append(other)
+        raise failure
+
+    def rename2(source, other, flag):
+        if can_exchange:
+            raise failure
+        return False
 
     with monkeypatch.context() as patch:
-        patch.setattr("pathlib.Path.replace", broken)
-        with pytest.raises(OSError, match="broken"), atomic(target, overwrite=True) as staging:
-            staging.mkdir()
-    assert (target / "config.json").read_text() == "old"
+        patch.setattr(os, "replace", broken)
+        patch.setattr("layerwise.atomic._rename2", rename2)
+        with pytest.raises(type(failure), match="broken"), atomic(target, folder=True, overwrite=True):
+            pass
+    assert (target / "run.json").read_text() == '{"layerwise_version": "0"}'
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
@@ -280,6 +293,11 @@ def forge(model, tensors):
         (lambda c: c["estimator"]["params"].update(alpha=-1.0), "'alpha' parameter"),
         (lambda c: c["estimator"]["params"].update(solver=[]), "'solver' parameter"),
         (lambda c: c["estimator"]["params"].update(callbacks=[]), "callbacks are never read"),
+        (lambda c: c["estimator"]["params"].update(checkpoint="/tmp/else"), "checkpoint is never read"),
+        (
+            lambda c: c["estimator"]["params"]["autoencoder"]["params"].update(checkpoint="else"),
+            "checkpoint is never read",
+        ),
         (lambda c: c["estimator"]["params"]["autoencoder"]["params"].update(n_hidden="x"), "'n_hidden' parameter"),
         (lambda c: c["estimator"].update(path="elsewhere"), "in a way that layerwise does not write"),
         (lambda c: c["estimator"].update(extra=1), "in a way that layerwise does not write"),
@@ -343,6 +361,17 @@ def test_link_that_leaves_the_folder_is_refused(model, tmp_path, name):
     (model / name).rename(tmp_path / name)
     (model / name).symlink_to(tmp_path / name)
     with pytest.raises(layerwise.FileError, match="is a link that leaves its folder"):
+        layerwise.load(model)
+
+
+def test_link_to_itself_is_refused(model):
+    (model / "config.json").unlink()
+    (model / "config.json").symlink_to("config.json")
+    with pytest.raises(layerwise.FileError, match=r"config\.json is a link that leads back to itself"):
+        layerwise.load(model)
+    (model / "config.json").unlink()
+    (model / "config.json").symlink_to("absent.json")
+    with pytest.raises(FileNotFoundError, match=r"it holds no config\.json"):
         layerwise.load(model)
 
 

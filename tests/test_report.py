@@ -353,6 +353,7 @@ def test_regressor(tmp_path):
     assert "values of 441 rows" in words
 
 
+@pytest.mark.filterwarnings("ignore:X holds values far from all others")
 def test_outliers(tmp_path):
     X = TABLE.data.copy()
     X[7, 3] = 1e5

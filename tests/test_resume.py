@@ -1,8 +1,10 @@
 """`layerwise fit` that is interrupted, and `fit --resume`: what is on disk meanwhile, what is said, what is refused."""
 
+import errno
 import hashlib
 import json
 import os
+import pkgutil
 import signal
 import subprocess
 import sys
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from layerwise import atomic
 from layerwise.atomic import locked
 from layerwise.callbacks import MetricsFile
 from layerwise.reproduce import ufldl_stacked
@@ -118,13 +121,15 @@ def test_an_unfinished_run_is_not_forgotten(run, fit, signal_at, tmp_path):
     assert f"{out} exists" in run(*fit, "--out", out)[2]
     assert "random_state=1 is not how the run began" in refusal("fit", "--resume", "--random-state", 1)
     assert "alpha=0.5 is not" in refusal("fit", "--resume", "--alpha", 0.5)
+    assert "dtype='float64' is not how the run began" in refusal("fit", "--resume", "--dtype", "float64")
+    assert "deterministic=True is not how the run began" in refusal("fit", "--resume", "--deterministic")
     assert "layers=[5] is not" in refusal("fit", "--resume", "--layers", 5)
     assert "labels='a' is not how the run began, which was 'kind'" in refusal("fit", "--labels", "a", "--resume")
     (tmp_path / "run.toml").write_text('[[layers]]\nn_hidden = 4\ntied = true\n[finetuning]\nsolver = "adam"\n')
     assert "layers=" in refusal("fit", "--config", tmp_path / "run.toml", "--resume")
     with locked(partial):
-        assert "is in use by another process" in refusal("fit", "--resume")
-        assert "is in use by another process" in refusal(*fit)
+        for words in (("fit", "--resume"), fit):
+            assert f"is in use by another process, {os.getpid()}; wait for its end, or stop it" in refusal(*words)
     assert names(partial) == ["checkpoint", "lock", "metrics.jsonl", "run.toml"]
     (partial / "lock").rename(partial / "key")
     assert "is no unfinished run of layerwise" in refusal(*fit)
@@ -141,12 +146,12 @@ def test_settings_are_whole_whenever_a_run_dies(run, fit, signal_at, monkeypatch
     assert run(*fit, "--out", out)[0] == 143
     before = (tmp_path / "run.partial" / "run.toml").read_text()
 
-    def die(self, text, **more):
+    def die(self, content):
         Path.open(self, "w").close()
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_text", die)
+        patch.setattr(Path, "write_bytes", die)
         assert run("fit", "--resume", "--out", out)[0] == 130
     assert (tmp_path / "run.partial" / "run.toml").read_text() == before
     assert run("fit", "--resume", "--out", out)[0] == 0
@@ -170,6 +175,119 @@ def test_an_unfinished_run_is_refused_by_name(run, fit, signal_at, tmp_path):
     code, _, err = run(*fit, "--out", tmp_path / "run")
     assert code == 2
     assert "run.partial is an unfinished run; go on with it by --resume, or discard it by --overwrite" in err
+    with locked(tmp_path / "run.partial"):  # it may still run
+        code, _, err = run(*fit, "--out", tmp_path / "run")
+    assert code == 2
+    assert f"run.partial is in use by another process, {os.getpid()}; wait for its end, or stop it" in err
+
+
+def dying(function):
+    """Interrupted before it makes anything new; what was made aside moves to its place."""
+
+    def call(place, *arguments, **more):
+        if not place.is_file():
+            raise KeyboardInterrupt
+        return function(place, *arguments, **more)
+
+    return call
+
+
+# Places in the publication of a run, in their order.
+PUBLISHING = {
+    "report": ("layerwise.runs.write_report", ["MODEL_CARD.md", "report.html"]),
+    "card": ("layerwise.runs.write_model_card", ["MODEL_CARD.md"]),
+    "sync": ("layerwise.cli.unfinished.publish", []),
+    "rename": ("layerwise.atomic._move", []),
+    "tidy": ("layerwise.cli.unfinished.tidy", None),
+}
+
+
+@pytest.mark.parametrize("place", PUBLISHING)
+def test_goes_on_wherever_publishing_was_interrupted(place, run, fit, monkeypatch, tmp_path):
+    reference, out, partial = tmp_path / "reference", tmp_path / "run", tmp_path / "run.partial"
+    name, missing = PUBLISHING[place]
+    data, fit = tmp_path / "rows.npy", [word for word in fit[4:] if word != "--impute"]
+    fit = ["fit", data, *(word for word in fit if word != "--no-report" or place != "report")]
+    np.save(data, np.random.default_rng(0).random((40, 5)))
+    assert run(*fit, "--out", reference)[0] == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(name, dying(pkgutil.resolve_name(name)))
+        assert run(*fit, "--out", out)[0] == 130
+    if missing is None:
+        assert names(out) == sorted([*names(reference), "checkpoint", "lock"])
+    else:
+        assert set(names(reference)) - set(names(partial)) == set(missing)
+        (partial / ".report.html.x1").mkdir()  # what `kill -9` leaves
+        assert "run.partial is an unfinished run" in run(*fit, "--out", out)[2]
+    assert run(*fit, "--resume", "--out", out)[0] == 0
+    assert outcome(out) == outcome(reference)
+    assert ("report.html" in names(out)) == (place == "report")
+    assert names(tmp_path) == ["reference", "rows.npy", "run"]
+
+
+@pytest.mark.parametrize("crosses", [False, True])
+def test_published_where_a_link_points_to(crosses, run, fit, monkeypatch, tmp_path):
+    """Also in another file system, by a copy."""
+    place, rename2 = tmp_path / "large" / "disk" / "run", atomic._rename2
+
+    def rename(source, target, flag):
+        if crosses and source.name == "run.partial":
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        return rename2(source, target, flag)
+
+    monkeypatch.setattr(atomic, "_rename2", rename)
+    (tmp_path / "run").symlink_to(place)
+    assert run(*fit, "--out", tmp_path / "run")[0] == 0
+    assert names(tmp_path) == ["large", "run"]
+    assert names(place.parent) == ["run"]
+    assert names(place) == ["MODEL_CARD.md", "config.json", "loss.png", "metrics.jsonl", *names(place)[4:]]
+    assert (tmp_path / "run").is_symlink()
+    assert run(*fit, "--out", tmp_path / "again")[0] == 0
+    assert outcome(tmp_path / "again") == outcome(place)
+
+
+def test_a_mount_point_is_refused_before_training(run, fit, monkeypatch, tmp_path):
+    (tmp_path / "run").mkdir()
+    monkeypatch.setattr(Path, "is_mount", lambda self: self == tmp_path / "run")
+    code, _, err = run(*fit, "--overwrite", "--out", tmp_path / "run")
+    assert code == 2
+    assert f"{tmp_path / 'run'} is a mount point, which nothing can take the place of; choose a folder in it" in err
+    assert names(tmp_path) == ["run"]
+
+
+def test_data_that_has_moved_is_named_anew(run, fit, table, signal_at, tmp_path):
+    """So is a file of labels; deterministic the run is as it began."""
+    rng = np.random.default_rng(0)
+    rows, labels, moved = rng.random((40, 5)), rng.integers(0, 2, 40), tmp_path / "moved"
+    np.save(tmp_path / "rows.npy", rows)
+    np.save(tmp_path / "labels.npy", labels)
+    flags = [word for word in fit[4:] if word != "--impute"]
+    fit = ["fit", tmp_path / "rows.npy", "--labels", tmp_path / "labels.npy", *flags, "--deterministic"]
+    assert run(*fit, "--out", tmp_path / "reference")[0] == 0
+    assert json.loads((tmp_path / "reference" / "run.json").read_text())["deterministic"] is True
+    signal_at(3, signal.SIGINT)
+    assert run(*fit, "--out", tmp_path / "run")[0] == 130
+    moved.mkdir()
+    (tmp_path / "rows.npy").rename(moved / "digits.npy")
+    (tmp_path / "labels.npy").rename(moved / "labels.npy")
+    resume = ("fit", "--resume", "--quiet", "--no-report", "--out", tmp_path / "run")
+    code, _, err = run(*resume)
+    assert code == 2
+    assert f"{tmp_path / 'rows.npy'}" in err
+    places = (moved / "digits.npy", "--labels", moved / "labels.npy")
+    for other, what in ((rows[::-1], "X"), (rows, "y")):
+        np.save(moved / "digits.npy", other)
+        np.save(moved / "labels.npy", 1 - labels if what == "y" else labels)
+        code, _, err = run(*resume, *places)
+        assert code == 2
+        assert f"belongs to another fit: {what}.digest" in err
+    np.save(moved / "labels.npy", labels)
+    assert "labels='kind' is not how the run began" in run(*resume, moved / "digits.npy", "--labels", "kind")[2]
+    assert run(*resume, *places)[0] == 0
+    assert outcome(tmp_path / "run") == outcome(tmp_path / "reference")
+    told = (tmp_path / "run" / "run.toml").read_text()
+    assert f'data = "{moved / "digits.npy"}"' in told
+    assert "deterministic = true" in told
 
 
 def test_data_that_has_changed_is_refused(run, fit, table, signal_at, tmp_path):
@@ -178,7 +296,12 @@ def test_data_that_has_changed_is_refused(run, fit, table, signal_at, tmp_path):
     fit = [data if word == table else word for word in fit]
     signal_at(3, signal.SIGINT)
     assert run(*fit, "--out", tmp_path / "run")[0] == 130
-    data.write_text(data.read_text() + "0.5,0.5,0.5,0.5,9,u\n")
+    head, *lines = data.read_text().splitlines(keepends=True)
+    data.write_text("".join([head, *reversed(lines)]))
+    code, _, err = run("fit", "--resume", "--out", tmp_path / "run")
+    assert code == 2
+    assert "belongs to another fit: X.digest of values is" in err
+    data.write_text("".join([head, *lines, "0.5,0.5,0.5,0.5,9,u\n"]))
     code, _, err = run("fit", "--resume", "--out", tmp_path / "run")
     assert code == 2
     assert "belongs to another fit: X.rows is 61, but was 60 there" in err

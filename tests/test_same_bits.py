@@ -11,7 +11,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
+from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
 from train_and_hash import models, parameters, rows
+
+from layerwise import LBFGS, Autoencoder, StackedAutoencoder, StackedClassifier, check_gradient, load, save
+from layerwise.report.filters import excite
 
 SCRIPT = Path(__file__).with_name("train_and_hash.py")
 X, Y = rows()
@@ -68,6 +74,42 @@ def test_global_generators_neither_matter_nor_change(name, seeds):
         found.append(parameters(estimator))
     for first, second in zip(*found, strict=True):
         assert first.tobytes() == second.tobytes()
+
+
+@pytest.mark.parametrize("switch", [torch.no_grad, torch.inference_mode, lambda: torch.set_grad_enabled(False)])
+@pytest.mark.parametrize("name", models())
+def test_gradients_that_the_caller_switched_off(name, switch):
+    rows, kind = torch.from_numpy(X), models()[name]
+    expected = parameters(clone(kind).fit(X, Y))
+    with switch():
+        estimator = clone(kind).fit(rows + 0, Y)  # in inference mode the sum is a tensor that autograd refuses
+        assert not torch.is_grad_enabled()
+        found = [part.copy() for part in parameters(estimator)]
+        again = getattr(estimator, "autoencoder_", estimator)
+        again.set_params(warm_start=True).fit(rows + 0)
+    for first, second in zip(found, expected, strict=True):
+        assert first.tobytes() == second.tobytes()
+    for module in again._modules():  # may be trained further in plain PyTorch
+        assert not module.encoder_weight.is_inference()
+
+
+@pytest.mark.parametrize("switch", [torch.no_grad, torch.inference_mode])
+def test_gradients_are_checked_and_inputs_that_excite_found_all_the_same(switch, tmp_path):
+    contracted = Autoencoder(5, activation="tanh", contraction=0.1, solver=LBFGS(5))
+    upper = Autoencoder(4, output_activation="tanh", solver=LBFGS(5))
+    classifier = StackedClassifier(StackedAutoencoder([contracted, upper]), random_state=0)
+    layers = classifier.fit(X, Y).autoencoder_.layers_
+    save(layers[1], tmp_path / "model")
+    x = torch.from_numpy(X).float()
+    errors, directions = check_gradient(classifier, X, Y), excite(layers, x, 3)
+    with switch():
+        assert check_gradient(classifier, X, Y) == errors
+        assert_array_equal(excite([layers[0], load(tmp_path / "model")], x + 0, 3), directions)
+        frozen = FrozenEstimator(classifier.autoencoder_)
+        assert check_gradient(StackedClassifier(frozen), X, Y).keys() == {"head", "finetune"}
+        partly = StackedClassifier(FrozenEstimator(load(tmp_path / "model")), random_state=0)
+        partly.fit(layers[0].transform(X), Y).partial_fit(layers[0].transform(X), Y)
+    assert errors.keys() == {"layer 0", "layer 1", "head", "finetune"}
 
 
 def test_another_seed_gives_other_bits():

@@ -157,10 +157,11 @@ def test_small_problems_do_not_depend_on_the_number_of_threads(digits, n_threads
 # Going on.
 
 
+@pytest.mark.parametrize("params", [{"corruption": Masking(0.1)}, {"sparsity": KLSparsity(0.2)}])
 @pytest.mark.parametrize("solver", [LBFGS(6), Adam(6), SGD(6)])
-def test_warm_start_goes_on_as_if_it_had_not_stopped(digits, solver):
+def test_warm_start_goes_on_as_if_it_had_not_stopped(digits, solver, params):
     X, _ = digits
-    common = {"corruption": Masking(0.1), "dtype": "float64", "random_state": 0}
+    common = {**params, "dtype": "float64", "random_state": 0}
     whole = Autoencoder(8, solver=clone(solver).set_params(max_iter=12), **common).fit(X)
     halves = Autoencoder(8, solver=solver, warm_start=True, **common).fit(X).fit(X)
     parts = Autoencoder(8, solver=solver, **common)
@@ -170,6 +171,9 @@ def test_warm_start_goes_on_as_if_it_had_not_stopped(digits, solver):
         assert_array_equal(other.components_, whole.components_)
         assert other.loss_curve_ == whole.loss_curve_
         assert other.n_iter_ == 12
+    assert_array_equal(halves.mean_activations_, whole.mean_activations_)
+    restored = pickle.loads(pickle.dumps(Autoencoder(8, solver=solver, warm_start=True, **common).fit(X))).fit(X)
+    assert_array_equal(copy.deepcopy(restored).components_, whole.components_)
     again = Autoencoder(8, solver=solver, **common).fit(X).fit(X)
     assert again.n_iter_ == 6
 
@@ -264,6 +268,7 @@ def test_rows_may_come_in_any_order(digits):
 # Outliers.
 
 
+@pytest.mark.filterwarnings("ignore:X holds values far from all others")
 def test_an_outlier_in_training_is_found():
     """It must not be learnt by heart, however large it is."""
     for seed in range(5):
@@ -275,6 +280,61 @@ def test_an_outlier_in_training_is_found():
         assert detector.score_samples(X).argmin() == 7
         assert detector.reconstruction_error(X[[7]], per_feature=True).argmax() == 2
         assert (detector.predict(X) == -1).sum() == 3
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("n", "contamination"), [(207, 0.07), (150, 0.02), (90, 0.5), (60, 0.01)])
+def test_the_threshold_lies_between_two_training_rows(dtype, n, contamination):
+    rng = np.random.default_rng(n)
+    X = rng.normal(size=(n, 2)) @ rng.normal(size=(2, 5)) + 0.1 * rng.normal(size=(n, 5))
+    layer = Autoencoder(3, activation="tanh", output_activation="identity", dtype=dtype, solver=SHORT)
+    detector = AutoencoderOutlierDetector(layer, contamination=contamination, random_state=0).fit(X)
+    scores, wanted = np.sort(detector.score_samples(X)), int(n * contamination + 1e-9)
+    if wanted:
+        assert detector.offset_ == scores[wanted - 1 : wanted + 1].mean()
+    else:
+        assert scores[0] * 1.01 < detector.offset_ < scores[0]
+    verdicts = detector.predict(X)
+    assert (verdicts == -1).sum() == wanted
+    for rows in (X.astype(np.float32), torch.from_numpy(X[::-1].copy()).flip(0)):
+        assert_array_equal(detector.predict(rows), verdicts)
+    assert_array_equal([detector.predict(X[[k]])[0] for k in range(n)], verdicts)
+
+
+def test_the_threshold_does_not_part_rows_that_are_the_same():
+    """Thirty copies of one row lie at the share; single rows and batches differ in their last bits."""
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(200, 6))
+    scores = AutoencoderOutlierDetector(random_state=0).fit(X).score_samples(X)
+    copied = X[scores.argsort()[15]]
+    X = np.concatenate([X, copied + 1e-9 * rng.normal(size=(30, 6))])
+    detector = AutoencoderOutlierDetector(contamination=0.1, random_state=0).fit(X)
+    verdicts = detector.predict(X)
+    copies = np.flatnonzero(np.abs(X - copied).max(axis=1) < 1e-6)
+    assert len(copies) == 31
+    assert len(set(verdicts[copies])) == 1
+    assert 0 < (verdicts == -1).sum() <= 23
+    scores = detector.score_samples(X)
+    middle = (scores[verdicts == -1].max() + scores[verdicts == 1].min()) / 2
+    assert detector.offset_ == pytest.approx(middle, rel=1e-12)
+
+
+def test_the_threshold_counts_weights():
+    """Rows of weight 0 are as if absent, also as neighbours of the threshold."""
+    X = np.random.default_rng(2).normal(size=(101, 4))
+    weights = np.arange(101) % 3
+    frozen = FrozenEstimator(Autoencoder(2, output_activation="identity", solver=SHORT, random_state=0).fit(X))
+    detector = AutoencoderOutlierDetector(frozen, contamination=0.21)
+    weighted = clone(detector).fit(X, sample_weight=weights)
+    assert weighted.offset_ == detector.fit(np.repeat(X, weights, axis=0)).offset_
+    below = weights[weighted.predict(X) == -1].sum()
+    assert below <= 0.21 * weights.sum() < below + 2
+
+
+def test_rows_that_are_all_the_same_are_no_outliers():
+    detector = AutoencoderOutlierDetector(random_state=0).fit(np.ones((20, 3)))
+    assert_array_equal(detector.predict(np.ones((7, 3))), 1)
+    assert detector.predict([[1.0, 2.0, 1.0]]) == -1
 
 
 # Fitted attributes.

@@ -1,15 +1,19 @@
 """Experiment trackers: what they are told, and that they are left in order."""
 
 import math
+import pickle
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from sklearn.base import clone
 
-from layerwise import LBFGS, Adam, Autoencoder, EarlyStopping, KLSparsity, StackedAutoencoder
-from layerwise.callbacks import History, Step
+from layerwise import LBFGS, Adam, Autoencoder, EarlyStopping, KLSparsity, StackedAutoencoder, load
+from layerwise.callbacks import History, MetricsFile, Step
 from layerwise.data import load_mnist_small
+from layerwise.progress import Progress
 from layerwise.trackers import MLflow, TensorBoard, Tracker
 
 STEP = Step("layer 0", 1, 9, 12.5, {"reconstruction": 10.0}, None, None, None, 100, 2, 0.5, n_rows_seen=200)
@@ -57,6 +61,9 @@ class FakeMLflow:
 
     def log_metrics(self, metrics, step=None, synchronous=None, run_id=None):
         self.calls.append(("log_metrics", metrics, step, run_id))
+
+    def log_artifact(self, local_path, artifact_path=None, run_id=None):
+        self.calls.append(("log_artifact", Path(local_path).name, artifact_path, run_id))
 
     def end_run(self, status="FINISHED"):
         self.calls.append(("end_run", status))
@@ -165,6 +172,78 @@ def test_mlflow(mlflow, images):
     assert [set(metrics) for _, metrics, *_ in logged] == [set(metrics) for _, metrics in run.logged]
     assert end == ("end_run", "FINISHED")
     assert not mlflow.runs
+
+
+def test_mlflow_takes_long_and_many_parameters(mlflow):
+    params = {f"name {k}": k for k in range(230)} | {"long": list(range(1000)), "none": None}
+    with MLflow(params=params):
+        pass
+    logged = [call[1] for call in mlflow.calls if call[0] == "log_params"]
+    assert [len(part) for part in logged] == [100, 100, 32]
+    together = {name: value for part in logged for name, value in part.items()}
+    assert together.keys() == params.keys()
+    assert together["name 7"] == 7
+    assert len(together["long"]) == 500
+    assert str(params["long"]).startswith(together["long"].removesuffix("..."))
+
+
+def test_mlflow_gets_the_settings_and_the_files_of_a_run(mlflow, run, tmp_path, images):
+    np.save(tmp_path / "rows.npy", images)
+    out = tmp_path / "runs" / "small"
+    words = ["--layers", 6, 4, "--max-iter", 2, "--alpha", 0.01, "--random-state", 3, "--track", "mlflow"]
+    code, _, error = run("fit", tmp_path / "rows.npy", *words, "--out", out)
+    assert code == 0, error
+    assert mlflow.calls[0] == ("start_run", "small")
+    params = mlflow.calls[1][1]
+    assert [params[f"layers.{k}.n_hidden"] for k in range(2)] == [6, 4]
+    assert (params["model"], params["random_state"], params["layers.1.solver.max_iter"]) == ("autoencoder", 3, 2)
+    assert {"layer 0/cost", "layer 1/decay"} <= {
+        name for call in mlflow.calls if call[0] == "log_metrics" for name in call[1]
+    }
+    files = dict(call[1:3] for call in mlflow.calls if call[0] == "log_artifact")
+    assert files == {
+        path.name: "model" if path.name in ("config.json", "model.safetensors") else None
+        for path in out.iterdir()
+        if path.is_file() and not path.name.startswith(".")
+    }
+    assert {"report.html", "metrics.jsonl", "run.toml", "config.json"} <= files.keys()
+    assert mlflow.calls[-1] == ("end_run", "FINISHED")
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_run_is_whole_though_mlflow_takes_no_files(mlflow, run, tmp_path, images):
+    def refuse(*_, **__):
+        raise ConnectionError("no server")
+
+    mlflow.log_artifact = refuse
+    np.save(tmp_path / "rows.npy", images)
+    words = ["--layers", 3, "--max-iter", 1, "--track", "mlflow", "--no-report", "--out", tmp_path / "out"]
+    code, _, error = run("fit", tmp_path / "rows.npy", *words)
+    assert code == 0
+    assert "MLflow did not take the files of the run: no server" in error
+    assert load(tmp_path / "out").layers_[0].n_hidden == 3
+
+
+@pytest.mark.parametrize("kind", ["mlflow", "tensorboard", "progress", "metrics"])
+def test_what_is_open_is_not_pickled(kind, mlflow, tmp_path, images):
+    """An estimator is logged, or sent to another process, with the callbacks that watched it."""
+    if kind == "tensorboard":
+        pytest.importorskip("tensorboard")
+    made = {
+        "mlflow": MLflow,
+        "tensorboard": lambda: TensorBoard(tmp_path),
+        "progress": Progress,
+        "metrics": lambda: MetricsFile(tmp_path / "metrics.jsonl"),
+    }
+    with made[kind]() as callback:
+        stack = make_stack(callback).fit(images)
+        read = pickle.loads(pickle.dumps(stack))
+    assert (read.transform(images) == stack.transform(images)).all()
+    if kind == "progress":
+        read.fit(images)
+        return
+    with pytest.raises(ValueError, match="is not open; train inside `with "):
+        read.fit(images)
 
 
 def test_mlflow_leaves_alone_what_is_not_asked_for(mlflow):

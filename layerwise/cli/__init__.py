@@ -8,9 +8,9 @@ import warnings
 
 import cyclopts
 
-from layerwise.cli.common import app, fail, printable
+from layerwise.cli.common import answering, app, describe_os_error, fail, leave_output, open_streams, printable
 from layerwise.errors import PeerError
-from layerwise.interruption import TERMINATED, ending_by_terminate
+from layerwise.interruption import TERMINATED, ending_by_signals
 
 __all__ = ["app", "main"]
 
@@ -45,11 +45,12 @@ _SPINS = "10000"
 
 def main() -> None:
     """Run the command line; refusals are one sentence and exit code 2, Ctrl-C is 130, SIGTERM is 143."""
+    open_streams()
     warnings.showwarning = _show_warning
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
     try:
-        with ending_by_terminate():
+        with ending_by_signals(), answering():
             _show_docstring(sys.argv[1:])
             app.meta(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value")
     except KeyboardInterrupt as interrupt:
@@ -59,12 +60,12 @@ def main() -> None:
             raise
         fail(_describe_end(exit_, "terminated"), TERMINATED)
     except BrokenPipeError:  # the reader of our output has seen enough
-        sys.stderr.close()
+        leave_output()
     except cyclopts.CycloptsError as error:
         called = next((f"{word} " for word in sys.argv[1:] if word in _COMMANDS), "")
         fail(f"{' '.join(str(error).split())} (see layerwise {called}--help)", 2)
     except OSError as error:
-        fail(f"{error.strerror}: {error.filename}" if error.strerror and error.filename else str(error), 2)
+        fail(describe_os_error(error), 2)
     except PeerError:  # the process that came upon it says so
         sys.exit(2)
     except (ValueError, FloatingPointError, ImportError) as error:

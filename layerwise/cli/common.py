@@ -5,6 +5,7 @@ Nothing here imports torch: `layerwise --help` answers at once.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shlex
@@ -12,14 +13,15 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, Group, Parameter
 
 import layerwise
+from layerwise.atomic import NO_ROOM, naming
 from layerwise.interruption import TERMINATED, end_by
 from layerwise.strict_json import as_strict
 
@@ -39,7 +41,19 @@ Data = Annotated[
     Path, Parameter(help="Rows: CSV, Parquet, Feather, .npy, .npz, IDX, .mat, .safetensors, or a folder of images.")
 ]
 Array = Annotated[
-    str | None, Parameter(help="Which array of a .npz, .mat or .safetensors file holds the rows, if there are several.")
+    str | None,
+    Parameter(
+        help="Which array of a .npz, .mat or .safetensors file holds the rows, if there are several; "
+        "of a struct in .mat name.field."
+    ),
+]
+Layout = Annotated[
+    Literal["images-first", "images-last", "pixels", "windows"] | None,
+    Parameter(
+        help="Which axis of an array of three or more counts rows: images-first, or images-last, which .mat files have "
+        "if not given; pixels of height x width x bands, each a row of bands; windows of samples x time x sensors, "
+        "each sample a row."
+    ),
 ]
 Out = Annotated[
     Path | None,
@@ -49,12 +63,17 @@ Out = Annotated[
     ),
 ]
 Device = Annotated[str, Parameter(help="auto, cpu, cuda or cuda:N.")]
-Overwrite = Annotated[bool, Parameter(negative="", show_default=False, help="Replace what is there.")]
+Overwrite = Annotated[
+    bool,
+    Parameter(
+        negative="", show_default=False, help="Replace the file that is there, or the folder that layerwise wrote."
+    ),
+]
 Labels = Annotated[
     str | None,
     Parameter(
-        help="The column or array of the data, or the file, that holds labels or targets; class for the sub-folders of "
-        "images."
+        help="The column or array of the data, or the file, that holds labels or targets; of images class for their "
+        "sub-folders, or a table of file names and labels."
     ),
 ]
 _EVERYWHERE = Group("With every command", sort_key=1)
@@ -173,6 +192,45 @@ def _is_one_of_many() -> bool:
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
+class _Lossy(io.FileIO):
+    """A stream that takes no offence where nobody reads it, or its disk is full: the work goes on."""
+
+    def write(self, text: Any) -> int:
+        try:
+            return super().write(text)
+        except OSError:
+            return len(text)
+
+
+def open_streams() -> None:
+    """Prepare standard output and error; where the shell has closed them, the next file would take their place."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - open until the end
+    stream = sys.stderr
+    if stream is sys.__stderr__ and isinstance(stream, io.TextIOWrapper):
+        raw = io.BufferedWriter(_Lossy(stream.fileno(), "w", closefd=False))
+        sys.stderr = io.TextIOWrapper(raw, encoding=stream.encoding, errors=stream.errors, line_buffering=True)
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Write out all that the block prints; a file that cannot be written and has no name is standard output."""
+    with naming(Path("standard output"), reads=True):
+        yield
+        sys.stdout.flush()
+
+
+def leave_output() -> None:
+    """Write no answer any more: what Python has not got rid of, it would complain of at the end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+
+
 def given(**flags: Any) -> dict[str, Any]:
     """Return the flags that were given; the others have their defaults."""
     return {name: value for name, value in flags.items() if value is not None}
@@ -184,18 +242,11 @@ def as_command(*words: object) -> str:
 
 
 def check_apart(out: Path, data: Path) -> None:
-    """Refuse to write over the data, or into a folder of it, or to no place of its own."""
-    check_place(out)
+    """Refuse to write over the data, or into a folder of it."""
     if data.exists() and (
         out.resolve() == data.resolve() or (data.is_dir() and data.resolve() in out.resolve().parents)
     ):
         raise ValueError(f"out={out} is the data itself, or lies inside it; choose another place")
-
-
-def check_place(out: Path) -> None:
-    """Refuse the folder one is in, for which an empty name stands too, and the root of all."""
-    if out in (Path(), Path("..")) or not out.absolute().name:
-        raise ValueError(f"out={str(out)!r} names no place to write to; give it a name of its own, such as runs/first")
 
 
 def printable(text: str) -> str:
@@ -211,10 +262,11 @@ def render(table: Any) -> str:
 
     width = None if sys.stdout.isatty() else 140
     # Text of the data is no markup, and codes that move a cursor must not come from it.
-    console = Console(width=width, color_system=None, force_terminal=False, markup=False, emoji=False, highlight=False)
-    with console.capture() as capture:
-        console.print(table)
-    return capture.get().rstrip()
+    text = io.StringIO()
+    Console(
+        file=text, width=width, color_system=None, force_terminal=False, markup=False, emoji=False, highlight=False
+    ).print(table)
+    return text.getvalue().rstrip()
 
 
 def list_contents(out: Path) -> str:
@@ -228,8 +280,21 @@ def fail(message: str, code: int) -> None:
     One of several processes says which it is.
     """
     message = " ".join(message.split())
-    if "--json" in sys.argv:
-        print(json.dumps({"error": message}))
     speaker = f"layerwise, rank {os.environ.get('RANK')}" if _is_one_of_many() else "layerwise"
+    with suppress(OSError):  # the exit code tells it too
+        if "--json" in sys.argv:
+            print(json.dumps({"error": message}), flush=True)
     print(f"{speaker}: {printable(message)}", file=sys.stderr)
+    leave_output()
     sys.exit(code)
+
+
+def describe_os_error(error: OSError) -> str:
+    """Return what the system refused, of which file, and what can be done."""
+    if not error.strerror:
+        return str(error)
+    sentence = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    on = getattr(error, "__notes__", [])
+    if error.errno in NO_ROOM:
+        return f"{sentence}; make room, and {'; '.join(on) or 'run the same command again'}"
+    return "; ".join([sentence, *on])

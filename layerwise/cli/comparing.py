@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,17 +15,18 @@ from sklearn.model_selection import train_test_split
 
 import layerwise
 from layerwise import runs
-from layerwise.atomic import atomic
+from layerwise.atomic import atomic, write_file
 from layerwise.cli.common import (
+    Array,
     Data,
     Flag,
     Labels,
+    Layout,
     Model,
     Overwrite,
     Reply,
     Shown,
     Words,
-    check_place,
     list_contents,
     render,
 )
@@ -32,6 +34,7 @@ from layerwise.cli.fitting import mark_unlabeled, refuse_gaps
 from layerwise.cli.opening import open_model
 from layerwise.comparison import NONE, RIVALS, Comparison, compare, recipe
 from layerwise.data.inputs import read_input
+from layerwise.data.tables import is_table
 from layerwise.data.values import describe_missing
 from layerwise.estimators import AutoencoderImputer, StackedClassifier, check_gradient
 from layerwise.estimators._finetuning import FineTunedEstimator, find_labelled
@@ -53,6 +56,8 @@ def compare_command(
     ignore: Annotated[list[str] | None, Words] = None,
     impute: Flag = False,
     max_categories: int | None = None,
+    array: Array = None,
+    layout: Layout = None,
     pretraining: Annotated[list[Literal["sparse", "denoising", "contractive"]] | None, Words] = None,
     layers: Annotated[list[int] | None, Words] = None,
     solver: Literal["lbfgs", "adam"] | None = None,
@@ -110,15 +115,17 @@ def compare_command(
     out
         Folder for the figures and the picture.
     """
-    check_place(out)
     facts = {} if model is None else runs.read_facts(model)
     trained = None if model is None else layerwise.load(model)
+    shaped = not (data.is_dir() or is_table(data))
     train = read_input(
         data,
         labels=labels,
         id=id or facts.get("id"),
         ignore=ignore or facts.get("ignore") or (),
         max_categories=facts.get("max_categories") if max_categories is None else max_categories,
+        array=array,
+        layout=layout or (facts.get("layout") if shaped else None),
     )
     classifiers = _choose_recipes(trained, pretraining, layers, solver, train.X.shape)
     y, settings = mark_unlabeled(train.y, {"model": "classifier"})
@@ -127,14 +134,20 @@ def compare_command(
     if test_data is None:
         rows = _hold_out(train.X, y, unlabeled, seed)
     else:
-        test = read_input(test_data, labels=test_labels or labels, encoder=train.encoder)
+        test = read_input(
+            test_data,
+            labels=test_labels or labels,
+            array=array,
+            layout=layout or (facts.get("layout") if shaped else None),
+            encoder=train.encoder,
+        )
         rows = train.X, y, test.X, test.y
     X, y, X_test, y_test = rows
     missing = describe_missing(X, train.feature_names) or describe_missing(X_test, train.feature_names)
     if missing and not (impute or step_of(trained, AutoencoderImputer)):
         refuse_gaps(missing)
     n_labelled = int(find_labelled(np.asarray(y), unlabeled).sum())
-    with atomic(out, overwrite=overwrite) as staging, display.watching() as callbacks:
+    with atomic(out, folder=True, overwrite=overwrite) as staging, display.watching() as callbacks:
         if missing:
             imputer = AutoencoderImputer(random_state=seed, callbacks=callbacks).fit(X)
             X, X_test = imputer.transform(X), imputer.transform(X_test)
@@ -155,15 +168,18 @@ def compare_command(
             seed=seed,
             announce=display.say,
         )
-        staging.mkdir()
-        told = comparison.as_dict() | {"n_test": len(X_test)}
-        (staging / "comparison.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
-        comparison.plot().savefig(staging / "comparison.png", dpi=120)
-    table = render(_comparison_table(comparison, len(X_test)))
+        told = comparison.as_dict() | {"n_test": X_test.shape[0]}
+        write_file(staging / "comparison.json", json.dumps(told, indent=2) + "\n")
+        picture = io.BytesIO()
+        comparison.plot().savefig(picture, dpi=120)
+        write_file(staging / "comparison.png", picture.getvalue())
+    table = render(_comparison_table(comparison, X_test.shape[0]))
     return Reply(told, f"{table}\n{_conclude(comparison)}\n{list_contents(out)}")
 
 
-def check_gradient_command(model: Model, data: Data, *, labels: Labels = None, n_rows: int = 50) -> Reply:
+def check_gradient_command(
+    model: Model, data: Data, *, labels: Labels = None, array: Array = None, layout: Layout = None, n_rows: int = 50
+) -> Reply:
     """Compare the gradient of every stage of a model's training with differences of its objective.
 
     Example: layerwise check-gradient runs/digits train-images.gz --labels train-labels.gz
@@ -177,7 +193,7 @@ def check_gradient_command(model: Model, data: Data, *, labels: Labels = None, n
     """
     if n_rows < 1:
         raise ValueError(f"n_rows={n_rows} leaves nothing to check with; give at least 1")
-    opened = open_model(model, data, labels=labels)
+    opened = open_model(model, data, labels=labels, array=array, layout=layout)
     X, y, estimator = opened.X[:n_rows], opened.y, opened.estimator
     if isinstance(estimator, FineTunedEstimator) and y is None:
         raise ValueError(f"{model} is a {type(estimator).__name__}; give labels with --labels")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from cyclopts import App
 
 from layerwise import runs
-from layerwise.atomic import atomic
+from layerwise.atomic import atomic, write_file
 from layerwise.callbacks import MetricsFile
 from layerwise.cli.common import Device, Display, Overwrite, Reply, Shown, Words, list_contents, render
 from layerwise.reproduce import EXPERIMENTS, evidence, experiment
@@ -25,13 +25,12 @@ def _run_experiment(
     """Run an experiment, write its folder, answer with published beside obtained."""
     module = EXPERIMENTS[name]
     inputs = module.load(data)
-    with atomic(out, overwrite=overwrite) as staging, display.watching() as callbacks:
-        staging.mkdir()
+    with atomic(out, folder=True, overwrite=overwrite) as staging, display.watching() as callbacks:
         with MetricsFile(staging / runs.METRICS) as metrics:
             session = Session(seed, device, [*callbacks, metrics], display.say)
             outcome = module.run(inputs, session, **settings)
         figures = experiment.report(name, module.PUBLISHED, outcome, session)
-        (staging / "figures.json").write_text(json.dumps(as_strict(figures), indent=2) + "\n", encoding="utf-8")
+        write_file(staging / "figures.json", json.dumps(as_strict(figures), indent=2) + "\n")
         facts = runs.gather_facts(experiment=name, random_state=seed, seconds=figures["obtained"]["seconds"])
         runs.write_run(staging, outcome.estimator, outcome.examples, facts=facts, image_shape=outcome.image_shape)
     text = f"{render(experiment.table(figures))}\n{list_contents(out)}"

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
-from layerwise import distributed, recipes
+from layerwise import distributed, persistence, recipes
+from layerwise.atomic import LOCK
 from layerwise.callbacks import Callback, Step
 from layerwise.checkpoint import Checkpoint
 from layerwise.data.csv_tables import FLAGS
@@ -21,6 +24,8 @@ from layerwise.estimators import AutoencoderImputer
 from layerwise.estimators._finetuning import find_labelled
 from layerwise.plotting.rows import is_known
 from layerwise.trackers import MLflow, TensorBoard
+
+Tracked: TypeAlias = MLflow | TensorBoard
 
 # Whole numbers of at most so many different values are classes. With more, up to the second limit, they are so where
 # they count from 0 or 1 without gaps and each stands for so many rows on average: heuristic choices.
@@ -37,7 +42,7 @@ def choose_model(y: np.ndarray | None, contamination: float | None = None, unlab
     if y.ndim == 2:
         return "regressor", "each row has several targets"
     if unlabeled is not None:
-        y = y[find_labelled(y, as_label(unlabeled, y))]
+        y = y[find_labelled(y, _as_label("unlabeled", unlabeled, y))]
     known = distributed.unique(y[is_known(y)])
     if y.dtype.kind not in "iuf" and not are_all(y, int):
         return "classifier", f"the labels are {'true and false' if are_all(y, bool) else 'text'}"
@@ -75,20 +80,24 @@ def mark_unlabeled(y: np.ndarray | None, settings: Mapping[str, Any]) -> tuple[n
         return None, settings
     if y is None:
         raise ValueError(f"model={settings['model']!r} needs labels; give them with --labels")
+    finetuning = dict(settings.get("finetuning", {}))
+    unlabeled = finetuning.get("unlabeled")
+    if isinstance(finetuning.get("class_weight"), Mapping):  # TOML knows no keys but texts
+        named = finetuning["class_weight"].items()
+        finetuning["class_weight"] = {_as_label("class_weight", label, y): weight for label, weight in named}
+        settings["finetuning"] = finetuning
     if y.dtype.kind == "O" and (are_all(y, int) or are_all(y, bool)):
-        finetuning = dict(settings.get("finetuning", {}))
-        if finetuning.get("unlabeled") is not None:
-            y = np.where(y == as_label(finetuning["unlabeled"], y), None, y)
+        if unlabeled is not None:
+            y = y.copy()
+            y[y == _as_label("unlabeled", unlabeled, y)] = None
         y, finetuning["unlabeled"] = _fill_labels(y, settings["model"])
         return y, settings | {"finetuning": finetuning}
     if settings["model"] == "regressor" and y.dtype.kind not in "biuf":
         raise ValueError(
             f"a regressor needs numbers as labels, but found {y[is_known(y)][:1].tolist()}; choose a classifier"
         )
-    finetuning = dict(settings.get("finetuning", {}))
-    unlabeled = finetuning.get("unlabeled")
     if unlabeled is not None:
-        finetuning["unlabeled"] = as_label(unlabeled, y)
+        finetuning["unlabeled"] = _as_label("unlabeled", unlabeled, y)
         return y, settings | {"finetuning": finetuning}
     missing = ~is_known(y)
     if not distributed.any_rank(bool(missing.any())):
@@ -147,6 +156,10 @@ def train(
     if missing and not settings.get("impute"):
         refuse_gaps(missing)
     if settings.get("impute"):
+        if sparse.issparse(X):
+            raise ValueError(
+                "impute=True needs dense rows, but the data is a sparse matrix, in which nothing is missing"
+            )
         imputer = AutoencoderImputer(random_state=settings["random_state"])
         imputer.set_params(
             callbacks=[_prefixed("imputer", callback) for callback in callbacks],
@@ -163,13 +176,38 @@ def train(
     return (model if len(steps) == 1 else Pipeline(steps)), X
 
 
-def open_trackers(names: Sequence[str], out: Path, staging: Path, stack: ExitStack) -> list[Callback]:
-    """Return the experiment trackers of these names, open until the stack is closed."""
+def open_trackers(
+    names: Sequence[str], out: Path, staging: Path, settings: Mapping[str, Any], stack: ExitStack
+) -> list[Tracked]:
+    """Return the experiment trackers of these names, open until the stack is closed; MLflow is told the settings."""
     trackers: dict[str, Any] = {
         "tensorboard": lambda: TensorBoard(staging / "tensorboard"),
-        "mlflow": lambda: MLflow(out.name),
+        "mlflow": lambda: MLflow(out.name, params=flatten(settings)),
     }
     return [stack.enter_context(trackers[name]()) for name in names]
+
+
+def log_run(trackers: Sequence[Tracked], folder: Path) -> None:
+    """Hand the files of a run to the trackers that take files; those of the model as a folder that `load` reads."""
+    files = [path for path in sorted(folder.iterdir()) if path.is_file() and path.name != LOCK]
+    for tracker in trackers:
+        if not isinstance(tracker, MLflow):
+            continue
+        try:
+            for path in files:
+                tracker.log_file(path, "model" if path.name in (persistence.CONFIG, persistence.TENSORS) else None)
+        except Exception as error:  # whatever it is: the run itself is whole
+            warnings.warn(f"MLflow did not take the files of the run: {error}", UserWarning, stacklevel=2)
+
+
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return settings under names such as ``layers.0.solver.max_iter``."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
+            value = {str(place): item for place, item in enumerate(value)}
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return flat
 
 
 def _prefixed(prefix: str, callback: Callback) -> Callback:
@@ -181,9 +219,10 @@ def _prefixed(prefix: str, callback: Callback) -> Callback:
     return call
 
 
-def as_label(value: Any, y: np.ndarray) -> Any:
-    """Return a label in the type of the others; refuse one that is of no such type, or stands nowhere."""
+def _as_label(name: str, value: Any, y: np.ndarray) -> Any:
+    """Return a label in the type of the others."""
     try:
+        label: Any
         if are_all(y, bool):
             label = FLAGS[str(value)]
         elif are_all(y, int) and y.dtype.kind == "O":
@@ -191,7 +230,7 @@ def as_label(value: Any, y: np.ndarray) -> Any:
         else:
             label = str(value) if y.dtype.kind in "UO" else np.array([value]).astype(y.dtype)[0].item()
     except (KeyError, ValueError, OverflowError):
-        raise ValueError(f"unlabeled={value!r} is no label of type {y.dtype}, which the labels have") from None
+        raise ValueError(f"{name}={value!r} is no label of type {y.dtype}, which the labels have") from None
     if not distributed.any_rank(bool((y == label).any())):
-        raise ValueError(f"unlabeled={value!r} stands nowhere in the labels")
+        raise ValueError(f"{name}={value!r} stands nowhere in the labels")
     return label

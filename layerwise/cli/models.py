@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import shlex
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.metrics import (
+    average_precision_score,
+    mean_absolute_error,
+    precision_score,
+    r2_score,
+    recall_score,
+    roc_auc_score,
+)
 
-from layerwise import runs
+from layerwise import stacking
 from layerwise.atomic import atomic
 from layerwise.cli.common import (
     Array,
@@ -20,6 +30,7 @@ from layerwise.cli.common import (
     Display,
     Flag,
     Labels,
+    Layout,
     Model,
     Out,
     Overwrite,
@@ -27,7 +38,6 @@ from layerwise.cli.common import (
     Shown,
     check_apart,
 )
-from layerwise.cli.measuring import measure, without_unlabeled
 from layerwise.cli.opening import Opened, list_columns, open_model
 from layerwise.data.gaps import fill_table
 from layerwise.data.inputs import read_input
@@ -35,6 +45,7 @@ from layerwise.data.outputs import check_output, write_columns, write_csv
 from layerwise.data.tables import find_separator
 from layerwise.estimators import AutoencoderOutlierDetector, StackedClassifier, StackedRegressor
 from layerwise.inspection import stack_of
+from layerwise.plotting.rows import is_known
 
 # Columns that are named as the reason for an error, at most.
 _N_REASONS = 3
@@ -46,6 +57,7 @@ def encode(
     *,
     out: Out = None,
     array: Array = None,
+    layout: Layout = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
     display: Shown,
@@ -56,7 +68,7 @@ def encode(
     """
 
     def columns() -> tuple[dict[str, Any], Opened]:
-        opened = open_model(model, data, array=array, device=device)
+        opened = open_model(model, data, array=array, layout=layout, device=device)
         estimator = opened.estimator
         coder = estimator if hasattr(estimator, "transform") else stack_of(estimator)
         return {"code": coder.transform(opened.X)}, opened
@@ -101,6 +113,7 @@ def reconstruct(
     *,
     out: Out = None,
     array: Array = None,
+    layout: Layout = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
     display: Shown,
@@ -111,7 +124,7 @@ def reconstruct(
     """
 
     def columns() -> tuple[dict[str, Any], Opened]:
-        opened = open_model(model, data, array=array, device=device)
+        opened = open_model(model, data, array=array, layout=layout, device=device)
         stack = stack_of(opened.estimator)
         return _as_rows(opened, stack.inverse_transform(stack.transform(opened.X))), opened
 
@@ -124,6 +137,7 @@ def impute(
     *,
     out: Out = None,
     array: Array = None,
+    layout: Layout = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
     display: Shown,
@@ -139,7 +153,7 @@ def impute(
     as_text = not display.as_json if out is None else ending in (".csv", ".tsv")
 
     def columns() -> tuple[dict[str, Any], Opened]:
-        opened = open_model(model, data, array=array, device=device)  # which fills them in
+        opened = open_model(model, data, array=array, layout=layout, device=device)  # which fills them in
         if opened.encoder is None or ending in (".npy", ".safetensors"):
             return _as_rows(opened, opened.X), opened
         numbers = {name: opened.X[:, place] for place, name in enumerate(opened.encoder.numbers_)}
@@ -157,6 +171,7 @@ def predict(
     probabilities: Flag = False,
     out: Out = None,
     array: Array = None,
+    layout: Layout = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
     display: Shown,
@@ -172,7 +187,7 @@ def predict(
     """
 
     def columns() -> tuple[dict[str, Any], Opened]:
-        opened = open_model(model, data, array=array, device=device)
+        opened = open_model(model, data, array=array, layout=layout, device=device)
         estimator = opened.estimator
         if probabilities and not isinstance(estimator, StackedClassifier):
             raise ValueError(f"{model} holds no classifier but {type(estimator).__name__}, which has no probabilities")
@@ -197,6 +212,7 @@ def score(
     per_feature: Flag = False,
     out: Out = None,
     array: Array = None,
+    layout: Layout = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
     display: Shown,
@@ -214,7 +230,7 @@ def score(
     """
 
     def columns() -> tuple[dict[str, Any], Opened]:
-        opened = open_model(model, data, array=array, device=device)
+        opened = open_model(model, data, array=array, layout=layout, device=device)
         stack = stack_of(opened.estimator)
         errors = stack._errors(stack._check_rows(opened.X), per_feature=True).numpy(force=True)
         columns: dict[str, Any] = {"error": errors.sum(axis=1)}
@@ -255,9 +271,10 @@ def evaluate(
     labels: Labels = None,
     unlabeled: str | None = None,
     array: Array = None,
+    layout: Layout = None,
     device: Device = "auto",
 ) -> Reply:
-    """Measure a model on rows: accuracy, R2, or how well outliers are told, with labels; the error without.
+    """Measure a model on rows: accuracy, R2 or AUC with labels, the reconstruction error without.
 
     Example: layerwise evaluate runs/digits t10k-images.gz --labels t10k-labels.gz
 
@@ -265,22 +282,110 @@ def evaluate(
     ----------
     labels
         The column or array of the data, or the file, that holds the true labels or targets; of a table the column of
-        the training if not given. No column that the model was trained on.
+        the training if not given.
     unlabeled
-        The label of rows that have none and do not count; that of the training if not given. Gaps are found without it.
+        The label of rows that have none, beside that of the training: they are left out.
     """
-    opened = open_model(model, data, labels=labels, array=array, device=device)
-    if labels is not None and opened.encoder is not None and labels in opened.encoder.feature_names_in_:
+    opened = open_model(model, data, labels=labels, array=array, layout=layout, device=device)
+    if labels and opened.encoder is not None and labels in opened.encoder.feature_names_in_:
         raise ValueError(
-            f"labels={labels!r} is a column that {model} was trained on, so it would be measured by what it is told; "
-            f"train it without: layerwise fit ... --ignore {shlex.quote(labels)}"
+            f"column {labels!r} is a feature of {opened.folder}, which has learned from it, so it cannot tell how good "
+            f"the model is; train it with {shlex.join(['--ignore', labels])}"
         )
-    if opened.source is not None and opened.y is not None:
-        y = without_unlabeled(opened.y, unlabeled, runs.read_facts(model).get("unlabeled"))
-        opened = replace(opened, source=opened.source._replace(y=y))
-    facts = {"n_rows": len(opened.X), **measure(opened)}
+    if unlabeled is not None and (opened.y is None or not _stands_for_none(opened.y, unlabeled).any()):
+        raise ValueError(f"unlabeled={unlabeled!r} stands nowhere in the labels")
+    facts = {"n_rows": opened.X.shape[0], **_measure(opened, unlabeled)}
     shown = {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in facts.items()}
     return Reply(facts, "\n".join(f"{name}: {value}" for name, value in shown.items()))
+
+
+def _measure(opened: Opened, unlabeled: str | None) -> dict[str, Any]:
+    """Return the figures of a model on rows, by what it is."""
+    estimator, y = opened.estimator, opened.y
+    if isinstance(estimator, AutoencoderOutlierDetector):
+        known = None if y is None else is_known(y) & ~_stands_for_none(y, unlabeled)
+        return _measure_outliers(estimator, opened.X, y, known)
+    if not isinstance(estimator, (StackedClassifier, StackedRegressor)):
+        return _measure_reconstruction(estimator, opened.X)
+    if y is None:
+        raise ValueError(
+            f"there are no labels to compare with, which {opened.folder}, {type(estimator).__name__}, needs; say where "
+            f"they are with --labels"
+        )
+    known = is_known(y) & ~_stands_for_none(y, estimator.unlabeled) & ~_stands_for_none(y, unlabeled)
+    if not known.any():
+        raise ValueError(f"the labels of {opened.folder} are all missing, so there is nothing to compare with")
+    predicted, y = estimator.predict(opened.X[known]), y[known]
+    if isinstance(estimator, StackedRegressor):
+        if y.dtype.kind not in "biuf":
+            raise ValueError(f"{opened.folder} predicts numbers, but the labels are texts such as {str(y[0])!r}")
+        r2 = float(r2_score(y, predicted)) if len(y) > 1 else None
+        return {"n_labelled": len(y), "r2": r2, "mean_absolute_error": float(mean_absolute_error(y, predicted))}
+    classes = estimator.classes_
+    numbers = y.dtype.kind in "biuf" and classes.dtype.kind in "biuf"
+    if not numbers or (np.result_type(y, classes).kind == "f" and "f" not in (y.dtype.kind, classes.dtype.kind)):
+        y, predicted, classes = y.astype(str), predicted.astype(str), classes.astype(str)
+    alien = ~np.isin(y, classes)
+    if alien.all():
+        raise ValueError(
+            f"the labels, such as {y[0]}, are no classes of {opened.folder}: {', '.join(map(str, classes))}"
+        )
+    if alien.any():
+        warnings.warn(f"{alien.sum()} labels, such as {y[alien][0]}, are no classes of the model", stacklevel=2)
+    _, counts = np.unique(y, return_counts=True)
+    n_wrong = int((predicted != y).sum())
+    return {
+        "n_labelled": len(y),
+        "accuracy": 1 - n_wrong / len(y),
+        "n_wrong": n_wrong,
+        "accuracy_of_commonest": float(counts.max() / len(y)),
+    }
+
+
+def _stands_for_none(y: np.ndarray, unlabeled: Any) -> np.ndarray:
+    """Return which labels are the one that stood for none in the training."""
+    if unlabeled is None:
+        return np.zeros(len(y), bool)
+    if y.dtype.kind not in "biuf":
+        return y.astype(str) == str(unlabeled)
+    try:
+        return y == float(unlabeled)
+    except ValueError:
+        return np.zeros(len(y), bool)
+
+
+def _measure_outliers(
+    detector: AutoencoderOutlierDetector, X: np.ndarray, y: np.ndarray | None, known: np.ndarray | None
+) -> dict[str, Any]:
+    """Return how many outliers there are; with labels of two values, how well errors tell the rarer one apart."""
+    errors, found = detector.reconstruction_error(X), detector.predict(X) < 0
+    figures = {"mean_error": float(errors.mean()), "n_outliers": int(found.sum())}
+    if y is None:
+        return figures
+    y, errors, found = y[known], errors[known], found[known]
+    values, counts = np.unique(y.astype(str), return_counts=True)
+    if len(values) != 2:
+        raise ValueError(f"labels have {len(values)} different values, but two are needed: outlier and normal")
+    rare = values[counts.argmin()]
+    true = y.astype(str) == rare
+    return figures | {
+        "n_labelled": len(y),
+        "outlier_label": str(rare),
+        "auc": float(roc_auc_score(true, errors)),
+        "average_precision": float(average_precision_score(true, errors)),
+        "precision": float(precision_score(true, found, zero_division=0)),
+        "recall": float(recall_score(true, found)),
+    }
+
+
+def _measure_reconstruction(estimator: BaseEstimator, X: Any) -> dict[str, Any]:
+    """Return errors in the scale of the training, in which every column counts as it did there."""
+    rows = estimator._check_rows(X)
+    scaling = estimator._scaling
+    scaled = stacking.apply(lambda x: x if scaling is None else scaling.straighten(x), rows).numpy(force=True)
+    spread = 0.5 * float(np.var(scaled, axis=0, dtype=np.float64).sum())
+    error = float(estimator._errors(rows).mean())
+    return {"reconstruction_error": error, "explained_variance": 1 - error / spread if spread > 0 else None}
 
 
 def _as_rows(opened: Opened, X: np.ndarray) -> dict[str, Any]:

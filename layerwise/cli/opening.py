@@ -12,7 +12,6 @@ from sklearn.base import BaseEstimator
 
 import layerwise
 from layerwise import runs
-from layerwise.data._polars import composed
 from layerwise.data.inputs import Input, read_input
 from layerwise.data.table_encoder import TableEncoder
 from layerwise.data.tables import column_names, is_table
@@ -80,7 +79,13 @@ def list_columns(data: Path) -> list[str]:
 
 
 def open_model(
-    folder: Path, data: Path | None, *, labels: str | None = None, array: str | None = None, device: str = "auto"
+    folder: Path,
+    data: Path | None,
+    *,
+    labels: str | None = None,
+    array: str | None = None,
+    layout: str | None = None,
+    device: str = "auto",
 ) -> Opened:
     """Load a model, and read rows as those of its training were read.
 
@@ -93,6 +98,8 @@ def open_model(
         Where the labels are, as `read_input` takes it; None takes the column of the training, where there is such.
     array : str or None, default=None
         Which array of a file holds the rows; None takes that of the training.
+    layout : str or None, default=None
+        Which axis counts rows, as `read_input` takes it; None takes that of the training.
     device : str, default="auto"
 
     Returns
@@ -104,12 +111,13 @@ def open_model(
     if data is None:
         return Opened(folder, bare(model), encoder, None, np.empty((0, 0)))
     facts = runs.read_facts(folder)
-    columns = set(map(composed, list_columns(data))) if encoder is not None else set()
+    columns = list_columns(data) if encoder is not None else []
     source = read_input(
         data,
-        labels=labels or (facts.get("labels") if composed(facts.get("labels") or "") in columns else None),
-        id=[name for name in facts.get("id") or [] if composed(name) in columns],
+        labels=labels or (facts.get("labels") if facts.get("labels") in columns else None),
+        id=[name for name in facts.get("id") or [] if name in columns],
         array=array or (facts.get("array") if data.suffix in _WITH_NAMES else None),
+        layout=layout or (None if data.is_dir() or is_table(data) else facts.get("layout")),
         encoder=encoder,
         image_shape=tuple(facts["image_shape"]) if data.is_dir() and facts.get("image_shape") else None,
     )

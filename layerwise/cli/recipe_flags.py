@@ -40,6 +40,10 @@ def overlay(settings: Mapping[str, Any], flags: Mapping[str, Any], n_features: i
             if settings.get("model") not in ("classifier", "regressor"):
                 raise ValueError(f"{flag}={flags[flag]} has no meaning without labels; give them with --labels")
             finetuning[name] = flags.pop(flag)
+    if "class_weight" in flags:
+        if settings.get("model") != "classifier":
+            raise ValueError(f"class_weight={flags['class_weight']} has no meaning without classes to tell apart")
+        finetuning["class_weight"] = flags.pop("class_weight")
     layers = [dict(layer) for layer in settings.get("layers", [])]
     model = settings.get("model", "autoencoder")
     if not layers and (flags or model == "autoencoder"):

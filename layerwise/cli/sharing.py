@@ -12,7 +12,7 @@ from rich.table import Table
 import layerwise
 from layerwise import runs
 from layerwise.atomic import atomic
-from layerwise.cli.common import Labels, Model, Overwrite, Reply, Shown, as_command, render
+from layerwise.cli.common import Array, Labels, Layout, Model, Overwrite, Reply, Shown, as_command, render
 from layerwise.cli.opening import open_model
 from layerwise.data.table_encoder import TableEncoder
 from layerwise.export import export_numpy, export_onnx
@@ -43,6 +43,8 @@ def report(
     data: Path | None = None,
     *,
     labels: Labels = None,
+    array: Array = None,
+    layout: Layout = None,
     out: Path | None = None,
     overwrite: Overwrite = False,
     display: Shown,
@@ -74,7 +76,7 @@ def report(
     if place.suffix != ".html":
         raise ValueError(f"out={place} must end in .html")
     with atomic(place, overwrite=overwrite or out is None) as staging:
-        opened = open_model(run, data or Path(facts["data"]), labels=labels)
+        opened = open_model(run, data or Path(facts["data"]), labels=labels, array=array, layout=layout)
         source = opened.source
         assert source is not None
         display.say(f"writing {place.name} ...")

@@ -6,46 +6,31 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from layerwise import distributed, runs
 from layerwise.cli.common import as_command
 from layerwise.cli.opening import list_columns
-from layerwise.data._polars import composed
 from layerwise.data.inputs import Input
-from layerwise.plotting.rows import is_known
 
 # What a person wants next, by the model that was trained.
 _NEXT = {"autoencoder": ["encode", "--out", "codes.csv"], "outliers": ["score", "--because", "--out", "scores.csv"]}
 # Labels are few if a smaller share of the rows has one: a heuristic choice.
 _FEW = 0.1
+# How the axes of an array were read, where it is not rows along the first.
+_TOLD = {"images-last": "rows along the last axis", "pixels": "each pixel a row", "windows": "each sample a row"}
 
 
 def describe_rows(source: Input, n_labelled: int | None) -> str:
     """Return what all processes have read, in words."""
-    n_rows = sum(distributed.gather_counts([len(source.X)]))
+    n_rows = sum(distributed.gather_counts([source.X.shape[0]]))
     text = f"{n_rows:,} rows of {source.X.shape[1]:,} features"
     if source.image_shape is not None:
         text = f"{n_rows:,} images of {' x '.join(map(str, source.image_shape))}"
+    if source.layout in _TOLD:
+        axes = " x ".join(map(str, source.shape or ()))
+        text = f"{text} (an array of {axes}, {_TOLD[source.layout]}: layout {source.layout!r}, see --layout)"
     if n_labelled is None:
         return text
     return f"{text}, {'' if n_labelled == n_rows else f'{n_labelled:,} of them '}with labels"
-
-
-def describe_similar_labels(y: np.ndarray | None) -> list[str]:
-    """Say which labels of text differ in blanks, in case or in how accents are coded only, on any rank."""
-    if y is None or y.ndim > 1 or y.dtype.kind not in "UO" or not all(isinstance(v, str) for v in y[is_known(y)]):
-        return []
-    alike: dict[str, list[str]] = {}
-    for label in distributed.unique(y[is_known(y)].astype(str)).tolist():
-        alike.setdefault("".join(composed(label).split()).casefold(), []).append(label)
-    groups = [" and ".join(map(repr, group)) for group in alike.values() if len(group) > 1]
-    rest = f", and {len(groups) - 5} more" if len(groups) > 5 else ""
-    return (
-        [f"labels that differ only in blanks, case or accents are classes of their own: {'; '.join(groups[:5])}{rest}"]
-        if groups
-        else []
-    )
 
 
 def warn_of_stages(place: Path, facts: Mapping[str, Any]) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Group, Parameter
 
 from layerwise import distributed, recipes, runs
-from layerwise.atomic import atomic, publish
+from layerwise.atomic import atomic, publish, target_of, write_file
 from layerwise.callbacks import Callback, MetricsFile
 from layerwise.cli.common import (
     Array,
@@ -21,25 +21,25 @@ from layerwise.cli.common import (
     Display,
     Flag,
     Labels,
+    Layout,
     Overwrite,
     Reply,
     Shown,
     Words,
     as_command,
     check_apart,
-    check_place,
     given,
     list_contents,
 )
-from layerwise.cli.fitting import choose_model, count_labelled, mark_unlabeled, open_trackers, train
+from layerwise.cli.fitting import choose_model, count_labelled, log_run, mark_unlabeled, open_trackers, train
 from layerwise.cli.opening import name_rows
 from layerwise.cli.recipe_flags import overlay
-from layerwise.cli.telling import advise_on_labels, describe_rows, describe_similar_labels, suggest_next, warn_of_stages
-from layerwise.cli.unfinished import CHECKPOINTS, SCRATCH, read_begun, refuse_changes, unfinished_run
+from layerwise.cli.telling import advise_on_labels, describe_rows, suggest_next, warn_of_stages
+from layerwise.cli.unfinished import CHECKPOINTS, SCRATCH, read_begun, refuse_changes, tidy, unfinished_run
 from layerwise.data import load_mnist_small
 from layerwise.data.inputs import read_input
 from layerwise.data.values import describe_missing, describe_odd_columns
-from layerwise.inspection import inspect_model
+from layerwise.inspection import describe_scale, inspect_model, layers_of
 from layerwise.recipes import DATA_KEYS
 from layerwise.reproduce import ufldl_stacked
 from layerwise.reproduce.experiment import Session
@@ -50,10 +50,10 @@ _TRAINING = Parameter(group=Group("What to train, and how", sort_key=-2))
 _LAYERS = Parameter(group=Group("All layers (a recipe for each: --config)", sort_key=-1))
 
 
+# Settings of a run beside those of its model; and those that may be named anew to go on with it.
+_SETTLED, _MAY_MOVE = (*DATA_KEYS, "impute", "deterministic"), ("out", "data", "labels")
 # Parameters of `fit` that are no settings of a run.
-_OF_THIS_PROCESS = (
-    *("config", "track", "report", "resume", "checkpoint_seconds", "deterministic", "timeout", "overwrite", "display"),
-)
+_OF_THIS_PROCESS = ("config", "track", "report", "resume", "checkpoint_seconds", "timeout", "overwrite", "display")
 
 
 def demo(*, out: Path = Path("runs/demo"), seed: int = 0, overwrite: Overwrite = False, display: Shown) -> Reply:
@@ -71,9 +71,7 @@ def demo(*, out: Path = Path("runs/demo"), seed: int = 0, overwrite: Overwrite =
     display.say("784-200-200-10 on the MNIST images shipped with layerwise: 6,000 to train with, 1,000 to test")
     digits = load_mnist_small()
     start = time.perf_counter()
-    check_place(out)
-    with atomic(out, overwrite=overwrite) as staging, display.watching() as callbacks:
-        staging.mkdir()
+    with atomic(out, folder=True, overwrite=overwrite) as staging, display.watching() as callbacks:
         with MetricsFile(staging / runs.METRICS) as metrics:
             session = Session(seed, callbacks=[*callbacks, metrics], announce=display.say)
             outcome = ufldl_stacked.run(digits, session, max_iter=100, softmax_alpha=1e-4)
@@ -105,6 +103,7 @@ def init(
     sample_weight: str | None = None,
     max_categories: int | None = None,
     array: Array = None,
+    layout: Layout = None,
     image_shape: Annotated[list[int] | None, Words] = None,
     model: Literal["autoencoder", "classifier", "regressor", "outliers"] | None = None,
     out: Path = Path("run.toml"),
@@ -139,6 +138,7 @@ def init(
         sample_weight=sample_weight,
         max_categories=max_categories,
         array=array,
+        layout=layout,
         image_shape=image_shape,
     )
     check_apart(out, data)
@@ -150,13 +150,13 @@ def init(
         layers = recipes.default_layers(chosen, source.X.shape[1])
         recipe = recipes.build({"model": chosen, "layers": layers, "random_state": 0})
         settings = recipes.describe(recipe) | places | {"out": f"runs/{data.stem}", "impute": bool(missing) or None}
-        staging.write_text(recipes.write_toml(settings), encoding="utf-8")
+        write_file(staging, recipes.write_toml(settings))
     recipe_line = f"A recipe for model={chosen!r} is in {out}{f' ({why})' if why else ''}"
     lines = [describe_rows(source, n_labelled), missing, recipe_line]
     text = "\n".join(line for line in lines if line)
     facts = {
         "out": str(out),
-        "n_rows": len(source.X),
+        "n_rows": source.X.shape[0],
         "n_features": source.X.shape[1],
         "model": chosen,
         "chosen_because": why,
@@ -175,6 +175,7 @@ def fit(
     sample_weight: Annotated[str | None, _DATA] = None,
     max_categories: Annotated[int | None, _DATA] = None,
     array: Annotated[Array, _DATA] = None,
+    layout: Annotated[Layout, _DATA] = None,
     image_shape: Annotated[list[int] | None, Words, _DATA] = None,
     impute: Annotated[bool | None, Parameter(negative=""), _DATA] = None,
     model: Annotated[Literal["autoencoder", "classifier", "regressor", "outliers"] | None, _TRAINING] = None,
@@ -202,6 +203,7 @@ def fit(
     validation_fraction: Annotated[float | None, _TRAINING] = None,
     finetune: Annotated[str | None, _TRAINING] = None,
     head_alpha: Annotated[float | None, _TRAINING] = None,
+    class_weight: Annotated[Literal["balanced"] | None, _TRAINING] = None,
     unlabeled: Annotated[str | None, _DATA] = None,
     random_state: Annotated[int | None, _TRAINING] = None,
     dtype: Annotated[Literal["float32", "float64"] | None, _TRAINING] = None,
@@ -210,7 +212,7 @@ def fit(
     report: bool = True,
     resume: Flag = False,
     checkpoint_seconds: float = 60.0,
-    deterministic: Flag = False,
+    deterministic: Annotated[bool | None, Parameter(negative="")] = None,
     timeout: float = 300.0,
     overwrite: Overwrite = False,
     display: Shown,
@@ -234,7 +236,7 @@ def fit(
         A TOML file with all of this, and a recipe for each layer (see layerwise init); flags win over it.
     labels
         The column or array of the data, or the file, that holds labels or targets; class for the sub-folders of
-        images. Rows whose label is missing serve pre-training only.
+        images, which also take a table of file names and labels. Rows whose label is missing serve pre-training only.
     id
         Columns that tell rows apart: no features, but kept in what other commands write.
     ignore
@@ -304,6 +306,9 @@ def fit(
         Without: reconstruction trains the layers together in the end.
     head_alpha
         Weight decay of the head; 0.0001 if not given.
+    class_weight
+        balanced lets rare classes count as much as frequent ones, in fine-tuning; all rows count alike if not given. A
+        weight for each class is a table in a file for --config: class_weight = { no = 1, yes = 20 }.
     unlabeled
         The label of rows that have none; gaps are found without it.
     random_state
@@ -313,12 +318,13 @@ def fit(
     device
         auto, if not given, cpu, cuda or cuda:N.
     track
-        Experiment trackers to send the metrics to as well.
+        Experiment trackers to send the metrics to as well; mlflow gets the settings and all files too.
     report
         Write report.html.
     resume
         Go on with the unfinished run (OUT.partial) where it was interrupted, and end with the same bits; begin if there
-        is none, do nothing if it has ended. With --out alone everything else is as it began.
+        is none, do nothing if it has ended. With --out alone everything else is as it began; data that has moved is
+        named anew, and other rows or labels are refused.
     checkpoint_seconds
         Time after which a checkpoint is written, besides at the end of each stage.
     deterministic
@@ -332,16 +338,23 @@ def fit(
     for name, value in flags.items():
         if value == []:
             raise ValueError(f"--{name.replace('_', '-')} is given without a value; give at least one")
-    with distributed.joint(deterministic=deterministic, timeout=timeout):
+    with distributed.joint(timeout=timeout):
         if distributed.rank() > 0:  # one of them speaks
             display, track = replace(display, quiet=True), None
         settings, flags, ended = _settle(config, flags, resume, overwrite)
+        if settings.get("deterministic"):
+            distributed.make_deterministic()
         place = Path(settings["out"])
         if ended:
-            reply = Reply({"out": str(place)}, f"{place} has ended already; there is nothing to go on with")
-            return reply if distributed.rank() == 0 else None
-        with unfinished_run(place, resume=resume, overwrite=overwrite) as folder, display.watching() as callbacks:
-            facts = _fit_into(folder, settings, flags, callbacks, track or [], report, checkpoint_seconds, display)
+            if distributed.rank() > 0:
+                return None
+            tidy(place)
+            return Reply({"out": str(place)}, f"{place} has ended already; there is nothing to go on with")
+        begun = unfinished_run(place, resume=resume, overwrite=overwrite)
+        with begun as folder, display.watching() as callbacks, ExitStack() as opened:
+            facts = _fit_into(
+                folder, settings, flags, callbacks, track or [], opened, report, checkpoint_seconds, display
+            )
         if distributed.rank() > 0:
             return None
     text = "\n".join([*warn_of_stages(place, facts), *advise_on_labels(facts), list_contents(place)])
@@ -352,12 +365,7 @@ def _settle(
     config: Path | None, flags: dict[str, Any], resume: bool, overwrite: bool
 ) -> tuple[dict[str, Any], dict[str, Any], bool]:
     """Return the settings of a run, the flags that are still to be laid over them, and whether it has ended already."""
-    settings = ({} if config is None else recipes.read_toml(config)) | _take(flags, (*DATA_KEYS, "impute", "model"))
-    for name in ("data", "out", "labels"):
-        if settings.get(name, "").startswith("~/"):  # which a shell expands, but not in a file
-            settings[name] = str(Path(settings[name]).expanduser())
-    if "out" in settings:
-        check_place(Path(settings["out"]))
+    settings = ({} if config is None else recipes.read_toml(config)) | _take(flags, (*_SETTLED, "model"))
     begun, ended = None, False
     if resume and "out" in settings:
         begun, ended = read_begun(Path(settings["out"]), overwrite=overwrite)
@@ -365,12 +373,13 @@ def _settle(
             raise ValueError(f"no run has begun in out={settings['out']}, so there is nothing to resume; name the data")
     if begun is not None:
         refuse_changes(begun, settings, flags)
-        settings, flags = begun | {"out": settings["out"]}, {}
+        settings, flags = begun | {name: settings[name] for name in _MAY_MOVE if name in settings}, {}
     for name, remedy in (("data", "a file or a folder of images"), ("out", "a folder for the run, with --out")):
         if name not in settings:
             raise ValueError(f"{name} is not given; name {remedy}, or both in a TOML file with --config")
     settings.setdefault("random_state", distributed.gather_counts([secrets.randbelow(2**31)])[0])
     place = Path(settings["out"])
+    target_of(place)  # which refuses what no run can be
     check_apart(place, Path(settings["data"]))
     if place.is_file():
         raise FileExistsError(f"out={place} is a file, but a run is a folder; choose another place")
@@ -383,6 +392,7 @@ def _fit_into(
     flags: dict[str, Any],
     callbacks: Sequence[Callback],
     track: Sequence[str],
+    opened: ExitStack,
     report: bool,
     checkpoint_seconds: float,
     display: Display,
@@ -399,28 +409,35 @@ def _fit_into(
     y, complete = mark_unlabeled(source.y, settings)
     n_labelled = None if source.y is None else count_labelled(source.y, complete)
     odd = [] if source.feature_columns is None else describe_odd_columns(source.X, source.feature_columns)
-    choice = [f"Model: {chosen}, because {why}"] if why else []
-    for line in (describe_rows(source, n_labelled), *choice, *describe_similar_labels(source.y), *odd):
+    for line in (describe_rows(source, n_labelled), *([f"Model: {chosen}, because {why}"] if why else []), *odd):
         display.say(line)
     missing = describe_missing(source.X, source.feature_names)
-    places = {name: settings[name] for name in (*DATA_KEYS, "impute") if name in settings}
+    places = {name: settings[name] for name in _SETTLED if name in settings}
     recipe = recipes.describe(recipes.build(settings)) | places
-    staging = folder / SCRATCH / runs.SETTINGS
-    staging.write_text(recipes.write_toml(recipe), encoding="utf-8")
-    publish(staging, folder / runs.SETTINGS, overwrite=True)  # --resume reads it, whenever the process dies
-    with MetricsFile(folder / runs.METRICS, resume=True) as metrics, ExitStack() as stack:
-        watchers: list[Callback] = [*callbacks, metrics, *open_trackers(track, Path(settings["out"]), folder, stack)]
+    if not (folder / runs.SETTINGS).is_file():  # --resume reads it, whenever the process dies
+        staging = folder / SCRATCH / runs.SETTINGS
+        write_file(staging, recipes.write_toml(recipe))
+        publish(staging, folder / runs.SETTINGS)
+    trackers = open_trackers(track, Path(settings["out"]), folder, recipe, opened)
+    with MetricsFile(folder / runs.METRICS, resume=True) as metrics:
+        watchers: list[Callback] = [*callbacks, metrics, *trackers]
         fitted, X = train(source, y, missing, complete, watchers, folder / CHECKPOINTS, checkpoint_seconds)
+    scale = describe_scale(layers_of(fitted)[0])
+    display.say(f"Scale: {scale}")
     facts = runs.gather_facts(
         model=settings["model"],
         chosen_because=why,
         **places | {"image_shape": source.image_shape},
         random_state=settings["random_state"],
-        n_rows=sum(distributed.gather_counts([len(X)])),
+        n_rows=sum(distributed.gather_counts([X.shape[0]])),
         n_labelled=n_labelled,
-        unlabeled=settings.get("finetuning", {}).get("unlabeled"),
+        scale=scale,
         n_features=X.shape[1],
-        **({"rows_shown": f"{len(X):,} of them, those of the first process"} if distributed.world_size() > 1 else {}),
+        **(
+            {"rows_shown": f"{X.shape[0]:,} of them, those of the first process"}
+            if distributed.world_size() > 1
+            else {}
+        ),
         missing=missing,
         seconds=round(time.perf_counter() - start, 1),
     )
@@ -442,6 +459,7 @@ def _fit_into(
         report=report,
         trained_on=True,
     )
+    log_run(trackers, folder)
     return facts | {"stages": inspect_model(fitted)["stages"]}
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from layerwise import distributed, recipes, runs
-from layerwise.atomic import LOCK, check_replaceable, locked, publish
+from layerwise.atomic import LOCK, check_replaceable, discard, is_written, locked, naming, publish
 from layerwise.cli.common import as_command
 from layerwise.cli.recipe_flags import overlay
 from layerwise.recipes import DATA_KEYS
@@ -52,24 +52,45 @@ def unfinished_run(place: Path, *, resume: bool, overwrite: bool) -> Iterator[Pa
             if distributed.rank() > 0:
                 folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             else:
-                check_replaceable(place, overwrite)
+                finish_publication(place)
+                check_replaceable(place, overwrite, folder=True)
+                _check_ours(folder)
+                stack.enter_context(locked(folder))  # before anything is said of a run that others may be making
                 goes_on = _check_unfinished(folder, resume, overwrite)
-                stack.enter_context(locked(folder))
-                if not goes_on:
-                    _empty(folder)
-            shutil.rmtree(folder / SCRATCH, ignore_errors=True)
-            (folder / SCRATCH).mkdir()
         try:
-            yield folder
-            shutil.rmtree(folder / SCRATCH)
-            if distributed.rank() == 0:
-                publish(folder, place.absolute(), overwrite=overwrite)
+            with naming(folder, reads=True):
+                with distributed.agreed():
+                    _empty(folder, ".*" if goes_on else "*")
+                    shutil.rmtree(folder / SCRATCH, ignore_errors=True)
+                    (folder / SCRATCH).mkdir()
+                yield folder
+                shutil.rmtree(folder / SCRATCH)
+                if distributed.rank() == 0:
+                    publish(folder, place, overwrite=overwrite)
         except BaseException as error:
             _keep_or_remove(folder, place, goes_on, error)
             raise
         if distributed.rank() == 0:  # after the rename: whoever dies before it can still go on
-            shutil.rmtree(place / CHECKPOINTS, ignore_errors=True)
-            (place / LOCK).unlink(missing_ok=True)
+            tidy(place)
+
+
+def finish_publication(place: Path) -> None:
+    """Do what is left to do after the rename, in the stead of a process that died just then.
+
+    What the run has replaced stands in place of the unfinished run then, without a lock, and goes; see `tidy`.
+    """
+    replaced = unfinished_of(place)
+    if (place / LOCK).is_file() and is_written(place):
+        with locked(place):
+            if is_written(replaced) and not (replaced / LOCK).is_file():
+                discard(replaced)
+            tidy(place)
+
+
+def tidy(place: Path) -> None:
+    """Remove from a run that has ended what served to go on with it; whoever died after the rename has left it."""
+    shutil.rmtree(place / CHECKPOINTS, ignore_errors=True)
+    (place / LOCK).unlink(missing_ok=True)
 
 
 def _keep_or_remove(folder: Path, place: Path, goes_on: bool, error: BaseException) -> None:
@@ -102,8 +123,9 @@ def read_begun(place: Path, *, overwrite: bool) -> tuple[dict[str, Any] | None, 
     settings, ended = None, False
     with distributed.agreed():
         if distributed.rank() == 0:
+            finish_publication(place)
             path = unfinished_of(place) / runs.SETTINGS
-            ended = not overwrite and not path.parent.exists() and (place / runs.SETTINGS).is_file()
+            ended = not overwrite and not path.is_file() and (place / runs.SETTINGS).is_file()
             if ended or path.is_file():
                 settings = recipes.read_toml(place / runs.SETTINGS if ended else path)
     return tuple(json.loads(distributed.broadcast_bytes(json.dumps([settings, ended]).encode())))
@@ -126,8 +148,8 @@ def refuse_changes(settings: Mapping[str, Any], given: Mapping[str, Any], flags:
     ValueError
         If something differs, by its name.
     """
-    for name in (*DATA_KEYS, "impute"):
-        if name in given and name != "out" and given[name] != settings.get(name):
+    for name in (*DATA_KEYS, "impute", "deterministic"):
+        if name in given and given[name] != settings.get(name) and not _may_have_moved(name, settings, given):
             _refuse(name, given[name], settings.get(name))
     then = recipes.describe(recipes.build(settings))
     for name, value in flags.items():
@@ -139,6 +161,13 @@ def refuse_changes(settings: Mapping[str, Any], given: Mapping[str, Any], flags:
             _refuse(name, value, then.get(name))
 
 
+def _may_have_moved(name: str, settings: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
+    """Return whether a place may be named anew: checkpoints know the rows and labels that were there."""
+    if name == "labels" and name in settings:
+        return Path(given[name]).name == Path(settings[name]).name
+    return name in ("data", "out")
+
+
 def _refuse(name: str, now: Any, then: Any = None) -> None:
     before = "" if then is None else f", which was {then!r}"
     raise ValueError(
@@ -147,20 +176,24 @@ def _refuse(name: str, now: Any, then: Any = None) -> None:
     )
 
 
+def _check_ours(folder: Path) -> None:
+    """Refuse a folder that is no unfinished run, but in its place."""
+    if folder.exists() and not (folder.is_dir() and (not any(folder.iterdir()) or (folder / LOCK).is_file())):
+        raise FileExistsError(f"{folder} is no unfinished run of layerwise, but in its place; move it away")
+
+
 def _check_unfinished(folder: Path, resume: bool, overwrite: bool) -> bool:
     """Return whether there is an unfinished run to go on with; refuse one that nobody has asked for."""
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    if all(entry.name in (LOCK, SCRATCH) for entry in folder.iterdir()):
         return False
-    if not (folder / LOCK).is_file():
-        raise FileExistsError(f"{folder} is no unfinished run of layerwise, but in its place; move it away")
     if not (resume or overwrite):
         raise FileExistsError(f"{folder} is an unfinished run; go on with it by --resume, or discard it by --overwrite")
     return resume
 
 
-def _empty(folder: Path) -> None:
-    """Remove what an unfinished run has left, but for its lock."""
-    for entry in folder.iterdir():
+def _empty(folder: Path, pattern: str) -> None:
+    """Remove what an unfinished run has left, but for its lock; hidden is what was being written when it died."""
+    for entry in folder.glob(pattern):
         if entry.is_dir():
             shutil.rmtree(entry)
         elif entry.name != LOCK:

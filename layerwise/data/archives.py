@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import struct
 import zipfile
 import zlib
@@ -14,22 +13,21 @@ from typing import Any
 
 import numpy as np
 
+from layerwise.data.mat import Shapes as MatShapes
 from layerwise.data.mat import list_mat, load_mat
 from layerwise.data.npy import Header, read_header, read_values
 from layerwise.errors import FileError
-from layerwise.limits import DEFLATE_LIMIT, array_bytes, check_room, max_bytes
+from layerwise.limits import DEFLATE_LIMIT, array_bytes, check_expansion, max_bytes
 
 Shapes = Mapping[str, tuple[int, ...]]
 
 # What people call rows, and labels, in the order in which they are looked for.
 _ROWS = ("X", "x", "data", "features", "images")
-_LABELS = ("y", "Y", "labels", "label", "target")
+LABEL_NAMES = ("y", "Y", "labels", "label", "target")
 # The seconds that reading a MAT file may take, and the bytes a second beyond them.
 _MAT_SECONDS, _MAT_SPEED = 20, 2**23
 # The largest list of names: that of 20,000 arrays in a ZIP file, and that of a safetensors file.
 _ZIP_DIRECTORY, _SAFETENSORS_HEADER = 2**21, 2**22
-# The arrays by which a file of scipy.sparse.save_npz is known, and what its rows are called.
-_SPARSE, _SPARSE_ROWS = frozenset({"format", "shape", "data"}), "X"
 # What NumPy writes; others expand without a limit.
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
@@ -52,8 +50,8 @@ def list_arrays(path: str | PathLike[str]) -> dict[str, tuple[int, ...]]:
     return _FORMATS[Path(path).suffix.lower()][0](Path(path))
 
 
-def load_array(path: str | PathLike[str], name: str) -> np.ndarray:
-    """Load one array from a ``.npz``, ``.mat`` or ``.safetensors`` file.
+def load_array(path: str | PathLike[str], name: str) -> Any:
+    """Load one array from a ``.npz``, ``.mat`` or ``.safetensors`` file; a sparse one of ``.mat`` is a CSR matrix.
 
     Raises
     ------
@@ -67,23 +65,45 @@ def load_array(path: str | PathLike[str], name: str) -> np.ndarray:
     return _FORMATS[Path(path).suffix.lower()][1](Path(path), name)
 
 
-def choose_rows(path: str | PathLike[str], shapes: Shapes, name: str | None) -> str:
-    """Return which array holds rows: the one asked for, the only matrix, or the one that has the usual name."""
+def choose_rows(path: str | PathLike[str], shapes: Shapes, name: str | None, *, deep: bool = False) -> str:
+    """Return which array holds rows: the one asked for, the only matrix, or the one that has the usual name.
+
+    ``deep`` takes the only one of three or more axes first.
+    """
     matrices = [key for key, shape in shapes.items() if len(shape) >= 2]
     wide = [key for key in matrices if not _is_vector(shapes[key])]
-    return _choose(path, shapes, name, [matrices, wide, [key for key in _ROWS if key in matrices][:1]], "array", "rows")
+    cubes = [key for key in wide if deep and len(shapes[key]) > 2]
+    usual = [key for key in _ROWS if key in matrices][:1]
+    return _choose(path, shapes, name, [cubes, matrices, wide, usual], "array", "rows")
 
 
-def choose_labels(path: str | PathLike[str], shapes: Shapes, name: str | None) -> str:
-    """Return which array holds labels: the one asked for, the only vector, or the one that has the usual name."""
+def choose_labels(
+    path: str | PathLike[str], shapes: Shapes, name: str | None, grid: tuple[int, int] | None = None
+) -> str:
+    """Return which array holds labels: the one asked for, the only vector, or the one that has the usual name.
+
+    With a ``grid`` a map of that shape comes first.
+    """
+    maps = [key for key, shape in shapes.items() if shape == grid]
     vectors = [key for key, shape in shapes.items() if _is_vector(shape)]
-    return _choose(path, shapes, name, [vectors, [key for key in _LABELS if key in vectors][:1]], "labels", "labels")
+    usual = [key for key in LABEL_NAMES if key in (maps or vectors)][:1]
+    return _choose(path, shapes, name, [maps, vectors, usual], "labels", "labels")
 
 
 def describe_arrays(shapes: Shapes) -> str:
     """Return names and shapes for a message: the first 20."""
     rest = f" and {len(shapes) - 20} more" if len(shapes) > 20 else ""
-    return (", ".join(f"{key[:63]!r} {shape}" for key, shape in list(shapes.items())[:20]) or "none") + rest
+    return (
+        (", ".join(f"{key[:63]!r} {shape}" for key, shape in list(shapes.items())[:20]) or "none")
+        + rest
+        + (describe_others(shapes))
+    )
+
+
+def describe_others(shapes: Any) -> str:
+    """Return why what else is in a file cannot be read, for a message."""
+    others = list(getattr(shapes, "others", {}).values())
+    return f" (it also {'; it '.join(others[:3])}{' ...' if len(others) > 3 else ''})" if others else ""
 
 
 def _choose(
@@ -111,63 +131,26 @@ def _is_vector(shape: tuple[int, ...]) -> bool:
 
 def _list_npz(path: Path) -> dict[str, tuple[int, ...]]:
     with _npz(path) as archive:
-        if _SPARSE.issubset(_members(archive)):
-            return {_SPARSE_ROWS: _sparse_shape(path, archive)}
         return {key: _npy_header(path, archive, key).shape for key in _members(archive)}
 
 
 def _load_npz(path: Path, name: str) -> np.ndarray:
     with _npz(path) as archive:
-        if _SPARSE.issubset(_members(archive)):
-            return _load_sparse(path, archive)
-        return _load_member(path, archive, name)
-
-
-def _load_member(path: Path, archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    if name not in _members(archive):
-        raise ValueError(f"{path} holds no array {name!r}")
-    header = _npy_header(path, archive, name)
-    entry = archive.getinfo(f"{name}.npy")
-    what = f"{path} holds {name!r} of shape {header.shape} and type {header.dtype}, which"
-    expected = header.start + header.n_bytes
-    if entry.file_size != expected or expected > DEFLATE_LIMIT * entry.compress_size:
-        raise FileError(f"{what} its bytes cannot hold")
-    check_room(what, header.n_bytes)
-    with archive.open(entry) as file:
-        file.read(header.start)
-        values, length = read_values(file, header)
-    if length != header.n_bytes:
-        raise FileError(f"{what} its bytes cannot hold")
-    return values
-
-
-def _sparse_shape(path: Path, archive: zipfile.ZipFile) -> tuple[int, ...]:
-    shape = _load_member(path, archive, "shape")
-    if shape.dtype.kind not in "iu" or shape.shape != (2,) or (shape < 0).any():
-        raise FileError(f"{path} holds a sparse matrix, but its shape is not two whole numbers")
-    return tuple(int(side) for side in shape)
-
-
-def _load_sparse(path: Path, archive: zipfile.ZipFile) -> np.ndarray:
-    """Return the rows of a file of scipy.sparse.save_npz, with the zeros that it leaves out."""
-    from scipy import sparse
-
-    shape = _sparse_shape(path, archive)
-    entry = archive.getinfo("format.npy")
-    kind = archive.read(entry)[-3:] if entry.file_size < 2**12 else b""
-    names = {b"csr": ("indices", "indptr"), b"csc": ("indices", "indptr"), b"coo": ("row", "col")}.get(kind)
-    if names is None:
-        raise FileError(f"{path} holds a sparse matrix that is not CSR, CSC or COO; save it by its method tocsr()")
-    data, first, second = (_load_member(path, archive, name) for name in ("data", *names))
-    check_room(f"{path} holds a sparse matrix of shape {shape}, which as rows", math.prod(shape) * data.dtype.itemsize)
-    try:
-        if kind == b"coo":
-            return sparse.coo_matrix((data, (first, second)), shape).toarray()
-        matrix = (sparse.csr_matrix if kind == b"csr" else sparse.csc_matrix)((data, first, second), shape)
-        matrix.check_format(full_check=True)
-        return matrix.toarray()
-    except (ValueError, TypeError, OverflowError, IndexError) as error:
-        raise FileError(f"{path} holds a sparse matrix that is damaged ({str(error)[:200]})") from error
+        if name not in _members(archive):
+            raise ValueError(f"{path} holds no array {name!r}")
+        header = _npy_header(path, archive, name)
+        entry = archive.getinfo(f"{name}.npy")
+        what = f"{path} holds {name!r} of shape {header.shape} and type {header.dtype}, which"
+        expected = header.start + header.n_bytes
+        if entry.file_size != expected or expected > DEFLATE_LIMIT * entry.compress_size:
+            raise FileError(f"{what} its bytes cannot hold")
+        check_expansion(what, header.n_bytes, entry.compress_size)
+        with archive.open(entry) as file:
+            file.read(header.start)
+            values, length = read_values(file, header)
+        if length != header.n_bytes:
+            raise FileError(f"{what} its bytes cannot hold")
+        return values
 
 
 @contextmanager
@@ -204,14 +187,12 @@ def _npy_header(path: Path, archive: zipfile.ZipFile, name: str) -> Header:
 # MATLAB
 
 
-def _list_mat(path: Path) -> dict[str, tuple[int, ...]]:
-    return list_mat(path, timeout=_mat_seconds(path))
+def _list_mat(path: Path) -> MatShapes:
+    return list_mat(path, max_bytes=max_bytes(), timeout=_mat_seconds(path))
 
 
-def _load_mat(path: Path, name: str) -> np.ndarray:
-    """Load an array; of three or more axes MATLAB counts images along the last one, which becomes the first."""
-    array = load_mat(path, name, max_bytes=max_bytes(), timeout=_mat_seconds(path))
-    return np.ascontiguousarray(np.moveaxis(array, -1, 0)) if array.ndim > 2 else array
+def _load_mat(path: Path, name: str) -> Any:
+    return load_mat(path, name, max_bytes=max_bytes(), timeout=_mat_seconds(path))
 
 
 def _mat_seconds(path: Path) -> float:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+import warnings
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from scipy import sparse
 
 from layerwise.data._polars import list_names, reading
 from layerwise.data.archives import ARCHIVE_ENDINGS, choose_labels, choose_rows, is_archive, list_arrays, load_array
+from layerwise.data.axes import Arranged, arrange, check_layout
 from layerwise.data.idx import load_idx
 from layerwise.data.npy import map_npy
 from layerwise.data.tables import TABLE_ENDINGS, is_table, read_labels, scan_table
@@ -22,31 +25,37 @@ class Table(NamedTuple):
 
     Attributes
     ----------
-    X : ndarray of shape (n_samples, n_features)
+    X : ndarray or CSR matrix of shape (n_samples, n_features)
     image_shape : tuple of int or None
         None where the rows are no images.
     """
 
-    X: np.ndarray
+    X: Any
     image_shape: tuple[int, ...] | None
 
 
-def load_rows(path: str | PathLike[str], array: str | None = None) -> Table:
+def load_rows(path: str | PathLike[str], array: str | None = None, *, layout: str | None = None) -> Table:
     """Load rows from a file of arrays; images become rows of pixels. Of tables with names see `read_input`.
 
     Parameters
     ----------
     path : str or path-like
         A ``.npy``, ``.npz``, ``.mat`` or ``.safetensors`` file (never pickled objects), or else an IDX file, compressed
-        with gzip or not. In a ``.mat`` file of images they are counted along the last axis, as MATLAB does. A ``.npz``
-        file of `scipy.sparse.save_npz` (CSR, CSC or COO) gives its rows with all their zeros.
+        with gzip or not.
     array : str or None, default=None
-        Which array of a file of several. None takes the only matrix, or the one called X, x, data, features or images.
+        Which array of a file of several, or field of a struct of ``.mat``, as in ``"data.train"``. None takes the only
+        matrix, or the one called X, x, data, features or images.
+    layout : {"images-first", "images-last", "pixels", "windows"} or None, default=None
+        Which axis of an array of three or more counts rows: the first, or the last; ``"pixels"`` makes a row of bands
+        of each pixel of height x width x bands, those of the first line first; ``"windows"`` makes a row of each sample
+        of samples x time x sensors, which is no image. None is ``"images-last"`` in ``.mat`` files, as MATLAB counts
+        images, and ``"images-first"`` in others. A matrix has rows in any layout.
 
     Returns
     -------
     table : Table
-        In the type of the file; memory-mapped where that is ``.npy`` or IDX and not compressed.
+        In the type of the file; memory-mapped where that is ``.npy`` or IDX and not compressed. A sparse matrix of
+        ``.mat`` is a CSR matrix.
 
     Raises
     ------
@@ -55,23 +64,39 @@ def load_rows(path: str | PathLike[str], array: str | None = None) -> Table:
     FileError
         If it is damaged, holds no numbers, or has less than two axes.
     ValueError
-        If there is no such array, or ``array`` must say which.
+        If there is no such array or layout, or ``array`` must say which.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "cube.npy"
+    >>> np.save(path, np.zeros((20, 25, 12)))
+    >>> [load_rows(path, layout=layout).X.shape for layout in ("images-first", "images-last", "pixels")]
+    [(20, 300), (12, 500), (500, 12)]
     """
-    path = Path(path)
+    arranged = load_arranged(Path(path), array, layout)
+    return Table(arranged.X, arranged.image_shape)
+
+
+def load_arranged(path: Path, array: str | None, layout: str | None) -> Arranged:
+    """Load rows as `load_rows` does, with how the axes were read."""
+    check_layout(layout)
     if is_archive(path):
-        values = load_array(path, choose_rows(path, list_arrays(path), array))
+        values = load_array(path, choose_rows(path, list_arrays(path), array, deep=layout is not None))
     else:
         values = _load_single(path, array)
     if values.ndim < 2:
         raise FileError(f"{path} has shape {values.shape}, but rows need two axes: samples and features")
     if values.dtype.kind not in "biuf":
         raise FileError(f"{path} holds values of type {values.dtype}, but numbers are needed")
-    if values.size == 0:
+    if math.prod(values.shape) == 0:
         raise FileError(f"{path} has shape {values.shape}, so there is no value in it")
-    return Table(values.reshape(len(values), math.prod(values.shape[1:])), _image_shape(values.shape[1:]))
+    return arrange(path, values, layout)
 
 
-def load_labels(path: str | PathLike[str], array: str | None = None) -> np.ndarray:
+def load_labels(
+    path: str | PathLike[str], array: str | None = None, *, grid: tuple[int, int] | None = None
+) -> np.ndarray:
     """Load one label a row from a file of arrays, or from a table of one column.
 
     Parameters
@@ -79,7 +104,10 @@ def load_labels(path: str | PathLike[str], array: str | None = None) -> np.ndarr
     path : str or path-like
         As for `load_rows`; also a ``.csv``, ``.tsv``, ``.parquet``, ``.feather`` or ``.arrow`` file.
     array : str or None, default=None
-        Which array of a file of several. None takes the only vector, or the one called y, labels, label or target.
+        Which array of a file of several, or field of a struct. None takes the only vector, or the one called y, labels,
+        label or target.
+    grid : tuple of int or None, default=None
+        The height and width of an image whose pixels are the rows: the labels may be a map of that shape.
 
     Returns
     -------
@@ -99,9 +127,13 @@ def load_labels(path: str | PathLike[str], array: str | None = None) -> np.ndarr
     if is_table(path):
         return _load_column(path)
     if is_archive(path):
-        values = load_array(path, choose_labels(path, list_arrays(path), array))
+        values = load_array(path, choose_labels(path, list_arrays(path), array, grid))
     else:
         values = _load_single(path, array)
+    if sparse.issparse(values):
+        raise FileError(f"{path} holds a sparse matrix, but labels need one axis: one label a row")
+    if grid is not None:
+        values = _flatten_map(path, values, grid)
     if values.ndim > 1 and values.size == max(values.shape):  # one row or column, as in MATLAB
         values = values.reshape(-1)
     if values.ndim != 1:
@@ -111,6 +143,20 @@ def load_labels(path: str | PathLike[str], array: str | None = None) -> np.ndarr
     if values.dtype.kind == "U" and (np.ascontiguousarray(values).view(f"{values.dtype.str[0]}u4") > 0x10FFFF).any():
         raise FileError(f"{path} is damaged: it holds text that is no Unicode")
     return values
+
+
+def _flatten_map(path: Path, values: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """Return a map of labels in the order of the pixels."""
+    if values.shape == grid:
+        return values.reshape(-1)
+    if values.ndim == 1 or min(values.shape) == 1:
+        warnings.warn(
+            f"the labels of {path} are no map of {grid[0]} x {grid[1]}, and are taken line by line; map(:) in MATLAB "
+            f"goes down the columns",
+            stacklevel=4,
+        )
+        return values
+    raise FileError(f"{path} has shape {values.shape}, but a map of {grid[0]} x {grid[1]} pixels is needed")
 
 
 def _load_single(path: Path, name: str | None) -> np.ndarray:
@@ -145,10 +191,3 @@ def _load_column(path: Path) -> np.ndarray:
         )
     with in_content_of(path):
         return read_labels(path, table, frame.columns[0])
-
-
-def _image_shape(shape: tuple[int, ...]) -> tuple[int, ...] | None:
-    """Return the shape that a row can be drawn in, grey or colour; None where it is no image."""
-    if len(shape) == 3 and shape[2] == 1:
-        shape = shape[:2]
-    return shape if len(shape) == 2 or (len(shape) == 3 and shape[2] == 3) else None

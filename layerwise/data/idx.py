@@ -14,7 +14,7 @@ import numpy as np
 
 from layerwise.data.npy import read_into
 from layerwise.errors import FileError
-from layerwise.limits import DEFLATE_LIMIT, array_bytes, check_room
+from layerwise.limits import DEFLATE_LIMIT, array_bytes, check_expansion
 
 DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
@@ -82,7 +82,7 @@ def _load_compressed(path: Path) -> np.ndarray:
             expected = array_bytes(path, shape, dtype.itemsize)
             if expected > DEFLATE_LIMIT * path.stat().st_size:
                 raise FileError(_size_message(path, shape, "more than its compressed bytes can hold"))
-            check_room(path, expected)
+            check_expansion(path, expected, path.stat().st_size)
             array = np.empty(shape, dtype)
             length = read_into(file, array)
             if length != expected or file.read(1):

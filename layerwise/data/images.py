@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -12,14 +10,19 @@ from typing import Any
 import numpy as np
 from sklearn.datasets import load_sample_images
 
+from layerwise.data.image_files import (
+    as_seen,
+    check_pillow,
+    find_images,
+    has_frames,
+    is_deep,
+    open_image,
+    to_array,
+    warn_of_frames,
+)
 from layerwise.data.mat import load_mat
 from layerwise.errors import FileError
 
-IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-# Only these parsers of Pillow see a file, whatever it is.
-_FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
-# More pixels than any compression makes of a byte: deflate makes 8,256 of one bit each.
-_PIXELS_A_BYTE = 2**14
 # Thousandths of red, green and blue in the luminance, by ITU-R BT.601: whole numbers, so that white is exactly 1.
 _LUMINANCE = np.array([299.0, 587.0, 114.0])
 
@@ -30,9 +33,11 @@ def load_images(source: str | PathLike[str] | None = None) -> list[np.ndarray]:
     Parameters
     ----------
     source : str, path-like or None, default=None
-        A folder: all PNG, JPEG, BMP and TIFF files in it, sorted by name; files with other endings are passed over,
-        and so are transparency and all pages but the first. A path that ends in ``.mat``: see `load_mat_images`.
-        None: the two photographs that come with scikit-learn.
+        A folder: all PNG, JPEG, BMP, TIFF, WebP and GIF files in it and in the folders in it, sorted by path. They are
+        turned upright by their EXIF data, what is transparent is put on white, and of several frames or pages the
+        first is taken. Files with other endings are left out, with a warning that counts them; names that begin with
+        a dot are passed over. A path that ends in ``.mat``: see `load_mat_images`. None: the two photographs that
+        come with scikit-learn.
 
     Returns
     -------
@@ -63,10 +68,10 @@ def load_images(source: str | PathLike[str] | None = None) -> list[np.ndarray]:
     folder = Path(source)
     if not folder.is_dir():
         raise FileNotFoundError(f"source={str(source)!r} is neither a folder of images nor a .mat file")
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_ENDINGS and path.is_file())
-    if not paths:
-        raise FileNotFoundError(f"{folder} holds no image (looked for {', '.join(IMAGE_ENDINGS)})")
-    return [open_image(path, _decode) for path in paths]
+    paths = find_images(folder)
+    images, frames = zip(*(open_image(path, _decode) for path in paths), strict=True)
+    warn_of_frames(paths, frames)
+    return list(images)
 
 
 def load_mat_images(path: str | PathLike[str], name: str | None = None) -> list[np.ndarray]:
@@ -145,62 +150,14 @@ def whiten_images(images: Sequence[np.ndarray], *, cutoff: float = 0.3) -> list[
     return whitened
 
 
-def check_pillow() -> None:
-    """Raise an ImportError if Pillow is not there."""
-    try:
-        import PIL  # noqa: F401
-    except ImportError as error:
-        raise ImportError("reading images needs Pillow, which is not installed: pip install pillow") from error
-
-
-def open_image(path: Path, use: Callable[[Any], Any]) -> Any:
-    """Open an image file with Pillow and return what ``use`` makes of it; a FileError names a file that is bad."""
-    from PIL import Image, UnidentifiedImageError
-
-    with _Metered(path) as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a hostile file they can be 65,536
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        try:
-            image = Image.open(file, formats=_FORMATS)
-            if image.width * image.height > _PIXELS_A_BYTE * file.length:
-                raise ValueError(f"it cannot hold the {image.width} x {image.height} pixels that its header names")
-            return use(image)
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-            raise FileError(
-                f"{path} has so many pixels that it may be meant to fill the memory; make it smaller, or raise "
-                f"PIL.Image.MAX_IMAGE_PIXELS={Image.MAX_IMAGE_PIXELS} if you trust it"
-            ) from error
-        except Exception as error:
-            # Pillow raises many kinds of errors on bytes that are not what they should be.
-            reason = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"
-            raise FileError(
-                f"{path} cannot be read as a PNG, JPEG, BMP or TIFF image{reason}; mend it or take it out of the folder"
-            ) from error
-
-
-class _Metered(io.FileIO):
-    """A file that cannot be read over and over: a few bytes of TIFF can point to the same values 65,536 times."""
-
-    def __init__(self, path: Path):
-        super().__init__(path)
-        self.length = path.stat().st_size
-        self._left = 3 * self.length + 2**20
-
-    def read(self, size: int | None = -1) -> bytes:
-        content = super().read(-1 if size is None else size)
-        self._left -= len(content)
-        if self._left < 0:
-            raise ValueError("its parts lie upon each other")
-        return content
-
-
-def _decode(image: Any) -> np.ndarray:
-    """Return a Pillow image as a grey array in [0, 1]."""
-    if image.mode.startswith("I;16"):
-        return np.asarray(image) / 65535
+def _decode(image: Any) -> tuple[np.ndarray, bool]:
+    """Return a Pillow image as a grey array in [0, 1], and whether there are more frames."""
+    frames, image = has_frames(image), as_seen(image)
+    if is_deep(image):
+        return to_array(image, lambda strip: strip / 65535), frames
     if image.mode in ("I", "F"):
         raise ValueError(f"its pixels are of Pillow's mode {image.mode!r}, which has no known range")
-    return _grey(np.asarray(image.convert("RGB")))
+    return to_array(image if image.mode == "RGB" else image.convert("RGB"), _grey), frames
 
 
 def _grey(image: np.ndarray) -> np.ndarray:

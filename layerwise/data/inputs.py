@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Collection, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,10 +13,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from layerwise import distributed
-from layerwise.data._polars import columns, import_polars, list_names, match_names, reading
-from layerwise.data.archives import is_archive, list_arrays
-from layerwise.data.files import load_labels, load_rows
+from layerwise.data._polars import columns, import_polars, list_names, reading
+from layerwise.data.archives import describe_others, is_archive, list_arrays
+from layerwise.data.files import load_arranged, load_labels
 from layerwise.data.image_folder import load_image_folder
+from layerwise.data.image_labels import load_image_labels
 from layerwise.data.scratch import MEMORY, allocate
 from layerwise.data.strays import find_strays
 from layerwise.data.table_encoder import MAX_CATEGORIES, TableEncoder
@@ -40,8 +42,8 @@ class Input(NamedTuple):
 
     Attributes
     ----------
-    X : ndarray or memmap of shape (n_samples, n_features)
-        Numbers. Bytes of images stay uint8; what is missing is NaN.
+    X : ndarray, memmap or CSR matrix of shape (n_samples, n_features)
+        Numbers. Bytes of images stay uint8; what is missing is NaN. Only a sparse matrix of a ``.mat`` file is sparse.
     y : ndarray of shape (n_samples,) or None
         Labels: numbers or text, with NaN or None for a label that is missing; true and false, and whole numbers beyond
         2**53, are objects beside None.
@@ -53,6 +55,10 @@ class Input(NamedTuple):
         What made the rows of a table.
     feature_names : list of str or None
         The names of the columns of ``X``, where they have some.
+    layout : str or None
+        How the axes of an array of three or more were read, see `load_rows`.
+    shape : tuple of int or None
+        Of that array.
     weights : ndarray of shape (n_samples,), float64, or None, default=None
         How often each row counts.
     """
@@ -63,6 +69,8 @@ class Input(NamedTuple):
     image_shape: tuple[int, ...] | None
     encoder: TableEncoder | None
     feature_names: list[str] | None
+    layout: str | None = None
+    shape: tuple[int, ...] | None = None
     weights: np.ndarray | None = None
 
     @property
@@ -80,6 +88,7 @@ def read_input(
     sample_weight: str | None = None,
     max_categories: int | None = None,
     array: str | None = None,
+    layout: str | None = None,
     encoder: TableEncoder | None = None,
     image_shape: tuple[int, ...] | None = None,
     scratch: str | PathLike[str] | None = None,
@@ -98,7 +107,9 @@ def read_input(
         `load_rows`; or a folder of images, see `load_image_folder`. Tables are read in batches.
     labels : str, path-like or None, default=None
         A column of the table, or an array in the same file, or a file of labels, see `load_labels`. ``"class"`` takes
-        the sub-folders that images are in.
+        the sub-folders that images are in. For a folder of images it may be a table with a column of file names (paths
+        from the folder on, or names alone, with or without endings) and one of labels; a file of labels alone goes by
+        the order of the images.
     id : str, sequence of str or None, default=None
         Columns of the table, or arrays in the same file, that name the rows; they are no features.
     ignore : str or sequence of str, default=()
@@ -108,7 +119,10 @@ def read_input(
     max_categories : int or None, default=None
         How many different values a column of text in the table may have; None is the default of `TableEncoder`.
     array : str or None, default=None
-        Which array holds the rows, if the file has several.
+        Which array holds the rows, if the file has several; of a struct in a ``.mat`` file also ``"name.field"``.
+    layout : {"images-first", "images-last", "pixels", "windows"} or None, default=None
+        Which axis of an array of three or more counts rows, see `load_rows`. With ``"pixels"``, labels may be a map of
+        height x width, in the same file or in one of their own.
     encoder : TableEncoder or None, default=None
         The fitted encoder of a trained model, for a table; None learns one.
     image_shape : tuple of int or None, default=None
@@ -155,17 +169,17 @@ def read_input(
     if not path.exists():
         raise FileNotFoundError(f"{path} is not there")
     if is_table(path) and not path.is_dir():
-        _refuse(path, "a table", array=array)
+        _refuse(path, "a table", array=array, layout=layout)
         found = _read_table(path, labels, names, ignored, sample_weight, max_categories, encoder, scratch, memory)
     elif encoder is not None:
         raise ValueError(f"{path} is no table with named columns, but the model was trained on one; give it a table")
     elif path.is_dir():
-        own = {"array": array, "id": id, "ignore": ignore, "sample_weight": sample_weight}
+        own = {"array": array, "layout": layout, "id": id, "ignore": ignore, "sample_weight": sample_weight}
         _refuse(path, "a folder of images", **own, max_categories=max_categories)
         return _read_folder(path, labels, image_shape, scratch, memory)
     else:
         _refuse(path, "no table", ignore=ignore, max_categories=max_categories)
-        found = _read_arrays(path, labels, names, sample_weight, array)
+        found = _read_arrays(path, labels, names, sample_weight, array, layout)
     return found if image_shape is None else found._replace(image_shape=_check_shape(path, found.X, image_shape))
 
 
@@ -193,11 +207,16 @@ def _share_labels(path: Path, name: str, values: np.ndarray, n_rows: int) -> np.
 
 def _load_labels(path: Path, labels: str | PathLike[str], kind: str, names: Sequence[str]) -> np.ndarray:
     """Load labels from a file of their own; ``names`` are the things of a ``kind`` that they could have been."""
+    _check_file(path, labels, kind, names)
+    return load_labels(labels)
+
+
+def _check_file(path: Path, labels: str | PathLike[str], kind: str, names: Collection[str]) -> None:
     if not Path(labels).is_file():
         raise ValueError(
-            f"labels={str(labels)!r} is neither a file nor {kind} of {path}, which has {list_names(names) or 'none'}"
+            f"labels={str(labels)!r} is neither a file nor {kind} of {path}, which has "
+            f"{list_names(list(names)) or 'none'}{describe_others(names)}"
         )
-    return load_labels(labels)
 
 
 # Tables
@@ -215,11 +234,9 @@ def _read_table(
     memory: int,
 ) -> Input:
     text = ignore if encoder is None else [*encoder.list_ignored(), *encoder.categories_]
-    weighing = [] if sample_weight is None else [sample_weight]
-    used = [] if encoder is None else encoder.feature_names_in_.tolist()
-    wanted = [*ids, *ignore, *weighing, *used, *([] if labels is None else [str(labels)])]
-    table = match_names(scan_table(path, text=[*ids, *text]), wanted)
+    table = scan_table(path, text=[*ids, *text])
     there = table.collect_schema().names()
+    weighing = [] if sample_weight is None else [sample_weight]
     for parameter, names in (("id", ids), ("ignore", ignore), ("sample_weight", weighing)):
         absent = [name for name in names if name not in there]
         if absent:
@@ -247,7 +264,7 @@ def _read_table(
         named = _encode(path, table, encoder, ids, X)
         refuse_infinity(X[:, : len(encoder.numbers_)], encoder.numbers_, start)
         identifiers = {name: identifier_values(named[name]) for name in ids}
-    return Input(X, y, identifiers, None, encoder, list(encoder.get_feature_names_out()), weights)
+    return Input(X, y, identifiers, None, encoder, list(encoder.get_feature_names_out()), weights=weights)
 
 
 def _read_numbers(path: Path, table: pl.LazyFrame, name: str) -> np.ndarray:
@@ -304,18 +321,27 @@ def _encode(path: Path, table: pl.LazyFrame, encoder: TableEncoder, kept: list[s
 
 
 def _read_arrays(
-    path: Path, labels: str | PathLike[str] | None, ids: list[str], sample_weight: str | None, array: str | None
+    path: Path,
+    labels: str | PathLike[str] | None,
+    ids: list[str],
+    sample_weight: str | None,
+    array: str | None,
+    layout: str | None,
 ) -> Input:
-    X, image_shape = load_rows(path, array)
-    shapes = list_arrays(path) if is_archive(path) else {}
-    y = None
+    found = load_arranged(path, array, layout)
+    shapes = list_arrays(path) if is_archive(path) and (labels is not None or ids) else {}
+    n_rows, grid, y = found.X.shape[0], found.grid, None
     if labels is not None:
-        own = str(labels) in shapes
-        y = load_labels(path, str(labels)) if own else _load_labels(path, labels, "an array", list(shapes))
-        y = _share_labels(path, "labels", y, len(X))
-    names = {name: _share_labels(path, name, load_labels(path, name), len(X)) for name in ids}
-    weights = _check_weights(path, sample_weight, lambda name: load_labels(path, name), len(X))
-    return Input(distributed.share(X), y, names, image_shape, None, None, weights)
+        if str(labels) in shapes:
+            y = load_labels(path, str(labels), grid=grid)
+        else:
+            _check_file(path, labels, "an array", shapes)
+            y = load_labels(labels, grid=grid)
+        y = _share_labels(path, "labels", y, n_rows)
+    names = {name: _share_labels(path, name, load_labels(path, name, grid=grid), n_rows) for name in ids}
+    weights = _check_weights(path, sample_weight, lambda name: load_labels(path, name, grid=grid), n_rows)
+    X = distributed.share(found.X)
+    return Input(X, y, names, found.image_shape, None, None, found.layout, found.shape, weights)
 
 
 def _read_folder(
@@ -332,6 +358,14 @@ def _read_folder(
         outside = [file for file, name in zip(images.files, y, strict=True) if name is None]
         if outside:
             raise ValueError(f"labels='class' needs every image in a sub-folder of {path}, but {outside[0]} is in none")
+        deeper = [file for file in images.files if file.count("/") > 1]
+        if deeper:
+            warnings.warn(
+                f"the class of an image is the folder right below {path}: {len(deeper)} of {len(images.files)} images "
+                f"lie deeper, such as {deeper[0]}, whose class is {deeper[0].split('/')[0]!r}",
+                stacklevel=3,
+            )
     elif labels is not None:
-        y = _share_labels(path, "labels", _load_labels(path, labels, "a label", ["class"]), images.n_images)
+        _check_file(path, labels, "a label", ["class"])
+        y = distributed.share(load_image_labels(Path(labels), path, images.all_files))
     return Input(images.X, y, {"file": images.files}, images.image_shape, None, None)

@@ -7,15 +7,21 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from layerwise.data import _mat_reader
 from layerwise.data.npy import read_header, read_values
 from layerwise.errors import FileError
-from layerwise.limits import DEFLATE_LIMIT
+from layerwise.limits import DEFLATE_LIMIT, max_expanded
+
+# The longest list of names.
+_MAX_LIST = 2**23
 
 
 def load_mat(
@@ -24,8 +30,8 @@ def load_mat(
     *,
     max_bytes: int = 2**30,
     timeout: float = 60,
-) -> np.ndarray:
-    """Load one numeric array from a MAT file; one of version 7.3 needs h5py (``pip install 'layerwise[matlab]'``).
+) -> Any:
+    """Load one array from a MAT file; one of version 7.3 needs h5py (``pip install 'layerwise[matlab]'``).
 
     Another Python process reads the file, with limits on its memory (where the system has such limits) and its time,
     so a file that is damaged or made to do harm cannot crash or exhaust this process.
@@ -35,24 +41,28 @@ def load_mat(
     path : str or path-like
         The file.
     name : str or None, default=None
-        The variable to load; None takes the only one that there is.
+        The variable to load, or a field of a struct, as in ``"data.train"``; None takes the only variable that there
+        is.
     max_bytes : int, default=2**30
-        The largest array to accept.
+        The largest array to accept; of one that takes more than a sixteenth of it, the file must have 1 byte for 200.
     timeout : float, default=60
         How many seconds reading may take.
 
     Returns
     -------
-    array : ndarray of at least 2 axes
-        In the type that it has in MATLAB.
+    array : ndarray of at least 2 axes, or CSR matrix
+        In the type that it has in MATLAB; a sparse matrix is float64. Cells that hold vectors of one length are rows,
+        and those that hold arrays of one size are put side by side along a new last axis; a cell array of texts, and
+        a char array of several rows, is an ndarray of texts of shape (n,).
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     FileError
-        If the file is no MAT file or is damaged, has no such variable, or holds it as something other than an array
-        of real numbers; or if reading takes more memory or time than allowed.
+        If the file is no MAT file or is damaged, has no such variable, or holds it as something that is no array (a
+        struct, cells of different sizes, an object of MATLAB such as a string array or a table); or if reading takes
+        more memory or time than allowed.
     ImportError
         If it is of version 7.3 and h5py is not installed.
 
@@ -68,29 +78,68 @@ def load_mat(
     path = _check_there(path)
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "array.npy"
+        max_bytes = max_expanded(path.stat().st_size, int(max_bytes))
         _read_in_child(path, name, result, max_bytes, timeout)
         if not result.is_file():
             raise FileError(f"{path} cannot be trusted: the process that read it did not hand back an array")
-        with result.open("rb") as file:
-            header = read_header(file, path)
-            if header.start + header.n_bytes != result.stat().st_size or header.n_bytes > max_bytes:
-                raise FileError(f"{path} cannot be trusted: the process that read it did not hand back a whole array")
-            return read_values(file, header)[0]
+        values = _read_back(path, result, max_bytes)
+        if not (Path(folder) / "indices.npy").is_file():
+            return values
+        parts = [
+            _read_back(path, result.with_name(f"{name}.npy"), max_bytes) for name in ("indices", "indptr", "shape")
+        ]
+        return _as_sparse(path, values, *parts)
 
 
-def list_mat(path: str | PathLike[str], *, timeout: float = 60) -> dict[str, tuple[int, ...]]:
-    """Return the names and shapes of the numeric arrays in a MAT file, which is read as `load_mat` does.
+def _read_back(path: Path, result: Path, max_bytes: int) -> np.ndarray:
+    """Return what the child has written, which is not trusted either."""
+    with result.open("rb") as file:
+        header = read_header(file, path)
+        if header.start + header.n_bytes != result.stat().st_size or header.n_bytes > max(max_bytes, 2**10):
+            raise FileError(f"{path} cannot be trusted: the process that read it did not hand back a whole array")
+        return read_values(file, header)[0]
+
+
+def _as_sparse(
+    path: Path, values: np.ndarray, indices: np.ndarray, indptr: np.ndarray, shape: np.ndarray
+) -> sparse.csr_matrix:
+    try:
+        matrix = sparse.csr_matrix((values, indices, indptr), shape=tuple(shape.tolist()))
+        matrix.check_format(full_check=True)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise FileError(f"{path} cannot be trusted: its sparse matrix is none ({error})") from error
+    return matrix
+
+
+class Shapes(dict[str, tuple[int, ...]]):
+    """The names and shapes of arrays.
+
+    Attributes
+    ----------
+    others : dict of str to str
+        What else there is, and why it cannot be read.
+    """
+
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]], others: Mapping[str, str]):
+        super().__init__(shapes)
+        self.others = dict(others)
+
+
+def list_mat(path: str | PathLike[str], *, max_bytes: int = 2**30, timeout: float = 60) -> Shapes:
+    """Return the names and shapes of the arrays in a MAT file that `load_mat` reads, fields of structs among them.
 
     Parameters
     ----------
     path : str or path-like
         The file.
+    max_bytes : int, default=2**30
+        As for `load_mat`; structs and cells are read to list what they hold.
     timeout : float, default=60
         How many seconds reading may take.
 
     Returns
     -------
-    shapes : dict of str to tuple of int
+    shapes : Shapes
 
     Raises
     ------
@@ -100,10 +149,14 @@ def list_mat(path: str | PathLike[str], *, timeout: float = 60) -> dict[str, tup
     path = _check_there(path)
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "shapes.json"
-        _read_in_child(path, None, result, 0, timeout)
+        _read_in_child(path, None, result, max_expanded(path.stat().st_size, int(max_bytes)), timeout)
         try:
-            return {str(name): tuple(map(int, shape)) for name, shape in json.loads(result.read_bytes()).items()}
-        except (OSError, ValueError, AttributeError, TypeError) as error:
+            if result.stat().st_size > _MAX_LIST:
+                raise ValueError("the list is too long")
+            found = json.loads(result.read_bytes())
+            shapes = {str(name): tuple(map(int, shape)) for name, shape in found["shapes"].items()}
+            return Shapes(shapes, {str(name): str(reason) for name, reason in found["others"].items()})
+        except (OSError, LookupError, ValueError, AttributeError, TypeError) as error:
             raise FileError(f"{path} cannot be trusted: the process that read it did not hand back names") from error
 
 

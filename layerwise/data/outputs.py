@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
+from layerwise.atomic import atomic, naming
 from layerwise.data._polars import import_polars
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def write_columns(
     path : str or path-like
         ``.csv``, ``.tsv``, ``.parquet`` or ``.feather`` for a table; ``.json`` for a list of records, ``.jsonl`` for
         one record a line; ``.npy`` for one array, ``.npz`` or ``.safetensors`` for one array a column. A file that is
-        there is replaced.
+        there is replaced by the whole new one, or stays as it is; of a link, the one that it points to.
     columns : mapping of str to array-like of shape (n_samples,) or (n_samples, n_values)
         In a table, one of two axes becomes the columns ``name_0``, ``name_1``, ... In ``.npy`` all stand side by side
         and lose their names, and a single one of one axis stays so; text fits only if it is the single one. In
@@ -80,8 +81,10 @@ def write_columns(
         If the ending is not known, columns differ in length, two have the same name, or the file cannot hold text.
     ImportError
         If a package that writes this kind of file is missing.
+    FileExistsError
+        If there is something else than a file.
     OSError
-        If the file cannot be written.
+        If the file cannot be written; it is named.
 
     Examples
     --------
@@ -100,7 +103,8 @@ def write_columns(
     _flatten(arrays, names)  # refuses columns that do not fit together, before a file is there
     ending = Path(path).suffix.lower()
     write = _write_text(separator) if ending == ".csv" else _WRITERS[ending]
-    write(Path(path), arrays, names)
+    with atomic(path, overwrite=True) as staging, naming(staging):
+        write(staging, arrays, names)
 
 
 def write_csv(stream: IO[str], columns: Columns, *, ids: Columns | None = None, separator: str = ",") -> None:
@@ -197,11 +201,13 @@ def _write_text(separator: str) -> Callable[..., None]:
 
 
 def _write_parquet(path: Path, columns: dict[str, np.ndarray], ids: dict[str, np.ndarray]) -> None:
-    _to_frame(_flatten(columns, ids)).write_parquet(path)
+    with path.open("wb") as file:  # polars takes no name that is no UTF-8
+        _to_frame(_flatten(columns, ids)).write_parquet(file)
 
 
 def _write_feather(path: Path, columns: dict[str, np.ndarray], ids: dict[str, np.ndarray]) -> None:
-    _to_frame(_flatten(columns, ids)).write_ipc(path)
+    with path.open("wb") as file:
+        _to_frame(_flatten(columns, ids)).write_ipc(file)
 
 
 def _records(columns: dict[str, np.ndarray], ids: dict[str, np.ndarray]) -> Iterator[str]:
@@ -226,7 +232,9 @@ def _write_npy(path: Path, columns: dict[str, np.ndarray], ids: dict[str, np.nda
         for name, array in zip(columns, arrays, strict=True):
             _refuse_text(path, name, array)
     with path.open("wb") as file:
-        np.lib.format.write_array(file, arrays[0] if len(arrays) == 1 else np.column_stack(arrays), allow_pickle=False)
+        array = arrays[0] if len(arrays) == 1 else np.column_stack(arrays)
+        stream: Any = SimpleNamespace(write=file.write)  # from NumPy's own writing a full disk cannot be told
+        np.lib.format.write_array(stream, array, allow_pickle=False)
 
 
 def _write_npz(path: Path, columns: dict[str, np.ndarray], ids: dict[str, np.ndarray]) -> None:
@@ -255,7 +263,9 @@ def _storable(path: Path, name: str, array: np.ndarray) -> np.ndarray:
 
 def _refuse_text(path: Path, name: str, array: np.ndarray) -> None:
     if array.dtype.kind in "UO":
-        raise ValueError(f"{path} cannot hold {name!r}, which is text; write a .csv, .parquet or .npz file instead")
+        raise ValueError(
+            f"{path.name} cannot hold {name!r}, which is text; write a .csv, .parquet or .npz file instead"
+        )
 
 
 _WRITERS: dict[str, Callable[[Path, dict[str, np.ndarray], dict[str, np.ndarray]], None]] = {

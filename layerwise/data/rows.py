@@ -31,8 +31,8 @@ class Rows:
     Parameters
     ----------
     X : ndarray, Tensor or sparse matrix (CSR) of shape (n_samples, n_features), uint8, float16, float32 or float64
-        uint8 is read as intensities from 0 to 255 and scaled to [0, 1]. Not copied on the CPU, unless it is a small
-        memory map. NaN is a missing value.
+        uint8 is read as intensities from 0 to 255 and scaled to [0, 1], unless `as_numbers` says otherwise. Not copied
+        on the CPU, unless it is a small memory map. NaN is a missing value.
     dtype : torch.dtype, default=torch.float32
         The type of the blocks.
     device : str or torch.device, default="cpu"
@@ -73,6 +73,7 @@ class Rows:
         self.shards = cut(distributed.split(X.shape[0], distributed.n_shards())) if shards is None else list(shards)
         self.weights = None if weights is None else torch.as_tensor(weights, dtype=torch.float64, device=self.device)
         self.has_missing = False
+        self._are_numbers = False
         self._scaling: Callable[[torch.Tensor], torch.Tensor] | None = None
         self._positions: torch.Tensor | None = None
         self._values: Any  # a tensor, or what stands for one
@@ -100,8 +101,8 @@ class Rows:
 
     @property
     def is_uint8(self) -> bool:
-        """Whether the rows are intensities from 0 to 255."""
-        return self._values.dtype == torch.uint8
+        """Whether the rows are bytes that are read as intensities."""
+        return self._values.dtype == torch.uint8 and not self._are_numbers
 
     @property
     def value_type(self) -> str:
@@ -112,6 +113,12 @@ class Rows:
         """Return the same rows, handed out in another type."""
         other = copy.copy(self)
         other.dtype = dtype
+        return other
+
+    def as_numbers(self) -> Rows:
+        """Return the same rows, of which uint8 are numbers like others and no intensities."""
+        other = copy.copy(self)
+        other._are_numbers = True
         return other
 
     def scaled(self, scaling: Callable[[torch.Tensor], torch.Tensor] | None) -> Rows:
@@ -259,7 +266,7 @@ class Rows:
             return self._scaling(values).to(self.dtype)
         if values.dtype != self.dtype:
             block = values.to(self.dtype) if out is None else out[: len(values)].copy_(values)
-            values = block.mul_(1 / 255) if values.dtype == torch.uint8 else block
+            values = block.mul_(1 / 255) if self.is_uint8 else block
         return values if self._scaling is None else self._scaling(values)
 
     def column_ranges(self, name: str = "X", *, allow_missing: bool = False) -> tuple[torch.Tensor, torch.Tensor]:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from layerwise.atomic import naming
+
 # Rows that take more bytes than this are kept in a file.
 MEMORY = 2**32
 
@@ -47,7 +49,15 @@ def allocate(shape: tuple[int, int], dtype: type, *, memory: int, scratch: str |
     handle, path = tempfile.mkstemp(prefix="rows-", suffix=".npy", dir=folder)
     os.close(handle)
     kept = np.float32 if dtype == np.float64 else dtype
-    rows = np.lib.format.open_memmap(Path(path), mode="w+", dtype=kept, shape=shape)
+    try:
+        with naming(Path(path)):
+            rows = np.lib.format.open_memmap(Path(path), mode="w+", dtype=kept, shape=shape)
+            with open(path, "r+b") as file:  # filling a hole of a full disk would kill the process
+                if hasattr(os, "posix_fallocate"):
+                    os.posix_fallocate(file.fileno(), 0, os.path.getsize(path))
+    except OSError:
+        shutil.rmtree(folder) if scratch is None else os.unlink(path)
+        raise
     if scratch is None:
         weakref.finalize(rows, shutil.rmtree, folder, ignore_errors=True)
     return rows

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from layerwise import distributed
 from layerwise.data.misfits import name_columns
@@ -15,12 +17,12 @@ _BLOCK = 2**22
 _FEW_ROWS = 10
 
 
-def describe_missing(X: np.ndarray, feature_names: Sequence[str] | None = None) -> str | None:
+def describe_missing(X: Any, feature_names: Sequence[str] | None = None) -> str | None:
     """Say in a sentence which columns have missing values, on any rank.
 
     Parameters
     ----------
-    X : ndarray of shape (n_samples, n_features)
+    X : ndarray or CSR matrix of shape (n_samples, n_features)
         NaN is missing.
     feature_names : sequence of str or None, default=None
         Names of the columns; None numbers them from 0.
@@ -39,8 +41,11 @@ def describe_missing(X: np.ndarray, feature_names: Sequence[str] | None = None) 
         return None
     n_rows, n_columns = X.shape
     counts = np.zeros(n_columns, int)
-    for _, rows in _blocks(X):
-        counts += np.isnan(rows).sum(axis=0)
+    if sparse.issparse(X):
+        counts += np.bincount(X.indices[np.isnan(X.data)], minlength=n_columns)
+    else:
+        for _, rows in _blocks(X):
+            counts += np.isnan(rows).sum(axis=0)
     n_rows, *counts = np.reshape(distributed.gather_counts([n_rows, *counts]), (-1, 1 + n_columns)).sum(axis=0)
     gaps = np.flatnonzero(counts)
     if not len(gaps):

@@ -2,9 +2,10 @@
 
 from layerwise.estimators.autoencoder import Autoencoder
 from layerwise.estimators.checking import check_gradient
+from layerwise.estimators.classifier import StackedClassifier
 from layerwise.estimators.imputer import AutoencoderImputer
 from layerwise.estimators.outliers import AutoencoderOutlierDetector
-from layerwise.estimators.predictors import StackedClassifier, StackedRegressor
+from layerwise.estimators.regressor import StackedRegressor
 from layerwise.estimators.stack import StackedAutoencoder
 
 __all__ = [

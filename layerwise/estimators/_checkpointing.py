@@ -16,11 +16,17 @@ from sklearn.frozen import FrozenEstimator
 
 from layerwise import distributed
 from layerwise.checkpoint import Checkpoint, KeptFit
+from layerwise.data.mapped_rows import total_weight
+from layerwise.data.rows import Rows
 
 Fit = TypeVar("Fit", bound=Callable[..., Any])
 
 # Parameters that change nothing in the result, or belong to the session.
 _OTHERS = ("callbacks", "checkpoint", "cache_size", "device", "warm_start")
+# Bytes of rows that are digested at once: what fits into the cache of a processor; on a GPU what keeps it busy.
+_AT_ONCE = {"cpu": 2**19, "cuda": 2**25}
+# Odd numbers of 64 bits, as they mix well (Steele, Lea and Flood, "Fast splittable pseudorandom number generators").
+_ODD = (0x9E3779B97F4A7C15 - 2**64, 0xBF58476D1CE4E5B9 - 2**64, 0x94D049BB133111EB - 2**64)
 # What the parameter may be.
 CHECKPOINT = [str, PathLike, Checkpoint, None]
 
@@ -79,6 +85,72 @@ def digest_of_all(values: torch.Tensor, chosen: np.ndarray) -> int:
     return sum(distributed.gather_counts([int((hashed ^ (hashed >> 31)).sum())])) % 2**64
 
 
+def describe_rows(rows: Rows, *ranges: torch.Tensor) -> dict[str, Any]:
+    """Return what tells the rows of all ranks, and their weights, from others; however they are dealt out.
+
+    Parameters
+    ----------
+    rows : Rows of shape (n_samples, n_features)
+        Those of this rank.
+    *ranges : Tensor of shape (n_features,)
+        The lowest and the highest value of each column over all ranks, where they are known.
+    """
+    n_rows = total_weight(rows)
+    weights = None if rows.weights is None else digest_of_all(rows.weights.cpu(), np.ones(len(rows), dtype=bool))
+    return {
+        "rows": int(n_rows) if n_rows.is_integer() else n_rows,
+        "columns": rows.n_features,
+        **({"digest of column ranges": digest(ranges)} if ranges else {}),
+        "digest of values": f"{digest_of_rows(rows):016x}",
+        "digest of weights": weights,
+    }
+
+
+def digest_of_rows(rows: Rows) -> int:
+    """Return a number that differs where a value of a row of any rank does, its type, or its place.
+
+    It depends neither on how rows are dealt out or lie in memory, nor on the device. All of them are read once.
+
+    Parameters
+    ----------
+    rows : Rows of shape (n_samples, n_features)
+        Those of this rank; as they came, not as they are scaled.
+    """
+    own = rows.scaled(None).astype(getattr(torch, rows.value_type))  # blocks are not converted
+    n_bytes = rows.n_features * own.dtype.itemsize
+    keys = _mix(torch.arange(1, -(-n_bytes // 8) + 1, device=rows.device)) | 1
+    before = sum(distributed.gather_counts([len(rows)])[: distributed.rank()])
+    total = torch.zeros((), dtype=torch.int64, device=rows.device)
+    for place, block in own.blocks(max(1, _AT_ONCE[rows.device.type] // n_bytes)):
+        words = _as_words(block)
+        hashed = words >> 29
+        hashed ^= words
+        hashed *= keys  # wraps around, as the sums do
+        places = torch.arange(before + place.start, before + place.stop, device=rows.device)
+        total += _mix(hashed.sum(dim=1) + _mix(places)).sum()
+    kind = int.from_bytes(rows.value_type.encode(), "little")
+    return (sum(distributed.gather_counts([int(total)])) + kind) % 2**64
+
+
+def _as_words(block: torch.Tensor) -> torch.Tensor:
+    """Return the bytes of each row as whole numbers of 64 bits, filled up with zeros."""
+    n_columns, per_word = block.shape[1], 8 // block.dtype.itemsize
+    if n_columns % per_word or not block.is_contiguous():
+        wide = block.new_zeros(len(block), -(-n_columns // per_word) * per_word)
+        wide[:, :n_columns] = block
+        block = wide
+    return block.view(torch.int64)
+
+
+def _mix(numbers: torch.Tensor) -> torch.Tensor:
+    """Return whole numbers of 64 bits, each bit of which depends on all bits of those given."""
+    mixed = numbers * _ODD[0]
+    for shift, odd in zip((30, 27), _ODD[1:], strict=True):
+        mixed ^= mixed >> shift
+        mixed *= odd
+    return mixed ^ (mixed >> 31)
+
+
 def _describe(value: Any) -> Any:
     """Return what JSON can hold of a parameter, enough to tell fits apart."""
     if isinstance(value, FrozenEstimator):
@@ -89,6 +161,10 @@ def _describe(value: Any) -> Any:
         return {"kind": type(value).__name__} | described
     if isinstance(value, (list, tuple)):
         return [_describe(item) for item in value]
+    if isinstance(value, dict):  # labels of any type are the keys of class_weight
+        return {
+            repr(key.item() if isinstance(key, np.generic) else key): _describe(item) for key, item in value.items()
+        }
     if isinstance(value, np.generic):
         return _describe(value.item())
     if isinstance(value, float) and not math.isfinite(value):

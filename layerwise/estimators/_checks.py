@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import math
+import warnings
 from numbers import Real
 from typing import Any
 
 import numpy as np
 import torch
+from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils import get_tags
+from sklearn.utils._param_validation import Interval, MissingValues
 from sklearn.utils.validation import _check_sample_weight, _num_samples, validate_data
 
 from layerwise import distributed
 from layerwise.activations import get_activation
 from layerwise.corruptions import Corruption
 from layerwise.data.rows import Rows
+from layerwise.estimators._columns import check_columns
+from layerwise.estimators._intake import as_rows, mark_missing, refuse_kind
+from layerwise.estimators._labels import read_labels
 from layerwise.solvers import SOLVERS, Solver
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -27,22 +33,18 @@ _TENSOR_DTYPES = (torch.float64, torch.float32, torch.float16, torch.uint8)
 def check_rows(
     estimator: BaseEstimator,
     X: Any,
+    name: str = "X",
     *,
     dtype: str,
     device: str,
     reset: bool = False,
     sample_weight: Any = None,
-    uint8_is_intensity: bool = True,
 ) -> Rows:
     """Return ``X`` as rows for this estimator; uint8 and floats keep their type. Rows of weight 0 are left out."""
-    X = check_matrix(estimator, X, reset=reset)
-    if not uint8_is_intensity and X.dtype in (np.uint8, torch.uint8):
-        X = X.float() if isinstance(X, torch.Tensor) else X.astype(np.float32)
-    if sample_weight is None:
-        return Rows(X, dtype=DTYPES[dtype], device=check_device(device))
-    weights = check_sample_weight(sample_weight, X)
+    X = check_matrix(estimator, X, name, reset=reset)
+    weights = None if sample_weight is None else check_sample_weight(sample_weight, X)
     rows = Rows(X, dtype=DTYPES[dtype], device=check_device(device), weights=weights)
-    return rows if weights.all() else rows.subset(torch.from_numpy(np.flatnonzero(weights)))
+    return rows if weights is None or weights.all() else rows.subset(torch.from_numpy(np.flatnonzero(weights)))
 
 
 def min_samples() -> int:
@@ -50,10 +52,20 @@ def min_samples() -> int:
     return 1 if distributed.world_size() == 1 else 0
 
 
-def check_matrix(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
+def check_matrix(estimator: BaseEstimator, X: Any, name: str = "X", *, reset: bool) -> Any:
     """Return an array, a tensor or a CSR matrix of one of the row types, with the right number of columns."""
+    X = as_rows(X, name)
+    rows = _validate(estimator, X, name, reset=reset)
+    check_columns(estimator, X, name, reset=reset)
+    placeholder = getattr(estimator, "_placeholder", None)
+    return rows if placeholder is None else mark_missing(rows, placeholder)
+
+
+def _validate(estimator: BaseEstimator, X: Any, name: str, *, reset: bool) -> Any:
     if isinstance(X, torch.Tensor):
         X = X.detach()
+        if X.is_inference() and not torch.is_inference_mode_enabled():
+            X = X.clone()  # autograd takes no tensors that `torch.inference_mode` made
         if X.ndim == 2 and len(X) >= min_samples() and X.shape[1]:  # stays on its device
             validate_data(estimator, X, reset=reset, skip_check_array=True)
             return X if X.dtype in _TENSOR_DTYPES else X.double()
@@ -75,8 +87,8 @@ def check_matrix(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
             raise
         value = value.removeprefix("np.str_(").removesuffix(")")
         raise ValueError(
-            f"X holds text such as {value:.65}, but numbers are needed; layerwise.data.TableEncoder makes numbers of a "
-            f"data frame with text, for example in make_pipeline(TableEncoder(), {type(estimator).__name__}(...))"
+            f"{name} holds text such as {value:.65}, but numbers are needed; layerwise.data.TableEncoder makes numbers "
+            f"of a data frame with text, for example in make_pipeline(TableEncoder(), {type(estimator).__name__}(...))"
         ) from error
 
 
@@ -93,8 +105,8 @@ def column_ranges(rows: Rows, name: str = "X", *, allow_missing: bool = False) -
 
 def check_sample_weight(sample_weight: Any, X: Any) -> np.ndarray:
     """Return weights of rows as float64 of shape (n_samples,), none negative and not all 0."""
-    if isinstance(sample_weight, torch.Tensor):
-        sample_weight = sample_weight.numpy(force=True)
+    if not isinstance(sample_weight, Real):
+        sample_weight = read_labels(sample_weight, "sample_weight")
     if not min_samples() and not len(sample_weight):
         return np.empty(0)
     weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
@@ -111,11 +123,18 @@ def check_sample_weight(sample_weight: Any, X: Any) -> np.ndarray:
 
 
 def check_reach(
-    lowest: torch.Tensor, highest: torch.Tensor, *, output_activation: str, scale: str | None, name: str, names: Any
+    lowest: torch.Tensor,
+    highest: torch.Tensor,
+    *,
+    output_activation: str,
+    slack: float,
+    scale: str | None,
+    name: str,
+    names: Any,
 ) -> None:
-    """Refuse columns whose values, as they are or scaled, are out of the range of the output activation."""
+    """Refuse columns whose values, perhaps scaled, are out of the range of the output activation by ``slack``."""
     reach = get_activation(output_activation)
-    slack = 1e-9  # of scaling, by rounding
+    slack += 1e-9  # of scaling, by rounding
     beyond = ((lowest < reach.low - slack) | (highest > reach.high + slack)) & (lowest <= highest)
     if not beyond.any():
         return
@@ -145,11 +164,39 @@ def check_size(lowest: torch.Tensor, highest: torch.Tensor, *, dtype: str, name:
 
 def check_same_length(X: Any, y: np.ndarray, X_name: str, y_name: str) -> None:
     """Refuse labels that are not as many as the rows."""
+    refuse_kind(X, X_name)
     n_rows = _num_samples(X)
     if y.ndim == 0:
         raise ValueError(f"{y_name}={y.item()!r} holds no labels; each of the {n_rows} rows of {X_name} needs one")
     if len(y) != n_rows:
         raise ValueError(f"{X_name} has {n_rows} rows, but {y_name} has {len(y)} labels; each row needs one")
+
+
+def warn_of_target_rows(estimator: BaseEstimator, X: Any, y: Any) -> None:
+    """Warn of ``y`` that looks like rows to reconstruct and is not ``X``: elsewhere they fit noisy rows to clean."""
+    shape = getattr(y, "shape", None)
+    if y is X or (shape is None and not isinstance(y, (list, tuple))):
+        return
+    try:
+        shape = np.shape(y) if shape is None else shape
+        if len(shape) != 2 or tuple(shape) != np.shape(X) or _same_values(X, y):
+            return
+    except ValueError:  # lists of unequal lengths are labels of some kind
+        return
+    warnings.warn(
+        f"y has the shape of X, but {type(estimator).__name__} does not use it: the rows of X are the target. To learn "
+        f"clean rows from noisy ones, fit the clean ones and say what the noise is like, for example "
+        f"corruption=Gaussian(0.3); or fit StackedRegressor to the noisy rows with the clean ones as y",
+        UserWarning,
+        stacklevel=3,
+    )
+
+
+def _same_values(X: Any, y: Any) -> bool:
+    if sparse.issparse(X) or sparse.issparse(y):
+        return sparse.issparse(X) and sparse.issparse(y) and not (y != X).nnz
+    X, y = (rows.numpy(force=True) if isinstance(rows, torch.Tensor) else np.asarray(rows) for rows in (X, y))
+    return np.array_equal(X, y, equal_nan=X.dtype.kind == y.dtype.kind == "f")
 
 
 def check_device(device: str) -> torch.device:
@@ -183,7 +230,20 @@ def check_part(name: str, part: Any) -> None:
     if isinstance(part, type):
         raise ValueError(f"{name}={part.__name__} is a class, but an object is expected: {part.__name__}()")
     if hasattr(part, "_parameter_constraints"):
+        refuse_flags(part)
         part._validate_params()
+
+
+def refuse_flags(part: Any) -> None:
+    """Refuse True and False where a number is expected; they are integers in Python."""
+    for name, constraints in part._parameter_constraints.items():
+        value = getattr(part, name)
+        if (
+            isinstance(value, (bool, np.bool_))
+            and "boolean" not in constraints
+            and any(isinstance(constraint, (Interval, MissingValues)) for constraint in constraints)
+        ):
+            raise ValueError(f"{name}={value} of {type(part).__name__} is no number, but one is expected there")
 
 
 def check_corruption(corruption: Corruption) -> None:
@@ -208,8 +268,3 @@ def like_input(values: torch.Tensor | np.ndarray, X: Any) -> Any:
     array = values.cpu().numpy() if isinstance(values, torch.Tensor) else values
     dtype = getattr(X, "dtype", None)
     return array.astype(dtype, copy=False) if dtype in (np.float32, np.float64) and array.dtype.kind == "f" else array
-
-
-def to_numpy(values: Any) -> np.ndarray:
-    """Return labels or targets as an array, also from a tensor on any device."""
-    return values.numpy(force=True) if isinstance(values, torch.Tensor) else np.asarray(values)

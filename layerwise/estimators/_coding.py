@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -15,14 +15,23 @@ from sklearn.utils.validation import check_is_fitted
 from layerwise import distributed, stacking
 from layerwise.activations import get_activation
 from layerwise.data.layout import Layout
-from layerwise.data.mapped_rows import total_weight
 from layerwise.data.rows import Rows
 from layerwise.data.scaling import Scaling, learn_scaling
-from layerwise.estimators._checkpointing import digest, kept_fit
-from layerwise.estimators._checks import DTYPES, check_rows, check_size, check_solver, column_ranges, like_input
+from layerwise.estimators._checkpointing import describe_rows, kept_fit
+from layerwise.estimators._checks import (
+    DTYPES,
+    check_rows,
+    check_size,
+    check_solver,
+    column_ranges,
+    like_input,
+    warn_of_target_rows,
+)
+from layerwise.estimators._columns import compare_columns
+from layerwise.estimators._intake import as_rows
 from layerwise.estimators._parts import ComposedEstimator
 from layerwise.estimators._record import RecordMixin, make_training
-from layerwise.estimators._scaled_rows import check_like_training, check_scaled
+from layerwise.estimators._scaled_rows import check_like_training, check_scaled, read_bytes
 from layerwise.estimators._summary import (
     explained_variance_ratio,
     find_dead_units,
@@ -92,7 +101,9 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
         """
         check_is_fitted(self)
         codes = (
-            X.detach() if isinstance(X, torch.Tensor) else check_array(X, dtype=_CODE_DTYPES, ensure_all_finite=False)
+            X.detach()
+            if isinstance(X, torch.Tensor)
+            else check_array(as_rows(X, "codes"), dtype=_CODE_DTYPES, ensure_all_finite=False)
         )
         if codes.ndim != 2 or codes.shape[1] != self._n_features_out:
             raise ValueError(
@@ -116,20 +127,17 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
         ----------
         X : array-like, sparse matrix or Tensor of shape (n_samples, n_features)
         y : None
-            Not used.
+            Not used; rows of the shape of ``X`` are warned of.
 
         Returns
         -------
         score : float
             At most 0.
         """
-        rows, network = self._check_rows(X), self._network()
+        warn_of_target_rows(self, X, y)
+        rows, differences = self._check_rows(X), self._differences()
         unit = 1.0 if self._scaling is None else self._scaling.scale
-
-        def errors(x: torch.Tensor) -> torch.Tensor:
-            return 0.5 * ((network(x) - x).double() * unit).square().sum(dim=1)
-
-        return -stacking.apply(errors, rows).mean().item()
+        return -stacking.apply(lambda x: 0.5 * (differences(x) * unit).square().sum(dim=1), rows).mean().item()
 
     def to_torch(self) -> UnrolledAutoencoder:
         """Return the trained torch module, to carry on with in plain PyTorch.
@@ -231,24 +239,26 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
                 device=self.device,
                 reset=not goes_on,
                 sample_weight=sample_weight,
-                uint8_is_intensity=not knows or first._reads_intensities,
             )
-        lowest, highest = column_ranges(rows, allow_missing=allow_missing)
+            if frozen:
+                compare_columns(first, X)
+        rows, lowest, highest = read_bytes(rows, *column_ranges(rows, allow_missing=allow_missing), first, known=knows)
         kept = kept_fit(self)
         if kept is not None:
-            n_rows, ranges = total_weight(rows), digest([lowest, highest])
-            n_rows = int(n_rows) if n_rows.is_integer() else n_rows
-            kept.match(X={"rows": n_rows, "columns": rows.n_features, "digest of column ranges": ranges})
+            kept.match(X=describe_rows(rows, lowest, highest))
         if not knows:
             reach = get_activation(first.output_activation)
-            first.scaling_ = learn_scaling(rows, lowest, highest, first.scale, (reach.low, reach.high))
+            names = getattr(self, "feature_names_in_", None)
             first.intensities_ = rows.is_uint8
+            first.scaling_ = learn_scaling(rows, lowest, highest, first.scale, (reach.low, reach.high), names=names)
         check_scaled(self, first, lowest, highest, "X", known=knows)
-        rows = rows.scaled(first.scaling_)
-        if X_val is None:
-            return rows, None
-        with distributed.agreed():
-            return rows, check_like_training(self, self, first, X_val, "X_val", allow_missing=allow_missing)
+        rows, validation = rows.scaled(first.scaling_), None
+        if X_val is not None:
+            with distributed.agreed():
+                validation = check_like_training(self, self, first, X_val, "X_val", allow_missing=allow_missing)
+        if kept is not None:
+            kept.match(X_val=None if validation is None else describe_rows(validation))
+        return rows, validation
 
     @torch.no_grad()
     def _summarise(self, rows: Rows, seed: int) -> None:
@@ -281,13 +291,18 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
 
     def _errors(self, rows: Rows, *, per_feature: bool = False) -> torch.Tensor:
         """Return 1/2 (x^ - x)^2 of scaled rows, entry by entry or summed over each row."""
-        network = self._network()
+        differences = self._differences()
 
         def errors(x: torch.Tensor) -> torch.Tensor:
-            terms = (network(x) - x).double().square_().mul_(0.5)
+            terms = differences(x).square_().mul_(0.5)
             return terms if per_feature else terms.sum(dim=1)
 
         return stacking.apply(errors, rows)
+
+    def _differences(self) -> Callable[[torch.Tensor], torch.Tensor]:
+        """Return what maps scaled rows to x^ - x in float64, far values as far as they are."""
+        network, straighten = self._network(), _as_it_is if self._scaling is None else self._scaling.straighten
+        return lambda x: (straighten(network(x)) - straighten(x)).double()
 
     def _check_rows(self, X: Any, *, allow_missing: bool = False) -> Rows:
         """Return rows to apply the trained layers to."""
@@ -297,3 +312,7 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
     def _network(self) -> UnrolledAutoencoder:
         """Return the network of scaled rows."""
         return UnrolledAutoencoder(self._modules())
+
+
+def _as_it_is(x: torch.Tensor) -> torch.Tensor:
+    return x

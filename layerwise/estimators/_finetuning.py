@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import copy
+import warnings
 from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from os import PathLike
@@ -20,8 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 from layerwise import distributed, stacking
 from layerwise.callbacks import Callback, EarlyStopping
 from layerwise.checkpoint import Checkpoint
-from layerwise.data.scaling import Scaling
-from layerwise.estimators._checkpointing import digest_of_all, kept_fit
+from layerwise.estimators._checkpointing import describe_rows, digest_of_all, kept_fit
 from layerwise.estimators._checks import (
     DTYPES,
     check_part,
@@ -29,14 +29,15 @@ from layerwise.estimators._checks import (
     check_sample_weight,
     check_solver,
     like_input,
-    to_numpy,
 )
+from layerwise.estimators._class_weight import weigh
+from layerwise.estimators._labels import find_labelled, read_labels, refuse_missing, refuse_near_miss, settle
 from layerwise.estimators._record import RecordMixin, describe, keep_states, make_training, warn_unless_converged
 from layerwise.estimators._wrapping import WrappingEstimator
 from layerwise.estimators.autoencoder import Autoencoder
 from layerwise.estimators.stack import StackedAutoencoder
 from layerwise.modules import StackedNetwork, linear_head
-from layerwise.objective import Loss
+from layerwise.objective import Loss, with_gradients
 from layerwise.solvers import SOLVERS, Solver
 
 _DEPTHS: dict[Any, Any] = {"all": None, "head": 0}
@@ -134,7 +135,7 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
         return tags
 
     @property
-    def _unscale_outputs(self) -> Scaling | None:
+    def _unscale_outputs(self) -> torch.nn.Module | None:
         """What brings the outputs of the head to the units of the targets; None if they are in those."""
         return None
 
@@ -151,10 +152,15 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
     def _learn_targets(self, y: np.ndarray, weights: np.ndarray | None, *, goes_on: bool, one_iteration: bool) -> None:
         """Learn from the labels there are, and how much each counts, what the head shall give."""
 
+    def _learn_target_weights(self, y: np.ndarray, weights: np.ndarray | None) -> np.ndarray | None:
+        """Return how much the rows of each class count in fine-tuning, besides their weights; None is alike."""
+        return None
+
     @abc.abstractmethod
     def _encode_targets(self, y: np.ndarray, name: str) -> torch.Tensor:
         """Return what the loss compares the outputs with."""
 
+    @with_gradients
     def _fit(
         self,
         X: Any,
@@ -169,31 +175,68 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
         self._validate_params()
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
-        y = to_numpy(y)
         with distributed.agreed():
+            y = read_labels(y)
             check_same_length(X, y, "X", "y")
             y = self._check_y(y)
             weights = None if sample_weight is None else check_sample_weight(sample_weight, X)
             chosen = find_labelled(y, self.unlabeled)
-            _refuse_missing(y, chosen)
-        if self.unlabeled is not None and not distributed.any_rank(bool(chosen.any())):
-            raise ValueError(
-                f"y holds no labels: all {len(y)} are unlabeled={self.unlabeled!r}, but fine-tuning needs some"
-            )
+            if self.unlabeled is not None and chosen.all():
+                refuse_near_miss(y, self.unlabeled)
+            refuse_missing(y, chosen)
+        self._check_unlabeled(chosen, one_iteration=one_iteration)
         chosen &= True if weights is None else weights > 0
         goes_on = (self.warm_start or one_iteration) and hasattr(self, "network_")
         chosen_weights = None if weights is None else weights[chosen]
-        self._learn_targets(y[chosen], chosen_weights, goes_on=goes_on, one_iteration=one_iteration)
+        with distributed.agreed():
+            labels = self._settle(y[chosen], "y")
+        self._learn_targets(labels, chosen_weights, goes_on=goes_on, one_iteration=one_iteration)
         validation = None
         if X_val is None and y_val is not None:
             raise ValueError("y_val is given without X_val, the rows that it belongs to")
         if X_val is not None:
-            y_val = to_numpy(y_val)
             with distributed.agreed():
-                check_same_length(X_val, y_val, "X_val", "y_val")
-                validation = (X_val, self._encode_targets(self._check_y(y_val), "y_val"))
-        targets = self._encode_targets(y[chosen], "y")
-        self._train(X, targets, chosen, weights, validation, goes_on=goes_on, one_iteration=one_iteration)
+                validation = (X_val, self._encode_targets(self._read_all(X_val, y_val, "X_val", "y_val"), "y_val"))
+        targets = self._encode_targets(labels, "y")
+        by_target = self._learn_target_weights(labels, chosen_weights)
+        if by_target is not None and (by_target == 0).any():
+            counts = by_target[targets.numpy()] > 0
+            chosen[chosen], targets = counts, targets[torch.from_numpy(counts)]
+            seen = [("y", targets)] if validation is None else [("y", targets), ("y_val", validation[1])]
+            for name, places in seen:
+                if not distributed.any_rank(bool(by_target[places.numpy()].any())):
+                    raise ValueError(
+                        f"class_weight={vars(self).get('class_weight')!r} gives all rows of {name} the weight 0"
+                    )
+        self._train(X, targets, chosen, weights, by_target, validation, goes_on=goes_on, one_iteration=one_iteration)
+
+    def _check_unlabeled(self, labelled: np.ndarray, *, one_iteration: bool) -> None:
+        """Refuse labels all of which are missing, on all ranks; warn where none is, though some are said to be."""
+        if self.unlabeled is None:
+            return
+        if not distributed.any_rank(bool(labelled.any())):
+            raise ValueError(
+                f"y holds no labels: all {len(labelled)} are unlabeled={self.unlabeled!r}, but fine-tuning needs some"
+            )
+        found = distributed.any_rank(not labelled.all())
+        if not found and not one_iteration and distributed.rank() == 0:  # a batch may be without such rows
+            warnings.warn(
+                f"unlabeled={self.unlabeled!r} stands nowhere in y, so that all rows count as labelled",
+                UserWarning,
+                stacklevel=2,
+            )
+
+    def _read_all(self, X: Any, y: Any, X_name: str, y_name: str) -> np.ndarray:
+        """Return labels none of which may be missing."""
+        y = read_labels(y, y_name)
+        check_same_length(X, y, X_name, y_name)
+        y = self._check_y(y)
+        refuse_missing(y, np.ones(len(y), dtype=bool), y_name, remedy="leave such rows out")
+        return self._settle(y, y_name)
+
+    def _settle(self, y: np.ndarray, name: str) -> np.ndarray:
+        """Return labels of which none is missing, all of one kind."""
+        return settle(y, name)
 
     def _train(
         self,
@@ -201,6 +244,7 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
         targets: torch.Tensor,
         chosen: np.ndarray,
         weights: np.ndarray | None,
+        by_target: np.ndarray | None,
         validation: tuple[Any, torch.Tensor] | None,
         *,
         goes_on: bool,
@@ -217,17 +261,29 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
         kept = kept_fit(self)
         if kept is not None:
             n_labels = sum(distributed.gather_counts([len(targets)]))
-            kept.match(y={"rows with a label": n_labels, "digest": digest_of_all(targets, chosen)})
+            kept.match(
+                y={"rows with a label": n_labels, "digest": digest_of_all(targets, chosen)},
+                y_val=None if validation is None else digest_of_all(validation[1], np.ones(len(validation[1]), bool)),
+            )
         if not goes_on:
             self._pretrain(template, X, weights, None if validation is None else validation[0])
             self.network_ = self._build().to(self.autoencoder_._modules()[0].encoder_weight.device)
         with distributed.agreed():
             rows = self._check_rows(X)
         rows.weights = None if weights is None else torch.from_numpy(weights).to(rows.device)
+        frozen = isinstance(self.autoencoder, FrozenEstimator)
+        if kept is not None and frozen:  # no training has looked at them
+            kept.match(X=describe_rows(rows))
         if not chosen.all():
             rows = rows.subset(torch.from_numpy(np.flatnonzero(chosen)))
         with distributed.agreed():
             held_out = None if validation is None else (self._check_rows(validation[0]), validation[1])
+            if by_target is not None:
+                weigh(rows, targets, by_target)
+                if held_out is not None:
+                    weigh(*held_out, by_target)
+        if kept is not None and frozen:
+            kept.match(X_val=None if held_out is None else describe_rows(held_out[0]))
         if hasattr(self, "_relay"):
             self._relay.fitted_attributes = lambda: {"network_": self.network_}
         stages = stacking.finetune(
@@ -278,47 +334,4 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
         dtype = DTYPES[self.autoencoder_.dtype]
         return StackedNetwork(
             layers, linear_head(layers[-1].n_hidden, self._n_outputs, bias=self.fit_intercept, dtype=dtype)
-        )
-
-
-def find_labelled(y: np.ndarray, unlabeled: Any) -> np.ndarray:
-    """Return a mask of the rows that have a label.
-
-    Parameters
-    ----------
-    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-    unlabeled : object
-        The value of those that have none; None if all have one. NaN stands for NaN and None.
-
-    Returns
-    -------
-    labelled : ndarray of shape (n_samples,), bool
-    """
-    if unlabeled is None:
-        return np.ones(len(y), dtype=bool)
-    if np.ndim(unlabeled) != 0:
-        raise ValueError(f"unlabeled={unlabeled!r} must be one value, which stands in y where there is no label")
-    return ~(_find_missing(y) if unlabeled != unlabeled else _in_rows(y == unlabeled))
-
-
-def _find_missing(y: np.ndarray) -> np.ndarray:
-    """Return a mask of the rows with NaN, which differs from itself, or None."""
-    missing = np.asarray(y != y)
-    if y.dtype.kind == "O":
-        missing |= np.array([value is None for value in y.flat], dtype=bool).reshape(y.shape)
-    return _in_rows(missing)
-
-
-def _in_rows(found: Any) -> np.ndarray:
-    found = np.asarray(found)
-    return np.asarray(found if found.ndim == 1 else found.any(axis=1))
-
-
-def _refuse_missing(y: np.ndarray, labelled: np.ndarray) -> None:
-    """Refuse NaN and None in the place of a label."""
-    places = np.flatnonzero(_find_missing(y) & labelled)
-    if len(places):
-        raise ValueError(
-            f"y contains NaN or None in {len(places)} of {len(y)} rows, the first of them y[{places[0]}]; say "
-            f"unlabeled=float('nan') to let rows without a label serve pre-training only, or leave them out"
         )

@@ -6,6 +6,8 @@ from typing import Any, Self
 
 from sklearn.base import BaseEstimator
 
+from layerwise.estimators._checks import refuse_flags
+from layerwise.estimators._plain_state import as_plain, from_plain
 from layerwise.estimators._sklearn_callbacks import CallbackSupportMixin
 from layerwise.solvers import SOLVERS
 
@@ -13,9 +15,21 @@ from layerwise.solvers import SOLVERS
 class ComposedEstimator(CallbackSupportMixin, BaseEstimator):
     """Lets ``get_params`` and ``set_params`` reach into parts that are given by a name, such as ``solver="adam"``."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the attributes with arrays in place of modules and tensors."""
+        return as_plain(super().__getstate__())
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over what `__getstate__` gave; the modules are built anew."""
+        super().__setstate__(from_plain(state))
+
     def _resolve(self, name: str, part: Any) -> Any:
         """Return the object that the value of a parameter stands for."""
         return SOLVERS[part]() if name == "solver" and isinstance(part, str) and part in SOLVERS else part
+
+    def _validate_params(self) -> None:
+        refuse_flags(self)
+        super()._validate_params()
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Get the parameters of this estimator and, if ``deep``, of its parts as ``part__name``.

@@ -123,7 +123,8 @@ def keep_states(estimator: Any, stages: Sequence[Stage], *, one_iteration: bool)
     """Keep what the solvers have learnt, where a later call may go on with it."""
     vars(estimator).pop("_states", None)
     if estimator.warm_start or one_iteration:
-        estimator._states = {stage.name: stage.state for stage in stages if stage.state is not None}
+        kept = {stage.name: (stage.state, stage.running) for stage in stages if stage.state is not None}
+        estimator._states = kept
 
 
 def _stop(step: Step) -> bool:

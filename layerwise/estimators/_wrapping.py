@@ -14,11 +14,13 @@ from layerwise import distributed
 from layerwise.data.rows import Rows
 from layerwise.estimators._checkpointing import CHECKPOINT, kept_fit
 from layerwise.estimators._checks import check_matrix
+from layerwise.estimators._columns import compare_columns
 from layerwise.estimators._parts import ComposedEstimator
 from layerwise.estimators._record import all_callbacks
 from layerwise.estimators._scaled_rows import check_like_training
 from layerwise.estimators.autoencoder import Autoencoder
 from layerwise.estimators.stack import StackedAutoencoder
+from layerwise.objective import with_gradients
 
 
 class WrappingEstimator(ComposedEstimator, abc.ABC):
@@ -28,6 +30,8 @@ class WrappingEstimator(ComposedEstimator, abc.ABC):
     random_state: Any
     callbacks: Any
     checkpoint: Any
+    # The number that stands for a value that is missing, as NaN does.
+    _placeholder: Any = None
 
     _parameter_constraints: ClassVar[dict] = {
         "autoencoder": [StackedAutoencoder, Autoencoder, FrozenEstimator, None],
@@ -60,6 +64,7 @@ class WrappingEstimator(ComposedEstimator, abc.ABC):
         check_is_fitted(template)
         return template
 
+    @with_gradients
     def _pretrain(
         self,
         template: StackedAutoencoder | Autoencoder,
@@ -72,13 +77,15 @@ class WrappingEstimator(ComposedEstimator, abc.ABC):
         """Set ``autoencoder_``: trained on the rows, or a copy of the frozen one."""
         # Columns are counted first: the autoencoder would speak of another estimator.
         with distributed.agreed():
-            check_matrix(self, X, reset=True)
+            rows = check_matrix(self, X, reset=True)
         if isinstance(self.autoencoder, FrozenEstimator):
             if template.n_features_in_ != self.n_features_in_:
                 raise ValueError(
                     f"X has {self.n_features_in_} features, but the frozen autoencoder was fitted with "
                     f"{template.n_features_in_}"
                 )
+            with distributed.agreed():
+                compare_columns(template, X)
             self.autoencoder_ = copy.deepcopy(template)
             return
         autoencoder = clone(template)
@@ -87,7 +94,9 @@ class WrappingEstimator(ComposedEstimator, abc.ABC):
         own = autoencoder.callbacks
         autoencoder.callbacks = [*(own or ()), *all_callbacks(self)]
         autoencoder._kept = kept_fit(self)
-        self.autoencoder_ = autoencoder._fit(X, weights, X_val, allow_missing=allow_missing)
+        self.autoencoder_ = autoencoder._fit(
+            X if self._placeholder is None else rows, weights, X_val, allow_missing=allow_missing
+        )
         autoencoder.callbacks = own
         del autoencoder._kept
 

@@ -17,12 +17,13 @@ from layerwise.checkpoint import Checkpoint
 from layerwise.corruptions import CORRUPTIONS, Corruption
 from layerwise.data.scaling import SCALES, Scaling
 from layerwise.estimators._checkpointing import CHECKPOINT, checkpointed
-from layerwise.estimators._checks import DTYPES, check_corruption, check_part, check_solver
+from layerwise.estimators._checks import DTYPES, check_corruption, check_part, check_solver, warn_of_target_rows
 from layerwise.estimators._coding import CodingEstimator
 from layerwise.estimators._record import describe, keep_states, warn_unless_converged
 from layerwise.estimators._sklearn_callbacks import relayed
 from layerwise.losses import LOSSES
 from layerwise.modules import AutoencoderLayer
+from layerwise.objective import with_gradients
 from layerwise.penalties import SPARSITIES, Sparsity
 from layerwise.solvers import SOLVERS, Solver
 from layerwise.stages import Stage
@@ -64,10 +65,11 @@ class Autoencoder(CodingEstimator):
         Factor of the penalty of the encoder's Jacobian: a contractive autoencoder.
     scale : {"auto", "minmax", "standard"} or None, default="auto"
         How columns are scaled, within the model: ``"minmax"`` brings each to the range of ``output_activation`` ([0, 1]
-        where that is infinite), ``"standard"`` to mean 0 and standard deviation 1. ``"auto"`` leaves uint8 alone,
-        which is read as intensities from 0 to 1; takes ``"standard"`` for outputs without a lower bound; and otherwise
-        ``"minmax"``, unless all rows lie in the range of the output (and below 1) as they are. Everything above is in
-        scaled units, `inverse_transform` and `score` are in those of the rows. In a stack only the first layer scales.
+        where that is infinite), ``"standard"`` to mean 0 and standard deviation 1; None leaves all as it is. ``"auto"``
+        leaves pixels as they are, takes ``"standard"`` for outputs without a lower bound and ``"minmax"`` for others,
+        and lets values far from all others of their column take little of its range: the rule is in the guide, under
+        "How columns are scaled". Everything above is in scaled units, `inverse_transform` and `score` are in those of
+        the rows. In a stack only the first layer scales.
     solver : LBFGS, SGD, Adam, "lbfgs", "sgd" or "adam", default="lbfgs"
         What minimises; a name stands for the default object.
     early_stopping : EarlyStopping or None, default=None
@@ -96,7 +98,7 @@ class Autoencoder(CodingEstimator):
     scaling_ : layerwise.data.scaling.Scaling or None
         How columns are scaled; None where they stay as they are.
     intensities_ : bool
-        Whether the rows were uint8.
+        Whether the rows were uint8 that is read as intensities, 0 to 255 as 0 to 1.
     components_ : ndarray of shape (n_hidden, n_features)
         Encoder weights by unit.
     mean_activations_ : ndarray of shape (n_hidden,)
@@ -124,6 +126,8 @@ class Autoencoder(CodingEstimator):
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features,)
         Where ``X`` had names.
+    column_names_ : ndarray of shape (n_features,)
+        As text, where ``X`` had names that are no text and no numbers from 0.
 
     References
     ----------
@@ -221,9 +225,9 @@ class Autoencoder(CodingEstimator):
         Parameters
         ----------
         X : array-like, sparse matrix or Tensor of shape (n_samples, n_features)
-            uint8 is read as intensities from 0 to 255 and scaled to [0, 1]; it stays uint8 in memory.
+            uint8 stays uint8 in memory. With a value above 127 it is read as intensities, 0 to 255 as 0 to 1.
         y : None
-            Not used.
+            Not used; rows of the shape of ``X`` are warned of.
         sample_weight : array-like of shape (n_samples,), default=None
             How often each row counts: a weight of 2 is the row given twice. None is once.
         X_val : array-like of shape (n_validation, n_features), default=None
@@ -240,6 +244,7 @@ class Autoencoder(CodingEstimator):
         FloatingPointError
             If the objective overflows at the initial weights.
         """
+        warn_of_target_rows(self, X, y)
         return self._fit(X, sample_weight, X_val)
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Autoencoder:
@@ -251,7 +256,7 @@ class Autoencoder(CodingEstimator):
         ----------
         X : array-like, sparse matrix or Tensor of shape (n_samples, n_features)
         y : None
-            Not used.
+            Not used; rows of the shape of ``X`` are warned of.
         sample_weight : array-like of shape (n_samples,), default=None
             As in `fit`.
 
@@ -259,8 +264,10 @@ class Autoencoder(CodingEstimator):
         -------
         self : Autoencoder
         """
+        warn_of_target_rows(self, X, y)
         return self._fit(X, sample_weight, None, one_iteration=True)
 
+    @with_gradients
     def _fit(
         self, X: Any, sample_weight: Any, X_val: Any, *, one_iteration: bool = False, allow_missing: bool = False
     ) -> Autoencoder:

@@ -13,9 +13,11 @@ from sklearn.frozen import FrozenEstimator
 from layerwise.callbacks import History
 from layerwise.estimators._finetuning import FineTunedEstimator
 from layerwise.estimators.stack import StackedAutoencoder
+from layerwise.objective import with_gradients
 from layerwise.solvers import GradientCheck
 
 
+@with_gradients
 def check_gradient(
     estimator: BaseEstimator, X: Any, y: Any = None, *, n_coordinates: int = 100, random_state: int = 0
 ) -> dict[str, float]:

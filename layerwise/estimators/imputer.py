@@ -13,13 +13,14 @@ import torch
 from sklearn.base import OneToOneFeatureMixin, TransformerMixin
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, MissingValues
 
 from layerwise.callbacks import Callback
 from layerwise.checkpoint import Checkpoint
 from layerwise.corruptions import Masking
 from layerwise.estimators._checkpointing import checkpointed
-from layerwise.estimators._checks import column_ranges, like_input
+from layerwise.estimators._checks import column_ranges, like_input, warn_of_target_rows
+from layerwise.estimators._intake import as_rows, is_missing
 from layerwise.estimators._sklearn_callbacks import relayed
 from layerwise.estimators._wrapping import WrappingEstimator
 from layerwise.estimators.autoencoder import Autoencoder
@@ -29,7 +30,7 @@ from layerwise.solvers import Adam
 
 
 class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, WrappingEstimator):
-    """Fills in missing values (NaN) with the reconstructions of an autoencoder.
+    """Fills in missing values with the reconstructions of an autoencoder.
 
     In training missing values are 0 in the (scaled) input, as `Masking` makes others, and are left out of the loss. To
     fill in a row, its reconstruction takes their place; if asked, the row that results is reconstructed again.
@@ -41,6 +42,9 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, WrappingEstimat
         It should have a `Masking` corruption, the loss of which counts mostly at masked entries. None
         stands for 500 rectified units with linear outputs and standard scale, trained by 200 epochs of Adam with
         ``Masking(0.15, emphasis=(1, 0.05))``.
+    missing_values : int, float, numpy.nan, pandas.NA or None, default=numpy.nan
+        The number that stands for a value that is missing, such as 0, 99 or -999; rows are copied to put NaN in its
+        place. NaN, None, ``pandas.NA`` and masked entries are missing in any case.
     n_passes : int, default=1
         How often each row is reconstructed, 1000 times at most. Training knows rows with gaps, not rows that were
         filled in: on those the network can run away (on a table with a third of its values missing the error grew from
@@ -61,6 +65,8 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, WrappingEstimat
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features,)
         Where ``X`` had names.
+    column_names_ : ndarray of shape (n_features,)
+        As text, where ``X`` had names that are no text and no numbers from 0.
 
     References
     ----------
@@ -77,6 +83,7 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, WrappingEstimat
     """
 
     _parameter_constraints: ClassVar[dict] = WrappingEstimator._parameter_constraints | {
+        "missing_values": [MissingValues(numeric_only=True), None],
         "n_passes": [Interval(Integral, 1, 1000, closed="both")],
     }
 
@@ -84,12 +91,14 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, WrappingEstimat
         self,
         autoencoder: StackedAutoencoder | Autoencoder | FrozenEstimator | None = None,
         *,
+        missing_values: Any = np.nan,
         n_passes: int = 1,
         random_state: Any = None,
         callbacks: Sequence[Callback] | None = None,
         checkpoint: str | PathLike[str] | Checkpoint | None = None,
     ):
         self.autoencoder = autoencoder
+        self.missing_values = missing_values
         self.n_passes = n_passes
         self.random_state = random_state
         self.callbacks = callbacks
@@ -103,9 +112,9 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, WrappingEstimat
         Parameters
         ----------
         X : array-like or Tensor of shape (n_samples, n_features)
-            NaN where a value is missing.
+            NaN, or ``missing_values``, where a value is missing.
         y : None
-            Not used.
+            Not used; rows of the shape of ``X`` are warned of.
         sample_weight : array-like of shape (n_samples,), default=None
             How often each row counts: a weight of 2 is the row given twice. None is once.
 
@@ -113,10 +122,18 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, WrappingEstimat
         -------
         self : AutoencoderImputer
         """
+        warn_of_target_rows(self, X, y)
         self._validate_params()
         X, template = _as_numbers(X), self._template()
         self._pretrain(template, X, sample_weight, None, allow_missing=True)
-        lowest, highest = column_ranges(self._check_rows(X, allow_missing=True), allow_missing=True)
+        rows = self._check_rows(X, allow_missing=True)
+        lowest, highest = column_ranges(rows, allow_missing=True)
+        if self._placeholder is not None and not rows.has_missing:
+            warnings.warn(
+                f"missing_values={self.missing_values!r} stands nowhere in X, so that nothing counts as missing",
+                UserWarning,
+                stacklevel=2,
+            )
         self.empty_features_ = (lowest > highest).nonzero()[:, 0].cpu().numpy()
         if len(self.empty_features_):
             warnings.warn(
@@ -146,6 +163,10 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, WrappingEstimat
         for (place, x), (_, original) in zip(rows.blocks(size), exact.blocks(size), strict=True):
             results[place] = torch.where(original.isnan(), self._fill(x), original)
         return like_input(results, X)
+
+    @property
+    def _placeholder(self) -> Any:
+        return None if is_missing(self.missing_values) else self.missing_values
 
     @torch.no_grad()
     def _fill(self, x: torch.Tensor) -> torch.Tensor:
@@ -180,6 +201,7 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, WrappingEstimat
 
 def _as_numbers(X: Any) -> Any:
     """Return uint8 as floats: here it is a table of numbers, not intensities."""
+    X = as_rows(X)
     if isinstance(X, torch.Tensor):
         return X.double() if X.dtype == torch.uint8 else X
     return X.astype(np.float64) if getattr(X, "dtype", None) == np.uint8 else X

@@ -14,16 +14,23 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval
 
-from layerwise import distributed
+from layerwise import distributed, stacking
 from layerwise.callbacks import Callback, Step
 from layerwise.checkpoint import Checkpoint
 from layerwise.estimators._checkpointing import checkpointed
-from layerwise.estimators._checks import check_sample_weight, like_input
+from layerwise.estimators._checks import check_sample_weight, like_input, warn_of_target_rows
 from layerwise.estimators._sklearn_callbacks import relayed
 from layerwise.estimators._wrapping import WrappingEstimator
 from layerwise.estimators.autoencoder import Autoencoder
 from layerwise.estimators.stack import StackedAutoencoder
 from layerwise.solvers import LBFGS
+
+# Bound of what rounding in float32 does to the distance of a row from its reconstruction, as a share of their sizes:
+# four times what was found over stacks, widths and data. A row may come as float32 whatever the model computes in.
+_ROUNDING = 4 * float(np.finfo(np.float32).eps)
+# How far below the share a gap may lie, as a multiple of this bound: a threshold moved by so little is the same one.
+_REACH = 30
+_HUGE = np.finfo(np.float64).max / 8
 
 
 class AutoencoderOutlierDetector(OutlierMixin, WrappingEstimator):
@@ -40,7 +47,8 @@ class AutoencoderOutlierDetector(OutlierMixin, WrappingEstimator):
         None stands for 32 tied tanh units with linear outputs that are trained for 30 iterations of L-BFGS: too short,
         with codes too narrow, to learn outliers among the training rows.
     contamination : float, default=0.1
-        Share of the training rows that are taken for outliers, above 0 and up to 0.5.
+        Share of the training rows that are taken for outliers, above 0 and up to 0.5, rounded down to whole rows. Rows
+        whose errors are the same up to rounding get the same verdict: then there are fewer.
     random_state : int, RandomState instance or None, default=None
         For the autoencoder, if that has none of its own.
     callbacks : list of callable or None, default=None
@@ -53,10 +61,13 @@ class AutoencoderOutlierDetector(OutlierMixin, WrappingEstimator):
     autoencoder_ : StackedAutoencoder or Autoencoder
         The trained autoencoder.
     offset_ : float
-        Rows whose score is below it are outliers: halfway between the training rows on either side.
+        Rows whose score is below it are outliers: halfway between the training rows on either side, which differ by
+        more than rounding; below them all where ``contamination`` is less than one row.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features,)
         Where ``X`` had names.
+    column_names_ : ndarray of shape (n_features,)
+        As text, where ``X`` had names that are no text and no numbers from 0.
 
     Examples
     --------
@@ -98,7 +109,7 @@ class AutoencoderOutlierDetector(OutlierMixin, WrappingEstimator):
         ----------
         X : array-like, sparse matrix or Tensor of shape (n_samples, n_features)
         y : None
-            Not used.
+            Not used; rows of the shape of ``X`` are warned of.
         sample_weight : array-like of shape (n_samples,), default=None
             How often each row counts: a weight of 2 is the row given twice. None is once.
 
@@ -106,12 +117,16 @@ class AutoencoderOutlierDetector(OutlierMixin, WrappingEstimator):
         -------
         self : AutoencoderOutlierDetector
         """
+        warn_of_target_rows(self, X, y)
         self._validate_params()
         self._pretrain(self._template(), X, sample_weight, None)
-        scores = -self._errors(X).cpu().numpy()
+        rows = self._check_rows(X)
+        scores = -self.autoencoder_._errors(rows).cpu().numpy()
+        sizes = stacking.apply(lambda x: torch.linalg.vector_norm(x, dim=1, dtype=torch.float64), rows).cpu().numpy()
         weights = np.ones(len(scores)) if sample_weight is None else check_sample_weight(sample_weight, X)
-        scores, weights = distributed.gather_rows(torch.from_numpy(np.stack([scores, weights], axis=1))).numpy().T
-        self.offset_ = _weighted_quantile(scores, weights, self.contamination)
+        columns = torch.from_numpy(np.stack([scores, sizes, weights], axis=1))
+        scores, sizes, weights = distributed.gather_rows(columns).numpy().T
+        self.offset_ = _choose_offset(scores, sizes, weights, self.contamination)
         return self
 
     @overload
@@ -214,11 +229,38 @@ def _is_enough(step: Step) -> bool:
     return step.iteration >= 30
 
 
-def _weighted_quantile(values: np.ndarray, weights: np.ndarray, share: float) -> float:
-    """Return the value that this share of the total weight lies below: halfway where it falls between two values."""
-    order = np.argsort(values)
+def _choose_offset(scores: np.ndarray, sizes: np.ndarray, weights: np.ndarray, share: float) -> float:
+    """Return the threshold that at most this share of the total weight lies below: halfway between two rows.
+
+    Rows that differ by rounding only are not parted: they all stay above. Where rows are so dense that hardly any
+    differ by more, the widest of the gaps next to the share is taken.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_rows,)
+        Minus the errors.
+    sizes : ndarray of shape (n_rows,)
+        Norms of the rows, in the scale of the errors.
+    weights : ndarray of shape (n_rows,)
+    share : float
+    """
+    order = np.argsort(scores)
+    order = order[weights[order] > 0]
+    scores, sizes = (np.nan_to_num(values[order], posinf=_HUGE, neginf=-_HUGE) for values in (scores, sizes))
     reached = np.cumsum(weights[order]) / weights.sum()
     # Sums of weights that should be the same differ by rounding.
-    below, above = np.searchsorted(reached, [share - 1e-12, share + 1e-12], side="left")
-    values = values[order]
-    return float((values[below] + values[min(above, len(values) - 1)]) / 2)
+    wanted = int(np.searchsorted(reached, share + 1e-12, side="right"))
+
+    distances = np.sqrt(-2 * scores)
+    slack = _ROUNDING * (sizes + distances + np.median(sizes))
+    with np.errstate(over="ignore"):
+        low, high = -0.5 * (distances + slack) ** 2, -0.5 * np.maximum(distances - slack, 0) ** 2
+    # Entry k is the gap that has k rows below it; the first, below all rows, is clear of the lowest one.
+    middle = np.concatenate([[2 * low[0] - scores[0]], scores[:-1] / 2 + scores[1:] / 2])
+    width = np.concatenate([[scores[0] - middle[0]], np.diff(scores)])
+    clear = (np.concatenate([[-np.inf], high[:-1]]) < middle) & (middle < low)
+
+    nearest = np.searchsorted(scores, scores[wanted] - _REACH * (scores[wanted] - low[wanted]))
+    places = np.arange(wanted, nearest - 1, -1)
+    place = places[clear[places].argmax() if clear[places].any() else width[places].argmax()]
+    return float(middle[place])

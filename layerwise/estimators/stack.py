@@ -22,12 +22,13 @@ from layerwise.callbacks import Callback, EarlyStopping
 from layerwise.checkpoint import Checkpoint
 from layerwise.data.rows import Rows
 from layerwise.estimators._checkpointing import CHECKPOINT, checkpointed
-from layerwise.estimators._checks import DTYPES, check_part, check_solver
+from layerwise.estimators._checks import DTYPES, check_part, check_solver, warn_of_target_rows
 from layerwise.estimators._coding import CodingEstimator
 from layerwise.estimators._record import describe, keep_states, warn_unless_converged
 from layerwise.estimators._sklearn_callbacks import relayed
 from layerwise.estimators.autoencoder import Autoencoder
 from layerwise.modules import UnrolledAutoencoder
+from layerwise.objective import with_gradients
 from layerwise.solvers import SOLVERS, Solver
 from layerwise.stages import Stage, Training
 
@@ -88,6 +89,8 @@ class StackedAutoencoder(CodingEstimator):
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features,)
         Where ``X`` had names.
+    column_names_ : ndarray of shape (n_features,)
+        As text, where ``X`` had names that are no text and no numbers from 0.
 
     References
     ----------
@@ -163,9 +166,9 @@ class StackedAutoencoder(CodingEstimator):
         Parameters
         ----------
         X : array-like, sparse matrix or Tensor of shape (n_samples, n_features)
-            uint8 is read as intensities from 0 to 255 and scaled to [0, 1]; it stays uint8 in memory.
+            uint8 stays uint8 in memory. With a value above 127 it is read as intensities, 0 to 255 as 0 to 1.
         y : None
-            Not used.
+            Not used; rows of the shape of ``X`` are warned of.
         sample_weight : array-like of shape (n_samples,), default=None
             How often each row counts: a weight of 2 is the row given twice. None is once.
         X_val : array-like of shape (n_validation, n_features), default=None
@@ -182,6 +185,7 @@ class StackedAutoencoder(CodingEstimator):
         FloatingPointError
             If the objective overflows at the initial weights.
         """
+        warn_of_target_rows(self, X, y)
         return self._fit(X, sample_weight, X_val)
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> StackedAutoencoder:
@@ -194,7 +198,7 @@ class StackedAutoencoder(CodingEstimator):
         ----------
         X : array-like, sparse matrix or Tensor of shape (n_samples, n_features)
         y : None
-            Not used.
+            Not used; rows of the shape of ``X`` are warned of.
         sample_weight : array-like of shape (n_samples,), default=None
             As in `fit`.
 
@@ -202,8 +206,10 @@ class StackedAutoencoder(CodingEstimator):
         -------
         self : StackedAutoencoder
         """
+        warn_of_target_rows(self, X, y)
         return self._fit(X, sample_weight, None, one_iteration=True)
 
+    @with_gradients
     def _fit(
         self, X: Any, sample_weight: Any, X_val: Any, *, one_iteration: bool = False, allow_missing: bool = False
     ) -> StackedAutoencoder:
@@ -290,6 +296,10 @@ class StackedAutoencoder(CodingEstimator):
         -------
         self : StackedAutoencoder
         """
+        for key in params:
+            place = re.match(r"layers?_*(\d+)(__\w+)?$", key)
+            if place and not re.match(r"layer\d", key):
+                raise ValueError(f"{key} names no parameter; say layer{place[1]}{place[2] or ''}={params[key]!r}")
         own = {key: params.pop(key) for key in list(params) if not re.match(r"layer\d", key)}
         super().set_params(**own)
         if not params:

@@ -11,7 +11,7 @@ from typing import Any
 
 from sklearn.base import BaseEstimator
 
-from layerwise.atomic import atomic
+from layerwise.atomic import atomic, write_file
 from layerwise.export._parts import take_apart
 from layerwise.export._templates import render
 from layerwise.inspection import inspect_model, stack_of
@@ -113,7 +113,7 @@ def write_model_card(
         version=version("layerwise"),
     )
     with atomic(path, overwrite=overwrite) as staging:
-        staging.write_text(text, encoding="utf-8", errors="replace")
+        write_file(staging, text.encode(errors="replace"))
 
 
 def _files(path: Path) -> dict[str, str]:

@@ -104,7 +104,7 @@ def _describe(parts: Parts, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     filling, network = _networks(parts, arrays)
     targets = getattr(estimator, "target_scaling_", None)
     if targets is not None:
-        _keep(arrays, target_center=targets.center, target_scale=targets.scale)
+        _keep_scaling(arrays, "target_", targets)
     if kind == "classifier":
         _keep(arrays, classes=np.array(estimator.classes_.tolist()))
     if parts.feature_names is not None:
@@ -118,6 +118,7 @@ def _describe(parts: Parts, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
         "reads_uint8": parts.reads_uint8_as_intensities,
         "filling": filling,
         "n_passes": parts.first.n_passes if filling else None,
+        "placeholder": _literal(parts.first._placeholder) if filling else None,
         "network": network,
         "functions": (*_FUNCTIONS[kind], "fill") if filling else _FUNCTIONS[kind],
         "leak": _LEAK,
@@ -126,6 +127,11 @@ def _describe(parts: Parts, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
         "one_target": kind == "regressor" and estimator.n_outputs_ is None,
         "offset": repr(float(estimator.offset_)) if kind == "detector" else None,
     }
+
+
+def _literal(placeholder: float | None) -> str | None:
+    """Return the number that means missing as it stands in a program; there is no word for infinity."""
+    return None if placeholder is None else f"float('{float(placeholder)!r}')"
 
 
 def _networks(parts: Parts, arrays: dict[str, np.ndarray]) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
@@ -167,15 +173,22 @@ def _network(
         if decodes and layer.decoder_weight is not None:
             _keep(arrays, **{f"{prefix}V{number}": layer.decoder_weight})
     if scaling is not None:
-        _keep(arrays, **{f"{prefix}center": scaling.center, f"{prefix}scale": scaling.scale})
+        _keep_scaling(arrays, prefix, scaling)
     names = {layer.activation.name for layer in layers}
     return {
         "prefix": prefix,
         "layers": layers,
         "n_codes": layers[-1].n_hidden,
         "scales": scaling is not None,
+        "bends": scaling is not None and scaling.tails is not None,
         "activations": names | {layer.output_activation.name for layer in layers} if decodes else names,
     }
+
+
+def _keep_scaling(arrays: dict[str, np.ndarray], prefix: str, scaling: Scaling) -> None:
+    _keep(arrays, **{f"{prefix}center": scaling.center, f"{prefix}scale": scaling.scale})
+    if scaling.tails is not None:
+        _keep(arrays, **{f"{prefix}tails": scaling.tails})
 
 
 def _keep(arrays: dict[str, np.ndarray], **values: Any) -> None:

@@ -7,7 +7,7 @@ import copy
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
@@ -23,14 +23,15 @@ from layerwise.data.scaling import Scaling
 from layerwise.export._parts import Parts, take_apart
 from layerwise.export.torch_module import to_module
 from layerwise.inspection import layers_of
+from layerwise.limits import is_utf8
 from layerwise.modules import AutoencoderLayer
 
 # The most that one file can hold, by the format it is written in.
 _MAX_BYTES = 2**31 - 2**20
-# How far onnxruntime may be from torch, as a share of the largest value of an output, or of its unit.
+# How far onnxruntime may be from torch, as a share of the largest value of an output, or of 1.
 _TOLERANCE = 1e-5
-# Steps of float32 larger than this share of a column's unit, its range or standard deviation, are warned of.
-_COARSE = 1e-3
+# Columns are warned of where a step of float32 is a larger share of their scale.
+_COARSE = 0.01
 _INPUT = "rows"
 
 
@@ -38,10 +39,12 @@ def export_onnx(model: BaseEstimator, path: str | PathLike[str], *, overwrite: b
     """Write a fitted model as one ONNX file, in which scaling and weights are inside.
 
     Its input ``rows`` is float32 of shape (n_rows, n_features) in the units that training saw, its outputs are those of
-    `to_module`. A float32 has seven digits: of a column around 10,000 it keeps about 0.001. Names of features and
-    classes (as JSON), the kind of model and the version of layerwise are in the metadata of the file.
+    `to_module`. A float32 has seven digits: of a column around 10,000 it keeps about 0.001, and a warning names columns
+    of which that is a hundredth of their scale or more. Names of features and classes (as JSON), the kind of model and
+    the version of layerwise are in the metadata of the file.
 
-    The file is kept if onnxruntime computes with it what torch computes with the model, on 1, 2 and 1,000 random rows.
+    The file is kept if onnxruntime computes with it what torch computes with the model, on 1, 2 and 1,000 random rows;
+    reconstructions and predictions are compared in the scale of the training.
 
     Parameters
     ----------
@@ -60,11 +63,6 @@ def export_onnx(model: BaseEstimator, path: str | PathLike[str], *, overwrite: b
         If the file exists and must not be replaced.
     ImportError
         If onnx, onnxscript or onnxruntime is missing.
-
-    Warns
-    -----
-    UserWarning
-        If a float32 cannot tell the values of a column apart, such as times in seconds since 1970: names the columns.
 
     Examples
     --------
@@ -96,10 +94,10 @@ def export_onnx(model: BaseEstimator, path: str | PathLike[str], *, overwrite: b
         raise ValueError(
             f"the model takes {n_bytes / 2**30:.1f} GiB, but one ONNX file holds less than 2; use export_numpy"
         )
-    _warn_of_coarse_columns(parts)
     with atomic(path, overwrite=overwrite) as staging:
         _write(module, parts, staging)
         _check(module, parts, staging)
+    _warn_of_coarse_columns(parts)
 
 
 def _write(module: nn.Module, parts: Parts, path: Path) -> None:
@@ -155,7 +153,8 @@ def _check(module: nn.Module, parts: Parts, path: Path) -> None:
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    source = path if is_utf8(path) else path.read_bytes()
+    session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     rows = _without_near_ties(module, _random_rows(parts, 1000))
     units = _units(parts)
     allowed = _allowed(module, rows, units)
@@ -163,7 +162,7 @@ def _check(module: nn.Module, parts: Parts, path: Path) -> None:
         found = session.run(None, {_INPUT: rows[:n_rows]})
         expected = module(torch.from_numpy(rows[:n_rows]))
         for (name, values), output in zip(expected.items(), found, strict=True):
-            difference = _difference(output, values.numpy(), units.get(name, 1))
+            difference = _difference(output, values.numpy(), units.get(name))
             if not difference <= allowed[name]:
                 raise ValueError(
                     f"the ONNX file is not kept: of {n_rows} random rows onnxruntime computes {name} that differ from "
@@ -172,41 +171,38 @@ def _check(module: nn.Module, parts: Parts, path: Path) -> None:
 
 
 def _units(parts: Parts) -> dict[str, np.ndarray]:
-    """Return the scale of the columns of those outputs that are in the units of the data."""
-    own, targets = _scaling_of(parts), getattr(parts.estimator, "target_scaling_", None)
-    units = {} if own is None else dict.fromkeys(("reconstructions", "filled"), own.scale.numpy(force=True))
-    return units if targets is None else units | {"predictions": targets.scale.numpy(force=True)}
-
-
-def _scaling_of(parts: Parts) -> Scaling | None:
-    return layers_of(parts.first)[0].scaling_
+    """Return how much of each column of an output is 1 in the scale of the training, where that is known."""
+    scaling: Scaling | None = layers_of(parts.first)[0].scaling_
+    targets: Scaling | None = getattr(parts.estimator, "target_scaling_", None)
+    units = {"predictions": targets, "filled": scaling, "reconstructions": scaling}
+    return {name: found.scale.numpy(force=True) for name, found in units.items() if found is not None}
 
 
 def _warn_of_coarse_columns(parts: Parts) -> None:
-    """Warn of columns that are far from 0 and vary so little that float32 loses what the model was trained on."""
-    scaling = _scaling_of(parts)
+    """Warn of columns of which float32 tells too few values apart, such as times in seconds since 1970."""
+    scaling: Scaling | None = layers_of(parts.first)[0].scaling_
     if scaling is None:
         return
-    center, scale = scaling.center.numpy(force=True), scaling.scale.numpy(force=True)
-    with np.errstate(over="ignore"):
-        step = np.spacing((np.abs(center) + np.abs(scale)).astype(np.float32)).astype(np.float64)
-    coarse = np.flatnonzero(~(step <= _COARSE * np.abs(scale)))
+    center, unit = scaling.center.numpy(force=True), scaling.scale.numpy(force=True)
+    steps = np.spacing(np.maximum(np.abs(center), np.abs(center + unit)).astype(np.float32)).astype(float)
+    coarse = np.flatnonzero(steps > _COARSE * np.abs(unit))
     if len(coarse):
-        names = [f"column {place}" if parts.feature_names is None else parts.feature_names[place] for place in coarse]
-        listed = ", ".join(f"{name} (steps of {step[place]:.3g})" for name, place in zip(names, coarse, strict=True))
+        names = [str(k) if parts.feature_names is None else repr(parts.feature_names[k]) for k in coarse]
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
         warnings.warn(
-            f"the ONNX file takes float32, which is too coarse for {listed:.500}: what it computes may be far from what "
-            f"the model computes; subtract a number near their mean from such columns before training",
+            f"the input of the file is float32, which cannot hold column{'s' if len(names) > 1 else ''} "
+            f"{', '.join(names[:5])}{more}: its steps are {steps[coarse[0]]:g} there, while one unit of the scale is "
+            f"{unit[coarse[0]]:g}; subtract a constant from such columns before the fit, or use export_numpy",
             UserWarning,
             stacklevel=3,
         )
 
 
-def _allowed(module: nn.Module, rows: np.ndarray, units: Mapping[str, np.ndarray]) -> dict[str, float]:
+def _allowed(module: nn.Module, rows: np.ndarray, units: dict[str, np.ndarray]) -> dict[str, float]:
     """Return how far each output may be off: more than the tolerance only where float32 itself is less exact."""
     exact = copy.deepcopy(module).double()(torch.from_numpy(rows).double())
     return {
-        name: max(_TOLERANCE, 10 * _difference(values.numpy(), exact[name].numpy(), units.get(name, 1)))
+        name: max(_TOLERANCE, 10 * _difference(values.numpy(), exact[name].numpy(), units.get(name)))
         for name, values in module(torch.from_numpy(rows)).items()
     }
 
@@ -239,7 +235,7 @@ def _random_rows(parts: Parts, n_rows: int) -> np.ndarray:
     """Return rows that are from 0 to 1 when scaled, with gaps where the model fills in such."""
     rng = np.random.default_rng(0)
     rows = rng.random((n_rows, parts.n_features))
-    scaling = _scaling_of(parts)
+    scaling: Scaling | None = layers_of(parts.first)[0].scaling_
     if scaling is not None:
         rows = copy.deepcopy(scaling).cpu().inverse(torch.from_numpy(rows)).numpy()
     if parts.fills_in:
@@ -247,9 +243,9 @@ def _random_rows(parts: Parts, n_rows: int) -> np.ndarray:
     return rows.astype(np.float32)
 
 
-def _difference(found: np.ndarray, expected: np.ndarray, unit: np.ndarray | int) -> float:
-    """Return the largest difference, as a share of the unit of its column, or of the largest value if that is more."""
+def _difference(found: np.ndarray, expected: np.ndarray, unit: np.ndarray | None) -> float:
+    """Return the largest difference, in units of its column; without, as a share of its largest value if above 1."""
     if found.shape != expected.shape:
         return float("inf")
-    size = np.maximum(unit, np.abs(expected).max(axis=0))
+    size = np.maximum(1, np.abs(expected).max(axis=0)) if unit is None else np.abs(unit)
     return float((np.abs(found - expected) / size).max())

@@ -97,13 +97,16 @@ class _Regressing(nn.Module):
 class _Detecting(nn.Module):
     def __init__(self, estimator):
         super().__init__()
-        self.scaling = estimator.autoencoder_._scaling or nn.Identity()
+        self.scaling = estimator.autoencoder_._scaling
         self.network = estimator.autoencoder_._network()
         self.offset = float(estimator.offset_)
 
     def forward(self, rows: Tensor) -> dict[str, Tensor]:
-        x = self.scaling(rows)
-        errors = 0.5 * (self.network(x) - x).double().square().sum(dim=1)
+        x = rows if self.scaling is None else self.scaling(rows)
+        expected = self.network(x)
+        if self.scaling is not None:
+            x, expected = self.scaling.straighten(x), self.scaling.straighten(expected)
+        errors = 0.5 * (expected - x).double().square().sum(dim=1)
         return {"scores": (-errors - self.offset).to(rows.dtype), "errors": errors.to(rows.dtype)}
 
 
@@ -114,13 +117,15 @@ class _Filling(nn.Module):
         super().__init__()
         self.scaling = estimator.autoencoder_._scaling
         self.network = estimator.autoencoder_._network()
-        self.n_passes = estimator.n_passes
+        self.n_passes, self.placeholder = estimator.n_passes, estimator._placeholder
         empty = torch.zeros(estimator.n_features_in_, dtype=torch.bool)
         empty[estimator.empty_features_] = True
         self.register_buffer("empty", empty)
 
     def forward(self, rows: Tensor) -> dict[str, Tensor]:
         missing = rows.isnan()
+        if self.placeholder is not None:
+            missing = missing | (rows == self.placeholder)
         x = rows if self.scaling is None else self.scaling(rows)
         x = x.masked_fill(missing, 0.0)
         for _ in range(self.n_passes):

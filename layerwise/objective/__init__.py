@@ -7,7 +7,7 @@ value by name, and ``mean_activation`` the mean activations of the hidden units 
 """
 
 from layerwise.objective.autoencoder import CACHE_BYTES, AutoencoderObjective
-from layerwise.objective.base import Objective, ParameterVector, default_chunk_rows, observe
+from layerwise.objective.base import Objective, ParameterVector, default_chunk_rows, observe, with_gradients
 from layerwise.objective.network import (
     Loss,
     NetworkObjective,
@@ -28,4 +28,5 @@ __all__ = [
     "observe",
     "reconstruction_objective",
     "supervised_objective",
+    "with_gradients",
 ]

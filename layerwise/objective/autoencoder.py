@@ -119,6 +119,12 @@ class AutoencoderObjective(Objective):
         """Return what later evaluations and reports take from earlier ones: the running mean too."""
         return super().as_dict() | {"_mean": self._mean, "_mean_weight": self._mean_weight}
 
+    def running(self) -> dict[str, Any]:
+        """Return the running mean of the codes, where it is penalised and finite."""
+        if not self._penalises_mean or not self._mean.isfinite().all():
+            return {}
+        return {"_mean": self._mean.clone(), "_mean_weight": self._mean_weight}
+
     def restrict(self, n_rows: int | None) -> None:
         """Average over a random sample of so many rows, each inside every larger one; None takes all rows again."""
         self._codes = {}

@@ -20,6 +20,9 @@ from layerwise.penalties import weight_decay
 # a GPU wants long products instead. Both are heuristics, measured with benchmarks/bench_ufldl.py.
 _CHUNK_VALUES = {"cpu": 3 * 2**19, "cuda": 2**26}
 
+# Decorates what trains: callers may have switched gradients off (`torch.no_grad`, `torch.inference_mode`).
+with_gradients = torch.inference_mode(False)
+
 
 class ParameterVector:
     """Parameters of a module seen as one flat float64 vector.
@@ -179,15 +182,19 @@ class Objective(abc.ABC):
         """Return what later evaluations and reports take from earlier ones, as tensors, numbers and dicts."""
         return {"parts": self.parts, "n_rows_seen": self.n_rows_seen}
 
+    def running(self) -> dict[str, Any]:
+        """Return what batches take from those before them, to go on with on other rows: tensors and numbers."""
+        return {}
+
     def restore(self, saved: Mapping[str, Any]) -> None:
-        """Take over what `as_dict` gave.
+        """Take over what `as_dict` or `running` gave.
 
         Parameters
         ----------
         saved : mapping
         """
-        for name in self.as_dict():
-            setattr(self, name, saved[name])
+        for name, value in saved.items():
+            setattr(self, name, value)
 
     def epoch(self, theta: Tensor, batch_size: int, number: int) -> Iterator[tuple[Tensor, Tensor, int]]:
         """Go once through all rows in random order, batch by batch.

@@ -95,7 +95,8 @@ class NetworkObjective(Objective):
         self.chunk_rows = chunk_rows or default_chunk_rows(rows, *widths)
         if rows.device.type == "cuda":
             # Autograd has threads of its own: torch warns if the first that such a thread does is a matrix product.
-            torch.ones((), device=rows.device, requires_grad=True).mul(1).backward()
+            with torch.enable_grad():
+                torch.ones((), device=rows.device, requires_grad=True).mul(1).backward()
 
     def __call__(self, theta: Tensor) -> tuple[float, Tensor]:
         """Return the value at ``theta`` over all rows, and the gradient of shape (n_parameters,)."""
@@ -136,6 +137,7 @@ class NetworkObjective(Objective):
             sums.append({self.name: value / n_rows})
         return sums, {}
 
+    @torch.enable_grad()
     def _differentiate(
         self, x: Tensor, weight: Tensor | None, place: slice | Tensor
     ) -> tuple[Tensor, tuple[Tensor, ...]]:

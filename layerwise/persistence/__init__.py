@@ -14,15 +14,17 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
 from safetensors.torch import load_file, save_file
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
-from layerwise.atomic import atomic
+from layerwise.atomic import atomic, identify, naming, write_file
 from layerwise.data.archives import check_safetensors
 from layerwise.errors import FileError
 from layerwise.estimators._checks import check_device
-from layerwise.limits import check_room, own_file
+from layerwise.limits import check_room, is_utf8, own_file
+from layerwise.objective import with_gradients
 from layerwise.persistence.decoding import CLASSES, Decoder
 from layerwise.strict_json import read_json
 
@@ -46,14 +48,15 @@ def save(estimator: BaseEstimator, folder: str | PathLike[str], *, overwrite: bo
     folder : str or path-like
         Will hold ``config.json`` and ``model.safetensors``.
     overwrite : bool, default=False
-        Whether to replace a model that is there.
+        Whether to replace a folder that layerwise wrote; of a link, the one that it points to. Other folders are never
+        replaced. Old and new change places at once: who loads meanwhile gets the one or the other.
 
     Raises
     ------
     FileExistsError
         If the folder exists and must not be replaced.
     OSError
-        If it cannot be written.
+        If it cannot be written; it names the file.
     TypeError
         If the estimator is none of layerwise.
 
@@ -69,8 +72,7 @@ def save(estimator: BaseEstimator, folder: str | PathLike[str], *, overwrite: bo
     >>> bool((layerwise.load(folder).transform(X) == autoencoder.transform(X)).all())
     True
     """
-    with atomic(folder, overwrite=overwrite) as staging:
-        staging.mkdir()
+    with atomic(folder, folder=True, overwrite=overwrite) as staging:
         write(estimator, staging)
 
 
@@ -78,7 +80,8 @@ def write(estimator: BaseEstimator, folder: Path) -> None:
     """Write the two files of a model into a folder that exists."""
     tensors: dict[str, Tensor] = {}
     description = _encode(estimator, "estimator", tensors)
-    save_file(tensors, folder / TENSORS)
+    with naming(folder / TENSORS):
+        save_file(tensors, folder / TENSORS)
     config = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -86,10 +89,11 @@ def write(estimator: BaseEstimator, folder: Path) -> None:
         "sha256": _hash(folder / TENSORS),
         "estimator": description,
     }
-    (folder / CONFIG).write_text(json.dumps(config, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    write_file(folder / CONFIG, json.dumps(config, indent=2, allow_nan=False) + "\n")
     (folder / TENSORS).chmod((folder / CONFIG).stat().st_mode)  # safetensors lets nobody else read its files
 
 
+@with_gradients
 def load(folder: str | PathLike[str], *, device: str = "auto") -> Any:
     """Read an estimator from a folder that `save` wrote.
 
@@ -115,6 +119,8 @@ def load(folder: str | PathLike[str], *, device: str = "auto") -> Any:
 
     Notes
     -----
+    A folder that `save` replaces meanwhile is read anew, so that a model is never made of two.
+
     Nothing in the folder can run code, or name another file. Folders of version 3, which have no hash of the numbers,
     are read too. A folder that takes more memory than the environment's ``LAYERWISE_MAX_BYTES`` (4 GiB if not set) is
     refused.
@@ -132,6 +138,19 @@ def load(folder: str | PathLike[str], *, device: str = "auto") -> Any:
     """
     check_device(device)
     folder = Path(folder)
+    while True:
+        before = identify(folder)
+        try:
+            loaded = _load(folder, device)
+        except (FileError, OSError):
+            if identify(folder) == before:
+                raise
+        else:
+            if identify(folder) == before:
+                return loaded
+
+
+def _load(folder: Path, device: str) -> Any:
     config, path = own_file(folder, CONFIG), own_file(folder, TENSORS)
     for name, there in ((CONFIG, config), (TENSORS, path)):
         if there is None:
@@ -173,7 +192,7 @@ def _read_tensors(path: Path, sha256: str | None) -> dict[str, Tensor]:
     check_room(path, path.stat().st_size)
     if sha256 is not None and _hash(path) != sha256:
         raise FileError(f"{path} does not hold the numbers that were saved: its sha256 is another; fetch it again")
-    tensors = load_file(path)
+    tensors = load_file(path) if is_utf8(path) else load_tensors(path.read_bytes())
     broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
     if broken:
         raise ValueError(f"{broken[0]:.80} holds values that are not finite")
@@ -187,6 +206,8 @@ def _hash(path: Path) -> str:
 
 def _encode(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
     """Return what JSON keeps of a value; arrays go to ``tensors`` under their path."""
+    if type(value).__name__ in ("NAType", "NaTType"):  # of pandas, as missing_values or unlabeled
+        value = math.nan
     if isinstance(value, float) and not math.isfinite(value):
         return {"float": str(value)}  # JSON has no such numbers
     if value is None or isinstance(value, (bool, int, float, str)):
@@ -200,6 +221,9 @@ def _encode(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
             return {"strings": [str(item) for item in value], "kind": value.dtype.kind}
         tensors[path] = torch.tensor(value)
         return {"tensor": path}
+    if isinstance(value, dict) and not all(type(key) is str for key in value):  # class_weight by number
+        pairs = [(key.item() if isinstance(key, np.generic) else key, weight) for key, weight in value.items()]
+        return {"pairs": [[_encode(part, path, tensors) for part in pair] for pair in pairs]}
     if isinstance(value, dict):
         return {"dict": {key: _encode(item, f"{path}.{key}", tensors) for key, item in value.items()}}
     if type(value).__name__ in CLASSES:

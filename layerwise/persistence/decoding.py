@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor
 from layerwise.activations import TopK
 from layerwise.callbacks import EarlyStopping
 from layerwise.corruptions import CORRUPTIONS
+from layerwise.data.scaling import Scaling
 from layerwise.data.table_encoder import TableEncoder
 from layerwise.estimators import (
     Autoencoder,
@@ -81,6 +83,8 @@ class Decoder:
         keys = value.keys()
         if keys == {"dict"}:
             return {key: self._value(item, f"{path}.{key}") for key, item in value["dict"].items()}
+        if keys == {"pairs"}:
+            return dict(_pair(key, weight, path) for key, weight in value["pairs"])
         if keys == {"float"} and value["float"] in _NOT_FINITE:
             return float(value["float"])
         if keys == {"strings", "kind"} and value["kind"] in ("O", "U"):
@@ -120,6 +124,8 @@ class Decoder:
         with torch.device("meta"):  # shapes only
             modules = estimator._empty_modules()
         for name, module in modules.items():
+            if isinstance(module, Scaling) and f"{path}.{name}.tails" in self._tensors:
+                module.tails = torch.empty(4, len(module.scale), dtype=torch.float64, device="meta")
             state = {}
             for key, expected in module.state_dict().items():
                 tensor = self._tensors.pop(f"{path}.{name}.{key}")
@@ -132,6 +138,12 @@ class Decoder:
             module.load_state_dict(state, assign=True)
             check_scaling(module)
             setattr(estimator, name, module.to(check_device(self._device)))
+
+
+def _pair(key: Any, value: Any, path: str) -> tuple[Any, Any]:
+    if not isinstance(key, (str, Real)) or not isinstance(value, Real):
+        raise ValueError(f"{path:.80} holds pairs of something else than labels and numbers")
+    return key, value
 
 
 def _texts(values: Any, kind: str) -> np.ndarray:

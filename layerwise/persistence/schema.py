@@ -74,6 +74,7 @@ def _is_record(value: Any) -> bool:
 KINDS: dict[str, Callable[[Any], bool]] = {
     "n_features_in_": _is_count,
     "feature_names_in_": _is_names,
+    "column_names_": _is_names,
     "history_": lambda value: isinstance(value, list) and all(map(_is_record, value)),
     "explained_variance_ratio_": _is_number,
     "pca_explained_variance_ratio_": _is_number,
@@ -106,7 +107,7 @@ ATTRIBUTES: dict[type, tuple[set[str], set[str]]] = {
 def check_attributes(cls: type, fitted: dict[str, Any]) -> None:
     """Refuse attributes that a fit does not leave behind, or of which some are missing."""
     required, others = ATTRIBUTES.get(cls, (set(), set()))
-    known = required | others | ({"feature_names_in_"} if required else set())
+    known = required | others | ({"feature_names_in_", "column_names_"} if required else set())
     for name, value in fitted.items():
         if name not in known:
             raise ValueError(f"{name} is no fitted attribute of {cls.__name__}")
@@ -120,7 +121,9 @@ def check_agreement(estimator: BaseEstimator) -> None:
     """Refuse a fitted estimator whose parts do not go together; shapes of weights have been compared before."""
     names = getattr(estimator, "feature_names_in_", None)
     n_features = estimator.n_features_in_
-    _agree(names is None or len(names) == n_features, "feature_names_in_ are not as many as n_features_in_")
+    for attribute in ("feature_names_in_", "column_names_"):
+        found = getattr(estimator, attribute, None)
+        _agree(found is None or len(found) == n_features, f"{attribute} are not as many as n_features_in_")
     if isinstance(estimator, Autoencoder):
         means, dead = getattr(estimator, "mean_activations_", None), getattr(estimator, "dead_units_", None)
         _agree(means is None or len(means) == estimator.n_hidden, "mean_activations_ are not as many as n_hidden")
@@ -140,8 +143,10 @@ def check_agreement(estimator: BaseEstimator) -> None:
 
 
 def check_scaling(module: Any) -> None:
-    """Refuse a scaling that divides by 0."""
-    _agree(not isinstance(module, Scaling) or bool((module.scale != 0).all()), "a scale is 0")
+    """Refuse a scaling that divides by 0, or whose tails turn back."""
+    if isinstance(module, Scaling):
+        _agree(bool((module.scale != 0).all()), "a scale is 0")
+        _agree(module.tails is None or bool((module.tails[2:] > 0).all()), "a tail of a scaling has no slope")
 
 
 def check_steps(pipeline: Pipeline) -> None:
@@ -167,7 +172,11 @@ def check_parameters(estimator: BaseEstimator) -> None:
         _agree(isinstance(part, (Integral, Autoencoder, FrozenEstimator)), "layers holds what is no layer")
     unlabeled = getattr(estimator, "unlabeled", None)
     _agree(unlabeled is None or isinstance(unlabeled, (str, Real)), "unlabeled is no label")
+    class_weight = getattr(estimator, "class_weight", None)
+    if isinstance(class_weight, dict):
+        _agree(all(isinstance(x, Real) for x in class_weight.values()), "class_weight holds what is no weight")
     _agree(getattr(estimator, "callbacks", None) is None, "callbacks are never read from a file")
+    _agree(getattr(estimator, "checkpoint", None) is None, "checkpoint is never read from a file")
 
 
 def _check_layers(stack: StackedAutoencoder) -> None:

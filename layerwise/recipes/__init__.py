@@ -26,7 +26,7 @@ from layerwise.estimators import (
     StackedClassifier,
     StackedRegressor,
 )
-from layerwise.limits import check_length
+from layerwise.limits import check_length, is_utf8
 from layerwise.penalties import SPARSITIES
 from layerwise.solvers import SOLVERS
 
@@ -57,22 +57,31 @@ _OF_RUN = ("cache_size", "dtype", "device", "warm_start", "random_state", "callb
 _PREDICTORS: dict[str, Any] = {"classifier": StackedClassifier, "regressor": StackedRegressor}
 _LAYER_KEYS = tuple(name for name in Autoencoder._get_param_names() if name not in _OF_RUN)
 _SWITCHES = ("tied", "untie", "fit_intercept", "unlabeled")
-_FINETUNING_KEYS = ("finetune", "untie", "alpha", "fit_intercept", "solver", "early_stopping", "unlabeled")
-_RUN_KEYS = ("model", "contamination", "impute", "random_state", "dtype", "device", "layers", "finetuning")
+_FINETUNING_KEYS = (
+    *("finetune", "untie", "alpha", "fit_intercept", "solver", "early_stopping", "unlabeled", "class_weight"),
+)
+_RUN_KEYS = (
+    *("model", "contamination", "impute", "random_state", "dtype", "device", "deterministic", "layers", "finetuning"),
+)
 _KINDS: dict[str, tuple[Any, str]] = {
     **dict.fromkeys(
-        ("data", "out", "labels", "sample_weight", "array", "model", "dtype", "device"), (str, "a text in quotes")
+        ("data", "out", "labels", "sample_weight", "array", "layout", "model", "dtype", "device"),
+        (str, "a text in quotes"),
     ),
     **dict.fromkeys(("id", "ignore"), (list, "a list of names of columns")),
     "max_categories": (int, "a whole number"),
     "image_shape": (list, "a list of height and width, and 3 for colour"),
-    "impute": (bool, "true or false"),
+    **dict.fromkeys(("impute", "deterministic"), (bool, "true or false")),
     "contamination": ((int, float), "a number"),
     "random_state": (int, "a whole number"),
     "layers": (list, "a list of tables, [[layers]]"),
     "finetuning": (dict, "a table, [finetuning]"),
 }
-DATA_KEYS = ("data", "out", "labels", "id", "ignore", "sample_weight", "max_categories", "array", "image_shape")
+# Of these those that name a file or a folder.
+_PLACES = {"data", "out"}
+DATA_KEYS = (
+    *("data", "out", "labels", "id", "ignore", "sample_weight", "max_categories", "array", "layout", "image_shape"),
+)
 
 
 def read_toml(path: str | PathLike[str]) -> dict[str, Any]:
@@ -102,6 +111,7 @@ def read_toml(path: str | PathLike[str]) -> dict[str, Any]:
 
 def _parse(path: Path) -> dict[str, Any]:
     check_length(path, _MAX_TOML, "a recipe")
+    text = ""
     try:
         text = path.read_text(encoding="utf-8-sig")
         if text.count(".") > _MAX_DOTS:
@@ -111,9 +121,7 @@ def _parse(path: Path) -> dict[str, Any]:
     except RecursionError as error:
         raise FileError(f"{path} is no recipe: its tables and lists are nested too deeply") from error
     except ValueError as error:
-        hint = ""
-        if isinstance(error, tomllib.TOMLDecodeError) and re.search(r'"[^"\n]*\\', text):
-            hint = "; write paths with forward slashes, or in single quotes, as in 'C:\\data\\x.csv'"
+        hint = " (write paths of Windows in single quotes, or with /)" if "\\" in text else ""
         raise FileError(f"{path} is no TOML file: {str(error)[:200]}{hint}") from error
     _check_keys(str(path), settings, _RUN_KEYS + DATA_KEYS)
     for name, value in settings.items():
@@ -121,8 +129,9 @@ def _parse(path: Path) -> dict[str, Any]:
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise FileError(f"{path}: {name}={value!r:.80} must be {words}")
         if value == "":
-            choices = f"; choose one of {', '.join(MODELS)}" if name == "model" else ""
-            raise FileError(f"{path}: {name}={value!r} is empty{choices}, or leave the line out")
+            raise FileError(f'{path}: {name} = "" is empty; write what it shall be, or leave the line out')
+    for name in _PLACES & settings.keys():
+        settings[name] = str(Path(settings[name]).expanduser())
     for name, kind, words in (("id", str, "names of columns"), ("ignore", str, "names of columns")):
         _check_items(f"{path}: {name}", settings.get(name, []), kind, words)
     _check_items(f"{path}: image_shape", settings.get("image_shape", []), int, "whole numbers")
@@ -260,13 +269,24 @@ def write_toml(settings: Mapping[str, Any]) -> str:
     Returns
     -------
     text : str
+
+    Raises
+    ------
+    ValueError
+        If a name is no text in UTF-8.
     """
     environment = Environment(
         loader=PackageLoader(__name__, "."), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["toml"] = _toml
     known = dict.fromkeys(_RUN_KEYS + DATA_KEYS) | {"finetuning": {}, "layers": []}
-    return environment.get_template("run.toml.j2").render(known | dict(settings))
+    text = environment.get_template("run.toml.j2").render(known | dict(settings))
+    if not is_utf8(text):
+        odd = [f"{name}={value!r}" for name, value in settings.items() if not is_utf8(value)]
+        raise ValueError(
+            f"{', '.join(odd) or 'a name'} is no text in UTF-8, so run.toml cannot tell of it; choose another name"
+        )
+    return text
 
 
 def _build_layers(specs: Sequence[Mapping[str, Any]]) -> list[Autoencoder]:
@@ -366,10 +386,17 @@ def _parameters(choice: Any) -> dict[str, Any]:
     return {name: parameter.default for name, parameter in signature(choice).parameters.items()}
 
 
+def _key(name: Any) -> str:
+    """Return a key as TOML writes it; labels of classes may be any text or number."""
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name := str(name)) else json.dumps(name, ensure_ascii=False)
+
+
 def _toml(value: Any) -> str:
     """Return a value as TOML writes it."""
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{name} = {_toml(item)}" for name, item in value.items() if item is not None) + " }"
+        return (
+            "{ " + ", ".join(f"{_key(name)} = {_toml(item)}" for name, item in value.items() if item is not None) + " }"
+        )
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     if isinstance(value, float) and not math.isfinite(value):

@@ -28,7 +28,8 @@ def outliers_section(subject: Subject) -> Section | None:
         return None
     terms = np.asarray(subject.model.reconstruction_error(subject.rows, per_feature=True), dtype=float)
     errors, threshold = terms.sum(axis=1), -subject.model.offset_
-    beyond = int((errors > threshold).sum())
+    outlier = np.asarray(subject.model.predict(subject.rows)) < 0
+    beyond = int(outlier.sum())
     order = np.argsort(-errors, kind="stable")[:_N_UNUSUAL]
     expected = subject.values(subject.reconstruction)
     values = subject.values(subject.x)
@@ -53,7 +54,7 @@ def outliers_section(subject: Subject) -> Section | None:
                     "name": subject.names[row],
                     "label": subject.label_of(row),
                     "error": number(errors[row]),
-                    "outlier": errors[row] > threshold,
+                    "outlier": outlier[row],
                     **_show_unusual(subject, row, values, expected, terms[row]),
                 }
                 for row in order

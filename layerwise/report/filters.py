@@ -14,6 +14,7 @@ from torch.nn.functional import linear
 
 from layerwise.displays.computing import project_weights
 from layerwise.estimators import Autoencoder
+from layerwise.objective import with_gradients
 from layerwise.plotting import plot_weights
 from layerwise.plotting.tiles import count_columns, filter_tiles, join_tiles
 from layerwise.report.figures import chart, picture, shrink, zoom_for
@@ -77,6 +78,7 @@ def filters_section(layers: Sequence[LayerFilters], *, images: bool) -> Section:
     return Section("filters", "What the units look for", {"layers": layers, "images": images}, pretrained=True)
 
 
+@with_gradients
 def excite(layers: Sequence[Autoencoder], x: torch.Tensor, n_units: int) -> np.ndarray:
     """Find the input, of a bounded distance from the mean, that excites each unit of the last layer most.
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from layerwise.displays.computing import unscale
 from layerwise.estimators import AutoencoderImputer
-from layerwise.estimators._finetuning import find_labelled
+from layerwise.estimators._labels import find_labelled
 from layerwise.estimators._summary import find_dead_units
 from layerwise.inspection import bare, layers_of, stack_of
 from layerwise.plotting.rows import is_known
@@ -87,12 +87,12 @@ class Subject:
         _check_lengths(X, y, image_shape, feature_names, feature_columns, row_names)
         self.image_shape = image_shape
         self.random = check_random_state(random_state)
-        self.n_rows = len(X)
+        self.n_rows = X.shape[0]
         labels = None if y is None else np.asarray(y)
         known = self._find_known(labels)
         order = self.random.permutation(self.n_rows)
         positions = np.sort(order[np.argsort(~known[order], kind="stable")][:MAX_ROWS])
-        self.rows = np.asarray(X[positions])
+        self.rows = np.asarray(X[positions].toarray() if sparse.issparse(X) else X[positions])
         self.features = self._name_features(feature_names)
         self.columns = list_columns(self.features, None if feature_columns is None else [*map(str, feature_columns)])
         self.trained_on = trained_on
@@ -217,7 +217,7 @@ def find_classes(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
 def _as_rows(X: Any) -> Any:
     """Return what can be sampled by positions: an array, a memory map, or a tensor."""
     if sparse.issparse(X):
-        return X.toarray()
+        return X.tocsr()
     return X if isinstance(X, (np.ndarray, Tensor)) else np.asarray(X)
 
 

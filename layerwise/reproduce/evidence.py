@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from sklearn import datasets
 
-from layerwise.atomic import atomic
+from layerwise.atomic import atomic, write_file
 from layerwise.reproduce.cases import CASES, CONTROLS, Case, Control
 from layerwise.reproduce.experiment import PROCESSOR
 from layerwise.reproduce.page import write_page
@@ -126,4 +126,4 @@ def _layerwise(words: Sequence[str], announce: Callable[[str], None]) -> None:
 
 def _write(path: Path, content: Any) -> None:
     with atomic(path, overwrite=True) as staging:
-        staging.write_text(json.dumps(as_strict(content), indent=1) + "\n", encoding="utf-8")
+        write_file(staging, json.dumps(as_strict(content), indent=1) + "\n")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from layerwise.atomic import atomic
+from layerwise.atomic import atomic, write_file
 from layerwise.comparison import Comparison, mean_interval
 from layerwise.plotting import plot_published
 from layerwise.reproduce.cases import CASES, CONTROLS, Case, Claim
@@ -64,7 +64,7 @@ def write_page(folder: Path) -> None:
         missing=[entry.name for entry in (*CASES, *CONTROLS) if not (folder / f"{entry.name}.json").is_file()],
     )
     with atomic(folder.with_suffix(".md"), overwrite=True) as staging:
-        staging.write_text(page, encoding="utf-8")
+        write_file(staging, page)
 
 
 def _hold_against(case: Case, claim: Claim, runs: Runs) -> dict[str, Any]:

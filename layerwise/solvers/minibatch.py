@@ -103,6 +103,15 @@ class MinibatchState:
         """Return all that makes the state, as tensors, numbers and dicts: `StochasticSolver.restore` takes it."""
         return vars(self) | {"optimizer": self.optimizer.state_dict()["state"].get(0, {}), "last_gradient": self.x.grad}
 
+    @staticmethod
+    def restore(saved: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> MinibatchState:
+        """Return the state that `as_dict` gave, with a new optimiser of its ``x``."""
+        settings = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": {0: dict(saved["optimizer"])}, "param_groups": settings})
+        state = {**saved, "optimizer": optimizer}
+        state["x"].grad = state.pop("last_gradient")
+        return MinibatchState(**state)
+
     def restart(self, x0: Tensor) -> MinibatchState:
         """Return a state to begin anew with, at another point and perhaps on other rows, that keeps the momentum."""
         self.x.copy_(x0)
@@ -141,12 +150,7 @@ class StochasticSolver(BaseEstimator, abc.ABC):
         -------
         state : MinibatchState
         """
-        optimizer = self._make_optimizer(saved["x"])
-        settings = optimizer.state_dict()["param_groups"]
-        optimizer.load_state_dict({"state": {0: dict(saved["optimizer"])}, "param_groups": settings})
-        state = {**saved, "optimizer": optimizer}
-        state["x"].grad = state.pop("last_gradient")
-        return MinibatchState(**state)
+        return MinibatchState.restore(saved, self._make_optimizer(saved["x"]))
 
     def can_go_on_from(self, state: object, dtype: torch.dtype) -> bool:
         """Return whether a state, perhaps of another solver or type, is one to restart from."""
