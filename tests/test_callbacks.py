@@ -5,6 +5,7 @@ import io
 import json
 import math
 import re
+import sys
 
 import pytest
 from hypothesis import given
@@ -69,6 +70,21 @@ def screen(written, width):
             lines[row] += token
             assert len(lines[row]) <= width
     return [line.rstrip() for line in lines if line]
+
+
+def test_what_is_printed_beside_the_display_is_not_broken(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    command = "layerwise encode 'a folder with blanks/and one with none' a_file_whose_name_is_longer_than_the_line.csv"
+    with Progress() as progress:
+        print(command, file=sys.stderr)
+        progress(step(1))
+    assert command in terminal.getvalue()
 
 
 def test_plain_lines():

@@ -3,6 +3,7 @@
 import gzip
 import struct
 import sys
+import unicodedata
 import zipfile
 
 import h5py
@@ -590,6 +591,58 @@ def matlab(request, tmp_path):
         return path
 
     return write
+
+
+@pytest.mark.parametrize("kind", ["csr", "csc", "coo"])
+def test_sparse_matrix_of_scipy(tmp_path, kind):
+    dense = np.random.default_rng(0).random((9, 4)).astype(np.float32) * (np.arange(36).reshape(9, 4) % 3 == 0)
+    sparse.save_npz(tmp_path / "x.npz", sparse.coo_matrix(dense).asformat(kind))
+    X = load_rows(tmp_path / "x.npz").X
+    assert X.format == "csr"
+    assert X.dtype == np.float32
+    np.testing.assert_array_equal(X.toarray(), dense)
+    np.testing.assert_array_equal(read_input(tmp_path / "x.npz").X.toarray(), dense)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": np.array(b"dia")}, "is not CSR, CSC or COO; save it by its method tocsr"),
+        ({"indices": np.array([0, 9], np.int32)}, "sparse matrix that is damaged"),
+        ({"indptr": np.array([0, 2, 1], np.int32)}, "sparse matrix that is damaged"),
+        ({"shape": np.array([2, 3, 4])}, "its shape is not two whole numbers"),
+        ({"shape": np.array([2**60, 3])}, "which takes|LAYERWISE_MAX_BYTES"),
+    ],
+)
+def test_sparse_matrix_of_scipy_that_is_refused(tmp_path, change, message):
+    parts = {"format": np.array(b"csr"), "data": np.ones(2), "indices": np.array([0, 2], np.int32)}
+    parts |= {"indptr": np.array([0, 1, 2], np.int32), "shape": np.array([2, 3])}
+    np.savez(tmp_path / "x.npz", **(parts | change))
+    with pytest.raises(FileError, match=message):
+        load_rows(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_names_match_however_their_accents_are_coded(tmp_path, ending):
+    names = ["Länge", "Höhe", "Ärzte", "ключ й"]
+    frame = pl.DataFrame([pl.Series(name, [place, 2, 4]) for place, name in enumerate(names)])
+    path = tmp_path / f"x.{ending}"
+    split = frame.rename({name: unicodedata.normalize("NFD", name) for name in names})
+    read = []
+    for table in (frame, split):
+        getattr(table, f"write_{ending}")(path)
+        for form in ("NFC", "NFD"):
+            label, key, gone = (unicodedata.normalize(form, name) for name in ("Ärzte", "ключ й", "Höhe"))
+            found = read_input(path, labels=label, id=key, ignore=gone)
+            assert (found.y.tolist(), found.ids[key].tolist(), found.X.tolist()) == (
+                [2, 2, 4],
+                [3, 2, 4],
+                [[0], [2], [4]],
+            )
+            read.append(found.encoder)
+        for encoder in read:
+            assert read_input(path, encoder=encoder).X.tolist() == [[0], [2], [4]]
+            assert encoder.transform(table).tolist() == [[0], [2], [4]]
 
 
 def test_sparse_matrix_of_matlab(matlab):

@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator
 
 import layerwise
 from layerwise import runs
+from layerwise.data._polars import composed
 from layerwise.data.inputs import Input, read_input
 from layerwise.data.table_encoder import TableEncoder
 from layerwise.data.tables import column_names, is_table
@@ -111,11 +112,11 @@ def open_model(
     if data is None:
         return Opened(folder, bare(model), encoder, None, np.empty((0, 0)))
     facts = runs.read_facts(folder)
-    columns = list_columns(data) if encoder is not None else []
+    columns = set(map(composed, list_columns(data))) if encoder is not None else set()
     source = read_input(
         data,
-        labels=labels or (facts.get("labels") if facts.get("labels") in columns else None),
-        id=[name for name in facts.get("id") or [] if name in columns],
+        labels=labels or (facts.get("labels") if composed(facts.get("labels") or "") in columns else None),
+        id=[name for name in facts.get("id") or [] if composed(name) in columns],
         array=array or (facts.get("array") if data.suffix in _WITH_NAMES else None),
         layout=layout or (None if data.is_dir() or is_table(data) else facts.get("layout")),
         encoder=encoder,

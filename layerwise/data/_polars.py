@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,23 @@ def check_names(what: Any, names: Sequence[str]) -> None:
     name, count = Counter(names).most_common(1)[0] if names else ("", 0)
     if count > 1:
         raise ValueError(f"{what} has two columns called {name!r}; give each column a name of its own")
+
+
+def composed(name: str) -> str:
+    """Return a name with its letters and accents composed (NFC): what looks the same is the same."""
+    return unicodedata.normalize("NFC", name)
+
+
+def match_names(table: Any, wanted: Iterable[str]) -> Any:
+    """Return a table, whose columns bear the wanted names where theirs differ from them only in how accents are coded.
+
+    Files and names from macOS often have letters and accents apart (NFD).
+    """
+    there = table.collect_schema().names()
+    wanted = set(wanted)
+    absent = {composed(name): name for name in wanted.difference(there)}
+    renamed = {name: absent[composed(name)] for name in there if name not in wanted and composed(name) in absent}
+    return table.rename(renamed) if len(set(renamed.values())) == len(renamed) > 0 else table
 
 
 def list_names(names: Sequence[str]) -> str:

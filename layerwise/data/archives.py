@@ -17,7 +17,7 @@ from layerwise.data.mat import Shapes as MatShapes
 from layerwise.data.mat import list_mat, load_mat
 from layerwise.data.npy import Header, read_header, read_values
 from layerwise.errors import FileError
-from layerwise.limits import DEFLATE_LIMIT, array_bytes, check_expansion, max_bytes
+from layerwise.limits import DEFLATE_LIMIT, array_bytes, check_expansion, check_room, max_bytes
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -28,6 +28,9 @@ LABEL_NAMES = ("y", "Y", "labels", "label", "target")
 _MAT_SECONDS, _MAT_SPEED = 20, 2**23
 # The largest list of names: that of 20,000 arrays in a ZIP file, and that of a safetensors file.
 _ZIP_DIRECTORY, _SAFETENSORS_HEADER = 2**21, 2**22
+# The arrays by which a file of scipy.sparse.save_npz is known, what its rows are called, and more bytes than the file
+# of its format takes.
+_SPARSE, _SPARSE_ROWS, _SMALL = frozenset({"format", "shape", "data"}), "X", 2**12
 # What NumPy writes; others expand without a limit.
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
@@ -51,7 +54,7 @@ def list_arrays(path: str | PathLike[str]) -> dict[str, tuple[int, ...]]:
 
 
 def load_array(path: str | PathLike[str], name: str) -> Any:
-    """Load one array from a ``.npz``, ``.mat`` or ``.safetensors`` file; a sparse one of ``.mat`` is a CSR matrix.
+    """Load one array from a ``.npz``, ``.mat`` or ``.safetensors`` file; what is sparse there is a CSR matrix.
 
     Raises
     ------
@@ -131,26 +134,63 @@ def _is_vector(shape: tuple[int, ...]) -> bool:
 
 def _list_npz(path: Path) -> dict[str, tuple[int, ...]]:
     with _npz(path) as archive:
+        if _SPARSE.issubset(_members(archive)):
+            return {_SPARSE_ROWS: _sparse_shape(path, archive)}
         return {key: _npy_header(path, archive, key).shape for key in _members(archive)}
 
 
-def _load_npz(path: Path, name: str) -> np.ndarray:
+def _load_npz(path: Path, name: str) -> Any:
     with _npz(path) as archive:
-        if name not in _members(archive):
-            raise ValueError(f"{path} holds no array {name!r}")
-        header = _npy_header(path, archive, name)
-        entry = archive.getinfo(f"{name}.npy")
-        what = f"{path} holds {name!r} of shape {header.shape} and type {header.dtype}, which"
-        expected = header.start + header.n_bytes
-        if entry.file_size != expected or expected > DEFLATE_LIMIT * entry.compress_size:
-            raise FileError(f"{what} its bytes cannot hold")
-        check_expansion(what, header.n_bytes, entry.compress_size)
-        with archive.open(entry) as file:
-            file.read(header.start)
-            values, length = read_values(file, header)
-        if length != header.n_bytes:
-            raise FileError(f"{what} its bytes cannot hold")
-        return values
+        if _SPARSE.issubset(_members(archive)):
+            return _load_sparse(path, archive)
+        return _load_member(path, archive, name)
+
+
+def _load_member(path: Path, archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    if name not in _members(archive):
+        raise ValueError(f"{path} holds no array {name!r}")
+    header = _npy_header(path, archive, name)
+    entry = archive.getinfo(f"{name}.npy")
+    what = f"{path} holds {name!r} of shape {header.shape} and type {header.dtype}, which"
+    expected = header.start + header.n_bytes
+    if entry.file_size != expected or expected > DEFLATE_LIMIT * entry.compress_size:
+        raise FileError(f"{what} its bytes cannot hold")
+    check_expansion(what, header.n_bytes, entry.compress_size)
+    with archive.open(entry) as file:
+        file.read(header.start)
+        values, length = read_values(file, header)
+    if length != header.n_bytes:
+        raise FileError(f"{what} its bytes cannot hold")
+    return values
+
+
+def _sparse_shape(path: Path, archive: zipfile.ZipFile) -> tuple[int, int]:
+    shape = _load_member(path, archive, "shape")
+    if shape.dtype.kind not in "iu" or shape.shape != (2,) or (shape < 0).any():
+        raise FileError(f"{path} holds a sparse matrix, but its shape is not two whole numbers")
+    return int(shape[0]), int(shape[1])
+
+
+def _load_sparse(path: Path, archive: zipfile.ZipFile) -> Any:
+    """Return the CSR matrix of a file of `scipy.sparse.save_npz`."""
+    from scipy import sparse
+
+    shape = _sparse_shape(path, archive)
+    entry = archive.getinfo("format.npy")
+    kind = archive.read(entry)[-3:] if entry.file_size < _SMALL else b""
+    parts = {b"csr": ("indices", "indptr"), b"csc": ("indices", "indptr"), b"coo": ("row", "col")}.get(kind)
+    if parts is None:
+        raise FileError(f"{path} holds a sparse matrix that is not CSR, CSC or COO; save it by its method tocsr()")
+    data, first, second = (_load_member(path, archive, name) for name in ("data", *parts))
+    check_room(f"{path} holds a sparse matrix of shape {shape}, which", 8 * shape[0])
+    try:
+        if kind == b"coo":
+            return sparse.coo_matrix((data, (first, second)), shape).tocsr()
+        matrix = (sparse.csr_matrix if kind == b"csr" else sparse.csc_matrix)((data, first, second), shape)
+        matrix.check_format(full_check=True)
+        return matrix.tocsr()
+    except (ValueError, TypeError, OverflowError, IndexError) as error:
+        raise FileError(f"{path} holds a sparse matrix that is damaged ({str(error)[:200]})") from error
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from layerwise.data._polars import check_names, columns, import_polars, list_names, reading
+from layerwise.data._polars import check_names, columns, composed, import_polars, list_names, reading
 from layerwise.data.misfits import advise_to_ignore, name_columns
 from layerwise.errors import FileError
 from layerwise.limits import VARIABLE, check_room, max_bytes
@@ -77,7 +77,8 @@ def scan_csv(path: Path, text: Collection[str]) -> pl.LazyFrame:
 def _typed(path: Path, table: pl.LazyFrame, text: Collection[str], separator: str) -> pl.LazyFrame:
     """Turn columns of text into numbers, or true and false, where all their values are that."""
     pl = import_polars()
-    candidates = [name for name in table.collect_schema().names() if name not in text]
+    as_text = set(map(composed, text))
+    candidates = [name for name in table.collect_schema().names() if composed(name) not in as_text]
     numbers = {name: columns(name).cast(pl.Float64, strict=False) for name in candidates}
     flags = {name: columns(name).replace_strict(FLAGS, default=None, return_dtype=pl.Boolean) for name in candidates}
     commas = {name: _with_decimal_commas(name, separator) for name in candidates if separator in _DECIMAL_COMMA}

@@ -55,7 +55,7 @@ def load_rows(path: str | PathLike[str], array: str | None = None, *, layout: st
     -------
     table : Table
         In the type of the file; memory-mapped where that is ``.npy`` or IDX and not compressed. A sparse matrix of
-        ``.mat`` is a CSR matrix.
+        ``.mat``, or of a ``.npz`` file of `scipy.sparse.save_npz`, is a CSR matrix.
 
     Raises
     ------

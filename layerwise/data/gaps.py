@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from layerwise.data._polars import import_polars, reading
+from layerwise.data._polars import import_polars, match_names, reading
 from layerwise.data.csv_tables import FLAGS
 from layerwise.data.tables import scan_table
 
@@ -32,7 +32,7 @@ def fill_table(path: Path, numbers: Mapping[str, np.ndarray], *, text: Collectio
     columns : dict of str to ndarray of shape (n_samples,)
         In the order of the table. Text, and dates as text, are objects, with None for what is missing.
     """
-    table = scan_table(path, text=text)
+    table = match_names(scan_table(path, text=text), numbers)
     with reading(path):
         frame = table.collect()
     filled = {name: _fill(frame[name], values) for name, values in numbers.items()}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from layerwise import distributed
-from layerwise.data._polars import columns, import_polars, list_names, reading
+from layerwise.data._polars import columns, import_polars, list_names, match_names, reading
 from layerwise.data.archives import describe_others, is_archive, list_arrays
 from layerwise.data.files import load_arranged, load_labels
 from layerwise.data.image_folder import load_image_folder
@@ -43,7 +43,8 @@ class Input(NamedTuple):
     Attributes
     ----------
     X : ndarray, memmap or CSR matrix of shape (n_samples, n_features)
-        Numbers. Bytes of images stay uint8; what is missing is NaN. Only a sparse matrix of a ``.mat`` file is sparse.
+        Numbers. Bytes of images stay uint8; what is missing is NaN. Only a sparse matrix of a ``.mat`` or
+        ``.npz`` file is sparse.
     y : ndarray of shape (n_samples,) or None
         Labels: numbers or text, with NaN or None for a label that is missing; true and false, and whole numbers beyond
         2**53, are objects beside None.
@@ -234,9 +235,11 @@ def _read_table(
     memory: int,
 ) -> Input:
     text = ignore if encoder is None else [*encoder.list_ignored(), *encoder.categories_]
-    table = scan_table(path, text=[*ids, *text])
-    there = table.collect_schema().names()
     weighing = [] if sample_weight is None else [sample_weight]
+    used = [] if encoder is None else encoder.feature_names_in_.tolist()
+    wanted = [*ids, *ignore, *weighing, *used, *([] if labels is None else [str(labels)])]
+    table = match_names(scan_table(path, text=[*ids, *text]), wanted)
+    there = table.collect_schema().names()
     for parameter, names in (("id", ids), ("ignore", ignore), ("sample_weight", weighing)):
         absent = [name for name in names if name not in there]
         if absent:

@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from layerwise import distributed
-from layerwise.data._polars import import_polars, list_names
+from layerwise.data._polars import import_polars, list_names, match_names
 from layerwise.data.misfits import MISSING, advise_to_ignore, describe_doubts, name_columns, refuse_misfits
 from layerwise.data.strays import Stray, find_strays, find_text, parse_numbers
 from layerwise.data.tables import to_frame
@@ -142,7 +142,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         self._validate_params()
         frame = to_frame(X)
         if not hasattr(self, "feature_names_in_"):
-            self._learn_columns(frame)
+            self._learn_columns(match_names(frame, self.list_ignored()))
+        frame = match_names(frame, self.feature_names_in_)
         self.add_categories(self.find_categories(frame))
         return self
 
@@ -210,7 +211,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self, "categories_")
         pl = import_polars()
-        frame = to_frame(X)
+        frame = match_names(to_frame(X), self.feature_names_in_)
         self.check_columns(frame.lazy())
         self._warn_of_unknown(frame)
         columns = [_as_numbers(frame[name]) for name in self.numbers_]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from layerwise.data._polars import check_names, columns, import_polars, reading
+from layerwise.data._polars import check_names, columns, import_polars, match_names, reading
 from layerwise.data.csv_tables import EXACT, read_header, scan_csv
 from layerwise.data.misfits import describe_commas, has_commas
 from layerwise.errors import FileError
@@ -236,7 +236,7 @@ def read_labels(path: Path, table: pl.LazyFrame, name: str) -> np.ndarray:
     with reading(path):
         column = table.select(columns(name)).collect().to_series()
         if column.dtype == pl.Float64 and path.name.lower().endswith(_CSV) and (column.abs() >= EXACT).any():
-            text = scan_csv(path, [name]).select(columns(name)).collect().to_series()
+            text = match_names(scan_csv(path, [name]), [name]).select(columns(name)).collect().to_series()
             whole = text.filter(text.str.contains(r"^[+-]?\d+$").fill_null(False))
             if whole.n_unique() > whole.cast(pl.Float64).n_unique():
                 raise FileError(
