@@ -17,6 +17,7 @@ from typing import Any
 import mutations as m
 import numpy as np
 import polars as pl
+from scipy import sparse
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
@@ -100,7 +101,10 @@ def mat() -> list[bytes]:
     from scipy.io import savemat
 
     kinds = ({"format": "4"}, {}, {"do_compression": True})
-    return [to_bytes(lambda file, kind=kind: savemat(file, {"X": X}, **kind)) for kind in kinds]
+    plain = [to_bytes(lambda file, kind=kind: savemat(file, {"X": X}, **kind)) for kind in kinds]
+    cells = np.empty((3, 1), object)
+    cells[:, 0] = [X, X + 1, X + 2]
+    return [*plain, *(to_bytes(lambda file, v=v: savemat(file, {"X": v})) for v in (sparse.csc_matrix(X), cells))]
 
 
 def images() -> list[dict[str, bytes]]:
@@ -111,6 +115,7 @@ def images() -> list[dict[str, bytes]]:
     pictures = [
         *((grey, "png", {}), (grey.convert("RGB"), "png", {}), (grey.convert("P"), "png", {}), (grey, "bmp", {})),
         *((grey.convert("RGB"), "jpeg", {}), (grey, "jpeg", {"progressive": True}), (grey, "tiff", {})),
+        *((grey, "webp", {"lossless": True}), (grey, "gif", {"save_all": True, "append_images": [grey]})),
         *((grey, "tiff", {"compression": "tiff_lzw"}), (grey.convert("RGB"), "tiff", {"compression": "tiff_deflate"})),
     ]
     return [
@@ -216,8 +221,10 @@ def matlab_rows(path: Path) -> None:
 
 def image_folder(path: Path) -> None:
     """Read the rows of a folder, as they are and resized."""
-    load_image_folder(path)
-    load_image_folder(path, (4, 4, 3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of further frames
+        load_image_folder(path)
+        load_image_folder(path, (4, 4, 3))
 
 
 def recipe(path: Path) -> None:

@@ -949,7 +949,7 @@ def test_images_larger_than_memory(pictures, tmp_path):
 def test_folder_that_is_refused(pictures, tmp_path, monkeypatch):
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "a.svg").write_text("no image")
-    with pytest.raises(FileNotFoundError, match=r"hold no image .*; left out: 1 of .svg"):
+    with pytest.raises(FileNotFoundError, match=r"holds no image, .*; left out: 1 of .svg"):
         load_image_folder(tmp_path / "empty")
     for options, message in (
         ({"array": "x"}, "array='x' cannot be used: .* is a folder of images"),

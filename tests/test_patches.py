@@ -319,7 +319,7 @@ def test_decompression_bomb_is_refused(tmp_path, colours, limit, monkeypatch):
 
 
 def test_folder_without_images(tmp_path):
-    with pytest.raises(FileNotFoundError, match="hold no image"):
+    with pytest.raises(FileNotFoundError, match="holds no image"):
         load_images(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"neither a folder of images nor a \.mat file"):
         load_images(tmp_path / "absent")

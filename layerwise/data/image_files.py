@@ -45,7 +45,7 @@ def find_images(folder: Path) -> list[Path]:
     others = Counter(path.suffix.lower() or "no ending" for path in files if path.suffix.lower() not in IMAGE_ENDINGS)
     if not found:
         raise FileNotFoundError(
-            f"{folder} and its sub-folders hold no image (looked for {', '.join(IMAGE_ENDINGS)}"
+            f"{folder} holds no image, and no folder in it does (looked for {', '.join(IMAGE_ENDINGS)}"
             f"{f'; left out: {_count(others)}' if others else ''})"
         )
     if others and distributed.rank() == 0:

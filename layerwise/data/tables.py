@@ -197,7 +197,7 @@ def label_values(column: pl.Series) -> np.ndarray:
         whole = column.dtype.is_integer()
         if whole and not column.null_count():
             return column.to_numpy()
-        if whole and not column.is_between(-EXACT, EXACT, closed="none").all():
+        if whole and max(abs(int(value)) for value in (column.min(), column.max())) >= EXACT:  # type: ignore[arg-type]
             return np.array(column.to_list(), dtype=object)
         column = column.cast(pl.Float64)
         small = column.drop_nulls().drop_nans()
