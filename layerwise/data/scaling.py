@@ -22,6 +22,8 @@ _NOWHERE = torch.finfo(torch.float64).max
 _SAMPLE = 2**21
 # Distances of the quartiles, beyond them: so far are values that are far from all others; what counts as far with them.
 _FAR, _NEAR = 10, 3
+# Share of the values that are no longer exceptions.
+_MANY = 0.05
 # So far away they are worth a warning.
 _STRAY = 30
 # Share of a finite range that such values take.
@@ -244,7 +246,7 @@ def find_far_values(sample: Tensor, weights: Tensor, lowest: Tensor, highest: Te
     """Return beyond which values those lie that are far from all others of their column.
 
     A value is far if it is more than 10 times as far beyond the quartiles as these are apart; then everything that is
-    more than 3 times as far counts with it.
+    more than 3 times as far counts with it, unless that is more than 5 % of the values: these are no exceptions.
 
     Parameters
     ----------
@@ -265,8 +267,11 @@ def find_far_values(sample: Tensor, weights: Tensor, lowest: Tensor, highest: Te
     # A column of which a quarter is at one end, as counts and pixels often are, has no middle to be far from.
     has_middle = (lowest < first) & (first < third) & (third < highest)
     distance = torch.stack([first - lowest, highest - third]).div(unit).masked_fill(~has_middle, 0.0)
-    below = torch.where(distance[0] > _FAR, first - _NEAR * unit, -inf)
-    above = torch.where(distance[1] > _FAR, third + _NEAR * unit, inf)
+    ends = torch.stack([first - _NEAR * unit, third + _NEAR * unit])
+    shares = torch.stack([((sample < ends[0]) * weights).sum(dim=0), ((sample > ends[1]) * weights).sum(dim=0)])
+    distance = distance.masked_fill(shares > _MANY * weights.sum(), 0.0)  # what is so common is part of the column
+    below = torch.where(distance[0] > _FAR, ends[0], -inf)
+    above = torch.where(distance[1] > _FAR, ends[1], inf)
     return below, above, distance
 
 
