@@ -247,18 +247,7 @@ def says(sentence, call):
     assert len(str(caught.value).splitlines()) == 1
 
 
-CASES = [
-    pytest.param(
-        name,
-        kind,
-        marks=pytest.mark.xfail(strict=False, reason="uint8 are intensities, also where none is near 255")
-        if kind == "uint8" and name != "imputer"
-        else (),
-        id=f"{name}-{kind}",
-    )
-    for name in ESTIMATORS
-    for kind in ROWS
-]
+CASES = [pytest.param(name, kind, id=f"{name}-{kind}") for name in ESTIMATORS for kind in ROWS]
 
 
 @pytest.mark.parametrize(("name", "kind"), CASES)
