@@ -16,10 +16,11 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import MinMaxScaler
 from sklearn.svm import SVC
+from sklearn.utils.validation import has_fit_parameter
 
 from layerwise.corruptions import Masking
 from layerwise.estimators import Autoencoder, StackedAutoencoder, StackedClassifier
-from layerwise.estimators._checks import check_same_length
+from layerwise.estimators._checks import check_same_length, check_sample_weight
 from layerwise.estimators._intake import as_rows
 from layerwise.estimators._labels import find_labelled, read_labels
 from layerwise.penalties import KLSparsity
@@ -180,6 +181,8 @@ def compare(
     y_test: Any,
     *,
     budgets: Sequence[int | str],
+    sample_weight: Any = None,
+    sample_weight_test: Any = None,
     depths: Sequence[str | int] = ("head", "all"),
     rivals: Mapping[str, BaseEstimator] | None = None,
     n_seeds: int = 5,
@@ -203,6 +206,11 @@ def compare(
     y_test : array-like of shape (n_test,)
     budgets : sequence of (int or "all")
         Numbers of labelled rows.
+    sample_weight : array-like of shape (n_samples,), default=None
+        How often each row counts, in pre-training and beside its label; None is 1 each. Rows
+        of weight 0 are as if absent, the others are drawn whatever their weight.
+    sample_weight_test : array-like of shape (n_test,), default=None
+        How often each test row counts in the accuracy; None is 1 each.
     depths : sequence of (str or int), default=("head", "all")
         How many layers labels train, in place of the classifier's ``finetune``. With few labels the head alone is often
         best for what was pre-trained, and the whole network for what was not.
@@ -247,10 +255,19 @@ def compare(
     y, y_test = read_labels(y), read_labels(y_test, "y_test")
     check_same_length(X, y, "X", "y")
     check_same_length(X_test, y_test, "X_test", "y_test")
+    weights, test_weights = (
+        None if own is None else check_sample_weight(own, rows)
+        for own, rows in ((sample_weight, X), (sample_weight_test, X_test))
+    )
+    if weights is not None:
+        X, y, weights = (values[weights > 0] for values in (X, y, weights))
     if X.shape[1:] != X_test.shape[1:]:
         raise ValueError(f"X has shape {X.shape}, but X_test has {X_test.shape}; they must have the same columns")
     if n_seeds < 1:
         raise ValueError(f"n_seeds={n_seeds} leaves nothing to compare; give at least 1, better 5")
+    unfit = [name for name, rival in (rivals or {}).items() if not has_fit_parameter(rival, "sample_weight")]
+    if weights is not None and unfit:
+        raise ValueError(f"sample_weight cannot be used: the rival {unfit[0]!r} takes none; leave one of them out")
     labelled = np.flatnonzero(find_labelled(y, first.unlabeled))
     counts = _check_budgets(budgets, y[labelled], y_test)
 
@@ -264,7 +281,7 @@ def compare(
         for start, (name, classifier) in enumerate(starts.items()):
             watchers = None if name == NONE else classifier.callbacks  # of layers that are not trained nothing is told
             stack = clone(classifier.autoencoder).set_params(random_state=seed + run, callbacks=watchers)
-            frozen = FrozenEstimator(stack.fit(X))
+            frozen = FrozenEstimator(stack.fit(X, sample_weight=weights))
             network = clone(classifier).set_params(autoencoder=frozen, random_state=seed + run, unlabeled=None)
             contestants = [(clone(network).set_params(finetune=depth), X, X_test) for depth in depths]
             if rivals:
@@ -277,7 +294,10 @@ def compare(
                     if run and name == NONE and method >= len(depths) and len(rows) == len(labelled):
                         accuracies[start, method, place, run] = accuracies[start, method, place, 0]
                         continue
-                    accuracies[start, method, place, run] = contestant.fit(train[rows], y[rows]).score(test, y_test)
+                    contestant.fit(
+                        train[rows], y[rows], **({} if weights is None else {"sample_weight": weights[rows]})
+                    )
+                    accuracies[start, method, place, run] = contestant.score(test, y_test, sample_weight=test_weights)
                 shares = zip(methods, accuracies[start, :, place, run], strict=True)
                 told = ", ".join(f"{method} {share:.2%}" for method, share in shares)
                 announce(f"seed {seed + run}, {len(rows)} labels, pre-training {name}: {told}")

@@ -290,6 +290,59 @@ def test_weights_of_rows(run, tmp_path, ending, model):
     assert run("encode", out, data, "--out", tmp_path / "codes.npy")[0] == 0
 
 
+def measure(run, model, path, *words):
+    code, told, err = run("evaluate", model, path, *words, "--json")
+    assert code == 0, err
+    return json.loads(told)
+
+
+@pytest.mark.parametrize("ending", ["csv", "npz"])
+@pytest.mark.parametrize("model", ["classifier", "regressor", "outliers", "autoencoder"])
+def test_evaluate_with_weights_is_as_with_repeated_rows(run, tmp_path, ending, model):
+    rng = np.random.default_rng(0)
+    X, times = rng.random((40, 3)), rng.integers(0, 4, 40)
+    kinds = (X[:, 0] + 0.4 * rng.random(40) > 0.7).astype(int) if model != "regressor" else X[:, 0] + rng.random(40)
+    words = [
+        "--model",
+        model,
+        "--layers",
+        2,
+        "--max-iter",
+        3,
+        "--random-state",
+        0,
+        "--no-report",
+        "--out",
+        tmp_path / "r",
+    ]
+    words += ["--labels", "kind"] if model in ("classifier", "regressor") else ["--ignore", "kind"] * (ending == "csv")
+    told = ["--labels", "kind"] if model != "autoencoder" else []
+
+    def write(name, places, **more):
+        arrays = {"X": X[places], "kind": kinds[places], **more}
+        if ending == "npz":
+            np.savez(tmp_path / f"{name}.npz", **arrays)
+        else:
+            rows = arrays.pop("X")
+            pl.DataFrame({**dict(zip("abc", rows.T, strict=True)), **arrays}).write_csv(tmp_path / f"{name}.csv")
+        return tmp_path / f"{name}.{ending}"
+
+    weighted = write("weighted", np.arange(40), times=times)
+    repeated = write("repeated", np.repeat(np.arange(40), times))
+    weightless = write("weightless", np.arange(40), times=np.zeros(40))
+    code, _, err = run("fit", weighted, "--sample-weight", "times", *words)
+    assert code == 0, err
+    figures = measure(run, tmp_path / "r", weighted, "--sample-weight", "times", *told)
+    assert figures.pop("n_rows") == (times > 0).sum()
+    repeats, once = (measure(run, tmp_path / "r", path, *told) for path in (repeated, weighted))
+    shares = [name for name in figures if not name.startswith("n_")]  # numbers of rows are of rows
+    assert [figures[name] for name in shares] == pytest.approx([repeats[name] for name in shares])
+    assert [figures[name] for name in shares] != pytest.approx([once[name] for name in shares])
+    assert run("evaluate", tmp_path / "r", weightless, "--sample-weight", "times", *told)[2] == (
+        "layerwise: the weights of all rows are 0, so no row counts\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -619,6 +672,32 @@ def test_compare(run, model, files, tmp_path):
     assert np.shape(figures["accuracies"]) == (2, 4, 2, 2)
     assert (tmp_path / "run" / "comparison.png").stat().st_size > 5000
     assert run("compare", *words, "--out", tmp_path / "run", "--overwrite")[0] == 0
+
+
+def test_compare_with_weights(run, tmp_path):
+    """A column of weights is no feature, rows of weight 0 are as if absent, also those of the test."""
+    rng = np.random.default_rng(0)
+    X, times = rng.random((80, 3)), rng.integers(0, 2, 80)
+    table = pl.DataFrame({**dict(zip("abc", X.T, strict=True)), "kind": (X[:, 0] > 0.5).astype(int)})
+    table.with_columns(times=times).write_csv(tmp_path / "weighted.csv")
+    table.filter(times > 0).write_csv(tmp_path / "fewer.csv")
+    words = ("kind", "--layers", 3, "--budgets", "all", "--seeds", 1, "--json")
+    test = ("--test-data", tmp_path / "weighted.csv")
+    for place, more in enumerate([(), test]):
+        told = []
+        for name, weights in (("weighted", ("--sample-weight", "times")), ("fewer", ())):
+            other = test if more and weights else ("--test-data", tmp_path / "fewer.csv") * bool(more)
+            out = tmp_path / f"{name}{place}"
+            code, answer, err = run("compare", tmp_path / f"{name}.csv", *words, *weights, *other, "--out", out)
+            assert code == 0, err
+            told.append(json.loads(answer))
+        assert told[0] == told[1]
+    fit = ("--labels", "kind", "--sample-weight", "times", "--layers", 3, "--max-iter", 3, "--no-report")
+    assert run("fit", tmp_path / "weighted.csv", *fit, "--out", tmp_path / "r")[0] == 0
+    own = ("kind", "--model", tmp_path / "r", "--budgets", 20, "--seeds", 1)
+    assert run("compare", tmp_path / "weighted.csv", *own, "--out", tmp_path / "c")[0] == 0
+    err = run("compare", tmp_path / "fewer.csv", *own, "--out", tmp_path / "d")[2]
+    assert "sample_weight='times' is no column of" in err
 
 
 def test_compare_holds_rows_out_where_there_are_no_others(run, model, tmp_path):

@@ -8,6 +8,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_wine
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 from sklearn.tree import DecisionTreeClassifier
@@ -176,6 +177,25 @@ def test_rows_without_labels_are_not_in_the_budget(digits):
     some = np.where(np.arange(600) % 2, y, -1)
     classifier = StackedClassifier(Autoencoder(5, solver=LBFGS(2)), solver=LBFGS(2), unlabeled=-1)
     assert compare(classifier, X, some, X, y, budgets=["all"], n_seeds=1).budgets == [300]
+
+
+def test_weights_of_rows():
+    """Those of 0 are as if absent, and equal ones change nothing, in training and in the accuracy."""
+    X, y = load_wine(return_X_y=True)
+    weights = np.random.default_rng(0).integers(0, 2, len(y))
+    keep = weights > 0
+    recipe = StackedClassifier(StackedAutoencoder([Autoencoder(4, solver=LBFGS(5))]), solver=LBFGS(5))
+    settings = {"budgets": [20, "all"], "rivals": RIVALS, "n_seeds": 2}
+    found = compare(recipe, X, y, X, y, sample_weight=weights, sample_weight_test=weights, **settings)
+    expected = compare(recipe, X[keep], y[keep], X[keep], y[keep], **settings)
+    assert_allclose(found.accuracies, expected.accuracies)
+    odd = np.where(y == 0, 5.0, 1.0)  # of which the test knows nothing
+    other = compare(recipe, X, y, X[y > 0], y[y > 0], sample_weight=odd, budgets=[60], n_seeds=1)
+    assert (other.accuracies < compare(recipe, X, y, X[y > 0], y[y > 0], budgets=[60], n_seeds=1).accuracies).any()
+    with pytest.raises(ValueError, match="Negative values in data"):
+        compare(recipe, X, y, X, y, sample_weight=weights - 1, **settings)
+    with pytest.raises(ValueError, match="the rival 'neighbours' takes none"):
+        compare(recipe, X, y, X, y, sample_weight=weights, budgets=[20], rivals={"neighbours": KNeighborsClassifier()})
 
 
 def test_labelled_rows_are_drawn_in_proportion():

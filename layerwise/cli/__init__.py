@@ -25,7 +25,7 @@ _COMMANDS = {
     "impute": ("models:impute", "Write rows with their missing numbers filled in."),
     "predict": ("models:predict", "Write a label, a value, or whether it is an outlier, for each row."),
     "score": ("models:score", "Write how unusual each row is, and in which features."),
-    "evaluate": ("models:evaluate", "Measure a model on rows, with labels if there are."),
+    "evaluate": ("evaluating:evaluate", "Measure a model on rows, with labels if there are."),
     "inspect": ("sharing:inspect", "Tell what is in the folder of a model."),
     "report": ("sharing:report", "Write the page of a run: curves, filters, codes, mistakes."),
     "export": ("sharing:export", "Write a model as ONNX, or as a NumPy program that stands alone."),

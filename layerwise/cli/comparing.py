@@ -33,7 +33,7 @@ from layerwise.cli.common import (
 from layerwise.cli.fitting import mark_unlabeled, refuse_gaps
 from layerwise.cli.opening import open_model
 from layerwise.comparison import NONE, RIVALS, Comparison, compare, recipe
-from layerwise.data.inputs import read_input
+from layerwise.data.inputs import Input, read_input
 from layerwise.data.tables import is_table
 from layerwise.data.values import describe_missing
 from layerwise.estimators import AutoencoderImputer, StackedClassifier, check_gradient
@@ -54,6 +54,7 @@ def compare_command(
     test_labels: str | None = None,
     id: Annotated[list[str] | None, Words] = None,
     ignore: Annotated[list[str] | None, Words] = None,
+    sample_weight: str | None = None,
     impute: Flag = False,
     max_categories: int | None = None,
     array: Array = None,
@@ -89,6 +90,9 @@ def compare_command(
         Columns that tell rows apart; those of the model if not given.
     ignore
         Columns to leave out; those of the model if not given.
+    sample_weight
+        The column or array of the data, and of the test data, that says how often each row counts; that of the model if
+        not given.
     impute
         Fill in missing numbers by an autoencoder trained on the same rows; done if the model does it.
     max_categories
@@ -118,38 +122,41 @@ def compare_command(
     facts = {} if model is None else runs.read_facts(model)
     trained = None if model is None else layerwise.load(model)
     shaped = not (data.is_dir() or is_table(data))
+    weighing = sample_weight or facts.get("sample_weight")
     train = read_input(
         data,
         labels=labels,
         id=id or facts.get("id"),
         ignore=ignore or facts.get("ignore") or (),
+        sample_weight=weighing,
         max_categories=facts.get("max_categories") if max_categories is None else max_categories,
         array=array,
         layout=layout or (facts.get("layout") if shaped else None),
-    )
+    ).without_weightless()
     classifiers = _choose_recipes(trained, pretraining, layers, solver, train.X.shape)
     y, settings = mark_unlabeled(train.y, {"model": "classifier"})
+    train = train._replace(y=y)
     unlabeled = settings.get("finetuning", {}).get("unlabeled")
-    rows: Sequence[Any]
     if test_data is None:
-        rows = _hold_out(train.X, y, unlabeled, seed)
+        train, test = _hold_out(train, unlabeled, seed)
     else:
         test = read_input(
             test_data,
             labels=test_labels or labels,
+            sample_weight=weighing,
             array=array,
             layout=layout or (facts.get("layout") if shaped else None),
             encoder=train.encoder,
-        )
-        rows = train.X, y, test.X, test.y
-    X, y, X_test, y_test = rows
+        ).without_weightless()
+    X, y, X_test = train.X, train.y, test.X
     missing = describe_missing(X, train.feature_names) or describe_missing(X_test, train.feature_names)
     if missing and not (impute or step_of(trained, AutoencoderImputer)):
         refuse_gaps(missing)
     n_labelled = int(find_labelled(np.asarray(y), unlabeled).sum())
     with atomic(out, folder=True, overwrite=overwrite) as staging, display.watching() as callbacks:
         if missing:
-            imputer = AutoencoderImputer(random_state=seed, callbacks=callbacks).fit(X)
+            imputer = AutoencoderImputer(random_state=seed, callbacks=callbacks)
+            imputer.fit(X, sample_weight=train.weights)
             X, X_test = imputer.transform(X), imputer.transform(X_test)
         for classifier in classifiers.values():
             classifier.set_params(callbacks=callbacks)
@@ -160,7 +167,9 @@ def compare_command(
             X,
             y,
             X_test,
-            y_test,
+            test.y,
+            sample_weight=train.weights,
+            sample_weight_test=test.weights,
             budgets=budgets or [count for count in (100, 1000) if count <= n_labelled] or ["all"],
             depths=finetune,
             rivals={name: RIVALS[name] for name in rivals},
@@ -223,11 +232,9 @@ def _choose_recipes(
     return {"pre-trained": classifier}
 
 
-def _hold_out(X: np.ndarray, y: Any, unlabeled: Any, seed: int) -> list[np.ndarray]:
-    """Return rows and labels for training, then those for the test.
-
-    A quarter of the labelled rows is the test, every class in proportion.
-    """
+def _hold_out(source: Input, unlabeled: Any, seed: int) -> tuple[Input, Input]:
+    """Return what is trained on, and a quarter of the labelled rows for the test, every class in proportion."""
+    y = np.asarray(source.y)
     labelled = np.flatnonzero(find_labelled(y, unlabeled))
     try:
         _, test = train_test_split(labelled, stratify=y[labelled], random_state=seed)
@@ -238,7 +245,7 @@ def _hold_out(X: np.ndarray, y: Any, unlabeled: Any, seed: int) -> list[np.ndarr
             f"give other rows with --test-data"
         ) from error
     rest = np.setdiff1d(np.arange(len(y)), test)
-    return [X[rest], y[rest], X[test], y[test]]
+    return source.take(rest), source.take(test)
 
 
 def _conclude(comparison: Comparison) -> str:

@@ -54,6 +54,11 @@ class Opened:
         return None if self.source is None else self.source.y
 
     @property
+    def weights(self) -> np.ndarray | None:
+        """How often each row counts, where that is asked for."""
+        return None if self.source is None else self.source.weights
+
+    @property
     def ids(self) -> dict[str, Any]:
         """Columns that tell rows apart."""
         return {} if self.source is None else self.source.ids
@@ -84,6 +89,7 @@ def open_model(
     data: Path | None,
     *,
     labels: str | None = None,
+    sample_weight: str | None = None,
     array: str | None = None,
     layout: str | None = None,
     device: str = "auto",
@@ -97,6 +103,9 @@ def open_model(
         None reads nothing.
     labels : str or None, default=None
         Where the labels are, as `read_input` takes it; None takes the column of the training, where there is such.
+    sample_weight : str or None, default=None
+        Which column or array says how often each row counts; rows of 0 are
+        left out. None is none, whatever it was in the training.
     array : str or None, default=None
         Which array of a file holds the rows; None takes that of the training.
     layout : str or None, default=None
@@ -117,11 +126,12 @@ def open_model(
         data,
         labels=labels or (facts.get("labels") if composed(facts.get("labels") or "") in columns else None),
         id=[name for name in facts.get("id") or [] if composed(name) in columns],
+        sample_weight=sample_weight,
         array=array or (facts.get("array") if data.suffix in _WITH_NAMES else None),
         layout=layout or (None if data.is_dir() or is_table(data) else facts.get("layout")),
         encoder=encoder,
         image_shape=tuple(facts["image_shape"]) if data.is_dir() and facts.get("image_shape") else None,
-    )
+    ).without_weightless()
     if encoder is None and source.encoder is not None and source.encoder.categories_:
         raise ValueError(
             f"{data} has columns of text ({', '.join(source.encoder.categories_)}), but the model was trained on an "

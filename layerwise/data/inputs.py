@@ -79,6 +79,30 @@ class Input(NamedTuple):
         """The column of the table that each of ``X`` was made of, where there is a table."""
         return None if self.encoder is None else self.encoder.get_feature_columns()
 
+    def take(self, places: np.ndarray) -> Input:
+        """Return the rows at these places, with what belongs to them."""
+        return self._replace(
+            X=self.X[places],
+            y=None if self.y is None else self.y[places],
+            ids={name: values[places] for name, values in self.ids.items()},
+            weights=None if self.weights is None else self.weights[places],
+        )
+
+    def without_weightless(self) -> Input:
+        """Return the rows whose weight is not 0, which are all where nothing weighs them.
+
+        Raises
+        ------
+        ValueError
+            If there are none.
+        """
+        if self.weights is None or self.weights.all():
+            return self
+        counting = np.flatnonzero(self.weights)
+        if not len(counting):
+            raise ValueError("the weights of all rows are 0, so no row counts")
+        return self.take(counting)
+
 
 def read_input(
     path: str | PathLike[str],
