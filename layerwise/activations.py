@@ -218,6 +218,25 @@ def get_activation(activation: str | TopK) -> Activation | TopK:
     return ACTIVATIONS[activation]
 
 
+def as_given(activation: Activation | TopK) -> str | TopK:
+    """Return what `get_activation` has made this activation of.
+
+    Parameters
+    ----------
+    activation : Activation or TopK
+
+    Returns
+    -------
+    activation : str or TopK
+
+    Examples
+    --------
+    >>> as_given(get_activation("tanh")), as_given(TopK(10))
+    ('tanh', TopK(k=10))
+    """
+    return activation if isinstance(activation, TopK) else activation.name
+
+
 def same_range(activation: str | TopK) -> str:
     """Return the name of an output activation that reaches just the codes of this activation.
 

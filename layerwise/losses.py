@@ -7,12 +7,17 @@ rows; that is the objective's.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from layerwise.activations import ACTIVATIONS, Activation
 
+# loss(z, target, weight=) -> (value, gradient)
+Loss = Callable[..., tuple[Tensor, Tensor]]
 _IDENTITY = ACTIVATIONS["identity"]
 
 
@@ -137,3 +142,39 @@ def cross_entropy(z: Tensor, target: Tensor, *, weight: Tensor | None = None) ->
 
 # How well a reconstruction t(z) fits its input.
 LOSSES = {"squared_error": squared_error, "binary_cross_entropy": binary_cross_entropy}
+
+
+def reconstruction_loss(name: str, activation: Activation) -> Loss:
+    """Return the loss ``loss(z, target, weight=, out=)`` of reconstructions t(z).
+
+    Parameters
+    ----------
+    name : str
+        A key of `LOSSES`.
+    activation : Activation
+        The function t.
+
+    Returns
+    -------
+    loss : callable
+
+    Raises
+    ------
+    ValueError
+        If there is none of this name, or it does not go with the activation.
+
+    Examples
+    --------
+    >>> from layerwise.activations import get_activation
+    >>> value, _ = reconstruction_loss("squared_error", get_activation("relu"))(torch.ones(1, 2), torch.zeros(1, 2))
+    >>> value.item()
+    1.0
+    """
+    if name not in LOSSES:
+        raise ValueError(f"loss={name!r} is not known; choose one of {', '.join(LOSSES)}")
+    if name == "binary_cross_entropy" and activation.name != "sigmoid":
+        raise ValueError(
+            f"loss='binary_cross_entropy' compares probabilities, but output_activation={activation.name!r} "
+            f"gives none; choose output_activation='sigmoid' or loss='squared_error'"
+        )
+    return functools.partial(LOSSES[name], activation=activation)

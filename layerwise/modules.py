@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from layerwise.activations import TopK, get_activation
-from layerwise.corruptions import Corruption
+from layerwise.activations import TopK, as_given, get_activation
 from layerwise.data.scaling import Scaling
-from layerwise.losses import LOSSES
-from layerwise.penalties import Sparsity
 
 __all__ = ["AutoencoderLayer", "StackedNetwork", "UnrolledAutoencoder"]
 
 
 class AutoencoderLayer(nn.Module):
-    """One autoencoder: x -> h = s(W1 x + b1) -> x^ = t(W2 h + b2), with the penalties it is trained with.
+    """One autoencoder: x -> h = s(W1 x + b1) -> x^ = t(W2 h + b2).
 
     Parameters
     ----------
@@ -31,19 +27,8 @@ class AutoencoderLayer(nn.Module):
         s: a key of `layerwise.activations.ACTIVATIONS`, or an object.
     output_activation : str, default="sigmoid"
         t: such a key.
-    loss : str, default="squared_error"
-        Name of the loss of a reconstruction, a key of `layerwise.losses.LOSSES`; ``"binary_cross_entropy"`` needs the
-        output activation sigmoid.
     tied : bool, default=False
         Whether W2 is W1 transposed: one parameter, seen twice.
-    alpha : float, default=0.0
-        Factor of the weight decay, ``alpha/2 |W|^2`` for each weight parameter.
-    sparsity : KLSparsity, L1Sparsity or None, default=None
-        Penalty of the codes.
-    corruption : Masking, SaltAndPepper, Gaussian or None, default=None
-        Noise on the input in training; `encode` and `decode` never add it.
-    contraction : float, default=0.0
-        Factor of the penalty ``|dh/dx|_F^2`` of a row.
     dtype : torch.dtype, default=torch.float32
     generator : torch.Generator or None, default=None
         Draws the initial weights, uniform in +-sqrt(6 / (in_features + n_hidden + 1)), on the CPU.
@@ -52,8 +37,7 @@ class AutoencoderLayer(nn.Module):
     Raises
     ------
     ValueError
-        If a name is not known, loss or sparsity do not go with the activations, or more units are to be kept than there
-        are.
+        If an activation is not known, or more units are to be kept than there are.
 
     Attributes
     ----------
@@ -82,23 +66,11 @@ class AutoencoderLayer(nn.Module):
         *,
         activation: str | TopK = "sigmoid",
         output_activation: str = "sigmoid",
-        loss: str = "squared_error",
         tied: bool = False,
-        alpha: float = 0.0,
-        sparsity: Sparsity | None = None,
-        corruption: Corruption | None = None,
-        contraction: float = 0.0,
         dtype: torch.dtype = torch.float32,
         generator: torch.Generator | None = None,
     ):
         super().__init__()
-        if loss not in LOSSES:
-            raise ValueError(f"loss={loss!r} is not known; choose one of {', '.join(LOSSES)}")
-        if loss == "binary_cross_entropy" and output_activation != "sigmoid":
-            raise ValueError(
-                f"loss='binary_cross_entropy' compares probabilities, but output_activation={output_activation!r} "
-                f"gives none; choose output_activation='sigmoid' or loss='squared_error'"
-            )
         self.in_features = in_features
         self.n_hidden = n_hidden
         self.activation = get_activation(activation)
@@ -108,16 +80,6 @@ class AutoencoderLayer(nn.Module):
                 f"activation={activation!r} keeps {activation.k} units of n_hidden={n_hidden}; choose k from 1 to "
                 f"{n_hidden}"
             )
-        if sparsity is not None and sparsity.on_mean and not math.isfinite(self.activation.high - self.activation.low):
-            raise ValueError(
-                f"sparsity={sparsity!r} needs activations with a lowest and a highest value, but "
-                f"activation={activation!r} has none; choose activation='sigmoid' or 'tanh', or sparsity=L1Sparsity()"
-            )
-        self.loss = LOSSES[loss]
-        self.alpha = alpha
-        self.sparsity = sparsity
-        self.corruption = corruption
-        self.contraction = contraction
         bound = (6 / (in_features + n_hidden + 1)) ** 0.5
         self.encoder_weight = nn.Parameter(_uniform((n_hidden, in_features), bound, dtype, generator))
         self.encoder_bias = nn.Parameter(torch.zeros(n_hidden, dtype=dtype))
@@ -126,18 +88,12 @@ class AutoencoderLayer(nn.Module):
 
     def settings(self) -> dict[str, Any]:
         """Return what it was made with, but for type and generator: the arguments of a layer of the same shape."""
-        activation = self.activation
         return {
             "in_features": self.in_features,
             "n_hidden": self.n_hidden,
-            "activation": activation if isinstance(activation, TopK) else activation.name,
+            "activation": as_given(self.activation),
             "output_activation": self.output_activation.name,
-            "loss": next(name for name, loss in LOSSES.items() if loss is self.loss),
             "tied": self.decoder_weight is None,
-            "alpha": self.alpha,
-            "sparsity": self.sparsity,
-            "corruption": self.corruption,
-            "contraction": self.contraction,
         }
 
     @property
@@ -145,9 +101,13 @@ class AutoencoderLayer(nn.Module):
         """W2, of shape (in_features, n_hidden); where it is tied, a view of the encoder's weight."""
         return self.encoder_weight.T if self.decoder_weight is None else self.decoder_weight
 
+    def pre_activation(self, x: Tensor) -> Tensor:
+        """Map inputs of shape (n_rows, in_features) to W1 x + b1, of shape (n_rows, n_hidden)."""
+        return nn.functional.linear(x, self.encoder_weight, self.encoder_bias)
+
     def encode(self, x: Tensor) -> Tensor:
         """Map inputs of shape (n_rows, in_features) to codes of shape (n_rows, n_hidden)."""
-        return self.activation.forward(nn.functional.linear(x, self.encoder_weight, self.encoder_bias))
+        return self.activation.forward(self.pre_activation(x))
 
     def decode_logits(self, h: Tensor) -> Tensor:
         """Map codes of shape (n_rows, n_hidden) to W2 h + b2, of shape (n_rows, in_features)."""
@@ -160,30 +120,6 @@ class AutoencoderLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Reconstruct inputs of shape (n_rows, in_features)."""
         return self.decode(self.encode(x))
-
-    def reconstruction_loss(
-        self, z: Tensor, target: Tensor, *, weight: Tensor | None = None, out: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Return the loss of reconstructions, summed over rows, and its gradient; see `layerwise.losses`.
-
-        Parameters
-        ----------
-        z : Tensor of shape (n_rows, in_features)
-            What `decode_logits` gave; written over.
-        target : Tensor of shape (n_rows, in_features)
-            The rows.
-        weight : Tensor of shape (n_rows, in_features) or (n_rows, 1) or None, default=None
-            Weights of the entries, or of whole rows; None is 1 everywhere.
-        out : Tensor of shape (n_rows, in_features) or None, default=None
-            Where to write the gradient; None makes a new tensor.
-
-        Returns
-        -------
-        value : Tensor of shape (), float64
-        gradient : Tensor of shape (n_rows, in_features)
-            With respect to ``z``.
-        """
-        return self.loss(z, target, self.output_activation, weight=weight, out=out)
 
     def encoder_parameters(self) -> list[nn.Parameter]:
         """Return the weight and the bias of the encoder."""
@@ -228,30 +164,26 @@ class UnrolledAutoencoder(nn.Module):
 
     @property
     def first(self) -> AutoencoderLayer:
-        """The layer at the input: its output activation and its loss are those of the whole."""
+        """The layer at the input: its output activation is that of the whole."""
         return cast(AutoencoderLayer, self.layers[0])
 
-    def logits(self, x: Tensor) -> Tensor:
-        """Return the reconstruction of scaled inputs before its output activation, of shape (n_rows, n_features)."""
-        layers = cast(list[AutoencoderLayer], list(self.layers))
-        for layer in layers:
-            x = layer.encode(x)
-        for layer in reversed(layers[1:]):
-            x = layer.decode(x)
-        return self.first.decode_logits(x)
+    def encode(self, x: Tensor, drop: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """Map inputs of shape (n_rows, n_features) to the codes of the last layer.
 
-    def encode(self, x: Tensor) -> Tensor:
-        """Map inputs of shape (n_rows, n_features) to the codes of the last layer."""
-        x = x if self.scaling is None else self.scaling(x)
-        for layer in cast(list[AutoencoderLayer], list(self.layers)):
-            x = layer.encode(x)
-        return x
+        In training ``drop`` changes the codes of the layers below it.
+        """
+        return _encode(self.layers, x if self.scaling is None else self.scaling(x), drop)
+
+    def decode_logits(self, h: Tensor) -> Tensor:
+        """Map codes of the last layer to scaled reconstructions before their activation."""
+        for layer in reversed(cast(list[AutoencoderLayer], list(self.layers)[1:])):
+            h = layer.decode(h)
+        return self.first.decode_logits(h)
 
     def decode(self, h: Tensor) -> Tensor:
         """Map codes of the last layer to reconstructions of shape (n_rows, n_features)."""
-        for layer in reversed(cast(list[AutoencoderLayer], list(self.layers))):
-            h = layer.decode(h)
-        return h if self.scaling is None else self.scaling.inverse(h)
+        x = self.first.output_activation.forward(self.decode_logits(h))
+        return x if self.scaling is None else self.scaling.inverse(x)
 
     def forward(self, x: Tensor) -> Tensor:
         """Reconstruct inputs of shape (n_rows, n_features)."""
@@ -285,15 +217,20 @@ class StackedNetwork(nn.Module):
         """Return the layers, from the input up."""
         return cast(list[AutoencoderLayer], list(self.layers))
 
-    def encode(self, x: Tensor) -> Tensor:
-        """Map inputs of shape (n_rows, n_features) to the codes of the last layer."""
-        for layer in self.encoders():
-            x = layer.encode(x)
-        return x
+    def encode(self, x: Tensor, drop: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """Map inputs of shape (n_rows, n_features) to the codes of the last layer.
+
+        In training ``drop`` changes the codes of the layers below it.
+        """
+        return _encode(self.layers, x, drop)
+
+    def decode_logits(self, h: Tensor) -> Tensor:
+        """Map codes of the last layer to outputs of shape (n_rows, n_outputs)."""
+        return self.head(h)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map inputs of shape (n_rows, n_features) to outputs of shape (n_rows, n_outputs)."""
-        return self.head(self.encode(x))
+        return self.decode_logits(self.encode(x))
 
 
 def linear_head(
@@ -325,6 +262,13 @@ def linear_head(
     for parameter in head.parameters():
         nn.init.zeros_(parameter)
     return head
+
+
+def _encode(layers: Iterable[nn.Module], x: Tensor, drop: Callable[[Tensor], Tensor] | None) -> Tensor:
+    """Return the codes of the last layer, with what ``drop`` makes of those of each layer below it."""
+    for place, layer in enumerate(layers):
+        x = cast(AutoencoderLayer, layer).encode(x if drop is None or place == 0 else drop(x))
+    return x
 
 
 def _uniform(shape: tuple[int, int], bound: float, dtype: torch.dtype, generator: torch.Generator | None) -> Tensor:

@@ -1,19 +1,17 @@
-"""Penalties that are added to a loss: weight decay, sparsity of the codes, contraction of the encoder."""
+"""Penalties that are added to a loss: weight decay, sparsity of the codes, contraction of the encoder, and others."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from numbers import Real
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
 from torch import Tensor
 
-from layerwise.activations import Activation, TopK
-
-__all__ = ["KLSparsity", "L1Sparsity", "Sparsity"]
+__all__ = ["KLSparsity", "L1Sparsity", "Seen", "Sparsity", "Term"]
 
 # Mean activations are kept this far from 0 and from 1, so that a unit that is always off or on costs much but not
 # infinitely much. The reciprocals must be finite in float32 too, the second number must not be rounded to it.
@@ -41,6 +39,66 @@ def weight_decay(weights: Iterable[Tensor], alpha: float) -> Tensor:
     """
     squares = [torch.dot(weight.reshape(-1), weight.reshape(-1)).double() for weight in weights]
     return 0.5 * alpha * sum(squares, torch.zeros((), dtype=torch.float64))
+
+
+class Seen(NamedTuple):
+    """What a term of the objective sees of some rows.
+
+    Attributes
+    ----------
+    x : Tensor of shape (n_rows, n_features)
+        The input, with noise on it where there is a corruption, and 0 where values are missing.
+    clean : Tensor of shape (n_rows, n_features)
+        The same without the noise.
+    z : Tensor of shape (n_rows, n_hidden) or None
+        Pre-activations of the codes; None where the module does not give them.
+    h : Tensor of shape (n_rows, n_hidden)
+        Codes.
+    logits : Tensor of shape (n_rows, n_outputs)
+        Outputs before their activation.
+    module : Module
+        The network.
+    """
+
+    x: Tensor
+    clean: Tensor
+    z: Tensor | None
+    h: Tensor
+    logits: Tensor
+    module: Any
+
+
+class Term(Protocol):
+    """What is needed of a term that the objective averages over rows.
+
+    Attributes
+    ----------
+    name : str
+        What the term is called in the parts of the value.
+    """
+
+    name: str
+
+    def of_rows(self, seen: Seen, /) -> Tensor:
+        """Return the term of each row, of shape (n_rows,), differentiable by autograd."""
+
+
+def sum_over_rows(term: Term, seen: Seen, row_weight: Tensor | None) -> Tensor:
+    """Return a term summed over rows, each as often as it counts.
+
+    Parameters
+    ----------
+    term : Term
+    seen : Seen
+    row_weight : Tensor of shape (n_rows, 1) or None
+        Weights of the rows; None is 1 everywhere.
+
+    Returns
+    -------
+    value : Tensor of shape (), float64
+    """
+    by_row = term.of_rows(seen).double()
+    return (by_row if row_weight is None else by_row * row_weight[:, 0]).sum()
 
 
 class Sparsity(Protocol):
@@ -177,10 +235,27 @@ class L1Sparsity(BaseEstimator):
         return self.weight * codes.abs().sum(dim=1)
 
 
-def contraction(
-    codes: Tensor, encoder_weight: Tensor, activation: Activation | TopK, factor: float, weight: Tensor | None = None
-) -> Tensor:
-    """Contraction of an encoder, ``factor * sum_i w_i |dh_i/dx_i|_F^2``, summed over rows.
+class CodeTerm:
+    """A penalty of the codes of each row as a term.
+
+    Parameters
+    ----------
+    sparsity : Sparsity
+        One that is not ``on_mean``.
+    """
+
+    name = "sparsity"
+
+    def __init__(self, sparsity: Sparsity):
+        self.sparsity = sparsity
+
+    def of_rows(self, seen: Seen) -> Tensor:
+        """Return the penalty of each row, of shape (n_rows,)."""
+        return self.sparsity.value(seen.h)
+
+
+class Contraction:
+    """Contraction of the encoder of a dense layer, ``factor |dh/dx|_F^2`` of each row.
 
     For an element-wise activation s, and for one that keeps some units as they are, the Jacobian has a closed form::
 
@@ -188,17 +263,7 @@ def contraction(
 
     Parameters
     ----------
-    codes : Tensor of shape (n_rows, n_hidden)
-        h = s(z); s' is written in terms of them.
-    encoder_weight : Tensor of shape (n_hidden, n_features)
-    activation : Activation or TopK
     factor : float
-    weight : Tensor of shape (n_rows, 1) or None, default=None
-        Weights w of the rows; None is 1 everywhere.
-
-    Returns
-    -------
-    value : Tensor of shape ()
 
     References
     ----------
@@ -207,14 +272,23 @@ def contraction(
     Examples
     --------
     >>> import torch
-    >>> from layerwise.activations import get_activation
-    >>> contraction(torch.tensor([[0.5]]), torch.tensor([[2.0, 0.0]]), get_activation("sigmoid"), factor=1.0).item()
-    0.25
+    >>> from layerwise.modules import AutoencoderLayer
+    >>> layer = AutoencoderLayer(2, 1)
+    >>> _ = layer.load_state_dict(layer.state_dict() | {"encoder_weight": torch.tensor([[2.0, 0.0]])})
+    >>> x = torch.zeros(1, 2)
+    >>> Contraction(1.0).of_rows(Seen(x, x, None, torch.tensor([[0.5]]), x, layer)).tolist()
+    [0.25]
     """
-    slopes = activation.derivative(codes).square()
-    if weight is not None:
-        slopes = slopes * weight
-    return factor * (slopes @ encoder_weight.square().sum(dim=1)).sum()
+
+    name = "contraction"
+
+    def __init__(self, factor: float):
+        self.factor = factor
+
+    def of_rows(self, seen: Seen) -> Tensor:
+        """Return the penalty of each row, of shape (n_rows,); s' is written in terms of the codes."""
+        slopes = seen.module.activation.derivative(seen.h).square()
+        return self.factor * (slopes @ seen.module.encoder_weight.square().sum(dim=1))
 
 
 SPARSITIES: dict[str, Any] = {"kl": KLSparsity, "l1": L1Sparsity}

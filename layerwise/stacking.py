@@ -6,6 +6,8 @@ Knows nothing of scikit-learn and does no input or output.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,11 +15,11 @@ from torch import Tensor
 from layerwise.callbacks import EarlyStopping
 from layerwise.data.mapped_rows import AnyRows, MappedRows
 from layerwise.data.rows import Rows
+from layerwise.losses import Loss, reconstruction_loss
 from layerwise.modules import AutoencoderLayer, StackedNetwork, UnrolledAutoencoder
 from layerwise.objective import (
     CACHE_BYTES,
-    AutoencoderObjective,
-    Loss,
+    LayerObjective,
     default_chunk_rows,
     observe,
     reconstruction_objective,
@@ -34,6 +36,7 @@ def pretrain(
     rows: AnyRows,
     solvers: Iterable[Solver | None],
     *,
+    problems: Sequence[Callable[..., LayerObjective]] | None = None,
     early_stopping: Sequence[EarlyStopping | None] | None = None,
     validation: AnyRows | None = None,
     training: Training = UNWATCHED,
@@ -42,11 +45,14 @@ def pretrain(
 
     Parameters
     ----------
-    layers : sequence of AutoencoderLayer
+    layers : sequence of AutoencoderLayer, or of other modules that `LayerObjective` takes
         Trained in place, each from the parameters that it has.
     rows : Rows of shape (n_samples, n_features)
     solvers : iterable of (LBFGS, SGD, Adam or None)
         One a layer; None leaves that layer as it is.
+    problems : sequence of callable, default=None
+        ``problem(layer, rows, seed=, cache_bytes=)``, one a layer: `LayerObjective` with its other arguments given, by
+        `functools.partial`. None takes the squared error without penalties.
     early_stopping : sequence of (EarlyStopping or None), default=None
         One a layer.
     validation : Rows of shape (n_validation, n_features) or None, default=None
@@ -72,15 +78,13 @@ def pretrain(
     ['layer 0', 'layer 1']
     """
     stages = []
-    stoppings = early_stopping or [None] * len(layers)
-    for index, (layer, solver, stopping) in enumerate(zip(layers, solvers, stoppings, strict=True)):
+    stoppings, makers = early_stopping or [None] * len(layers), problems or [LayerObjective] * len(layers)
+    for index, (layer, solver, stopping, make) in enumerate(zip(layers, solvers, stoppings, makers, strict=True)):
         if solver is not None:
             split = split_rows(rows, None, stopping, validation, None, training)
             name = f"layer {index}"
-            objective = AutoencoderObjective(
-                layer, split.rows, seed=training.stage_seed(name), cache_bytes=training.cache_bytes
-            )
-            watch = split.watch(UnrolledAutoencoder([layer]).logits, layer.reconstruction_loss)
+            objective = make(layer, split.rows, seed=training.stage_seed(name), cache_bytes=training.cache_bytes)
+            watch = split.watch(partial(_logits, layer), objective.loss)
             stages.append(run_stage(name, objective, solver, watch, training))
         if index + 1 < len(layers):
             rows = encode([layer], rows, training.cache_bytes)
@@ -94,14 +98,13 @@ def finetune_reconstruction(
     rows: AnyRows,
     solver: Solver,
     *,
-    alpha: float = 0.0,
+    loss: str = "squared_error",
     early_stopping: EarlyStopping | None = None,
     validation: AnyRows | None = None,
     training: Training = UNWATCHED,
+    **problem: Any,
 ) -> list[Stage]:
     """Train all encoders and decoders of a stack together, to reconstruct the rows.
-
-    It minimises the first layer's loss between the rows and their reconstructions through the whole network.
 
     Parameters
     ----------
@@ -109,11 +112,13 @@ def finetune_reconstruction(
         Trained in place, from the parameters that it has.
     rows : Rows of shape (n_samples, n_features)
     solver : LBFGS, SGD or Adam
-    alpha : float, default=0.0
-        Factor of the weight decay ``alpha/2 |W|^2`` of every weight; a tied one decays once.
+    loss : str, default="squared_error"
+        Between the rows and their reconstructions through the whole network, a key of `layerwise.losses.LOSSES`.
     early_stopping : EarlyStopping or None, default=None
     validation : Rows of shape (n_validation, n_features) or None, default=None
     training : Training
+    **problem : float, Corruption, ...
+        ``alpha``, ``dropout``, ``corruption`` and ``terms`` of `reconstruction_objective`.
 
     Returns
     -------
@@ -133,8 +138,9 @@ def finetune_reconstruction(
     ['finetune']
     """
     split = split_rows(rows, None, early_stopping, validation, None, training)
-    objective = reconstruction_objective(network, split.rows, alpha=alpha, seed=training.stage_seed("finetune"))
-    watch = split.watch(network.logits, network.first.reconstruction_loss)
+    between, seed = reconstruction_loss(loss, network.first.output_activation), training.stage_seed("finetune")
+    objective = reconstruction_objective(network, split.rows, between, seed=seed, **problem)
+    watch = split.watch(partial(_logits, network), between)
     return [run_stage("finetune", objective, solver, watch, training)]
 
 
@@ -151,6 +157,7 @@ def finetune(
     early_stopping: EarlyStopping | None = None,
     validation: tuple[AnyRows, Tensor] | None = None,
     training: Training = UNWATCHED,
+    **problem: Any,
 ) -> list[Stage]:
     """Train the head on the codes of the encoders; then, if asked, the upper layers with it.
 
@@ -173,6 +180,9 @@ def finetune(
     validation : tuple of (Rows, Tensor) or None, default=None
         Rows and targets to watch the loss of.
     training : Training
+    **problem : float, Corruption, ...
+        ``dropout``, ``corruption`` and ``terms`` of `supervised_objective`, where layers are trained with the head. The
+        input that gets the noise is that of the lowest of them.
 
     Returns
     -------
@@ -197,17 +207,17 @@ def finetune(
     split = split_rows(rows, targets, early_stopping, held_out, held_out_targets, training)
     split = split.map(lambda rows: encode(fixed, rows, training.cache_bytes))
 
-    def train(name: str, part: StackedNetwork, split: Split) -> Stage:
+    def train(name: str, part: StackedNetwork, split: Split, **problem: Any) -> Stage:
         assert split.targets is not None
         seed = training.stage_seed(name)
-        objective = supervised_objective(part, split.rows, split.targets, loss, alpha=alpha, seed=seed)
+        objective = supervised_objective(part, split.rows, split.targets, loss, alpha=alpha, seed=seed, **problem)
         return run_stage(name, objective, solver, split.watch(part.forward, loss), training)
 
     codes = split.map(lambda rows: encode(upper, rows, training.cache_bytes))
     stages = [train("head", StackedNetwork([], network.head), codes)]
     del codes  # as large as the rows, perhaps
     if upper:
-        stages.append(train("finetune", StackedNetwork(upper, network.head), split))
+        stages.append(train("finetune", StackedNetwork(upper, network.head), split, **problem))
     return stages
 
 
@@ -222,6 +232,10 @@ def encode(layers: Iterable[AutoencoderLayer], rows: AnyRows, cache_bytes: int =
         return codes
     kept = apply(lambda block: block, codes)
     return Rows(kept, dtype=rows.dtype, device=rows.device, weights=rows.weights, shards=rows.shards)
+
+
+def _logits(module: Any, x: Tensor) -> Tensor:
+    return module.decode_logits(module.encode(x))
 
 
 @torch.no_grad()

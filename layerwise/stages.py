@@ -18,7 +18,8 @@ from layerwise import distributed
 from layerwise.callbacks import Callback, EarlyStopping, Step
 from layerwise.data.layout import Layout
 from layerwise.data.mapped_rows import AnyRows
-from layerwise.objective import CACHE_BYTES, Loss, Objective, mean_loss
+from layerwise.losses import Loss
+from layerwise.objective import CACHE_BYTES, Objective, mean_loss
 from layerwise.solvers import Result, Solver, Status
 
 # Operations that one core does in some milliseconds: a heuristic choice.

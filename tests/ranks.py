@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.distributed as dist
+from problems import new_layer
 
 from layerwise import (
     LBFGS,
@@ -33,12 +34,14 @@ from layerwise import (
     TopK,
     distributed,
 )
+from layerwise.activations import get_activation
 from layerwise.data.rows import Rows
-from layerwise.losses import cross_entropy
+from layerwise.losses import cross_entropy, reconstruction_loss
 from layerwise.modules import AutoencoderLayer, StackedNetwork, UnrolledAutoencoder, linear_head
-from layerwise.objective import AutoencoderObjective, reconstruction_objective, supervised_objective
+from layerwise.objective import reconstruction_objective, supervised_objective
 
 N_ROWS, N_FEATURES = 60, 7
+SQUARED_ERROR = reconstruction_loss("squared_error", get_activation("sigmoid"))
 
 
 def all_rows():
@@ -49,12 +52,12 @@ def all_rows():
     return X, (X[:, 0] > X[:, 1]).astype(int), X[:, :2] @ [[1.0, 2.0], [3.0, -1.0]], random.random(N_ROWS) + 0.5, gaps
 
 
-def layer(**settings):
-    return AutoencoderLayer(
-        N_FEATURES,
-        5,
-        **{"alpha": 0.01, "dtype": torch.float64, "generator": torch.Generator().manual_seed(1)} | settings,
-    )
+def layer():
+    return AutoencoderLayer(N_FEATURES, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+def layer_objective(rows, **settings):
+    return new_layer(rows, 5, **{"alpha": 0.01, "generator": torch.Generator().manual_seed(1)} | settings)
 
 
 def objectives(part):
@@ -69,16 +72,16 @@ def objectives(part):
     with torch.no_grad():
         network.head.weight.copy_(torch.linspace(-1, 1, 10).view(2, 5))
     return {
-        "kl": AutoencoderObjective(layer(**kl), rows, chunk_rows=7),
-        "kl, codes not kept": AutoencoderObjective(layer(**kl), rows, chunk_rows=7, cache_bytes=0),
-        "kl, weights": AutoencoderObjective(layer(**kl), weighted),
-        "kl, missing": AutoencoderObjective(layer(**kl), missing),
-        "l1, contraction": AutoencoderObjective(layer(sparsity=L1Sparsity(0.1), contraction=0.2), rows),
-        "k-sparse": AutoencoderObjective(layer(activation=TopK(2)), rows, chunk_rows=7),
-        "tied": AutoencoderObjective(layer(tied=True), rows),
+        "kl": layer_objective(rows, **kl, chunk_rows=7),
+        "kl, codes not kept": layer_objective(rows, **kl, chunk_rows=7, cache_bytes=0),
+        "kl, weights": layer_objective(weighted, **kl),
+        "kl, missing": layer_objective(missing, **kl),
+        "l1, contraction": layer_objective(rows, sparsity=L1Sparsity(0.1), contraction=0.2),
+        "k-sparse": layer_objective(rows, activation=TopK(2), chunk_rows=7),
+        "tied": layer_objective(rows, tied=True),
         "network": supervised_objective(network, rows, torch.from_numpy(y), cross_entropy, alpha=0.1),
         "network, weights": supervised_objective(network, weighted, torch.from_numpy(y), cross_entropy, alpha=0.1),
-        "unrolled": reconstruction_objective(UnrolledAutoencoder([layer()]), rows, alpha=0.1),
+        "unrolled": reconstruction_objective(UnrolledAutoencoder([layer()]), rows, SQUARED_ERROR, alpha=0.1),
     }
 
 
@@ -181,7 +184,7 @@ def sums_on_gpu(part):
     network = StackedNetwork([layer()], linear_head(5, 2, dtype=torch.float64)).cuda()
     found = {}
     for name, objective in {
-        "kl": AutoencoderObjective(layer(sparsity=KLSparsity(0.1, weight=3.0)).cuda(), rows, chunk_rows=7),
+        "kl": layer_objective(rows, sparsity=KLSparsity(0.1, weight=3.0), device="cuda", chunk_rows=7),
         "network": supervised_objective(network, rows, torch.from_numpy(y), cross_entropy, alpha=0.1),
     }.items():
         value, gradient = objective(objective.vector.read())

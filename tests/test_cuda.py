@@ -37,7 +37,7 @@ from layerwise import (
 from layerwise.data.rows import Rows
 from layerwise.losses import cross_entropy
 from layerwise.modules import StackedNetwork, UnrolledAutoencoder, linear_head
-from layerwise.objective import AutoencoderObjective, reconstruction_objective, supervised_objective
+from layerwise.objective import reconstruction_objective, supervised_objective
 
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"),
@@ -86,7 +86,7 @@ def compare(make, rtol=1e-12):
 
 @pytest.mark.parametrize("settings", LAYERS, ids=lambda settings: ", ".join(map(str, settings.values())))
 def test_layers(settings):
-    compare(lambda device: AutoencoderObjective(ranks.layer(**settings).to(device), on(device, X), chunk_rows=7))
+    compare(lambda device: ranks.layer_objective(on(device, X), **settings, device=device, chunk_rows=7))
 
 
 @pytest.mark.parametrize("cache_bytes", [0, 2**30])
@@ -95,12 +95,12 @@ def test_weights_and_missing_values(cache_bytes):
 
     def weighted(device):
         rows = on(device, X, weights=WEIGHTS)
-        return AutoencoderObjective(ranks.layer(**settings).to(device), rows, cache_bytes=cache_bytes)
+        return ranks.layer_objective(rows, **settings, device=device, cache_bytes=cache_bytes)
 
     def missing(device):
         rows = on(device, GAPS)
         rows.has_missing = True
-        return AutoencoderObjective(ranks.layer(**settings).to(device), rows, cache_bytes=cache_bytes)
+        return ranks.layer_objective(rows, **settings, device=device, cache_bytes=cache_bytes)
 
     compare(weighted)
     compare(missing)
@@ -114,7 +114,9 @@ def test_networks():
         return supervised_objective(network, on(device, X), torch.from_numpy(CLASSES), cross_entropy, alpha=0.1)
 
     def unrolled(device):
-        return reconstruction_objective(UnrolledAutoencoder([ranks.layer()]).to(device), on(device, X), alpha=0.1)
+        return reconstruction_objective(
+            UnrolledAutoencoder([ranks.layer()]).to(device), on(device, X), ranks.SQUARED_ERROR, alpha=0.1
+        )
 
     compare(supervised)
     compare(unrolled)

@@ -2,6 +2,7 @@
 
 import pickle
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from layerwise import (
 from layerwise.callbacks import History
 from layerwise.data import Rows
 from layerwise.modules import AutoencoderLayer
+from layerwise.objective import LayerObjective
 
 SHORT = LBFGS(max_iter=8)
 
@@ -62,11 +64,11 @@ def test_layers_are_trained_one_after_the_other(small, stack):
     """Each layer of a stack is what one autoencoder learns from the codes of the layers below."""
     X, _ = small
     generator = torch.Generator().manual_seed(int(np.random.RandomState(0).randint(np.iinfo(np.int32).max)))
-    first = AutoencoderLayer(784, 12, alpha=1e-4, sparsity=KLSparsity(0.1), generator=generator)
-    second = AutoencoderLayer(12, 6, alpha=1e-4, generator=generator)
-    stacking.pretrain([first], Rows(X), [SHORT])
+    first, second = (AutoencoderLayer(a, b, generator=generator) for a, b in ((784, 12), (12, 6)))
+    sparse = partial(LayerObjective, terms=[KLSparsity(0.1)], alpha=1e-4)
+    stacking.pretrain([first], Rows(X), [SHORT], problems=[sparse])
     codes = first.encode(torch.from_numpy(X / np.float32(255))).detach()
-    stacking.pretrain([second], Rows(codes), [SHORT])
+    stacking.pretrain([second], Rows(codes), [SHORT], problems=[partial(LayerObjective, alpha=1e-4)])
     assert_allclose(stack.layers_[0].components_, first.encoder_weight.detach(), atol=1e-5)
     assert_allclose(stack.layers_[1].components_, second.encoder_weight.detach(), atol=1e-3)
 

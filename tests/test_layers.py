@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
+from problems import of_layer
 from scipy.linalg import subspace_angles
 from sklearn.base import BaseEstimator, clone
 from sklearn.datasets import load_digits
@@ -36,8 +37,8 @@ from layerwise.corruptions import entry_weights
 from layerwise.data import Rows
 from layerwise.losses import LOSSES
 from layerwise.modules import AutoencoderLayer
-from layerwise.objective import AutoencoderObjective
-from layerwise.penalties import contraction
+from layerwise.objective import LayerObjective
+from layerwise.penalties import Contraction, Seen
 
 F64 = torch.float64
 PENALTIES = {
@@ -95,20 +96,11 @@ def test_gradient_is_numeric(rows, activation, output, loss, tied, penalty):
 def test_chunks_do_not_matter(combination, m, chunk_rows, seed):
     activation, output, loss, tied, penalty = combination
     generator = torch.Generator().manual_seed(seed)
-    layer = AutoencoderLayer(
-        6,
-        4,
-        activation=activation,
-        output_activation=output,
-        loss=loss,
-        tied=tied,
-        alpha=0.1,
-        **PENALTIES[penalty],
-        dtype=F64,
-        generator=generator,
-    )
     x = Rows(torch.rand(m, 6, dtype=F64, generator=generator), dtype=F64)
-    whole, parts = AutoencoderObjective(layer, x, chunk_rows=m), AutoencoderObjective(layer, x, chunk_rows=chunk_rows)
+    shape = {"activation": activation, "output_activation": output, "tied": tied}
+    layer = AutoencoderLayer(6, 4, **shape, dtype=F64, generator=generator)
+    problem = {"loss": loss, "alpha": 0.1, **PENALTIES[penalty]}
+    whole, parts = (of_layer(layer, x, **problem, chunk_rows=size) for size in (m, chunk_rows))
     theta = whole.vector.read()
     (value, gradient), (other_value, other_gradient) = whole(theta), parts(theta)
     assert other_value == pytest.approx(value, rel=1e-12)
@@ -142,7 +134,7 @@ def test_a_penalty_of_ones_own(rows, on_mean, activation):
     values = []
     for X, weights in ((rows, None), (np.repeat(rows, 2, axis=0), None), (rows, torch.full((9,), 2.0, dtype=F64))):
         layer = autoencoder._build(5, torch.Generator().manual_seed(0))
-        objective = AutoencoderObjective(layer, Rows(X, dtype=F64, weights=weights))
+        objective = autoencoder._problem(layer)(layer, Rows(X, dtype=F64, weights=weights))
         values.append(objective(objective.vector.read())[0])
     assert values[1:] == pytest.approx(values[:1] * 2, rel=1e-12)
     search = autoencoder.set_params(sparsity__on_mean=not on_mean, solver__max_iter=2).fit(rows)
@@ -235,7 +227,7 @@ def test_contraction_is_the_norm_of_the_jacobian(name, generator):
     x = torch.randn(3, 5, dtype=F64, generator=generator)
     jacobians = [torch.autograd.functional.jacobian(layer.encode, row[None])[0, :, 0] for row in x]
     expected = 0.7 * sum(jacobian.square().sum() for jacobian in jacobians)
-    value = contraction(layer.encode(x), layer.encoder_weight, layer.activation, 0.7)
+    value = Contraction(0.7).of_rows(Seen(x, x, None, layer.encode(x), x, layer)).sum()
     assert value.item() == pytest.approx(expected.item(), rel=1e-12)
 
 
@@ -322,7 +314,7 @@ def test_tied_means_tied(rows, solver):
     assert [name for name, _ in layer.named_parameters()] == ["encoder_weight", "encoder_bias", "decoder_bias"]
     assert layer.decoder_matrix.data_ptr() == layer.encoder_weight.data_ptr()
     assert_array_equal(layer.decoder_matrix.detach(), autoencoder.components_.T)
-    objective = AutoencoderObjective(layer, Rows(rows))
+    objective = LayerObjective(layer, Rows(rows))
     assert len(objective.vector.read()) == 4 * 5 + 4 + 5
 
 
@@ -399,8 +391,9 @@ def test_emphasis_weighs_what_was_hit():
 
 def test_target_is_the_clean_row(rows):
     """The cost of a denoising layer is the loss between decode(encode(corrupted)) and the clean rows."""
-    layer = AutoencoderLayer(5, 4, corruption=Masking(0.4, emphasis=(2.0, 1.0)), dtype=F64)
-    objective = AutoencoderObjective(layer, Rows(rows, dtype=F64), seed=3)
+    layer = AutoencoderLayer(5, 4, dtype=F64)
+    noise = Masking(0.4, emphasis=(2.0, 1.0))
+    objective = LayerObjective(layer, Rows(rows, dtype=F64), corruption=noise, seed=3)
     value, _ = objective(objective.vector.read())
     clean = torch.from_numpy(rows)
     corrupted, hit = Masking(0.4).corrupt(clean, torch.Generator().manual_seed(3))
@@ -433,10 +426,10 @@ def test_kl_keeps_its_promise(digits, every):
 @pytest.mark.parametrize("target", [1e-9, 0.05, 0.5, 1 - 1e-9])
 @pytest.mark.parametrize("bias", [-200.0, 0.0, 200.0])
 def test_kl_survives_saturated_starts(rows, activation, target, bias):
-    layer = AutoencoderLayer(5, 4, activation=activation, sparsity=KLSparsity(target, 3.0))
+    layer = AutoencoderLayer(5, 4, activation=activation)
     with torch.no_grad():
         layer.encoder_bias.fill_(bias)
-    objective = AutoencoderObjective(layer, Rows(rows))
+    objective = LayerObjective(layer, Rows(rows), terms=[KLSparsity(target, 3.0)])
     for solver in (LBFGS(20), Adam(3, batch_size=4)):
         result = solver.minimize(objective, objective.vector.read())
         assert np.isfinite(result.value)
@@ -445,11 +438,10 @@ def test_kl_survives_saturated_starts(rows, activation, target, bias):
 
 def test_kl_of_tanh_is_that_of_its_range(rows):
     """tanh(z) = 2 sigmoid(2 z) - 1, so the penalty agrees with that of a sigmoid layer of twice the weights."""
-    tanh = AutoencoderLayer(5, 4, activation="tanh", sparsity=KLSparsity(0.1), dtype=F64)
-    sigmoid = AutoencoderLayer(5, 4, sparsity=KLSparsity(0.1), dtype=F64)
+    tanh, sigmoid = (AutoencoderLayer(5, 4, activation=name, dtype=F64) for name in ("tanh", "sigmoid"))
     with torch.no_grad():
         sigmoid.encoder_weight.copy_(2 * tanh.encoder_weight)
-    objectives = [AutoencoderObjective(layer, Rows(rows, dtype=F64)) for layer in (tanh, sigmoid)]
+    objectives = [LayerObjective(layer, Rows(rows, dtype=F64), terms=[KLSparsity(0.1)]) for layer in (tanh, sigmoid)]
     for objective in objectives:
         objective(objective.vector.read())
     assert objectives[0].parts["sparsity"] == pytest.approx(objectives[1].parts["sparsity"], rel=1e-12)
@@ -483,19 +475,19 @@ def test_emphasis_must_be_two_weights(rows, emphasis):
 
 
 def test_cross_entropy_from_logits_is_stable(rows):
-    layer = AutoencoderLayer(5, 4, loss="binary_cross_entropy")
+    layer = AutoencoderLayer(5, 4)
     with torch.no_grad():
         layer.decoder_bias.fill_(1e4)
-    objective = AutoencoderObjective(layer, Rows(rows))
+    objective = LayerObjective(layer, Rows(rows), loss="binary_cross_entropy")
     value, gradient = objective(objective.vector.read())
     assert np.isfinite(value)
     assert torch.isfinite(gradient).all()
 
 
 def test_codes_beyond_the_cache_are_computed_again(rows):
-    layer = AutoencoderLayer(5, 4, sparsity=KLSparsity(0.1), corruption=Masking(0.2), dtype=F64)
+    layer, problem = AutoencoderLayer(5, 4, dtype=F64), {"terms": [KLSparsity(0.1)], "corruption": Masking(0.2)}
     kept, again = (
-        AutoencoderObjective(layer, Rows(rows, dtype=F64), chunk_rows=4, cache_bytes=size) for size in (10**6, 0)
+        LayerObjective(layer, Rows(rows, dtype=F64), **problem, chunk_rows=4, cache_bytes=size) for size in (10**6, 0)
     )
     theta = kept.vector.read()
     (value, gradient), (other_value, other_gradient) = kept(theta), again(theta)

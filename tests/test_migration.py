@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
+from problems import new_layer
 from sklearn.datasets import load_digits
 from sklearn.neural_network import MLPRegressor
 from sklearn.preprocessing import MinMaxScaler
@@ -15,8 +16,6 @@ from sklearn.preprocessing import MinMaxScaler
 from layerwise import SGD, Autoencoder, AutoencoderOutlierDetector, KLSparsity, L1Sparsity, Masking
 from layerwise.data import Rows
 from layerwise.export import from_matlab_autoencoder
-from layerwise.modules import AutoencoderLayer
-from layerwise.objective import AutoencoderObjective
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = sorted(DOCS.glob("migrate*.md"))
@@ -35,12 +34,12 @@ def problem():
 
 def objective(X, weights, **params):
     """Return our objective, and its gradient as W1, b1, W2, b2, at these weights."""
-    layer = AutoencoderLayer(K, H, dtype=torch.float64, **params)
+    problem = new_layer(Rows(torch.from_numpy(X), dtype=torch.float64), H, **params)
+    layer = problem.module
     parameters = layer.encoder_weight, layer.encoder_bias, layer.decoder_weight, layer.decoder_bias
     with torch.no_grad():
         for parameter, array in zip(parameters, weights, strict=True):
             parameter.copy_(torch.from_numpy(array))
-    problem = AutoencoderObjective(layer, Rows(torch.from_numpy(X), dtype=torch.float64))
     value, gradient = problem(problem.vector.read())
     return value, [view.numpy() for view in problem.vector.views(gradient)]
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from problems import new_layer
 from sklearn.exceptions import ConvergenceWarning
 
 from layerwise import (
@@ -26,7 +27,7 @@ from layerwise.callbacks import History
 from layerwise.data import Rows
 from layerwise.losses import cross_entropy
 from layerwise.modules import AutoencoderLayer, StackedNetwork, UnrolledAutoencoder, linear_head
-from layerwise.objective import AutoencoderObjective, reconstruction_objective, supervised_objective
+from layerwise.objective import LayerObjective, reconstruction_objective, supervised_objective
 from layerwise.solvers import Status
 
 F64 = torch.float64
@@ -38,8 +39,7 @@ def rows():
 
 
 def layer_objective(rows, **kwargs):
-    layer = AutoencoderLayer(6, 4, alpha=0.1, dtype=F64, generator=torch.Generator().manual_seed(0), **kwargs)
-    return AutoencoderObjective(layer, rows)
+    return new_layer(rows, 4, alpha=0.1, generator=torch.Generator().manual_seed(0), **kwargs)
 
 
 def objectives(rows):
@@ -48,7 +48,7 @@ def objectives(rows):
     head = linear_head(3, 2, dtype=F64)
     yield layer_objective(rows)
     yield layer_objective(rows, tied=True, sparsity=L1Sparsity(0.2), contraction=0.3, loss="binary_cross_entropy")
-    yield reconstruction_objective(UnrolledAutoencoder(layers), rows, alpha=0.1)
+    yield reconstruction_objective(UnrolledAutoencoder(layers), rows, layer_objective(rows).loss, alpha=0.1)
     yield supervised_objective(StackedNetwork(layers, head), rows, torch.arange(23) % 2, cross_entropy, alpha=0.1)
 
 
@@ -147,7 +147,7 @@ def test_running_mean_approximates_the_exact_penalty(digits):
 def test_running_mean_is_unbiased(rows):
     """Were it started at 0, the first means would be a tenth of the true ones."""
     objective = layer_objective(rows, sparsity=KLSparsity(0.2))
-    codes = objective.layer.encode(rows.take(torch.arange(23))).detach().mean(dim=0)
+    codes = objective.module.encode(rows.take(torch.arange(23))).detach().mean(dim=0)
     for _ in objective.epoch(objective.vector.read(), 8, 0):
         assert_allclose(objective.mean_activation, codes, rtol=0.2)
 
@@ -160,7 +160,7 @@ def test_last_batch_does_not_outweigh_the_others():
         objective = layer_objective(rows, sparsity=KLSparsity(0.2))
         for _ in objective.epoch(objective.vector.read(), 100, 0):
             pass
-        exact = objective.layer.encode(rows.take(torch.arange(m))).detach().mean(dim=0)
+        exact = objective.module.encode(rows.take(torch.arange(m))).detach().mean(dim=0)
         assert_allclose(objective.mean_activation, exact, atol=0.002)
 
 
@@ -195,7 +195,7 @@ def test_state_continues_bit_for_bit(rows):
 def test_divergence_is_undone(rows, rate, solver):
     """Whether the value overflows or only grows, what is kept is no worse than the start."""
     layer = AutoencoderLayer(6, 4, activation="identity", output_activation="identity", dtype=F64)
-    objective = AutoencoderObjective(layer, rows)
+    objective = LayerObjective(layer, rows)
     start = objective.vector.read()
     result = solver(50, batch_size=5, learning_rate_init=rate).minimize(objective, start)
     assert result.status is Status.DIVERGED

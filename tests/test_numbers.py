@@ -9,6 +9,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from problems import new_layer
 from sklearn.exceptions import ConvergenceWarning
 
 from layerwise import (
@@ -33,7 +34,7 @@ from layerwise.activations import ACTIVATIONS, get_activation
 from layerwise.data import Rows
 from layerwise.losses import binary_cross_entropy, cross_entropy
 from layerwise.modules import AutoencoderLayer, StackedNetwork, linear_head
-from layerwise.objective import AutoencoderObjective, supervised_objective
+from layerwise.objective import LayerObjective, supervised_objective
 from layerwise.stages import UNWATCHED, run_stage
 
 SOLVERS = {
@@ -339,8 +340,8 @@ def test_no_tolerance_is_no_endless_loop(dtype):
 def saturated(activation, loss, sparsity, dtype, sign, tied=False):
     """A layer whose pre-activations are about +-1e4, and the objective of it on rows that hold 0 and 1."""
     output = "sigmoid" if loss == "binary_cross_entropy" else "identity"
-    layer = AutoencoderLayer(
-        N,
+    objective = new_layer(
+        Rows(X.round(), dtype=dtype),
         3,
         activation=activation,
         output_activation=output,
@@ -349,15 +350,15 @@ def saturated(activation, loss, sparsity, dtype, sign, tied=False):
         alpha=1e-3,
         sparsity=sparsity,
         contraction=0.1,
-        dtype=dtype,
     )
+    layer = objective.module
     with torch.no_grad():
         layer.encoder_weight.fill_(sign * 1e4)
         layer.encoder_bias.fill_(sign * 1e4)
         layer.decoder_bias.fill_(-1e4)
         if not tied:
             layer.decoder_weight.copy_(torch.tensor([-1e4, 1e4, 1e4]).expand(N, 3))
-    return layer, AutoencoderObjective(layer, Rows(X.round(), dtype=dtype))
+    return layer, objective
 
 
 PENALTIES = {"none": None, "KL": KLSparsity(0.1), "L1": L1Sparsity(0.1)}
@@ -438,7 +439,7 @@ def test_units_that_are_dead_from_the_start(solver, dtype):
     with torch.no_grad():
         layer.encoder_weight.fill_(-1.0)
         layer.encoder_bias.fill_(-1.0)
-    objective = AutoencoderObjective(layer, Rows(X, dtype=DTYPES[dtype]))
+    objective = LayerObjective(layer, Rows(X, dtype=DTYPES[dtype]))
     stage = run_stage(
         "layer 0",
         objective,

@@ -5,12 +5,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from problems import new_layer, of_layer
 from torch import nn
 
 from layerwise.data import Rows
 from layerwise.losses import cross_entropy
 from layerwise.modules import AutoencoderLayer, StackedNetwork, linear_head
-from layerwise.objective import AutoencoderObjective, supervised_objective
+from layerwise.objective import LayerObjective, supervised_objective
 from layerwise.penalties import KLSparsity
 
 F64 = torch.float64
@@ -19,13 +20,19 @@ F64 = torch.float64
 def sparse_objective(m=23, n=7, h=5, *, sparsity=True, dtype=F64, chunk_rows=None, seed=0):
     generator = torch.Generator().manual_seed(seed)
     x = torch.rand(m, n, generator=generator, dtype=F64)
-    layer = AutoencoderLayer(
-        n, h, alpha=0.02, sparsity=KLSparsity(0.1, 3.0) if sparsity else None, dtype=dtype, generator=generator
+    objective = new_layer(
+        Rows(x, dtype=dtype),
+        h,
+        alpha=0.02,
+        sparsity=KLSparsity(0.1, 3.0) if sparsity else None,
+        generator=generator,
+        chunk_rows=chunk_rows,
     )
+    layer = objective.module
     with torch.no_grad():
         layer.encoder_bias.uniform_(-1, 1, generator=generator)
         layer.decoder_bias.uniform_(-1, 1, generator=generator)
-    return AutoencoderObjective(layer, Rows(x, dtype=dtype), chunk_rows=chunk_rows), x
+    return objective, x
 
 
 def network_objective(m=23, n=7, *, bias=True, chunk_rows=None, dtype=F64):
@@ -75,12 +82,12 @@ def test_network_gradient_is_numeric(bias):
 @pytest.mark.parametrize("sparsity", [True, False])
 def test_autoencoder_equals_autograd_over_all_rows(sparsity):
     objective, x = sparse_objective(sparsity=sparsity, chunk_rows=4)
-    layer = objective.layer
+    layer = objective.module
     value, gradient = objective(objective.vector.read())
 
     codes = layer.encode(x)
     loss = ((layer.decode(codes) - x) ** 2).sum() / (2 * len(x))
-    loss = loss + 0.5 * layer.alpha * (layer.encoder_weight.square().sum() + layer.decoder_weight.square().sum())
+    loss = loss + 0.5 * objective.alpha * (layer.encoder_weight.square().sum() + layer.decoder_weight.square().sum())
     if sparsity:
         rho, rho_hat = torch.full((5,), 0.1, dtype=F64), codes.mean(dim=0)
         loss = loss + 3.0 * (rho * (rho / rho_hat).log() + (1 - rho) * ((1 - rho) / (1 - rho_hat)).log()).sum()
@@ -120,7 +127,9 @@ def test_chunks_do_not_matter_to_the_network():
 
 def test_order_of_rows_does_not_matter():
     objective, x = sparse_objective(m=50, chunk_rows=7)
-    shuffled = AutoencoderObjective(objective.layer, Rows(x.flip(0), dtype=F64), chunk_rows=7)
+    shuffled = of_layer(
+        objective.module, Rows(x.flip(0), dtype=F64), alpha=0.02, sparsity=KLSparsity(0.1, 3.0), chunk_rows=7
+    )
     theta = objective.vector.read()
     assert shuffled(theta)[0] == pytest.approx(objective(theta)[0], rel=1e-12)
 
@@ -135,7 +144,7 @@ def test_float32_is_near_float64():
 def test_bytes_are_scaled():
     x = torch.randint(0, 256, (30, 7), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     layer = AutoencoderLayer(7, 4, dtype=F64, generator=torch.Generator().manual_seed(0))
-    bytes_, floats = (AutoencoderObjective(layer, Rows(data, dtype=F64)) for data in (x, x.double() / 255))
+    bytes_, floats = (LayerObjective(layer, Rows(data, dtype=F64)) for data in (x, x.double() / 255))
     theta = bytes_.vector.read()
     assert bytes_(theta)[0] == pytest.approx(floats(theta)[0], rel=1e-12)
 
@@ -160,7 +169,7 @@ def test_unit_that_is_always_off_or_on_is_expensive_but_finite(bias):
     objective, _ = sparse_objective()
     before, _ = objective(objective.vector.read())
     with torch.no_grad():
-        objective.layer.encoder_bias.fill_(bias)
+        objective.module.encoder_bias.fill_(bias)
     value, gradient = objective(objective.vector.read())
     assert before + 1 < value < np.inf
     assert torch.isfinite(gradient).all()

@@ -8,13 +8,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
+from problems import new_layer
 
 from layerwise import LBFGS, Autoencoder, KLSparsity, Masking, StackedClassifier
 from layerwise.callbacks import History
 from layerwise.data import Rows, load_mnist_small
 from layerwise.losses import cross_entropy
 from layerwise.modules import AutoencoderLayer, StackedNetwork, linear_head
-from layerwise.objective import AutoencoderObjective, supervised_objective
+from layerwise.objective import LayerObjective, supervised_objective
 from layerwise.solvers import Status, progressive
 from layerwise.solvers.progressive import SampledObjective, growing_samples, is_outgrown
 
@@ -45,16 +46,8 @@ def few(monkeypatch):
 
 
 def sparse_objective(rows, *, seed=3, **kwargs):
-    layer = AutoencoderLayer(
-        rows.n_features,
-        5,
-        alpha=1e-3,
-        sparsity=KLSparsity(0.2, 0.5),
-        dtype=rows.dtype,
-        generator=torch.Generator().manual_seed(0),
-        **kwargs,
-    )
-    return AutoencoderObjective(layer, rows, seed=seed)
+    problem = {"alpha": 1e-3, "sparsity": KLSparsity(0.2, 0.5), "generator": torch.Generator().manual_seed(0)}
+    return new_layer(rows, 5, **problem, seed=seed, **kwargs)
 
 
 class Spy:
@@ -172,7 +165,8 @@ def test_goes_on_bit_for_bit(few, stop):
 def test_stopped_on_a_sample_the_loss_is_still_that_of_all_rows():
     X = load_mnist_small().X_train
     layer = Autoencoder(10, solver=LBFGS(50), random_state=0, callbacks=[lambda step: step.iteration == 3]).fit(X)
-    value = AutoencoderObjective(layer.layer_, Rows(X)).value(AutoencoderObjective(layer.layer_, Rows(X)).vector.read())
+    objective = layer._problem(layer.layer_)(layer.layer_, Rows(X))
+    value = objective.value(objective.vector.read())
     assert layer.loss_ == pytest.approx(value, rel=1e-6)
     assert layer.loss_curve_[-1] != layer.loss_
 
@@ -222,7 +216,7 @@ def test_only_layers_are_sampled():
     network = StackedNetwork([AutoencoderLayer(4, 3)], linear_head(3, 2))
     targets = torch.arange(5000) % 2
     assert not isinstance(supervised_objective(network, rows, targets, cross_entropy), SampledObjective)
-    assert isinstance(AutoencoderObjective(AutoencoderLayer(4, 3), rows), SampledObjective)
+    assert isinstance(LayerObjective(AutoencoderLayer(4, 3), rows), SampledObjective)
     history = History()
     X, y = np.random.default_rng(0).random((3000, 4)), np.arange(3000) % 2
     StackedClassifier(Autoencoder(3, solver=LBFGS(4)), solver=LBFGS(4), random_state=0, callbacks=[history]).fit(X, y)
@@ -232,7 +226,7 @@ def test_only_layers_are_sampled():
 
 def test_pairs_have_the_type_of_the_products():
     for dtype in (torch.float32, F64):
-        objective = AutoencoderObjective(AutoencoderLayer(4, 3, dtype=dtype), Rows(torch.rand(50, 4), dtype=dtype))
+        objective = LayerObjective(AutoencoderLayer(4, 3, dtype=dtype), Rows(torch.rand(50, 4), dtype=dtype))
         result = LBFGS(3).minimize(objective, objective.vector.read())
         assert result.state.pairs.pairs.dtype == dtype
         assert result.x.dtype == result.gradient.dtype == F64

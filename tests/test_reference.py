@@ -10,7 +10,7 @@ from layerwise import stacking
 from layerwise.data import Rows
 from layerwise.losses import cross_entropy
 from layerwise.modules import AutoencoderLayer, StackedNetwork, linear_head
-from layerwise.objective import AutoencoderObjective, supervised_objective
+from layerwise.objective import LayerObjective, supervised_objective
 from layerwise.penalties import KLSparsity
 from layerwise.solvers import LBFGS
 
@@ -37,9 +37,7 @@ def assert_gradient(vector, gradient, expected, tolerance):
 
 def sparse_layer(theta, n, h, settings, dtype):
     """Return a layer with the weights of ``theta`` = W1, W2, b1, b2."""
-    layer = AutoencoderLayer(
-        n, h, alpha=settings["weight_decay"], sparsity=KLSparsity(settings["rho"], settings["beta"]), dtype=dtype
-    )
+    layer = AutoencoderLayer(n, h, dtype=dtype)
     w1, w2, b1, b2 = split(theta, (h, n), (n, h), (h,), (n,))
     assign(layer.encoder_weight, w1)
     assign(layer.encoder_bias, b1)
@@ -55,7 +53,8 @@ def test_sparse_autoencoder(reference, entry, dtype, cost_tolerance, gradient_to
     n, h = settings["n_features"], settings["n_hidden"]
     layer = sparse_layer(arrays[f"{entry}_theta"], n, h, settings, dtype)
     X = torch.from_numpy(arrays[f"{entry}_X"])
-    objective = AutoencoderObjective(layer, Rows(X, dtype=dtype))
+    sparsity = KLSparsity(settings["rho"], settings["beta"])
+    objective = LayerObjective(layer, Rows(X, dtype=dtype), terms=[sparsity], alpha=settings["weight_decay"])
     value, gradient = objective(objective.vector.read())
     assert value == pytest.approx(settings["cost"], rel=cost_tolerance)
     w1, w2, b1, b2 = split(arrays[f"{entry}_grad"], (h, n), (n, h), (h,), (n,))

@@ -205,6 +205,7 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
             modules,
             rows,
             [None if keep else check_solver(layer.solver) for layer, keep in zip(layers, frozen, strict=True)],
+            problems=[layer._problem(module) for layer, module in zip(layers, modules, strict=True)],
             early_stopping=[layer.early_stopping for layer in layers],
             validation=validation,
             training=training,

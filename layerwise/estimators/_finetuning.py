@@ -36,8 +36,9 @@ from layerwise.estimators._record import RecordMixin, describe, keep_states, mak
 from layerwise.estimators._wrapping import WrappingEstimator
 from layerwise.estimators.autoencoder import Autoencoder
 from layerwise.estimators.stack import StackedAutoencoder
+from layerwise.losses import Loss
 from layerwise.modules import StackedNetwork, linear_head
-from layerwise.objective import Loss, with_gradients
+from layerwise.objective import with_gradients
 from layerwise.solvers import SOLVERS, Solver
 
 _DEPTHS: dict[Any, Any] = {"all": None, "head": 0}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any, ClassVar
@@ -21,10 +22,10 @@ from layerwise.estimators._checks import DTYPES, check_corruption, check_part, c
 from layerwise.estimators._coding import CodingEstimator
 from layerwise.estimators._record import describe, keep_states, warn_unless_converged
 from layerwise.estimators._sklearn_callbacks import relayed
-from layerwise.losses import LOSSES
+from layerwise.losses import LOSSES, reconstruction_loss
 from layerwise.modules import AutoencoderLayer
-from layerwise.objective import with_gradients
-from layerwise.penalties import SPARSITIES, Sparsity
+from layerwise.objective import LayerObjective, split_terms, with_gradients
+from layerwise.penalties import SPARSITIES, Contraction, Sparsity
 from layerwise.solvers import SOLVERS, Solver
 from layerwise.stages import Stage
 
@@ -338,15 +339,19 @@ class Autoencoder(CodingEstimator):
             self.n_hidden,
             activation=self.activation,
             output_activation=self.output_activation,
-            loss=self.loss,
             tied=self.tied,
-            alpha=self.alpha,
-            sparsity=self.sparsity,
-            corruption=self.corruption,
-            contraction=self.contraction,
             dtype=DTYPES[self.dtype],
             generator=generator,
         )
+
+    def _problem(self, module: AutoencoderLayer) -> Callable[..., LayerObjective]:
+        """Return the training problem of a layer, of which rows and seed are to be given."""
+        terms: list[Any] = [] if self.sparsity is None else [self.sparsity]
+        terms += [Contraction(self.contraction)] if self.contraction else []
+        # What does not go together is refused before the layers below are trained.
+        reconstruction_loss(self.loss, module.output_activation)
+        split_terms(module, terms)
+        return partial(LayerObjective, loss=self.loss, terms=terms, corruption=self.corruption, alpha=float(self.alpha))
 
     def _empty_modules(self) -> dict[str, torch.nn.Module]:
         """Return modules of the right shape for the fitted attributes that are modules."""

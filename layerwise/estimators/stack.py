@@ -254,6 +254,7 @@ class StackedAutoencoder(CodingEstimator):
             UnrolledAutoencoder(modules),
             rows,
             check_solver(self.solver),
+            loss=self.layers_[0].loss,
             alpha=self.alpha,
             early_stopping=self.early_stopping,
             validation=validation,

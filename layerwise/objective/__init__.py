@@ -6,27 +6,27 @@ solvers ``objective.epoch`` yields the values and gradients of batches. After a 
 value by name, and ``mean_activation`` the mean activations of the hidden units where they matter.
 """
 
-from layerwise.objective.autoencoder import CACHE_BYTES, AutoencoderObjective
-from layerwise.objective.base import Objective, ParameterVector, default_chunk_rows, observe, with_gradients
-from layerwise.objective.network import (
-    Loss,
-    NetworkObjective,
-    mean_loss,
-    reconstruction_objective,
-    supervised_objective,
+from layerwise.objective.base import (
+    CACHE_BYTES,
+    Objective,
+    ParameterVector,
+    default_chunk_rows,
+    observe,
+    with_gradients,
 )
+from layerwise.objective.layer import LayerObjective, split_terms
+from layerwise.objective.network import mean_loss, reconstruction_objective, supervised_objective
 
 __all__ = [
     "CACHE_BYTES",
-    "AutoencoderObjective",
-    "Loss",
-    "NetworkObjective",
+    "LayerObjective",
     "Objective",
     "ParameterVector",
     "default_chunk_rows",
     "mean_loss",
     "observe",
     "reconstruction_objective",
+    "split_terms",
     "supervised_objective",
     "with_gradients",
 ]
