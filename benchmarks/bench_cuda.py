@@ -27,7 +27,7 @@ from layerwise import LBFGS, Adam, Autoencoder, KLSparsity, Masking, StackedAuto
 from layerwise.data import Digits, Rows, load_mnist
 from layerwise.losses import cross_entropy
 from layerwise.modules import AutoencoderLayer, StackedNetwork, linear_head
-from layerwise.objective import AutoencoderObjective, supervised_objective
+from layerwise.objective import LayerObjective, supervised_objective
 
 Side = Callable[[], object]
 BATCHES = (256, 4096)
@@ -60,12 +60,12 @@ def compare(title: str, sides: dict[str, Side], rounds: int) -> Figures:
 
 def new_layer(device: str, in_features: int = 784) -> AutoencoderLayer:
     generator = torch.Generator().manual_seed(0)
-    layer = AutoencoderLayer(in_features, N_HIDDEN, alpha=ALPHA, sparsity=KLSparsity(RHO, BETA), generator=generator)
+    layer = AutoencoderLayer(in_features, N_HIDDEN, generator=generator)
     return layer.to(device)
 
 
 def evaluation(X: np.ndarray, device: str) -> Side:
-    objective = AutoencoderObjective(new_layer(device), Rows(X, device=device))
+    objective = LayerObjective(new_layer(device), Rows(X, device=device), terms=[KLSparsity(RHO, BETA)], alpha=ALPHA)
     theta = objective.vector.read()
     return lambda: objective(theta)[0]
 
@@ -113,7 +113,7 @@ def finetuning(digits: Digits, device: str) -> Side:
 
 def epoch(X: np.ndarray, device: str, batch_size: int) -> Side:
     layer = AutoencoderLayer(784, N_HIDDEN, generator=torch.Generator().manual_seed(0)).to(device)
-    objective, solver = AutoencoderObjective(layer, Rows(X, device=device)), Adam(0, batch_size=batch_size)
+    objective, solver = LayerObjective(layer, Rows(X, device=device)), Adam(0, batch_size=batch_size)
     start, state = objective.vector.read(), None
 
     def run() -> None:

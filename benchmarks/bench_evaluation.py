@@ -34,7 +34,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from layerwise.data import Rows, load_mnist
 from layerwise.modules import AutoencoderLayer
-from layerwise.objective import AutoencoderObjective
+from layerwise.objective import LayerObjective
 from layerwise.penalties import KLSparsity
 
 Evaluation = Callable[[], float]
@@ -52,22 +52,26 @@ PURPOSES = {
 
 def new_layer() -> AutoencoderLayer:
     generator = torch.Generator().manual_seed(0)
-    return AutoencoderLayer(784, N_HIDDEN, alpha=ALPHA, sparsity=KLSparsity(RHO, BETA), generator=generator)
+    return AutoencoderLayer(784, N_HIDDEN, generator=generator)
 
 
 def images() -> np.ndarray:
     return load_mnist(data_folder()).X_train
 
 
+def new_objective() -> LayerObjective:
+    return LayerObjective(new_layer(), Rows(images()), terms=[KLSparsity(RHO, BETA)], alpha=ALPHA)
+
+
 def ours() -> Evaluation:
-    objective = AutoencoderObjective(new_layer(), Rows(images()))
+    objective = new_objective()
     theta = objective.vector.read()
     return lambda: objective(theta)[0]
 
 
 def numpy_reference() -> Evaluation:
     X = images() / 255
-    theta = AutoencoderObjective(new_layer(), Rows(images())).vector.read().numpy()
+    theta = new_objective().vector.read().numpy()
     return lambda: sparse_cost(theta, X, N_HIDDEN)[0]
 
 

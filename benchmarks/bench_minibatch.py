@@ -46,7 +46,7 @@ from rivals import (
 
 from layerwise.data import Digits, Rows, load_mnist
 from layerwise.modules import AutoencoderLayer
-from layerwise.objective import AutoencoderObjective
+from layerwise.objective import LayerObjective
 from layerwise.solvers import Adam
 from layerwise.stacking import pretrain
 from layerwise.stages import Training
@@ -70,7 +70,7 @@ def new_layer(n_features: int, seed: int, output: str = "sigmoid") -> Autoencode
 def our_loop(X: np.ndarray) -> Loop:
     """Return a layer and what trains it for one more epoch."""
     layer = new_layer(X.shape[1], seed=0)
-    objective, solver = AutoencoderObjective(layer, Rows(X)), Adam(0, **SOLVER)
+    objective, solver = LayerObjective(layer, Rows(X)), Adam(0, **SOLVER)
     start, state = objective.vector.read(), None
 
     def epoch() -> None:

@@ -29,7 +29,7 @@ from reference import ALPHA, BETA, RHO
 from layerwise import distributed
 from layerwise.data import Rows, load_mnist
 from layerwise.modules import AutoencoderLayer
-from layerwise.objective import AutoencoderObjective
+from layerwise.objective import LayerObjective
 from layerwise.penalties import KLSparsity
 
 RANKS = (1, 2, 4)
@@ -67,8 +67,8 @@ def be_a_rank(n_rows: int, n_features: int, n_hidden: int) -> None:
         X = np.random.default_rng(0).integers(0, 256, (n_rows, n_features), dtype=np.uint8)
     with distributed.joint():
         generator = torch.Generator().manual_seed(0)
-        layer = AutoencoderLayer(n_features, n_hidden, alpha=ALPHA, sparsity=KLSparsity(RHO, BETA), generator=generator)
-        objective = AutoencoderObjective(layer, Rows(distributed.share(X)))
+        layer = AutoencoderLayer(n_features, n_hidden, generator=generator)
+        objective = LayerObjective(layer, Rows(distributed.share(X)), terms=[KLSparsity(RHO, BETA)], alpha=ALPHA)
         theta = objective.vector.read()
         objective(theta)
         before = sent_mb()

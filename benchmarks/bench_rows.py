@@ -62,14 +62,16 @@ def evaluate(where: str, path: str, n_rows: str, cache_bytes: str) -> Figures:
     """Time exact evaluations of the first rows of a file, from disk or loaded into memory."""
     from layerwise.data import Rows
     from layerwise.modules import AutoencoderLayer
-    from layerwise.objective import AutoencoderObjective
+    from layerwise.objective import LayerObjective
     from layerwise.penalties import KLSparsity
 
     X = np.load(path, mmap_mode="r")[: int(n_rows)]
     X = np.array(X) if where == "memory" else X
     peak = Peak()
-    layer = AutoencoderLayer(N_FEATURES, N_HIDDEN, sparsity=KLSparsity(target=0.1, weight=3.0), alpha=3e-3)
-    objective = AutoencoderObjective(layer, Rows(X), cache_bytes=int(cache_bytes))
+    layer = AutoencoderLayer(N_FEATURES, N_HIDDEN)
+    objective = LayerObjective(
+        layer, Rows(X), terms=[KLSparsity(target=0.1, weight=3.0)], alpha=3e-3, cache_bytes=int(cache_bytes)
+    )
     theta = objective.vector.read()
     objective(theta)
     began = time.perf_counter()

@@ -24,7 +24,7 @@ from sklearn.exceptions import ConvergenceWarning
 from layerwise import LBFGS, Adam, Autoencoder, KLSparsity, StackedAutoencoder, StackedClassifier
 from layerwise.data import Digits, Rows, load_mnist
 from layerwise.modules import AutoencoderLayer
-from layerwise.objective import AutoencoderObjective
+from layerwise.objective import LayerObjective
 from layerwise.reproduce.ufldl_stacked import FINETUNED, PUBLISHED, STAGES
 
 PORT = PUBLISHED["2014 port"]
@@ -37,10 +37,9 @@ FINETUNING = Adam(10, batch_size=256, learning_rate_init=4e-3, learning_rate="co
 def layer_until_cost(progressive: int) -> Figures:
     """Train layer 1 until its cost over all rows is that of 2014."""
     rows = Rows(load_mnist(data_folder()).X_train)
-    layer = AutoencoderLayer(
-        784, N_HIDDEN, alpha=ALPHA, sparsity=KLSparsity(RHO, BETA), generator=torch.Generator().manual_seed(0)
-    )
-    objective, probe = AutoencoderObjective(layer, rows), AutoencoderObjective(layer, rows)
+    layer = AutoencoderLayer(784, N_HIDDEN, generator=torch.Generator().manual_seed(0))
+    problem = {"terms": [KLSparsity(RHO, BETA)], "alpha": ALPHA}
+    objective, probe = (LayerObjective(layer, rows, **problem) for _ in range(2))
     clock = Clock(lambda: probe.value(probe.vector.read()))
 
     def reached(state: object) -> bool:

@@ -63,7 +63,7 @@ def test_page(page, tmp_path):
     shutil.copytree(ROOT / "layerwise", tmp_path / "layerwise", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "tests").mkdir()
     changed = re.findall(r"^--- (tests/.*)$", "".join(blocks(page, "diff")), re.MULTILINE)
-    for name in ["tests/conftest.py", *changed, "pyproject.toml"]:
+    for name in ["tests/conftest.py", "tests/problems.py", *changed, "pyproject.toml"]:
         shutil.copy(ROOT / name, tmp_path / name)
     path, above = tmp_path / HOMES[page][0], HOMES[page][1]
     first, *_, last = blocks(page, "python")
