@@ -8,6 +8,7 @@ from typing import Any
 from layerwise.recipes import default_layers
 
 _SOLVER_FLAGS = ("solver", "max_iter", "batch_size", "learning_rate_init", "learning_rate", "progressive")
+_OF_FINETUNING = ("dropout", "finetune_corruption", "finetune_corruption_level")
 
 
 def overlay(settings: Mapping[str, Any], flags: Mapping[str, Any], n_features: int | None = None) -> dict[str, Any]:
@@ -35,9 +36,16 @@ def overlay(settings: Mapping[str, Any], flags: Mapping[str, Any], n_features: i
     if "finetune" in flags:
         finetune = flags.pop("finetune")
         finetuning["finetune"] = int(finetune) if finetune.isdecimal() else finetune
+    own = {name.removeprefix("finetune_"): flags.pop(name) for name in list(flags) if name in _OF_FINETUNING}
+    if own:
+        if settings.get("model") == "outliers" or (not _has_labels(settings) and "finetune" not in finetuning):
+            raise ValueError(
+                f"{', '.join(own)} has no meaning without fine-tuning; give --labels, or --finetune reconstruction"
+            )
+        _set_parts(finetuning, own)
     for flag, name in (("head_alpha", "alpha"), ("unlabeled", "unlabeled")):
         if flag in flags:
-            if settings.get("model") not in ("classifier", "regressor"):
+            if not _has_labels(settings):
                 raise ValueError(f"{flag}={flags[flag]} has no meaning without labels; give them with --labels")
             finetuning[name] = flags.pop(flag)
     if "class_weight" in flags:
@@ -65,6 +73,10 @@ def overlay(settings: Mapping[str, Any], flags: Mapping[str, Any], n_features: i
     if finetuning:
         settings["finetuning"] = finetuning
     return settings
+
+
+def _has_labels(settings: Mapping[str, Any]) -> bool:
+    return settings.get("model") in ("classifier", "regressor")
 
 
 def _set_parts(spec: dict[str, Any], flags: Mapping[str, Any]) -> None:

@@ -203,6 +203,9 @@ def fit(
     validation_fraction: Annotated[float | None, _TRAINING] = None,
     finetune: Annotated[str | None, _TRAINING] = None,
     head_alpha: Annotated[float | None, _TRAINING] = None,
+    dropout: Annotated[float | None, _TRAINING] = None,
+    finetune_corruption: Annotated[Literal["masking", "gaussian", "salt_and_pepper", "none"] | None, _TRAINING] = None,
+    finetune_corruption_level: Annotated[float | None, _TRAINING] = None,
     class_weight: Annotated[Literal["balanced"] | None, _TRAINING] = None,
     unlabeled: Annotated[str | None, _DATA] = None,
     random_state: Annotated[int | None, _TRAINING] = None,
@@ -306,6 +309,12 @@ def fit(
         Without: reconstruction trains the layers together in the end.
     head_alpha
         Weight decay of the head; 0.0001 if not given.
+    dropout
+        Share of the codes that fine-tuning sets to 0; 0 if not given.
+    finetune_corruption
+        Noise on the input in fine-tuning; off if not given.
+    finetune_corruption_level
+        Share of the entries that are hit then; of gaussian noise, its standard deviation. 0.25 if not given.
     class_weight
         balanced lets rare classes count as much as frequent ones, in fine-tuning; all rows count alike if not given. A
         weight for each class is a table in a file for --config: class_weight = { no = 1, yes = 20 }.

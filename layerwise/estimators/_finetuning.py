@@ -21,6 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 from layerwise import distributed, stacking
 from layerwise.callbacks import Callback, EarlyStopping
 from layerwise.checkpoint import Checkpoint
+from layerwise.corruptions import Corruption
 from layerwise.estimators._checkpointing import describe_rows, digest_of_all, kept_fit
 from layerwise.estimators._checks import (
     DTYPES,
@@ -33,12 +34,14 @@ from layerwise.estimators._checks import (
 from layerwise.estimators._class_weight import weigh
 from layerwise.estimators._labels import find_labelled, read_labels, refuse_missing, refuse_near_miss, settle
 from layerwise.estimators._record import RecordMixin, describe, keep_states, make_training, warn_unless_converged
+from layerwise.estimators._regularization import CONSTRAINTS, regularization
 from layerwise.estimators._wrapping import WrappingEstimator
 from layerwise.estimators.autoencoder import Autoencoder
 from layerwise.estimators.stack import StackedAutoencoder
 from layerwise.losses import Loss
 from layerwise.modules import StackedNetwork, linear_head
 from layerwise.objective import with_gradients
+from layerwise.penalties import Sparsity
 from layerwise.solvers import SOLVERS, Solver
 
 _DEPTHS: dict[Any, Any] = {"all": None, "head": 0}
@@ -52,6 +55,7 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
     _parameter_constraints: ClassVar[dict] = WrappingEstimator._parameter_constraints | {
         "finetune": [StrOptions({"all", "head"}), Interval(Integral, 0, None, closed="left")],
         "alpha": [Interval(Real, 0, None, closed="left")],
+        **CONSTRAINTS,
         "fit_intercept": ["boolean"],
         "solver": [HasMethods("minimize"), StrOptions(set(SOLVERS))],
         "early_stopping": [EarlyStopping, None],
@@ -65,6 +69,9 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
         *,
         finetune: str | int = "all",
         alpha: float = 1e-4,
+        dropout: float = 0.0,
+        corruption: Corruption | None = None,
+        sparsity: Sparsity | None = None,
         fit_intercept: bool = True,
         solver: Solver | str = "lbfgs",
         early_stopping: EarlyStopping | None = None,
@@ -77,6 +84,9 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
         self.autoencoder = autoencoder
         self.finetune = finetune
         self.alpha = alpha
+        self.dropout = dropout
+        self.corruption = corruption
+        self.sparsity = sparsity
         self.fit_intercept = fit_intercept
         self.solver = solver
         self.early_stopping = early_stopping
@@ -255,7 +265,10 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
         template = self._template()
         solver = check_solver(self.solver)
         check_part("early_stopping", self.early_stopping)
-        n_layers = len(template.layers) if isinstance(template, StackedAutoencoder) else 1
+        recipes = template.recipes() if isinstance(template, StackedAutoencoder) else [template]
+        last: Any = recipes[-1]
+        problem = regularization(self, getattr(last, "estimator", last).activation)
+        n_layers = len(recipes)
         depth = _DEPTHS.get(self.finetune, self.finetune)
         if depth is not None and depth > n_layers:
             raise ValueError(f"finetune={depth} asks for more layers than there are: {n_layers}; 'all' trains all")
@@ -295,6 +308,7 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
             self._loss,
             depth=depth,
             alpha=self.alpha,
+            **problem,
             early_stopping=self.early_stopping,
             validation=held_out,
             training=make_training(

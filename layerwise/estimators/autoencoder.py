@@ -350,7 +350,7 @@ class Autoencoder(CodingEstimator):
         terms += [Contraction(self.contraction)] if self.contraction else []
         # What does not go together is refused before the layers below are trained.
         reconstruction_loss(self.loss, module.output_activation)
-        split_terms(module, terms)
+        split_terms(module.activation, terms)
         return partial(LayerObjective, loss=self.loss, terms=terms, corruption=self.corruption, alpha=float(self.alpha))
 
     def _empty_modules(self) -> dict[str, torch.nn.Module]:

@@ -19,6 +19,7 @@ from sklearn.utils.validation import column_or_1d
 from layerwise import distributed
 from layerwise.callbacks import Callback, EarlyStopping
 from layerwise.checkpoint import Checkpoint
+from layerwise.corruptions import Corruption
 from layerwise.estimators._checkpointing import checkpointed
 from layerwise.estimators._checks import like_input
 from layerwise.estimators._class_weight import balanced_weights, given_weights
@@ -28,6 +29,7 @@ from layerwise.estimators._sklearn_callbacks import relayed
 from layerwise.estimators.autoencoder import Autoencoder
 from layerwise.estimators.stack import StackedAutoencoder
 from layerwise.losses import cross_entropy
+from layerwise.penalties import Sparsity
 from layerwise.solvers import Solver
 
 
@@ -54,6 +56,13 @@ class StackedClassifier(ClassifierMixin, FineTunedEstimator):
         them (for few labels).
     alpha : float, default=1e-4
         Factor of the weight decay of the head, see above.
+    dropout : float, default=0.0
+        Share of the codes of each layer that fine-tuning sets to 0, drawn anew for every batch, the others divided by
+        ``1 - dropout``; from 0 to below 1. The head alone, and predictions, have none.
+    corruption : Masking, SaltAndPepper, Gaussian or None, default=None
+        Noise on the input of the lowest layer that fine-tuning trains.
+    sparsity : KLSparsity, L1Sparsity or None, default=None
+        Penalty of the last codes in fine-tuning.
     fit_intercept : bool, default=True
         Whether each class has an intercept; it does not decay.
     solver : LBFGS, SGD, Adam, "lbfgs", "sgd" or "adam", default="lbfgs"
@@ -132,6 +141,9 @@ class StackedClassifier(ClassifierMixin, FineTunedEstimator):
         *,
         finetune: str | int = "all",
         alpha: float = 1e-4,
+        dropout: float = 0.0,
+        corruption: Corruption | None = None,
+        sparsity: Sparsity | None = None,
         fit_intercept: bool = True,
         solver: Solver | str = "lbfgs",
         early_stopping: EarlyStopping | None = None,
@@ -146,6 +158,9 @@ class StackedClassifier(ClassifierMixin, FineTunedEstimator):
             autoencoder,
             finetune=finetune,
             alpha=alpha,
+            dropout=dropout,
+            corruption=corruption,
+            sparsity=sparsity,
             fit_intercept=fit_intercept,
             solver=solver,
             early_stopping=early_stopping,

@@ -44,6 +44,13 @@ class StackedRegressor(RegressorMixin, FineTunedEstimator):
         them (for few labels).
     alpha : float, default=1e-4
         Factor of the weight decay of the head, see above.
+    dropout : float, default=0.0
+        Share of the codes of each layer that fine-tuning sets to 0, drawn anew for every batch, the others divided by
+        ``1 - dropout``; from 0 to below 1. The head alone, and predictions, have none.
+    corruption : Masking, SaltAndPepper, Gaussian or None, default=None
+        Noise on the input of the lowest layer that fine-tuning trains.
+    sparsity : KLSparsity, L1Sparsity or None, default=None
+        Penalty of the last codes in fine-tuning.
     fit_intercept : bool, default=True
         Whether each output has an intercept; it does not decay.
     solver : LBFGS, SGD, Adam, "lbfgs", "sgd" or "adam", default="lbfgs"

@@ -20,15 +20,18 @@ from layerwise import stacking
 from layerwise.activations import get_activation, same_range
 from layerwise.callbacks import Callback, EarlyStopping
 from layerwise.checkpoint import Checkpoint
+from layerwise.corruptions import Corruption
 from layerwise.data.rows import Rows
 from layerwise.estimators._checkpointing import CHECKPOINT, checkpointed
 from layerwise.estimators._checks import DTYPES, check_part, check_solver, warn_of_target_rows
 from layerwise.estimators._coding import CodingEstimator
 from layerwise.estimators._record import describe, keep_states, warn_unless_converged
+from layerwise.estimators._regularization import CONSTRAINTS, regularization
 from layerwise.estimators._sklearn_callbacks import relayed
 from layerwise.estimators.autoencoder import Autoencoder
 from layerwise.modules import UnrolledAutoencoder
 from layerwise.objective import with_gradients
+from layerwise.penalties import Sparsity
 from layerwise.solvers import SOLVERS, Solver
 from layerwise.stages import Stage, Training
 
@@ -51,6 +54,13 @@ class StackedAutoencoder(CodingEstimator):
         Whether fine-tuning gives tied decoders weights of their own, which begin as the encoders'.
     alpha : float, default=0.0
         Factor of the weight decay ``alpha/2 |W|^2`` in fine-tuning.
+    dropout : float, default=0.0
+        Share of the codes of each layer that fine-tuning sets to 0, drawn anew for every batch, the others divided by
+        ``1 - dropout``; from 0 to below 1. Codes that `transform` gives have none.
+    corruption : Masking, SaltAndPepper, Gaussian or None, default=None
+        Noise on the input of the first layer in fine-tuning, which compares with the rows as they are.
+    sparsity : KLSparsity, L1Sparsity or None, default=None
+        Penalty of the last codes in fine-tuning.
     solver : LBFGS, SGD, Adam, "lbfgs", "sgd" or "adam", default="lbfgs"
         What minimises in fine-tuning; a name stands for the default object.
     early_stopping : EarlyStopping or None, default=None
@@ -116,6 +126,7 @@ class StackedAutoencoder(CodingEstimator):
         "finetune": [StrOptions({"reconstruction"}), None],
         "untie": ["boolean"],
         "alpha": [Interval(Real, 0, None, closed="left")],
+        **CONSTRAINTS,
         "solver": [HasMethods("minimize"), StrOptions(set(SOLVERS))],
         "early_stopping": [EarlyStopping, None],
         "cache_size": [Interval(Real, 0, None, closed="left")],
@@ -134,6 +145,9 @@ class StackedAutoencoder(CodingEstimator):
         finetune: str | None = None,
         untie: bool = False,
         alpha: float = 0.0,
+        dropout: float = 0.0,
+        corruption: Corruption | None = None,
+        sparsity: Sparsity | None = None,
         solver: Solver | str = "lbfgs",
         early_stopping: EarlyStopping | None = None,
         cache_size: float = 1000,
@@ -148,6 +162,9 @@ class StackedAutoencoder(CodingEstimator):
         self.finetune = finetune
         self.untie = untie
         self.alpha = alpha
+        self.dropout = dropout
+        self.corruption = corruption
+        self.sparsity = sparsity
         self.solver = solver
         self.early_stopping = early_stopping
         self.cache_size = cache_size
@@ -256,6 +273,7 @@ class StackedAutoencoder(CodingEstimator):
             check_solver(self.solver),
             loss=self.layers_[0].loss,
             alpha=self.alpha,
+            **regularization(self, self.layers_[-1].activation),
             early_stopping=self.early_stopping,
             validation=validation,
             training=training,

@@ -16,8 +16,8 @@ from layerwise.penalties import Seen, Term, sum_over_rows
 class Coding(Protocol):
     """What is needed of a module: codes of rows, and outputs before their activation.
 
-    One with ``pre_activation`` and ``activation``, as `layerwise.modules.AutoencoderLayer` has them, lets terms see the
-    pre-activations too.
+    One with ``pre_activation`` beside its ``activation``, as `layerwise.modules.AutoencoderLayer` has them, lets terms
+    see pre-activations too.
     """
 
     def encode(self, x: Tensor, /) -> Tensor:

@@ -32,13 +32,13 @@ class LayerObjective(Objective):
     Parameters
     ----------
     module : AutoencoderLayer or Module
-        Anything with ``encode``, ``decode_logits``, ``n_hidden`` and ``output_activation``; matrices among its
-        parameters decay, a tied one once. With ``pre_activation`` and ``activation`` terms see pre-activations too.
+        Anything with ``encode``, ``decode_logits``, ``n_hidden``, ``activation`` and ``output_activation``; matrices
+        among its parameters decay, a tied one once. With ``pre_activation`` terms see pre-activations too.
     rows : Rows or MappedRows of shape (n_samples, n_features)
     loss : str, default="squared_error"
         Name of the loss of a reconstruction, a key of `layerwise.losses.LOSSES`.
     terms : sequence of (Sparsity or Term), default=()
-        Penalties, at most one of them of the mean codes.
+        Penalties, at most one of them a `Sparsity`.
     corruption : Corruption or None, default=None
         Noise on the input in training.
     alpha : float, default=0.0
@@ -84,7 +84,7 @@ class LayerObjective(Objective):
     ):
         self.module = module
         self.loss = reconstruction_loss(loss, module.output_activation)
-        sparsity, by_row = split_terms(module, terms)
+        sparsity, by_row = split_terms(module.activation, terms)
         dense = type(module) is AutoencoderLayer and all(isinstance(term, (CodeTerm, Contraction)) for term in by_row)
         kernel: Kernel
         if dense and not by_autograd:
@@ -97,7 +97,7 @@ class LayerObjective(Objective):
             rows,
             corruption=corruption,
             sparsity=sparsity,
-            activation=getattr(module, "activation", None),
+            activation=module.activation,
             decayed=[parameter for parameter in kernel.parameters if parameter.ndim > 1],
             alpha=alpha,
             seed=seed,
@@ -115,13 +115,13 @@ class LayerObjective(Objective):
         self._take_rows(rows)
 
 
-def split_terms(module: Any, terms: Sequence[Sparsity | Term]) -> tuple[Sparsity | None, list[Term]]:
+def split_terms(activation: Any, terms: Sequence[Sparsity | Term]) -> tuple[Sparsity | None, list[Term]]:
     """Return the penalty of the mean codes, if there is one, and the terms of single rows.
 
     Parameters
     ----------
-    module : Module
-        Its ``activation`` says which range the codes have.
+    activation : Activation or TopK
+        That of the codes, which says their range.
     terms : sequence of (Sparsity or Term)
 
     Returns
@@ -132,18 +132,19 @@ def split_terms(module: Any, terms: Sequence[Sparsity | Term]) -> tuple[Sparsity
     Raises
     ------
     ValueError
-        If several penalize the mean codes, or the codes have no range to take shares of.
+        If two have the same name, as two sparsities have, or the codes have no range to take shares of.
     """
     of_mean: list[Any] = [term for term in terms if getattr(term, "on_mean", False)]
-    by_row: list[Any] = [term for term in terms if not getattr(term, "on_mean", False)]
-    if len(of_mean) > 1:
-        raise ValueError(f"{of_mean} are several penalties of the mean codes; only one is possible")
+    others: list[Any] = [term for term in terms if not getattr(term, "on_mean", False)]
+    by_row = [CodeTerm(term) if hasattr(term, "on_mean") else term for term in others]
+    names = ["sparsity" for _ in of_mean] + [term.name for term in by_row]
+    if len(set(names)) < len(names):
+        raise ValueError(f"terms={list(terms)} have the names {', '.join(names)}; each needs one of its own")
     for sparsity in of_mean:
-        activation = module.activation
         if not math.isfinite(activation.high - activation.low):
             raise ValueError(
                 f"sparsity={sparsity!r} needs activations with a lowest and a highest value, but "
                 f"activation={as_given(activation)!r} has none; choose activation='sigmoid' or 'tanh', or "
                 f"sparsity=L1Sparsity()"
             )
-    return of_mean[0] if of_mean else None, [CodeTerm(term) if hasattr(term, "on_mean") else term for term in by_row]
+    return of_mean[0] if of_mean else None, by_row

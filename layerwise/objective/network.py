@@ -164,10 +164,11 @@ def _network_objective(
     **others: Any,
 ) -> Objective:
     """Return the problem of a network whose ``last`` layer gives the codes that the terms are of."""
-    sparsity, by_row = split_terms(last, terms)
+    activation = getattr(last, "activation", None)
+    sparsity, by_row = split_terms(activation, terms)
     n_codes = 0 if sparsity is None else last.n_hidden
     kernel = AutogradKernel(network, parameters, loss, by_row, dropout=dropout, name=name, n_codes=n_codes)
-    return Objective(kernel, rows, sparsity=sparsity, activation=getattr(last, "activation", None), **others)
+    return Objective(kernel, rows, sparsity=sparsity, activation=activation, **others)
 
 
 @torch.no_grad()

@@ -58,7 +58,8 @@ _PREDICTORS: dict[str, Any] = {"classifier": StackedClassifier, "regressor": Sta
 _LAYER_KEYS = tuple(name for name in Autoencoder._get_param_names() if name not in _OF_RUN)
 _SWITCHES = ("tied", "untie", "fit_intercept", "unlabeled")
 _FINETUNING_KEYS = (
-    *("finetune", "untie", "alpha", "fit_intercept", "solver", "early_stopping", "unlabeled", "class_weight"),
+    *("finetune", "untie", "alpha", "dropout", "corruption", "sparsity", "fit_intercept", "solver"),
+    *("early_stopping", "unlabeled", "class_weight"),
 )
 _RUN_KEYS = (
     *("model", "contamination", "impute", "random_state", "dtype", "device", "deterministic", "layers", "finetuning"),
