@@ -13,10 +13,11 @@ from layerwise.activations import get_activation
 from layerwise.data import Rows
 from layerwise.losses import cross_entropy, reconstruction_loss
 from layerwise.modules import AutoencoderLayer, StackedNetwork, UnrolledAutoencoder, linear_head
-from layerwise.objective import LayerObjective, reconstruction_objective, supervised_objective
+from layerwise.objective import JointObjective, LayerObjective, reconstruction_objective, supervised_objective
 from layerwise.solvers import LBFGS, Adam
 from layerwise.solvers.gradient_check import numeric_gradient
 from layerwise.stacking import pretrain
+from layerwise.stages import UNWATCHED, run_stage
 
 F64 = torch.float64
 SQUARED_ERROR = reconstruction_loss("squared_error", get_activation("sigmoid"))
@@ -242,3 +243,56 @@ def test_terms_of_one_name_are_refused(terms):
 def test_k_sparse_codes_by_both_ways():
     layer = AutoencoderLayer(N, 5, activation=TopK(2), dtype=F64, generator=torch.Generator().manual_seed(0))
     assert_same(*(of_layer(layer, some_rows(), contraction=0.2, by_autograd=way) for way in (False, True)))
+
+
+def joint(batch_size=5, dtype=F64):
+    """A layer that is trained to reconstruct all rows, and to tell the classes of some."""
+    layer = AutoencoderLayer(N, 4, dtype=dtype, generator=torch.Generator().manual_seed(0))
+    head, few = linear_head(4, 3, dtype=dtype), Rows(some_rows().take(torch.arange(7)), dtype=dtype)
+    all_rows = Rows(some_rows().take(torch.arange(M)), dtype=dtype)
+    without = LayerObjective(layer, all_rows, terms=[KLSparsity(0.2)], alpha=0.1)
+    labelled = supervised_objective(
+        StackedNetwork([layer], head), few, torch.arange(7) % 3, cross_entropy, alpha=0.3, seed=1
+    )
+    return JointObjective(without, [(labelled, batch_size)]), without, labelled
+
+
+def test_streams_add_up():
+    both, without, labelled = joint()
+    theta = torch.randn(len(both.vector.read()), dtype=F64, generator=torch.Generator().manual_seed(5)) / 3
+    assert_numeric(both, theta)
+    value, gradient = both(theta)
+    layer, head = theta[: 4 * N + 4 + 4 * N + N], theta[-15:]
+    assert torch.equal(layer, without.vector.read())
+    assert torch.equal(torch.cat([head, layer[: 4 * N + 4]]), labelled.vector.read())
+    alone, other = without(without.vector.read()), labelled(labelled.vector.read())
+    assert value == pytest.approx(alone[0] + other[0], rel=1e-12)
+    assert value == pytest.approx(sum(both.parts.values()), rel=1e-12)
+    expected = torch.cat([alone[1], other[1][:15]])
+    expected[: 4 * N + 4] += other[1][15:]
+    assert_allclose(gradient, expected, rtol=1e-10, atol=1e-14)
+
+
+def test_streams_go_in_step():
+    """An epoch is one of the first; the other gives a batch to each step, all of its rows equally often."""
+    both, *_ = joint(batch_size=3)
+    theta = both.vector.read()
+    steps = [(value.item(), gradient.clone(), n) for value, gradient, n in both.epoch(theta.clone(), 5, 2)]
+    assert [n for _, _, n in steps] == [5, 5, 5, 5, 3]
+    _, without, labelled = joint(batch_size=3)
+    firsts = [value.item() for value, *_ in without.epoch(without.vector.read(), 5, 2)]
+    seconds = [
+        value.item() for again in range(2) for value, *_ in labelled.epoch(labelled.vector.read(), 3, 2000 + again)
+    ]
+    assert [value for value, _, _ in steps] == pytest.approx([a + b for a, b in zip(firsts, seconds, strict=False)])
+    again = [value.item() for value, *_ in joint(batch_size=3)[0].epoch(theta.clone(), 5, 2)]
+    assert again == [value for value, _, _ in steps]
+
+
+@pytest.mark.parametrize("solver", [LBFGS(30), Adam(30, batch_size=8)])
+def test_a_stage_of_two_streams(solver):
+    both, *_ = joint(dtype=torch.float32)
+    before = both.value(both.vector.read())
+    stage = run_stage("joint", both, solver, None, UNWATCHED)
+    assert stage.loss < 0.9 * before
+    assert set(both.parts) == {"reconstruction", "sparsity", "cross_entropy", "decay"}

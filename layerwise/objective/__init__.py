@@ -14,11 +14,13 @@ from layerwise.objective.base import (
     observe,
     with_gradients,
 )
+from layerwise.objective.joint import JointObjective
 from layerwise.objective.layer import LayerObjective, split_terms
 from layerwise.objective.network import mean_loss, reconstruction_objective, supervised_objective
 
 __all__ = [
     "CACHE_BYTES",
+    "JointObjective",
     "LayerObjective",
     "Objective",
     "ParameterVector",

@@ -311,7 +311,7 @@ class Objective:
             self._keep_mean(codes)
         self.n_rows_seen += self.n_rows
         gradient /= self._total_weight
-        others = {"decay": self._add_decay(theta, gradient)} | sparsity
+        others = {"decay": self._add_decay(self.vector.views(theta), gradient)} | sparsity
         return self._keep_parts(terms, others, self._total_weight), gradient
 
     @torch.no_grad()
@@ -333,10 +333,10 @@ class Objective:
         terms, codes = self._sum_up(sums, vectors)
         self.n_rows_seen += self.n_rows
         self._keep_mean(codes)
-        others = {"decay": self._add_decay(theta)} | self._penalise_mean()[0]
+        others = {"decay": self._add_decay(self.vector.views(theta))} | self._penalise_mean()[0]
         return self._keep_parts(terms, others, self._total_weight)
 
-    def epoch(self, theta: Tensor, batch_size: int, number: int) -> Iterator[tuple[Tensor, Tensor, int]]:
+    def epoch(self, theta: Tensor | None, batch_size: int, number: int) -> Iterator[tuple[Tensor, Tensor, int]]:
         """Go once through all rows in random order, batch by batch.
 
         The order depends on what the rows hold, not on how they are sorted. A row of weight 2 comes twice, one of
@@ -345,8 +345,9 @@ class Objective:
 
         Parameters
         ----------
-        theta : Tensor of shape (n_parameters,), in ``dtype``
-            Each batch is evaluated at what it holds then; change it in place between batches.
+        theta : Tensor of shape (n_parameters,), in ``dtype``, or None
+            Each batch is evaluated at what it holds then; change it in place between batches. None takes the
+            parameters as they are then.
         batch_size : int
             The last batch has the rows that remain.
         number : int
@@ -360,12 +361,14 @@ class Objective:
         n_rows : int
             Rows of the batch.
         """
-        self.vector.bind(theta)
+        if theta is not None:
+            self.vector.bind(theta)
         parts, sizes = self._plan(number, batch_size)
         full = min(batch_size, sum(sizes))
         totals: dict[str, Tensor] = {}
         blocks = self.rows.batches(part for batch in zip(*parts, strict=True) for part in batch)
-        gradients = [torch.zeros_like(theta) for _ in parts]
+        own = self.vector.parameters
+        gradients = [torch.zeros(sum(map(Tensor.numel, own)), dtype=self.dtype, device=self.rows.device) for _ in parts]
         pieces = [self.vector.views(gradient) for gradient in gradients]
         for positions, n_rows in zip(zip(*parts, strict=True), sizes, strict=True):
             taken = [next(blocks) for _ in positions]
@@ -375,7 +378,7 @@ class Objective:
             terms, gradient = self._sum_up(sums, gradients)
             terms |= others
             if self.alpha:
-                terms["decay"] = self._add_decay(theta, gradient)
+                terms["decay"] = self._add_decay([parameter.detach() for parameter in own], gradient)
             add_up(totals, terms, float(n_rows))
             self.n_rows_seen += n_rows
             yield functools.reduce(torch.add, terms.values()), gradient, n_rows
@@ -513,9 +516,9 @@ class Objective:
         self.parts |= {name: part.item() for name, part in others.items()}
         return sum(self.parts.values())
 
-    def _add_decay(self, theta: Tensor, gradient: Tensor | None = None) -> Tensor:
-        """Return the decay, and add its gradient to that of the rest."""
-        weights = [weight for weight, decays in zip(self.vector.views(theta), self._decays, strict=True) if decays]
+    def _add_decay(self, parameters: Sequence[Tensor], gradient: Tensor | None = None) -> Tensor:
+        """Return the decay of parameters, and add its gradient to that of the rest."""
+        weights = [weight for weight, decays in zip(parameters, self._decays, strict=True) if decays]
         if gradient is not None:
             pieces = [piece for piece, decays in zip(self.vector.views(gradient), self._decays, strict=True) if decays]
             for weight, piece in zip(weights, pieces, strict=True):
