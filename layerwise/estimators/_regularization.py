@@ -16,7 +16,7 @@ from layerwise.penalties import SPARSITIES
 CONSTRAINTS: dict[str, Any] = {
     "dropout": [Interval(Real, 0, 1, closed="left")],
     "corruption": [*CORRUPTIONS.values(), HasMethods("corrupt"), None],
-    "sparsity": [*SPARSITIES.values(), HasMethods("value"), None],
+    "sparsity": [*SPARSITIES.values(), HasMethods("value"), HasMethods("of_rows"), None],
 }
 
 

@@ -160,7 +160,7 @@ class Autoencoder(CodingEstimator):
         "loss": [StrOptions(set(LOSSES))],
         "tied": ["boolean"],
         "alpha": [Interval(Real, 0, None, closed="left")],
-        "sparsity": [*SPARSITIES.values(), HasMethods("value"), None],
+        "sparsity": [*SPARSITIES.values(), HasMethods("value"), HasMethods("of_rows"), None],
         "corruption": [*CORRUPTIONS.values(), HasMethods("corrupt"), None],
         "contraction": [Interval(Real, 0, None, closed="left")],
         "scale": [StrOptions(set(SCALES)), None],
