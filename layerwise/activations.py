@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Callable
 from numbers import Integral
-from typing import ClassVar, NamedTuple, overload
+from typing import ClassVar, NamedTuple, Protocol, overload
 
 import numpy as np
 import torch
@@ -19,7 +19,51 @@ _aten = torch.ops.aten
 _LEAK = 0.01
 
 
-class Activation(NamedTuple):
+class Activation(Protocol):
+    """What is needed of an activation; one that is also a scikit-learn estimator has parameters to search.
+
+    Attributes
+    ----------
+    name : str
+    low, high : float
+        The range of the outputs.
+    same_range : str
+        A key of `ACTIVATIONS`, of a function with just this range.
+    """
+
+    @property
+    def name(self) -> str:
+        """Return what the activation is called."""
+
+    @property
+    def low(self) -> float:
+        """Return the lowest output."""
+
+    @property
+    def high(self) -> float:
+        """Return the highest output."""
+
+    @property
+    def same_range(self) -> str:
+        """Return the name of an element-wise function with this range."""
+
+    def forward(self, z: Tensor, /) -> Tensor:
+        """Return h = s(z) for z of shape (n_rows, n_hidden); differentiable by autograd."""
+
+    def forward_(self, z: Tensor, /) -> Tensor:
+        """Return the same, written over ``z``."""
+
+    def derivative(self, output: Tensor, /) -> Tensor:
+        """Return s'(z) in terms of ``output = s(z)``; differentiable by autograd."""
+
+    def backward_(self, gradient: Tensor, output: Tensor, /) -> Tensor:
+        """Multiply ``gradient`` in place by s'(z), in one pass."""
+
+    def check_width(self, n_hidden: int) -> None:
+        """Refuse a number of units that it is not made for."""
+
+
+class ElementWise(NamedTuple):
     """An element-wise function and its derivative.
 
     Attributes
@@ -49,9 +93,17 @@ class Activation(NamedTuple):
         """Be pickled by name, as the functions cannot be."""
         return get_activation, (self.name,)
 
+    @property
+    def same_range(self) -> str:
+        """Its own name."""
+        return self.name
+
+    def check_width(self, n_hidden: int) -> None:
+        """Take any number of units."""
+
 
 _TABLE = (
-    Activation(
+    ElementWise(
         "sigmoid",
         torch.sigmoid,
         torch.sigmoid_,
@@ -60,7 +112,7 @@ _TABLE = (
         low=0.0,
         high=1.0,
     ),
-    Activation(
+    ElementWise(
         "tanh",
         torch.tanh,
         torch.tanh_,
@@ -69,7 +121,7 @@ _TABLE = (
         low=-1.0,
         high=1.0,
     ),
-    Activation(
+    ElementWise(
         "relu",
         torch.relu,
         torch.relu_,
@@ -78,7 +130,7 @@ _TABLE = (
         low=0.0,
         high=math.inf,
     ),
-    Activation(
+    ElementWise(
         "leaky_relu",
         lambda z: F.leaky_relu(z, _LEAK),
         lambda z: F.leaky_relu_(z, _LEAK),
@@ -87,7 +139,7 @@ _TABLE = (
         low=-math.inf,
         high=math.inf,
     ),
-    Activation(
+    ElementWise(
         "elu",
         F.elu,
         F.elu_,
@@ -96,7 +148,7 @@ _TABLE = (
         low=-1.0,
         high=math.inf,
     ),
-    Activation(
+    ElementWise(
         "softplus",
         F.softplus,
         lambda z: torch.logaddexp(z, torch.zeros_like(z), out=z),
@@ -105,7 +157,7 @@ _TABLE = (
         low=0.0,
         high=math.inf,
     ),
-    Activation(
+    ElementWise(
         "identity",
         lambda z: z,
         lambda z: z,
@@ -155,6 +207,7 @@ class TopK(BaseEstimator):
     name: ClassVar[str] = "top_k"
     low: ClassVar[float] = ACTIVATIONS["relu"].low
     high: ClassVar[float] = ACTIVATIONS["relu"].high
+    same_range: ClassVar[str] = "relu"
 
     def __init__(self, k: int):
         self.k = k
@@ -182,23 +235,43 @@ class TopK(BaseEstimator):
         """Multiply ``gradient`` in place by dh/dz, in terms of h."""
         return ACTIVATIONS["relu"].backward_(gradient, output)
 
+    def check_width(self, n_hidden: int) -> None:
+        """Refuse fewer units than are kept."""
+        if not 1 <= self.k <= n_hidden:
+            raise ValueError(
+                f"activation={self!r} keeps {self.k} units of n_hidden={n_hidden}; choose k from 1 to {n_hidden}"
+            )
+
+    def find_ties(self, z: Tensor, tolerance: float) -> Tensor:
+        """Return which rows of z, of shape (n_rows, n_hidden), have units that differ too little to be told apart.
+
+        Of these rounding may decide which are kept; differences are shares of the strongest unit of the row.
+        """
+        strongest = torch.relu(z).topk(min(self.k + 1, z.shape[1]), dim=1).values
+        weakest, others = strongest[:, self.k - 1 : self.k], strongest[:, self.k :]
+        return ((weakest > 0) & (weakest - others < tolerance * strongest[:, :1])).any(dim=1)
+
+
+# Activations with parameters, by name.
+WITH_PARAMETERS: dict[str, type] = {"top_k": TopK}
+
 
 @overload
-def get_activation(activation: str) -> Activation: ...
+def get_activation(activation: str) -> ElementWise: ...
 @overload
-def get_activation(activation: str | TopK) -> Activation | TopK: ...
-def get_activation(activation: str | TopK) -> Activation | TopK:
+def get_activation(activation: str | Activation) -> Activation: ...
+def get_activation(activation: str | Activation) -> Activation:
     """Return the activation of this name, or a copy of an object that is one.
 
     Parameters
     ----------
-    activation : str or TopK
+    activation : str or Activation
         A key of `ACTIVATIONS`: ``"sigmoid"``, ``"tanh"``, ``"relu"``, ``"leaky_relu"`` (slope 0.01 below 0), ``"elu"``,
         ``"softplus"`` or ``"identity"``; or an object.
 
     Returns
     -------
-    activation : Activation or TopK
+    activation : Activation
 
     Raises
     ------
@@ -211,46 +284,27 @@ def get_activation(activation: str | TopK) -> Activation | TopK:
     >>> get_activation("sigmoid").forward(torch.zeros(1)).item()
     0.5
     """
-    if isinstance(activation, TopK):
+    if not isinstance(activation, str):
         return copy.copy(activation)  # what is trained with it shall not change with the parameters of an estimator
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation={activation!r} is not known; choose one of {', '.join(ACTIVATIONS)}, or TopK(k)")
     return ACTIVATIONS[activation]
 
 
-def as_given(activation: Activation | TopK) -> str | TopK:
+def as_given(activation: Activation) -> str | Activation:
     """Return what `get_activation` has made this activation of.
 
     Parameters
     ----------
-    activation : Activation or TopK
+    activation : Activation
 
     Returns
     -------
-    activation : str or TopK
+    activation : str or Activation
 
     Examples
     --------
     >>> as_given(get_activation("tanh")), as_given(TopK(10))
     ('tanh', TopK(k=10))
     """
-    return activation if isinstance(activation, TopK) else activation.name
-
-
-def same_range(activation: str | TopK) -> str:
-    """Return the name of an output activation that reaches just the codes of this activation.
-
-    Parameters
-    ----------
-    activation : str or TopK
-
-    Returns
-    -------
-    output_activation : str
-
-    Examples
-    --------
-    >>> same_range("tanh"), same_range(TopK(10))
-    ('tanh', 'relu')
-    """
-    return "relu" if isinstance(activation, TopK) else activation
+    return activation.name if isinstance(activation, ElementWise) else activation

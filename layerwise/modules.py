@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from layerwise.activations import TopK, as_given, get_activation
+from layerwise.activations import Activation, as_given, get_activation
 from layerwise.data.scaling import Scaling
 
 __all__ = ["AutoencoderLayer", "StackedNetwork", "UnrolledAutoencoder"]
@@ -23,7 +23,7 @@ class AutoencoderLayer(nn.Module):
         Width of the input (n).
     n_hidden : int
         Width of the code (h).
-    activation : str or TopK, default="sigmoid"
+    activation : str or Activation, default="sigmoid"
         s: a key of `layerwise.activations.ACTIVATIONS`, or an object.
     output_activation : str, default="sigmoid"
         t: such a key.
@@ -64,7 +64,7 @@ class AutoencoderLayer(nn.Module):
         in_features: int,
         n_hidden: int,
         *,
-        activation: str | TopK = "sigmoid",
+        activation: str | Activation = "sigmoid",
         output_activation: str = "sigmoid",
         tied: bool = False,
         dtype: torch.dtype = torch.float32,
@@ -75,11 +75,7 @@ class AutoencoderLayer(nn.Module):
         self.n_hidden = n_hidden
         self.activation = get_activation(activation)
         self.output_activation = get_activation(output_activation)
-        if isinstance(activation, TopK) and not 1 <= activation.k <= n_hidden:
-            raise ValueError(
-                f"activation={activation!r} keeps {activation.k} units of n_hidden={n_hidden}; choose k from 1 to "
-                f"{n_hidden}"
-            )
+        self.activation.check_width(n_hidden)
         bound = (6 / (in_features + n_hidden + 1)) ** 0.5
         self.encoder_weight = nn.Parameter(_uniform((n_hidden, in_features), bound, dtype, generator))
         self.encoder_bias = nn.Parameter(torch.zeros(n_hidden, dtype=dtype))

@@ -7,7 +7,7 @@ from typing import Any
 
 from sklearn.utils._param_validation import HasMethods, Interval
 
-from layerwise.activations import TopK, get_activation
+from layerwise.activations import Activation, get_activation
 from layerwise.corruptions import CORRUPTIONS
 from layerwise.estimators._checks import check_corruption, check_part
 from layerwise.objective import split_terms
@@ -20,13 +20,13 @@ CONSTRAINTS: dict[str, Any] = {
 }
 
 
-def regularization(estimator: Any, activation: str | TopK) -> dict[str, Any]:
+def regularization(estimator: Any, activation: str | Activation) -> dict[str, Any]:
     """Return the parameters of an estimator as arguments of a training problem, checked.
 
     Parameters
     ----------
     estimator : estimator with the parameters ``dropout``, ``corruption`` and ``sparsity``
-    activation : str or TopK
+    activation : str or Activation
         That of the last codes.
 
     Returns

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
-from layerwise.activations import ACTIVATIONS, TopK
+from layerwise.activations import ACTIVATIONS, WITH_PARAMETERS, Activation
 from layerwise.callbacks import Callback, EarlyStopping
 from layerwise.checkpoint import Checkpoint
 from layerwise.corruptions import CORRUPTIONS, Corruption
@@ -155,7 +155,7 @@ class Autoencoder(CodingEstimator):
 
     _parameter_constraints: ClassVar[dict] = {
         "n_hidden": [Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions(set(ACTIVATIONS)), TopK],
+        "activation": [StrOptions(set(ACTIVATIONS)), *WITH_PARAMETERS.values(), HasMethods(["forward", "backward_"])],
         "output_activation": [StrOptions(set(ACTIVATIONS))],
         "loss": [StrOptions(set(LOSSES))],
         "tied": ["boolean"],
@@ -179,7 +179,7 @@ class Autoencoder(CodingEstimator):
         self,
         n_hidden: int = 100,
         *,
-        activation: str | TopK = "sigmoid",
+        activation: str | Activation = "sigmoid",
         output_activation: str = "sigmoid",
         loss: str = "squared_error",
         tied: bool = False,

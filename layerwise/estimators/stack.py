@@ -17,7 +17,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from layerwise import stacking
-from layerwise.activations import get_activation, same_range
+from layerwise.activations import get_activation
 from layerwise.callbacks import Callback, EarlyStopping
 from layerwise.checkpoint import Checkpoint
 from layerwise.corruptions import Corruption
@@ -376,7 +376,7 @@ class StackedAutoencoder(CodingEstimator):
         for index, (lower, upper) in enumerate(itertools.pairwise(layers)):
             codes, reach = get_activation(lower.activation), get_activation(upper.output_activation)
             if codes.low < reach.low or codes.high > reach.high:
-                suited = " or ".join(map(repr, dict.fromkeys([same_range(lower.activation), "identity"])))
+                suited = " or ".join(map(repr, dict.fromkeys([codes.same_range, "identity"])))
                 raise ValueError(
                     f"layers[{index + 1}] cannot reconstruct the codes of layers[{index}]: those of "
                     f"activation={lower.activation!r} go from {codes.low:g} to {codes.high:g}, but "

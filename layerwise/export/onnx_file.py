@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
-from layerwise.activations import TopK
 from layerwise.atomic import atomic
 from layerwise.data.scaling import Scaling
 from layerwise.export._parts import Parts, take_apart
@@ -207,26 +207,24 @@ def _allowed(module: nn.Module, rows: np.ndarray, units: dict[str, np.ndarray]) 
     }
 
 
-class _WatchedTopK(TopK):
-    """Marks the rows in which rounding may decide which units are kept."""
+class _Watched:
+    """An activation that marks the rows in which rounding may decide which units it keeps."""
 
-    def __init__(self, k: int, marked: Tensor):
-        super().__init__(k)
+    def __init__(self, activation: Any, marked: Tensor):
+        self.activation = activation
         self.marked = marked
 
     def forward(self, z: Tensor) -> Tensor:
-        strongest = torch.relu(z).topk(min(self.k + 1, z.shape[1]), dim=1).values
-        weakest, others = strongest[:, self.k - 1 : self.k], strongest[:, self.k :]
-        self.marked |= ((weakest > 0) & (weakest - others < _TOLERANCE * strongest[:, :1])).any(dim=1)
-        return super().forward(z)
+        self.marked |= self.activation.find_ties(z, _TOLERANCE)
+        return self.activation.forward(z)
 
 
 def _without_near_ties(module: nn.Module, rows: np.ndarray) -> np.ndarray:
-    """Leave out rows in which rounding may decide which units `TopK` keeps, unless that leaves none."""
+    """Leave out rows in which rounding may decide which units an activation keeps, unless that leaves none."""
     exact, marked = copy.deepcopy(module).double(), torch.zeros(len(rows), dtype=torch.bool)
     for part in exact.modules():
-        if isinstance(part, AutoencoderLayer) and isinstance(part.activation, TopK):
-            part.activation = _WatchedTopK(part.activation.k, marked)
+        if isinstance(part, AutoencoderLayer) and hasattr(part.activation, "find_ties"):
+            part.activation = _Watched(part.activation, marked)  # type: ignore[assignment]
     exact(torch.from_numpy(rows).double())
     return rows if marked.all() else rows[~marked.numpy()]
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from layerwise import distributed
-from layerwise.activations import Activation, TopK
+from layerwise.activations import Activation
 from layerwise.corruptions import Corruption, entry_weights
 from layerwise.data.layout import Layout, shard_seed
 from layerwise.data.mapped_rows import AnyRows, order_by_content, total_weight
@@ -195,7 +195,7 @@ class Objective:
         targets: Tensor | None = None,
         corruption: Corruption | None = None,
         sparsity: Sparsity | None = None,
-        activation: Activation | TopK | None = None,
+        activation: Activation | None = None,
         decayed: Sequence[nn.Parameter] = (),
         alpha: float = 0.0,
         seed: int = 0,

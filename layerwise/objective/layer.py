@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from layerwise.activations import as_given
+from layerwise.activations import Activation, as_given
 from layerwise.corruptions import Corruption
 from layerwise.data.layout import Layout
 from layerwise.data.mapped_rows import AnyRows
@@ -115,12 +115,12 @@ class LayerObjective(Objective):
         self._take_rows(rows)
 
 
-def split_terms(activation: Any, terms: Sequence[Sparsity | Term]) -> tuple[Sparsity | None, list[Term]]:
+def split_terms(activation: Activation | None, terms: Sequence[Sparsity | Term]) -> tuple[Sparsity | None, list[Term]]:
     """Return the penalty of the mean codes, if there is one, and the terms of single rows.
 
     Parameters
     ----------
-    activation : Activation or TopK
+    activation : Activation or None
         That of the codes, which says their range.
     terms : sequence of (Sparsity or Term)
 
@@ -141,7 +141,7 @@ def split_terms(activation: Any, terms: Sequence[Sparsity | Term]) -> tuple[Spar
     if len(set(names)) < len(names):
         raise ValueError(f"terms={list(terms)} have the names {', '.join(names)}; each needs one of its own")
     for sparsity in of_mean:
-        if not math.isfinite(activation.high - activation.low):
+        if activation is not None and not math.isfinite(activation.high - activation.low):
             raise ValueError(
                 f"sparsity={sparsity!r} needs activations with a lowest and a highest value, but "
                 f"activation={as_given(activation)!r} has none; choose activation='sigmoid' or 'tanh', or "

@@ -12,7 +12,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from torch import Tensor
 
-from layerwise.activations import TopK
+from layerwise.activations import WITH_PARAMETERS
 from layerwise.callbacks import EarlyStopping
 from layerwise.corruptions import CORRUPTIONS
 from layerwise.data.scaling import Scaling
@@ -42,7 +42,8 @@ CLASSES: dict[str, Any] = {
     for cls in (
         *(Autoencoder, StackedAutoencoder, StackedClassifier, StackedRegressor, FrozenEstimator),
         *(AutoencoderOutlierDetector, AutoencoderImputer, TableEncoder, Pipeline),
-        *(*SPARSITIES.values(), *CORRUPTIONS.values(), *SOLVERS.values(), EarlyStopping, TopK),
+        *(*SPARSITIES.values(), *CORRUPTIONS.values(), *SOLVERS.values(), *WITH_PARAMETERS.values()),
+        EarlyStopping,
     )
 }
 _NOT_FINITE = ("nan", "inf", "-inf")

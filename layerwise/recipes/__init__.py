@@ -15,7 +15,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from sklearn.base import BaseEstimator
 
-from layerwise.activations import ACTIVATIONS, TopK, same_range
+from layerwise.activations import ACTIVATIONS, WITH_PARAMETERS, get_activation
 from layerwise.callbacks import EarlyStopping
 from layerwise.corruptions import CORRUPTIONS
 from layerwise.errors import FileError, in_content_of
@@ -37,7 +37,7 @@ _MAX_DOTS = 4000
 MODELS = ("autoencoder", "classifier", "regressor", "outliers")
 # The classes that stand behind the names of parts; a name that stands for itself has no parameters.
 PARTS: dict[str, dict[str, Any]] = {
-    "activation": {name: name for name in ACTIVATIONS} | {"top_k": TopK},
+    "activation": {name: name for name in ACTIVATIONS} | WITH_PARAMETERS,
     "sparsity": SPARSITIES,
     "corruption": CORRUPTIONS,
     "solver": SOLVERS,
@@ -298,7 +298,7 @@ def _build_layers(specs: Sequence[Mapping[str, Any]]) -> list[Autoencoder]:
         _check_table(where, spec)
         params = _build_parts(where, spec, _LAYER_KEYS)
         if layers:
-            params = {"output_activation": same_range(layers[-1].activation)} | params
+            params = {"output_activation": get_activation(layers[-1].activation).same_range} | params
         layers.append(_set(where, Autoencoder(), params))
     return layers
 
