@@ -18,7 +18,7 @@ HOMES = {
 }
 # Its docstring's example, and tests that a row of the diff adds; how many they are.
 TESTS = {
-    "penalty": ("HoyerSparsity or softplus-identity-squared_error-True-hoyer", 2),
+    "penalty": ("HoyerSparsity or gradient_is_numeric and hoyer", 9),
     "corruption": ("BlockMasking or numeric_with_other_noise and corruption2", 2),
     "solver": ("BarzilaiBorwein or barzilai_borwein and (hostile or classifier or ends_where)", 40),
 }
