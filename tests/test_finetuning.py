@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
 from sklearn.datasets import load_diabetes
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import Ridge
@@ -14,11 +15,13 @@ from layerwise import (
     Adam,
     Autoencoder,
     EarlyStopping,
+    Gaussian,
     KLSparsity,
     Masking,
     StackedAutoencoder,
     StackedClassifier,
     StackedRegressor,
+    check_gradient,
 )
 from layerwise.callbacks import History
 from layerwise.modules import AutoencoderLayer, UnrolledAutoencoder
@@ -240,3 +243,69 @@ def test_every_kind_of_layer_in_one_stack(small):
     )
     classifier = StackedClassifier(stack, solver=LBFGS(60)).fit(X, y)
     assert classifier.score(X, y) > 0.8
+
+
+NOISE = {"dropout": 0.4, "corruption": Gaussian(0.2), "sparsity": KLSparsity(0.2)}
+
+
+@pytest.mark.parametrize("solver", [LBFGS(10), Adam(10, batch_size=8)])
+@pytest.mark.parametrize("noise", [{name: value} for name, value in NOISE.items()] + [NOISE], ids=str)
+def test_fine_tuning_with_noise(solver, noise):
+    """It changes fine-tuning alone, gives the same bits from the same seed, and nothing is random afterwards."""
+    X = np.random.default_rng(0).random((40, 6))
+    y, targets = (X[:, 0] > 0.5).astype(int), X[:, :2]
+    layers = [Autoencoder(5, solver=solver), Autoencoder(4, solver=solver)]
+    for estimator, own in (
+        (StackedClassifier(StackedAutoencoder(layers), solver=solver), y),
+        (StackedRegressor(StackedAutoencoder(layers), solver=solver), targets),
+        (StackedAutoencoder(layers, finetune="reconstruction", solver=solver), None),
+    ):
+        plain, noisy, again = (
+            clone(estimator).set_params(random_state=0, **params).fit(X, own) for params in ({}, noise, noise)
+        )
+        outputs = [
+            getattr(each, "predict_proba" if own is y else "transform")(X) for each in (plain, noisy, noisy, again)
+        ]
+        assert not np.allclose(outputs[0], outputs[1])
+        assert_array_equal(outputs[1], outputs[2])
+        assert_array_equal(outputs[1], outputs[3])
+        for before, after in zip(plain.history_[:2], noisy.history_[:2], strict=True):
+            assert before["loss_curve"] == after["loss_curve"]
+
+
+def test_gradients_of_fine_tuning_with_noise_are_numeric():
+    X = np.random.default_rng(0).random((20, 5))
+    for estimator, y in (
+        (StackedClassifier(StackedAutoencoder([4, 3]), **NOISE), (X[:, 0] > 0.5).astype(int)),
+        (StackedRegressor(StackedAutoencoder([4, 3]), **NOISE), X[:, :2]),
+        (StackedAutoencoder([4, 3], finetune="reconstruction", **NOISE), None),
+    ):
+        errors = check_gradient(estimator, X, y)
+        assert errors["finetune"] < 1e-7
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"dropout": 1.0}, "'dropout' parameter"),
+        ({"dropout": -0.1}, "'dropout' parameter"),
+        ({"corruption": "masking"}, "'corruption' parameter"),
+        ({"corruption": Masking(2.0)}, "'level' parameter of Masking"),
+        ({"sparsity": KLSparsity(3.0)}, "'target' parameter of KLSparsity"),
+    ],
+)
+def test_noise_that_is_none(params, message):
+    X = np.random.default_rng(0).random((20, 5))
+    for estimator in (StackedClassifier(), StackedRegressor(), StackedAutoencoder(finetune="reconstruction")):
+        with pytest.raises(ValueError, match=message):
+            clone(estimator).set_params(**params).fit(X, X[:, 0] > 0.5)
+
+
+def test_sparsity_of_fine_tuning_needs_a_range():
+    """It is refused before anything is trained."""
+    X = np.random.default_rng(0).random((20, 5))
+    stack = StackedAutoencoder([Autoencoder(3, activation="relu")])
+    watched = History()
+    with pytest.raises(ValueError, match="needs activations with a lowest and a highest value"):
+        StackedClassifier(stack, sparsity=KLSparsity(0.1), callbacks=[watched]).fit(X, X[:, 0] > 0.5)
+    assert not watched.steps

@@ -228,3 +228,24 @@ def test_regressor():
     regressor = build({"model": "regressor", "layers": [{"n_hidden": 3}], "finetuning": {"finetune": "head"}})
     assert isinstance(regressor, StackedRegressor)
     assert regressor.finetune == "head"
+
+
+def test_noise_of_fine_tuning_by_flags_and_back():
+    flags = {
+        "dropout": 0.5,
+        "finetune_corruption": "gaussian",
+        "finetune_corruption_level": 0.1,
+        "corruption": "masking",
+    }
+    settings = overlay({"model": "classifier", "layers": [{"n_hidden": 4}]}, flags)
+    classifier = build(settings)
+    assert (classifier.dropout, classifier.corruption.std) == (0.5, 0.1)
+    assert classifier.autoencoder.layers[0].corruption.level == 0.25
+    assert describe(build(tomllib.loads(write_toml(describe(classifier))))) == describe(classifier)
+    for model, more in (("outliers", {}), ("autoencoder", {})):
+        with pytest.raises(ValueError, match="dropout has no meaning without fine-tuning"):
+            overlay({"model": model}, {"dropout": 0.5, **more})
+    stack = build(overlay({"model": "autoencoder"}, {"finetune": "reconstruction", "dropout": 0.5}))
+    assert stack.dropout == 0.5
+    toml = build({"model": "regressor", "finetuning": {"sparsity": {"name": "l1", "weight": 0.5}, "dropout": 0.25}})
+    assert (toml.sparsity.weight, toml.dropout) == (0.5, 0.25)
