@@ -238,7 +238,7 @@ def test_every_command_in_steps(options, command, run, table, trained, disk, tmp
     assert call(run, command, table, trained, tmp_path, *words)[0] == 0
     ends = []
     for step in (0, 4, 8, 16, 32, 64, 128, 256, 1024) if "size" in options else range(2, 30, 3):
-        folder = disk(options.format(max(step, 4)))
+        folder = disk(options.format(step or 4))
         if step == 0:
             fill(folder)
         code, _, err = call(run, command, table, trained, folder, *words)

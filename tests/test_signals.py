@@ -152,3 +152,20 @@ def test_at_random_moments(command, folder):
         assert process.returncode in (0, 128 + number, -number), err
         assert "Traceback" not in err
         assert "ignored" not in err
+
+
+def test_while_the_command_line_is_imported():
+    """Ctrl-C before there is anything that could take it is one line and exit code 130."""
+    program = (
+        "import sys\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'layerwise.cli':\n"
+        "            raise KeyboardInterrupt\n"
+        "import layerwise\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "from layerwise.__main__ import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "layerwise: interrupted\n")
