@@ -14,6 +14,7 @@ from layerwise.corruptions import Corruption
 from layerwise.data.scaling import Scaling
 from layerwise.losses import LOSSES
 from layerwise.penalties import Sparsity
+from layerwise.products import apply_linear
 
 __all__ = ["AutoencoderLayer", "StackedNetwork", "UnrolledAutoencoder"]
 
@@ -147,11 +148,11 @@ class AutoencoderLayer(nn.Module):
 
     def encode(self, x: Tensor) -> Tensor:
         """Map inputs of shape (n_rows, in_features) to codes of shape (n_rows, n_hidden)."""
-        return self.activation.forward(nn.functional.linear(x, self.encoder_weight, self.encoder_bias))
+        return self.activation.forward(apply_linear(x, self.encoder_weight, self.encoder_bias))
 
     def decode_logits(self, h: Tensor) -> Tensor:
         """Map codes of shape (n_rows, n_hidden) to W2 h + b2, of shape (n_rows, in_features)."""
-        return nn.functional.linear(h, self.decoder_matrix, self.decoder_bias)
+        return apply_linear(h, self.decoder_matrix, self.decoder_bias)
 
     def decode(self, h: Tensor) -> Tensor:
         """Map codes of shape (n_rows, n_hidden) to reconstructions of shape (n_rows, in_features)."""
@@ -296,6 +297,14 @@ class StackedNetwork(nn.Module):
         return self.head(self.encode(x))
 
 
+class Linear(nn.Linear):
+    """torch's linear layer, its product by `layerwise.products`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map inputs of shape (..., in_features) to outputs of shape (..., out_features)."""
+        return apply_linear(input, self.weight, self.bias)
+
+
 def linear_head(
     in_features: int, n_outputs: int, *, bias: bool = True, dtype: torch.dtype = torch.float32
 ) -> nn.Linear:
@@ -321,7 +330,7 @@ def linear_head(
     >>> linear_head(3, 2)(torch.ones(1, 3)).tolist()
     [[0.0, 0.0]]
     """
-    head = nn.utils.skip_init(nn.Linear, in_features, n_outputs, bias=bias, dtype=dtype)
+    head = nn.utils.skip_init(Linear, in_features, n_outputs, bias=bias, dtype=dtype)
     for parameter in head.parameters():
         nn.init.zeros_(parameter)
     return head
