@@ -1,9 +1,8 @@
 """Matrix products by the fastest exact kernel of this processor: torch's own (MKL), or oneDNN's.
 
-MKL holds back on processors of AMD: in float32 oneDNN is up to twice as fast there with AVX-512. Elsewhere torch's own
-product is taken, as it is for other types and devices. The choice follows from the processor and never from a timing,
-so that the same seed gives the same bits. The environment variable ``LAYERWISE_PRODUCTS`` chooses by hand; it is read
-once.
+MKL does not use all of an AMD processor: with AVX-512, oneDNN is up to twice as fast there in float32. Otherwise, and
+for other types and devices, torch's own product is used. The choice depends on the processor and never on a timing, so
+that the same seed gives the same bits. The environment variable ``LAYERWISE_PRODUCTS`` overrides it; it is read once.
 """
 
 from __future__ import annotations
@@ -32,8 +31,8 @@ def kernel() -> str:
     Returns
     -------
     kernel : {"torch", "onednn"}
-        "onednn" on processors of AMD with AVX-512 under Linux, or where ``LAYERWISE_PRODUCTS`` says so, if the
-        operator is there and computes what `torch.mm` computes; otherwise "torch".
+        "onednn" on AMD processors with AVX-512 under Linux, or if ``LAYERWISE_PRODUCTS`` chooses it, provided that
+        oneDNN's operator exists and agrees with `torch.mm`; otherwise "torch".
 
     Raises
     ------
@@ -61,9 +60,9 @@ def linear(a: Tensor, b: Tensor, bias: Tensor | None = None, out: Tensor | None 
     a : Tensor of shape (n_rows, n_inputs)
     b : Tensor of shape (n_outputs, n_inputs)
     bias : Tensor that broadcasts to (n_rows, n_outputs), or None, default=None
-        Of shape (n_outputs,) it costs nothing.
+        One of shape (n_outputs,) is added by the product itself.
     out : Tensor of shape (n_rows, n_outputs) or None, default=None
-        Where to write the result. oneDNN cannot write there: its result is copied.
+        Where to write the result. oneDNN's result is copied there.
 
     Returns
     -------
@@ -94,7 +93,7 @@ def transposed_product(a: Tensor, b: Tensor) -> Tensor:
     Returns
     -------
     product : Tensor of shape (n_outputs, n_inputs)
-        Perhaps a transposed view.
+        May be a transposed view.
 
     Examples
     --------
@@ -110,11 +109,11 @@ def add_transposed_product(total: Tensor, a: Tensor, b: Tensor, *, keep: float =
     Parameters
     ----------
     total : Tensor of shape (n_outputs, n_inputs)
-        Of any type; one pass where torch's kernel computes in this type.
+        Of any type.
     a : Tensor of shape (n_rows, n_outputs)
     b : Tensor of shape (n_rows, n_inputs)
     keep : float, default=1
-        If 0, what ``total`` held does not count, not even NaN, where the types agree.
+        If 0 and the types agree, the values of ``total`` are ignored, NaN too.
     scale : float, default=1
 
     Examples
@@ -144,8 +143,8 @@ def apply_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tenso
     Returns
     -------
     y : Tensor of shape (..., n_outputs)
-        ``x W' + b``. By torch's function wherever oneDNN is not taken, and where torch itself follows what is computed:
-        compiled, traced, exported, under autocast, and under the transforms of `torch.func`.
+        ``x W' + b``. It comes from torch's own function unless oneDNN is the kernel and the tensors are plain float32
+        on the CPU: not while compiling, tracing or exporting, nor under autocast or the transforms of `torch.func`.
 
     Examples
     --------
@@ -184,7 +183,7 @@ def _transpose_and_multiply(multiply: Callable[[Tensor, Tensor], Tensor], a: Ten
 
 
 def _takes_onednn(a: Tensor, b: Tensor, bias: Tensor | None = None) -> bool:
-    """Return whether oneDNN computes a b' + bias: it knows no empty products, and torch words errors better."""
+    """Return whether oneDNN computes a b' + bias; empty products and errors are left to torch."""
     return (
         kernel() == "onednn"
         and a.ndim == b.ndim == 2
@@ -197,7 +196,7 @@ def _takes_onednn(a: Tensor, b: Tensor, bias: Tensor | None = None) -> bool:
 
 
 def _is_eager(*tensors: Tensor | None) -> bool:
-    """Return whether tensors are plain ones, and nothing follows or transforms what is computed from them."""
+    """Return whether these are plain tensors, and nothing traces or transforms what is computed from them."""
     try:
         return all(type(tensor) in (Tensor, nn.Parameter, type(None)) for tensor in tensors) and not (
             torch.jit.is_tracing()
@@ -228,7 +227,7 @@ def _is_exact() -> bool:
 
 
 def _choose_by_processor() -> str:
-    """Return "onednn" for processors of AMD with AVX-512 under Linux: there MKL holds back."""
+    """Return "onednn" for AMD processors with AVX-512 under Linux, "torch" for all others."""
     try:
         lines = _PROCESSOR.read_text().splitlines()
     except OSError:
