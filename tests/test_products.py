@@ -288,6 +288,18 @@ def test_modules_are_copied_and_kept(kernel):
     assert list(network.state_dict()) == list(StackedNetwork([new_layer()], torch.nn.Linear(3, 2)).state_dict())
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_head_is_a_linear_layer_of_torch(kernel):
+    head, x = linear_head(3, 2), draw(4, 3)
+    torch.nn.init.ones_(head.weight)
+    assert_close(torch.jit.script(head)(x).detach(), torchs(x, head.weight).double().detach())
+    seen = []
+    head.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    StackedNetwork([], head)(x)
+    assert len(seen) == 1
+    assert repr(head) == repr(torch.nn.Linear(3, 2))
+
+
 @pytest.mark.parametrize(
     ("text", "chosen"),
     [
