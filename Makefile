@@ -34,6 +34,7 @@ dist: .venv/installed
 bench: .venv/installed .venv-rivals/installed
 	mkdir -p $(RESULTS)
 	$(BIN)/python benchmarks/bench_evaluation.py --json $(RESULTS)/evaluation.json
+	$(BIN)/python benchmarks/bench_products.py --json $(RESULTS)/products.json
 	$(BIN)/python benchmarks/bench_lbfgs.py --json $(RESULTS)/lbfgs.json
 	$(BIN)/python benchmarks/bench_minibatch.py --json $(RESULTS)/minibatch.json
 	$(BIN)/python benchmarks/bench_classifier.py --json $(RESULTS)/classifier.json

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from layerwise import distributed
+from layerwise import distributed, products
 from layerwise.atomic import locked
 from layerwise.checkpoint_files import FILES, CheckpointFolder, decode
 from layerwise.interruption import Noted, end_by, noting
@@ -300,6 +300,7 @@ def _describe_software() -> dict[str, Any]:
         "python": platform.python_version(),
         "processor": platform.machine(),
         "threads": torch.get_num_threads(),
+        "products": products.kernel(),
         "shards of rows": distributed.world_size() * distributed.n_shards(),
         "deterministic": distributed.is_deterministic(),
     }

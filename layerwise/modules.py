@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from layerwise.activations import Activation, as_given, get_activation
 from layerwise.data.scaling import Scaling
+from layerwise.products import apply_linear
 
 __all__ = ["AutoencoderLayer", "StackedNetwork", "UnrolledAutoencoder"]
 
@@ -99,7 +100,7 @@ class AutoencoderLayer(nn.Module):
 
     def pre_activation(self, x: Tensor) -> Tensor:
         """Map inputs of shape (n_rows, in_features) to W1 x + b1, of shape (n_rows, n_hidden)."""
-        return nn.functional.linear(x, self.encoder_weight, self.encoder_bias)
+        return apply_linear(x, self.encoder_weight, self.encoder_bias)
 
     def encode(self, x: Tensor) -> Tensor:
         """Map inputs of shape (n_rows, in_features) to codes of shape (n_rows, n_hidden)."""
@@ -107,7 +108,7 @@ class AutoencoderLayer(nn.Module):
 
     def decode_logits(self, h: Tensor) -> Tensor:
         """Map codes of shape (n_rows, n_hidden) to W2 h + b2, of shape (n_rows, in_features)."""
-        return nn.functional.linear(h, self.decoder_matrix, self.decoder_bias)
+        return apply_linear(h, self.decoder_matrix, self.decoder_bias)
 
     def decode(self, h: Tensor) -> Tensor:
         """Map codes of shape (n_rows, n_hidden) to reconstructions of shape (n_rows, in_features)."""
@@ -229,6 +230,16 @@ class StackedNetwork(nn.Module):
         return self.decode_logits(self.encode(x))
 
 
+class Linear(nn.Linear):
+    """torch's linear layer, its product by `layerwise.products`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map inputs of shape (..., in_features) to outputs of shape (..., out_features)."""
+        if torch.jit.is_scripting():  # a script holds torch's function alone
+            return nn.functional.linear(input, self.weight, self.bias)
+        return apply_linear(input, self.weight, self.bias)
+
+
 def linear_head(
     in_features: int, n_outputs: int, *, bias: bool = True, dtype: torch.dtype = torch.float32
 ) -> nn.Linear:
@@ -254,7 +265,7 @@ def linear_head(
     >>> linear_head(3, 2)(torch.ones(1, 3)).tolist()
     [[0.0, 0.0]]
     """
-    head = nn.utils.skip_init(nn.Linear, in_features, n_outputs, bias=bias, dtype=dtype)
+    head = nn.utils.skip_init(Linear, in_features, n_outputs, bias=bias, dtype=dtype)
     for parameter in head.parameters():
         nn.init.zeros_(parameter)
     return head

@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from sklearn.base import BaseEstimator
 
 import layerwise
-from layerwise import persistence, plotting
+from layerwise import persistence, plotting, products
 from layerwise.atomic import write_file
 from layerwise.errors import FileError
 from layerwise.export import write_model_card
@@ -77,6 +77,7 @@ def gather_facts(**facts: Any) -> dict[str, Any]:
         "command": shlex.join(["layerwise", *sys.argv[1:]]),
         **facts,
         "threads": torch.get_num_threads(),
+        "products": products.kernel(),
         "layerwise_version": layerwise.__version__,
         "torch_version": torch.__version__,
         "python_version": platform.python_version(),

@@ -35,6 +35,7 @@ HOUSE = [
     {"distributed"},
     {"limits"},
     {"errors"},
+    {"products"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(HOUSE) for room in rooms}
 # What a room must not know although it stands below it.

@@ -11,6 +11,7 @@ from layerwise.losses import Loss
 from layerwise.modules import AutoencoderLayer
 from layerwise.objective.base import Block
 from layerwise.penalties import Seen, Term, sum_over_rows
+from layerwise.products import add_transposed_product, linear
 
 
 class DenseKernel:
@@ -45,7 +46,7 @@ class DenseKernel:
 
     def encode(self, block: Block, out: Tensor | None = None) -> Tensor:
         """Return the codes of a block, of shape (n_block, n_hidden)."""
-        h = torch.addmm(self.layer.encoder_bias, block.x, self.layer.encoder_weight.T, out=out)
+        h = linear(block.x, self.layer.encoder_weight, self.layer.encoder_bias, out)
         return self.layer.activation.forward_(h)
 
     def forward(self, block: Block, codes: Tensor | None) -> Tensor:
@@ -74,14 +75,14 @@ class DenseKernel:
         encoder_weight, encoder_bias, *own, decoder_bias = pieces
         decoder_weight = own[0] if own else encoder_weight.T
         parts, delta = self._reconstruct(block, h)
-        _add_product(decoder_weight, delta, h, keep, scale)
+        add_transposed_product(decoder_weight, delta, h, keep=keep, scale=scale)
         decoder_bias.mul_(keep).add_(delta.sum(dim=0), alpha=scale)
 
         if mean_gradient is None:
-            delta = delta @ layer.decoder_matrix
+            delta = linear(delta, layer.decoder_matrix.T)
         else:
             by_mean = mean_gradient if block.row_weight is None else block.row_weight * mean_gradient
-            delta = torch.addmm(by_mean, delta, layer.decoder_matrix)
+            delta = linear(delta, layer.decoder_matrix.T, by_mean)
         with torch.enable_grad():
             leaf = h.detach().requires_grad_()
             penalties = self._penalise(block, leaf)
@@ -91,7 +92,7 @@ class DenseKernel:
             )
             delta += by_codes
         layer.activation.backward_(delta, h)
-        _add_product(encoder_weight, delta, block.x, keep if own else 1, scale)
+        add_transposed_product(encoder_weight, delta, block.x, keep=keep if own else 1, scale=scale)
         encoder_bias.mul_(keep).add_(delta.sum(dim=0), alpha=scale)
         if penalties:
             encoder_weight.add_(by_weight, alpha=scale)
@@ -104,7 +105,7 @@ class DenseKernel:
         if not self._wide or len(self._wide[0]) < len(target):
             self._wide = [target.new_empty(target.shape), target.new_empty(target.shape)]
         z, delta = (wide[: len(target)] for wide in self._wide)
-        torch.addmm(self.layer.decoder_bias, h, self.layer.decoder_matrix.T, out=z)
+        z = linear(h, self.layer.decoder_matrix, self.layer.decoder_bias, z)
         value, delta = self._loss(z, target, weight=block.weight, out=delta)
         return {"reconstruction": value}, delta
 
@@ -112,11 +113,3 @@ class DenseKernel:
         """Return the terms of the codes, summed over rows; differentiable by autograd."""
         seen = Seen(block.x, block.clean, None, h, h, self.layer)
         return {term.name: sum_over_rows(term, seen, block.row_weight) for term in self._penalties}
-
-
-def _add_product(total: Tensor, a: Tensor, b: Tensor, keep: float, scale: float) -> None:
-    """Make ``total`` keep total + scale a' b: in one pass where the types agree."""
-    if total.dtype == a.dtype:
-        total.addmm_(a.T, b, beta=keep, alpha=scale)
-    else:
-        total.mul_(keep).add_(a.T @ b, alpha=scale)

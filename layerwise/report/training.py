@@ -37,6 +37,7 @@ _FACTS = {
     "random_state": "Seed",
     "seconds": "Seconds",
     "threads": "Threads",
+    "products": "Matrix products",
     "layerwise_version": "layerwise",
     "torch_version": "PyTorch",
     "python_version": "Python",
