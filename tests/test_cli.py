@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from PIL import Image
 from scipy import sparse
 from scipy.io import savemat
 from sklearn.datasets import load_iris
@@ -916,3 +917,59 @@ def test_inspect_names_the_columns_of_a_table(run, tmp_path):
     assert run("fit", tmp_path / "x.csv", *words)[0] == 0
     facts = json.loads(run("inspect", tmp_path / "r", "--json")[1])
     assert facts["feature_names"] == ["u", "v", "label=no", "label=yes"]
+
+
+@pytest.mark.filterwarnings("always")
+def test_report_says_whether_the_rows_are_those_of_the_training(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("x.npy", np.arange(240).reshape(60, 4) % 11)  # whole numbers, which become floats
+    np.save("y.npy", np.arange(60) % 2)
+    assert run("fit", "x.npy", "--labels", "y.npy", "--out", "r", *FIT, "--no-report")[0] == 0
+    facts = json.loads((tmp_path / "r" / "run.json").read_text())
+    assert re.fullmatch("[0-9a-f]{16}", facts["digest_of_rows"])
+
+    def page(*words):
+        code, _, err = run("report", "r", *words)
+        assert code == 0
+        return (tmp_path / words[-1] if words else tmp_path / "r" / "report.html").read_text(), err
+
+    text, err = page()
+    assert "accuracy on the rows it was trained on" in text
+    assert "digest" not in text
+    assert "changed" not in err
+    shutil.copy("x.npy", "same.npy")
+    assert "accuracy on the rows it was trained on" in page("same.npy", "--labels", "y.npy", "--out", "same.html")[0]
+    X = np.load("x.npy")
+    X[[3, 4]] = X[[4, 3]]
+    np.save("x.npy", X)
+    text, err = page()
+    assert "accuracy on other rows than it was trained on" in text
+    assert "x.npy has changed since r was trained on it, so the figures are on other rows than it was trained on" in err
+    err = page("x.npy", "--labels", "y.npy", "--out", "other.html")[1]
+    assert "changed" not in err  # other rows are what was asked for
+    del facts["digest_of_rows"]  # as runs of earlier versions
+    (tmp_path / "r" / "run.json").write_text(json.dumps(facts))
+    assert "accuracy on these rows" in page()[0]
+
+
+@pytest.mark.parametrize("kind", ["table", "images", "sparse"])
+def test_report_on_the_rows_of_the_training_of_any_kind(run, tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    data, words = "x.npz", ()
+    if kind == "table":
+        data, words = "x.csv", ("--impute", "--sample-weight", "w")
+        rows = [f"{k / 7},{'' if k % 5 == 0 else k},{'ab'[k % 2]},{k % 3}" for k in range(60)]
+        (tmp_path / data).write_text("\n".join(["u,v,t,w", *rows]))
+    elif kind == "images":
+        data = "x"
+        (tmp_path / data).mkdir()
+        for k in range(20):
+            Image.fromarray(rng.integers(0, 256, (4, 4), dtype=np.uint8)).save(tmp_path / data / f"{k}.png")
+    else:
+        sparse.save_npz(data, sparse.random_array((60, 5), density=0.4, format="csr", rng=rng))
+    assert run("fit", data, "--out", "r", *FIT, "--no-report", *words)[0] == 0
+    code, _, err = run("report", "r")
+    assert code == 0
+    assert "changed" not in err
+    assert "rows that the model was trained on; on new ones" in (tmp_path / "r" / "report.html").read_text()

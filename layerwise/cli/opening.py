@@ -14,10 +14,13 @@ import layerwise
 from layerwise import runs
 from layerwise.data._polars import composed
 from layerwise.data.inputs import Input, read_input
+from layerwise.data.rows import Rows
 from layerwise.data.table_encoder import TableEncoder
 from layerwise.data.tables import column_names, is_table
 from layerwise.data.values import describe_missing
 from layerwise.estimators import AutoencoderImputer
+from layerwise.estimators._checkpointing import digest_of_rows
+from layerwise.estimators._checks import ROW_DTYPES
 from layerwise.inspection import bare, step_of
 
 # Files that hold arrays by name.
@@ -77,6 +80,11 @@ class Opened:
 def name_rows(source: Input) -> list[str] | None:
     """Return the first of the columns that tell rows apart, as text; None without such."""
     return [str(name) for name in next(iter(source.ids.values()))] if source.ids else None
+
+
+def digest_rows(X: Any) -> str:
+    """Return a text that differs where rows of any rank do, as they were read."""
+    return f"{digest_of_rows(Rows(X if X.dtype in ROW_DTYPES else X.astype(np.float64))):016x}"
 
 
 def list_columns(data: Path) -> list[str]:

@@ -32,7 +32,7 @@ from layerwise.cli.common import (
     list_contents,
 )
 from layerwise.cli.fitting import choose_model, count_labelled, log_run, mark_unlabeled, open_trackers, train
-from layerwise.cli.opening import name_rows
+from layerwise.cli.opening import digest_rows, name_rows
 from layerwise.cli.recipe_flags import overlay
 from layerwise.cli.telling import advise_on_labels, describe_rows, suggest_next, warn_of_stages
 from layerwise.cli.unfinished import CHECKPOINTS, SCRATCH, read_begun, refuse_changes, tidy, unfinished_run
@@ -84,7 +84,13 @@ def demo(*, out: Path = Path("runs/demo"), seed: int = 0, overwrite: Overwrite =
         )
         display.say(f"writing {runs.REPORT} ...")
         runs.write_run(
-            staging, outcome.estimator, digits.X_test, y=digits.y_test, facts=facts, image_shape=outcome.image_shape
+            staging,
+            outcome.estimator,
+            digits.X_test,
+            y=digits.y_test,
+            facts=facts,
+            image_shape=outcome.image_shape,
+            trained_on=False,
         )
     accuracies = [f"{name}: {outcome.obtained[name]}" for name in (ufldl_stacked.GREEDY, ufldl_stacked.FINETUNED)]
     return Reply(
@@ -439,6 +445,7 @@ def _fit_into(
             else {}
         ),
         missing=missing,
+        digest_of_rows=digest_rows(source.X),
         seconds=round(time.perf_counter() - start, 1),
     )
     if distributed.rank() > 0:

@@ -41,6 +41,7 @@ _FACTS = {
     "torch_version": "PyTorch",
     "python_version": "Python",
     "machine": "Machine",
+    "digest_of_rows": None,
     "created": "Created",
 }
 _LAYER = {
