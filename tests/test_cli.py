@@ -973,3 +973,112 @@ def test_report_on_the_rows_of_the_training_of_any_kind(run, tmp_path, monkeypat
     assert code == 0
     assert "changed" not in err
     assert "rows that the model was trained on; on new ones" in (tmp_path / "r" / "report.html").read_text()
+
+
+FEW = ("--layers", 2, "--max-iter", 2, "--random-state", 0, "--no-report")
+
+
+def write_prices(path, *odd, form="{}"):
+    """Write 60 rows whose price rises with u; the first rows have other prices."""
+    prices = [*odd, *(form.format(10.25 + 1.5 * k) for k in range(len(odd), 60))]
+    path.write_text("\n".join(["u,v,price", *(f"{k},{k % 7},{price}" for k, price in enumerate(prices))]))
+
+
+MARK = "look like numbers (59 of 60 values are, but not '-' in row 1, counted from 1); correct such values or leave"
+DATE = "look like dates ('2026-01-01'); make numbers of them, such as days since a certain one"
+
+
+@pytest.mark.filterwarnings("ignore:The number of unique classes")
+@pytest.mark.parametrize(
+    ("odd", "form", "told"),
+    [
+        (["-"], "{}", f"{MARK} them empty, or name such a mark with --unlabeled -; if they are classes, choose"),
+        ([], "{} EUR", "look like numbers with 'EUR' around them ('10.25 EUR'); remove that, and save plain numbers"),
+        ([], "{}%", "look like numbers with '%' around them ('10.25%'); remove that, and save plain numbers"),
+        ([f"2026-{1 + k // 28:02}-{1 + k % 28:02}" for k in range(60)], "{}", DATE),
+    ],
+)
+def test_labels_that_are_nearly_numbers_are_refused(run, tmp_path, monkeypatch, odd, form, told):
+    monkeypatch.chdir(tmp_path)
+    write_prices(tmp_path / "x.csv", *odd, form=form)
+    for more in ((), ("--model", "regressor")):
+        code, _, err = run("fit", "x.csv", "--labels", "price", "--out", "r", *FEW, *more)
+        assert code == 2
+        assert "layerwise: a regressor needs numbers as labels, which look" in err
+        assert told in err
+        assert "choose --model classifier" in err
+    assert told[:60] in run("init", "x.csv", "--labels", "price")[1]
+    code, _, err = run("fit", "x.csv", "--labels", "price", "--out", "r", "--model", "classifier", *FEW)
+    assert code == 0
+    code, _, err = run("compare", "x.csv", "price", "--out", "c")
+    assert code == 2
+    assert "compare needs classes of at least 2 rows, but 'price' holds 60 different values in 60 rows" in err
+    pl.read_csv("x.csv").select("price").write_parquet("y.parquet")
+    np.save("x.npy", np.random.default_rng(0).random((60, 3)))
+    np.save("y.npy", np.array(pl.read_csv("x.csv")["price"].to_list()))
+    for labels in ("y.parquet", "y.npy"):
+        code, _, err = run("fit", "x.npy", "--labels", labels, "--out", "s", *FEW)
+        assert code == 2
+        assert told in err
+
+
+def test_a_mark_among_targets_stands_for_none(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_prices(tmp_path / "x.csv", "-", "-")
+    words = ("--layers", 2, "--max-iter", 40, "--random-state", 0, "--no-report")
+    code, _, err = run("fit", "x.csv", "--labels", "price", "--unlabeled", "-", "--out", "r", *words)
+    assert code == 0
+    assert "60 rows of 2 features, 58 of them with labels\nModel: regressor, because the labels are numbers with" in err
+    figures = json.loads(run("evaluate", "r", "x.csv", "--json")[1])
+    assert figures["n_labelled"] == 58
+    assert figures["r2"] > 0.9
+    assert run("evaluate", "r", "x.csv", "--unlabeled", "x")[0] == 2
+    assert run("report", "r")[0] == 0
+    assert run("check-gradient", "r", "x.csv")[0] == 0
+    write_prices(tmp_path / "y.csv", "-", "-", "unknown")
+    err = run("fit", "y.csv", "--labels", "price", "--unlabeled", "-", "--out", "t", *FEW)[2]
+    assert "(57 of 58 values are, but not 'unknown' in row 3, counted from 1); correct such values or leave" in err
+    assert "--unlabeled" not in err
+    write_prices(tmp_path / "y.csv", "unknown")
+    code, answer, _ = run("evaluate", "r", "y.csv", "--unlabeled", "unknown", "--json")
+    assert json.loads(answer)["n_labelled"] == 59
+    write_prices(tmp_path / "plain.csv")
+    assert run("fit", "plain.csv", "--labels", "price", "--out", "s", *FEW)[0] == 0
+    assert json.loads(run("evaluate", "s", "y.csv", "--unlabeled", "unknown", "--json")[1])["n_labelled"] == 59
+    assert "'unknown'" in run("evaluate", "s", "y.csv")[2]
+
+
+def test_a_regressor_refuses_words(run, tmp_path):
+    write_labelled(tmp_path / "x.csv", ["cat", "dog"] * 10)
+    words = ("fit", tmp_path / "x.csv", "--labels", "label", "--model", "regressor", "--out", tmp_path / "r", *FEW)
+    code, _, err = run(*words)
+    assert code == 2
+    assert "a regressor needs numbers as labels, but found 'cat'; choose a classifier" in err
+
+
+def test_fit_names_the_classes_of_text(run, tmp_path):
+    path = tmp_path / "x.csv"
+    write_labelled(path, ["cat", "dog", "-", "NA"] * 6)
+    words = ("fit", path, "--labels", "label", "--id", "key", *FEW, "--overwrite", "--out", tmp_path / "r")
+    assert "Model: classifier, because the labels are text: 3 classes: -, cat, dog\n" in run(*words)[2]
+    assert "because the labels are text: 2 classes: cat, dog\n" in run(*words, "--unlabeled", "-")[2]
+    write_labelled(path, [f"kind {k:02}" for k in range(12)] * 2)
+    assert "12 classes: kind 00, kind 01, " in run(*words)[2]
+    assert "kind 09 and 2 more\n" in run(*words)[2]
+    write_labelled(path, [f"2026-01-{1 + k:02}" for k in range(28)] * 2)
+    told = "28 classes: 2026-01-01, 2026-01-02, "
+    err = run(*words)[2]
+    assert told in err
+    assert f" and 18 more, which {DATE}\n" in err
+
+
+def test_compare_takes_no_amounts(run, tmp_path):
+    write_prices(tmp_path / "x.csv")
+    code, _, err = run("compare", tmp_path / "x.csv", "price", "--out", tmp_path / "c")
+    assert code == 2
+    assert (
+        "compare needs classes of at least 2 rows, but 'price' holds 60 different values in 60 rows, such as 10.25, "
+        "which are rather amounts; train a regressor on them with layerwise fit, or make classes of them first" in err
+    )
+    write_labelled(tmp_path / "x.csv", [7 * k + 1 for k in range(60)])
+    assert "'label' holds 60 different values" in run("compare", tmp_path / "x.csv", "label", "--out", "c")[2]

@@ -35,6 +35,8 @@ app.meta.suppress_keyboard_interrupt = False
 
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 Words = Parameter(consume_multiple=True, negative="")
+# One text, which may be - and the like.
+AnyText = Parameter(allow_leading_hyphen=True)
 # What many commands take.
 Model = Annotated[Path, Parameter(help="Folder of a trained model.")]
 Data = Annotated[

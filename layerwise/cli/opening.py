@@ -12,13 +12,14 @@ from sklearn.base import BaseEstimator
 
 import layerwise
 from layerwise import runs
+from layerwise.cli.fitting import as_amounts
 from layerwise.data._polars import composed
 from layerwise.data.inputs import Input, read_input
 from layerwise.data.rows import Rows
 from layerwise.data.table_encoder import TableEncoder
 from layerwise.data.tables import column_names, is_table
 from layerwise.data.values import describe_missing
-from layerwise.estimators import AutoencoderImputer
+from layerwise.estimators import AutoencoderImputer, StackedRegressor
 from layerwise.estimators._checkpointing import digest_of_rows
 from layerwise.estimators._checks import ROW_DTYPES
 from layerwise.inspection import bare, step_of
@@ -145,6 +146,9 @@ def open_model(
             f"{data} has columns of text ({', '.join(source.encoder.categories_)}), but the model was trained on an "
             f"array of numbers; give it a table of those numbers alone, in their order"
         )
+    if isinstance(bare(model), StackedRegressor) and source.y is not None and source.y.dtype.kind in "OU":
+        amounts = as_amounts(source.y, facts.get("unlabeled"))
+        source = source if amounts is None else source._replace(y=amounts)
     X = source.X
     missing = describe_missing(X, source.feature_names)
     if missing and imputer is None:

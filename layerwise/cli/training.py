@@ -16,6 +16,7 @@ from layerwise import distributed, recipes, runs
 from layerwise.atomic import atomic, publish, target_of, write_file
 from layerwise.callbacks import Callback, MetricsFile
 from layerwise.cli.common import (
+    AnyText,
     Array,
     Data,
     Display,
@@ -210,7 +211,7 @@ def fit(
     finetune: Annotated[str | None, _TRAINING] = None,
     head_alpha: Annotated[float | None, _TRAINING] = None,
     class_weight: Annotated[Literal["balanced"] | None, _TRAINING] = None,
-    unlabeled: Annotated[str | None, _DATA] = None,
+    unlabeled: Annotated[str | None, AnyText, _DATA] = None,
     random_state: Annotated[int | None, _TRAINING] = None,
     dtype: Annotated[Literal["float32", "float64"] | None, _TRAINING] = None,
     device: Annotated[str | None, _TRAINING] = None,
@@ -409,10 +410,13 @@ def _fit_into(
     chosen, why = settings.get("model"), None
     if chosen is None:
         contamination = flags.get("contamination", settings.get("contamination"))
-        chosen, why = choose_model(source.y, contamination, flags.get("unlabeled"))
+        unlabeled = flags.get("unlabeled", settings.get("finetuning", {}).get("unlabeled"))
+        chosen, why = choose_model(source.y, contamination, unlabeled)
     settings = settings | {"model": chosen}
     settings = overlay(settings, flags, source.X.shape[1])
     y, complete = mark_unlabeled(source.y, settings)
+    if settings["model"] == "regressor":
+        source = source._replace(y=y)  # text has become numbers
     n_labelled = None if source.y is None else count_labelled(source.y, complete)
     odd = [] if source.feature_columns is None else describe_odd_columns(source.X, source.feature_columns)
     for line in (describe_rows(source, n_labelled), *([f"Model: {chosen}, because {why}"] if why else []), *odd):
@@ -437,6 +441,7 @@ def _fit_into(
         random_state=settings["random_state"],
         n_rows=sum(distributed.gather_counts([X.shape[0]])),
         n_labelled=n_labelled,
+        unlabeled=settings.get("finetuning", {}).get("unlabeled"),
         scale=scale,
         n_features=X.shape[1],
         **(

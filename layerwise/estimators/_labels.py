@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
+from layerwise.data.strays import as_number
 from layerwise.estimators._intake import fill_masked, find_missing, is_missing, refuse_kind
 
 _PRETRAIN_ONLY = "say unlabeled=float('nan') to let rows without a label serve pre-training only, or leave them out"
@@ -110,7 +111,7 @@ def read_numbers(targets: np.ndarray, name: str = "y") -> np.ndarray:
     try:
         numbers = targets.astype(np.float64)
     except ValueError as error:
-        text = next(value for value in targets.flat if _as_float(value) is None)
+        text = next(value for value in targets.flat if as_number(value) is None)
         raise ValueError(
             f"{name} holds text such as {str(text)!r:.65}, but a regressor needs numbers; StackedClassifier takes text "
             f"as classes"
@@ -209,16 +210,9 @@ def _in_rows(found: Any) -> np.ndarray:
     return found if found.ndim == 1 else found.any(axis=1)
 
 
-def _as_float(text: Any) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
 def _is_same(value: Any, unlabeled: Any) -> bool:
     """Whether text and a number, or a gap, mean the same."""
     text, number = (value, unlabeled) if isinstance(value, str) else (unlabeled, value)
     if is_missing(number):
         return text.strip() in _EMPTY
-    return isinstance(number, Real) and _as_float(text) == number
+    return isinstance(number, Real) and as_number(text) == number
