@@ -240,7 +240,7 @@ def test_infinity_in_a_table_is_told_by_column_and_row(tmp_path, value):
 def test_row_of_another_width_is_told_whichever_columns_are_read(tmp_path, name, content, line, width):
     path = tmp_path / name
     path.write_text(content)
-    encoder = TableEncoder(ignore="key").fit(pl.DataFrame({"x": [1.0, 2.0]}))
+    encoder = TableEncoder(ignore="key").fit(pl.DataFrame({"key": ["a", "b"], "x": [1.0, 2.0]}))
     for options in ({}, {"id": "kind"}, {"ignore": "kind"}, {"labels": "kind", "id": "x"}, {"encoder": encoder}):
         with pytest.raises(FileError, match=rf"values in line {line}, but its first line names {width} columns"):
             read_input(path, **options)

@@ -22,7 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from layerwise import FileError
-from layerwise.data import TableEncoder, scan_table
+from layerwise.data import TableEncoder, read_input, scan_table
 
 PEOPLE = pl.DataFrame(
     {
@@ -458,3 +458,25 @@ def test_rows_may_be_long_and_hold_lines_but_must_end(tmp_path, ending):
     write("text,number\n" + lines + '"' + "never\n" * 2**20)
     with pytest.raises(FileError, match="a row of more than 4194304 bytes after byte"):
         scan_table(path)
+
+
+@pytest.mark.parametrize(
+    "make", [pl.DataFrame, lambda frame: pd.DataFrame(frame.to_dict(as_series=False))], ids=["polars", "pandas"]
+)
+def test_columns_to_ignore_are_there_in_training(make, tmp_path):
+    frame = make(PEOPLE)
+    message = "ignore='bed' is no column of the table, which has 'town', 'age', 'ill', 'size'"
+    with pytest.raises(ValueError, match=message):
+        TableEncoder(ignore=["town", "bed"]).fit(frame)
+    with pytest.raises(ValueError, match=message):
+        TableEncoder(ignore="bed").partial_fit(frame)
+    encoder = TableEncoder(ignore=["town"]).fit(frame)
+    expected = encoder.transform(frame)
+    np.testing.assert_array_equal(encoder.transform(make(PEOPLE.drop("town"))), expected)
+
+
+def test_an_identifier_may_be_ignored_too(tmp_path):
+    PEOPLE.write_csv(tmp_path / "x.csv")
+    people = read_input(tmp_path / "x.csv", id="town", ignore=["town", "ill"], labels="size", sample_weight=None)
+    assert people.feature_names == ["age"]
+    assert read_input(tmp_path / "x.csv", encoder=people.encoder).feature_names == ["age"]

@@ -52,9 +52,9 @@ _LAYERS = Parameter(group=Group("All layers (a recipe for each: --config)", sort
 
 
 # Settings of a run beside those of its model; and those that may be named anew to go on with it.
-_SETTLED, _MAY_MOVE = (*DATA_KEYS, "impute", "deterministic"), ("out", "data", "labels")
+_SETTLED, _MAY_MOVE = (*DATA_KEYS, "impute", "deterministic", "report"), ("out", "data", "labels", "report")
 # Parameters of `fit` that are no settings of a run.
-_OF_THIS_PROCESS = ("config", "track", "report", "resume", "checkpoint_seconds", "timeout", "overwrite", "display")
+_OF_THIS_PROCESS = ("config", "track", "resume", "checkpoint_seconds", "timeout", "overwrite", "display")
 
 
 def demo(*, out: Path = Path("runs/demo"), seed: int = 0, overwrite: Overwrite = False, display: Shown) -> Reply:
@@ -216,7 +216,7 @@ def fit(
     dtype: Annotated[Literal["float32", "float64"] | None, _TRAINING] = None,
     device: Annotated[str | None, _TRAINING] = None,
     track: Annotated[list[Literal["tensorboard", "mlflow"]] | None, Words] = None,
-    report: bool = True,
+    report: bool | None = None,
     resume: Flag = False,
     checkpoint_seconds: float = 60.0,
     deterministic: Annotated[bool | None, Parameter(negative="")] = None,
@@ -327,7 +327,7 @@ def fit(
     track
         Experiment trackers to send the metrics to as well; mlflow gets the settings and all files too.
     report
-        Write report.html.
+        Write report.html, which is done unless it is told not to.
     resume
         Go on with the unfinished run (OUT.partial) where it was interrupted, and end with the same bits; begin if there
         is none, do nothing if it has ended. With --out alone everything else is as it began; data that has moved is
@@ -359,9 +359,7 @@ def fit(
             return Reply({"out": str(place)}, f"{place} has ended already; there is nothing to go on with")
         begun = unfinished_run(place, resume=resume, overwrite=overwrite)
         with begun as folder, display.watching() as callbacks, ExitStack() as opened:
-            facts = _fit_into(
-                folder, settings, flags, callbacks, track or [], opened, report, checkpoint_seconds, display
-            )
+            facts = _fit_into(folder, settings, flags, callbacks, track or [], opened, checkpoint_seconds, display)
         if distributed.rank() > 0:
             return None
     text = "\n".join([*warn_of_stages(place, facts), *advise_on_labels(facts), list_contents(place)])
@@ -400,7 +398,6 @@ def _fit_into(
     callbacks: Sequence[Callback],
     track: Sequence[str],
     opened: ExitStack,
-    report: bool,
     checkpoint_seconds: float,
     display: Display,
 ) -> dict[str, Any]:
@@ -455,6 +452,7 @@ def _fit_into(
     )
     if distributed.rank() > 0:
         return facts
+    report = settings.get("report", True)
     if report:
         display.say(f"writing {runs.REPORT} ...")
     runs.write_run(

@@ -97,7 +97,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If columns are neither numbers nor text, or have more than ``max_categories`` values, or look like numbers
+            If a column to ignore is not there, or columns are neither numbers nor text, or have more than ``max_categories`` values, or look like numbers
             with commas.
         TypeError
             If ``X`` is no data frame.
@@ -288,6 +288,11 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     def _learn_columns(self, frame: pl.DataFrame) -> None:
         ignored = self.list_ignored()
+        absent = [name for name in ignored if name not in frame.columns]
+        if absent:
+            raise ValueError(
+                f"ignore={absent[0]!r} is no column of the table, which has {list_names(frame.columns) or 'none'}"
+            )
         names = [name for name in frame.columns if name not in ignored]
         if not names:
             raise ValueError(f"no column is left to learn from; the table has {list_names(frame.columns) or 'none'}")

@@ -42,6 +42,7 @@ _FACTS = {
     "python_version": "Python",
     "machine": "Machine",
     "digest_of_rows": None,
+    "report": None,
     "created": "Created",
 }
 _LAYER = {
