@@ -1082,3 +1082,40 @@ def test_compare_takes_no_amounts(run, tmp_path):
     )
     write_labelled(tmp_path / "x.csv", [7 * k + 1 for k in range(60)])
     assert "'label' holds 60 different values" in run("compare", tmp_path / "x.csv", "label", "--out", "c")[2]
+
+
+@pytest.mark.filterwarnings("always")
+def test_far_values_are_told_by_the_names_of_the_table(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [f"{'ab'[k % 2]},{-999 if k in (3, 8) else k / 7},{1e9 if k == 5 else k / 3}" for k in range(60)]
+    (tmp_path / "x.csv").write_text("\n".join(["kind,weight,price", *rows]))
+    _, _, err = run("fit", "x.csv", "--labels", "price", "--out", "r", *FEW)
+    assert "X holds values far from all others in column 'weight' (-999): such" in err
+    assert "if -999 stands for a missing value, leave it empty and use --impute, or Auto" in err
+    assert "y holds values far from all others in column 'price' (1e+09): such" in err
+    pl.read_csv("x.csv").select("price").write_csv("y.csv")
+    _, _, err = run("fit", "x.csv", "--labels", "y.csv", "--ignore", "price", "--out", "s", *FEW)
+    assert "y holds values far from all others (1e+09): such" in err
+    _, _, err = run("compare", "x.csv", "kind", "--budgets", 20, "--seeds", 1, "--layers", 2, "--rivals", "--out", "c")
+    assert "X holds values far from all others in columns 'weight' (-999), 'price' (1e+09): such" in err
+    _, _, err = run("fit", "x.csv", "--scale", "none", "--out", "t", *FEW)
+    assert "in columns 'weight', 'price', but output_activation='sigmoid' reaches only 0 to 1" in err
+
+
+def test_advice_on_missing_values_fits_the_data(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    X = np.random.default_rng(0).random((20, 3))
+    X[4, 1] = np.nan
+    np.save("x.npy", X)
+    pl.DataFrame(X, schema=["a", "b", "c"]).write_parquet("x.parquet")
+    sparse.save_npz("x.npz", sparse.csr_array(X))
+    for data, remedy in {
+        "x.npy": "fill them in with --impute, or save the rows without such columns",
+        "x.parquet": "fill them in with --impute, or leave such columns out with --ignore NAME",
+        "x.npz": "put numbers in their place, as --impute needs rows that are not sparse",
+    }.items():
+        code, _, err = run("fit", data, "--out", "r", *FEW)
+        assert code == 2
+        assert f"(1 of 20 rows); {remedy}\n" in err
+    np.save("y.npy", np.arange(20) % 2)
+    assert "save the rows without such columns" in run("compare", "x.npy", "y.npy", "--out", "c")[2]

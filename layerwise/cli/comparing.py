@@ -34,6 +34,7 @@ from layerwise.cli.fitting import choose_model, have_fractions, mark_unlabeled, 
 from layerwise.cli.opening import open_model
 from layerwise.comparison import NONE, RIVALS, Comparison, compare, recipe
 from layerwise.data.inputs import Input, read_input
+from layerwise.data.naming import naming_columns
 from layerwise.data.tables import is_table
 from layerwise.data.values import describe_missing
 from layerwise.estimators import AutoencoderImputer, StackedClassifier, check_gradient
@@ -155,9 +156,13 @@ def compare_command(
     X, y, X_test = train.X, train.y, test.X
     missing = describe_missing(X, train.feature_names) or describe_missing(X_test, train.feature_names)
     if missing and not (impute or step_of(trained, AutoencoderImputer)):
-        refuse_gaps(missing)
+        refuse_gaps(missing, train)
     n_labelled = int(find_labelled(np.asarray(y), unlabeled).sum())
-    with atomic(out, folder=True, overwrite=overwrite) as staging, display.watching() as callbacks:
+    with (
+        atomic(out, folder=True, overwrite=overwrite) as staging,
+        display.watching() as callbacks,
+        naming_columns(X=train.feature_names),
+    ):
         if missing:
             imputer = AutoencoderImputer(random_state=seed, callbacks=callbacks)
             imputer.fit(X, sample_weight=train.weights)

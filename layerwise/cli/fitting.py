@@ -186,9 +186,12 @@ def count_labelled(y: np.ndarray, settings: Mapping[str, Any]) -> int:
     return sum(distributed.gather_counts([int(known.sum())]))
 
 
-def refuse_gaps(missing: str) -> None:
+def refuse_gaps(missing: str, source: Input) -> NoReturn:
     """Refuse missing values, which this sentence of `describe_missing` tells, where nothing fills them in."""
-    raise ValueError(f"{missing}; fill them in with --impute, or leave such columns out with --ignore NAME")
+    if sparse.issparse(source.X):
+        raise ValueError(f"{missing}; put numbers in their place, as --impute needs rows that are not sparse")
+    without = "leave such columns out with --ignore NAME" if source.encoder else "save the rows without such columns"
+    raise ValueError(f"{missing}; fill them in with --impute, or {without}")
 
 
 def train(
@@ -210,7 +213,7 @@ def train(
         steps.append(("table", source.encoder))
     X, weights = source.X, {} if source.weights is None else {"sample_weight": source.weights}
     if missing and not settings.get("impute"):
-        refuse_gaps(missing)
+        refuse_gaps(missing, source)
     if settings.get("impute"):
         if sparse.issparse(X):
             raise ValueError(

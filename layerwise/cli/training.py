@@ -33,12 +33,13 @@ from layerwise.cli.common import (
     list_contents,
 )
 from layerwise.cli.fitting import choose_model, count_labelled, log_run, mark_unlabeled, open_trackers, train
-from layerwise.cli.opening import digest_rows, name_rows
+from layerwise.cli.opening import digest_rows, list_columns, name_rows
 from layerwise.cli.recipe_flags import overlay
 from layerwise.cli.telling import advise_on_labels, describe_rows, suggest_next, warn_of_stages
 from layerwise.cli.unfinished import CHECKPOINTS, SCRATCH, read_begun, refuse_changes, tidy, unfinished_run
 from layerwise.data import load_mnist_small
 from layerwise.data.inputs import read_input
+from layerwise.data.naming import naming_columns
 from layerwise.data.values import describe_missing, describe_odd_columns
 from layerwise.inspection import describe_scale, inspect_model, layers_of
 from layerwise.recipes import DATA_KEYS
@@ -428,7 +429,9 @@ def _fit_into(
     trackers = open_trackers(track, Path(settings["out"]), folder, recipe, opened)
     with MetricsFile(folder / runs.METRICS, resume=True) as metrics:
         watchers: list[Callback] = [*callbacks, metrics, *trackers]
-        fitted, X = train(source, y, missing, complete, watchers, folder / CHECKPOINTS, checkpoint_seconds)
+        label = settings.get("labels") if settings.get("labels") in list_columns(Path(settings["data"])) else None
+        with naming_columns(X=source.feature_names, y=None if label is None else [label]):
+            fitted, X = train(source, y, missing, complete, watchers, folder / CHECKPOINTS, checkpoint_seconds)
     scale = describe_scale(layers_of(fitted)[0])
     display.say(f"Scale: {scale}")
     facts = runs.gather_facts(

@@ -97,8 +97,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If a column to ignore is not there, or columns are neither numbers nor text, or have more than ``max_categories`` values, or look like numbers
-            with commas.
+            If a column to ignore is not there, or columns are neither numbers nor text, or have more than
+            ``max_categories`` values, or look like numbers with commas.
         TypeError
             If ``X`` is no data frame.
 
