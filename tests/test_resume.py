@@ -348,3 +348,13 @@ def test_kills():
     done = subprocess.run(list(map(str, words)), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "same: 4\n" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["inspect", "predict", "report", "export"])
+def test_an_unfinished_run_is_no_model_yet(run, fit, table, signal_at, tmp_path, command):
+    signal_at(3, signal.SIGINT)
+    assert run(*fit, "--out", tmp_path / "run")[0] == 130
+    code, _, err = run(command, tmp_path / "run.partial", *([table] if command == "predict" else []))
+    assert code == 2
+    assert f"finish it first: layerwise fit --resume --out {tmp_path / 'run'}\n" in err
+    assert "run.partial is an unfinished run, not a model yet; " in err

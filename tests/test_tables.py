@@ -480,3 +480,25 @@ def test_an_identifier_may_be_ignored_too(tmp_path):
     people = read_input(tmp_path / "x.csv", id="town", ignore=["town", "ill"], labels="size", sample_weight=None)
     assert people.feature_names == ["age"]
     assert read_input(tmp_path / "x.csv", encoder=people.encoder).feature_names == ["age"]
+
+
+def test_texts_that_differ_only_in_case_are_told_once():
+    colours = pl.DataFrame(
+        {"colour": ["red", "RED", "blue", "dark  red", "dark red"], "size": ["s", "m", "s", "m", "l"]}
+    )
+    told = (
+        "^column 'colour' has values that differ only in blanks or case, and are taken as different "
+        r"\('RED', 'red', 'dark  red', 'dark red'\); write them alike if they are the same$"
+    )
+    with pytest.warns(UserWarning, match=told.replace(r"\('RED'", r"\(colour: 'RED'")) as warned:
+        TableEncoder().fit(colours)
+    assert len(warned) == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "told"), [([None, "red"], "an empty field"), (["green", " "], "'green', an empty field")]
+)
+def test_an_empty_text_that_training_did_not_have_is_called_so(values, told):
+    encoder = TableEncoder().fit(pl.DataFrame({"colour": ["red", "blue"]}))
+    with pytest.warns(UserWarning, match=f"encoded as zeros: colour: {told}$"):
+        encoder.transform(pl.DataFrame({"colour": values}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from layerwise.data._polars import list_names
@@ -77,6 +77,28 @@ def describe_doubts(categories: Mapping[str, Collection[str]], strays: Mapping[s
         f"{name_columns(names)} {'is' if len(names) == 1 else 'are'} taken as {counts} categories, but "
         f"{'; '.join(complaints)}, or {advise_to_ignore(names)}"
     )
+
+
+def describe_twins(categories: Mapping[str, Collection[str]]) -> str | None:
+    """Say in a sentence which columns have values that differ only in blanks or case; None without such."""
+    twins = {name: found for name, values in categories.items() if (found := find_twins(values))}
+    if not twins:
+        return None
+    shown = "; ".join(
+        f"{name}: {list_names([text for group in found for text in group])}" for name, found in twins.items()
+    )
+    return (
+        f"{name_columns(list(twins))} {'has' if len(twins) == 1 else 'have'} values that differ only in blanks or "
+        f"case, and are taken as different ({shown}); write them alike if they are the same"
+    )
+
+
+def find_twins(texts: Iterable[str]) -> list[list[str]]:
+    """Return groups of different texts that are the same but for blanks and case."""
+    groups: dict[str, list[str]] = {}
+    for text in texts:
+        groups.setdefault(" ".join(text.split()).casefold(), []).append(text)
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def has_commas(values: Collection[str]) -> bool:

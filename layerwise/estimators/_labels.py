@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
+from layerwise.data.misfits import find_twins
 from layerwise.data.strays import as_number
 from layerwise.estimators._intake import fill_masked, find_missing, is_missing, refuse_kind
 
@@ -190,14 +191,10 @@ def refuse_near_miss(y: np.ndarray, unlabeled: Any) -> None:
 def tell_odd_classes(classes: np.ndarray, unlabeled: Any) -> str | None:
     """Say in a sentence which classes of text are rather one, or rather none; None without such."""
     texts = [str(value) for value in classes] if classes.dtype.kind in "UO" else []
-    groups: dict[str, list[str]] = {}
-    for text in texts:
-        groups.setdefault(" ".join(text.split()).casefold(), []).append(text)
     told = [
         f"the classes {', '.join(map(repr, group))} differ only in blanks or case, and are learnt as {len(group)}"
-        for group in groups.values()
-        if len(group) > 1
-    ][:5]
+        for group in find_twins(texts)[:5]
+    ]
     empty = next((text for text in texts if text.strip() in _EMPTY), None)
     if empty is not None:
         remedy = f"; say unlabeled={empty!r} if such rows have no label" if unlabeled is None else ""
