@@ -38,7 +38,8 @@ def _refuse_unfinished(kind: Any, folder: Path) -> None:
     """Say of the folder of a run that is not finished how to finish it."""
     if folder.suffix == ".partial" and (folder / LOCK).is_file():
         command = as_command("fit", "--resume", "--out", folder.with_suffix(""))
-        raise ValueError(f"{folder} is an unfinished run, not a model yet; finish it first: {command}")
+        # An OSError, which cyclopts does not make another sentence of.
+        raise FileNotFoundError(f"{folder} is an unfinished run, not a model yet; finish it first: {command}")
 
 
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
