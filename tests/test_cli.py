@@ -1004,7 +1004,7 @@ def test_labels_that_are_nearly_numbers_are_refused(run, tmp_path, monkeypatch, 
     for more in ((), ("--model", "regressor")):
         code, _, err = run("fit", "x.csv", "--labels", "price", "--out", "r", *FEW, *more)
         assert code == 2
-        assert "layerwise: a regressor needs numbers as labels, which look" in err
+        assert "layerwise: a regressor needs numbers as labels, but these look" in err
         assert told in err
         assert "choose --model classifier" in err
     assert told[:60] in run("init", "x.csv", "--labels", "price")[1]

@@ -164,7 +164,8 @@ def _refuse_text(y: np.ndarray, unlabeled: Any) -> NoReturn:
     if stray is not None and unlabeled is None:
         misfit += f", or name such a mark with --unlabeled {shlex.quote(stray.value)}"
     raise ValueError(
-        f"a regressor needs numbers as labels, which look like {misfit}; if they are classes, choose --model classifier"
+        f"a regressor needs numbers as labels, but these look like {misfit}; if they are classes, choose "
+        f"--model classifier"
     )
 
 
