@@ -48,8 +48,10 @@ _STEP: dict[str, Callable[[Any], bool]] = {
     "parts": lambda value: isinstance(value, dict) and all(part is None or _is_number(part) for part in value.values()),
 }
 _FACTS: dict[str, Callable[[Any], bool]] = {
-    **dict.fromkeys(("command", "data", "labels", "sample_weight", "array", "layout", "layerwise_version"), _is_text),
+    **dict.fromkeys(("command", "data", "labels", "sample_weight", "array", "layout", "digest_of_rows"), _is_text),
+    "layerwise_version": _is_text,
     **dict.fromkeys(("id", "ignore"), lambda value: isinstance(value, list) and all(map(_is_text, value))),
+    "unlabeled": lambda value: _is_text(value) or _is_number(value),
     "max_categories": lambda value: type(value) is int,
     "image_shape": lambda value: (
         isinstance(value, list)
@@ -99,7 +101,7 @@ def write_run(
     feature_columns: Sequence[str] | None = None,
     row_names: Sequence[str] | None = None,
     report: bool = True,
-    trained_on: bool = False,
+    trained_on: bool | None = None,
 ) -> None:
     """Write a trained model, how it was made, its pictures and its report into a folder that holds the metrics.
 
@@ -123,8 +125,8 @@ def write_run(
         As `layerwise.report.write_report` takes them.
     report : bool, default=True
         Whether to write ``report.html``.
-    trained_on : bool, default=False
-        Whether the model was trained on these very rows.
+    trained_on : bool or None, default=None
+        Whether the model was trained on these very rows; None if that is not known.
     """
     history = read_metrics(folder)
     write_file(folder / FACTS, json.dumps(facts, indent=2, default=str, allow_nan=False) + "\n")

@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from PIL import Image
 from scipy import sparse
 from scipy.io import savemat
 from sklearn.datasets import load_iris
@@ -916,3 +917,205 @@ def test_inspect_names_the_columns_of_a_table(run, tmp_path):
     assert run("fit", tmp_path / "x.csv", *words)[0] == 0
     facts = json.loads(run("inspect", tmp_path / "r", "--json")[1])
     assert facts["feature_names"] == ["u", "v", "label=no", "label=yes"]
+
+
+@pytest.mark.filterwarnings("always")
+def test_report_says_whether_the_rows_are_those_of_the_training(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("x.npy", np.arange(240).reshape(60, 4) % 11)  # whole numbers, which become floats
+    np.save("y.npy", np.arange(60) % 2)
+    assert run("fit", "x.npy", "--labels", "y.npy", "--out", "r", *FIT, "--no-report")[0] == 0
+    facts = json.loads((tmp_path / "r" / "run.json").read_text())
+    assert re.fullmatch("[0-9a-f]{16}", facts["digest_of_rows"])
+
+    def page(*words):
+        code, _, err = run("report", "r", *words)
+        assert code == 0
+        return (tmp_path / words[-1] if words else tmp_path / "r" / "report.html").read_text(), err
+
+    text, err = page()
+    assert "accuracy on the rows it was trained on" in text
+    assert "digest" not in text
+    assert "changed" not in err
+    shutil.copy("x.npy", "same.npy")
+    assert "accuracy on the rows it was trained on" in page("same.npy", "--labels", "y.npy", "--out", "same.html")[0]
+    X = np.load("x.npy")
+    X[[3, 4]] = X[[4, 3]]
+    np.save("x.npy", X)
+    text, err = page()
+    assert "accuracy on other rows than it was trained on" in text
+    assert "x.npy has changed since r was trained on it, so the figures are on other rows than it was trained on" in err
+    err = page("x.npy", "--labels", "y.npy", "--out", "other.html")[1]
+    assert "changed" not in err  # other rows are what was asked for
+    del facts["digest_of_rows"]  # as runs of earlier versions
+    (tmp_path / "r" / "run.json").write_text(json.dumps(facts))
+    assert "accuracy on these rows" in page()[0]
+
+
+@pytest.mark.parametrize("kind", ["table", "images", "sparse"])
+def test_report_on_the_rows_of_the_training_of_any_kind(run, tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    data, words = "x.npz", ()
+    if kind == "table":
+        data, words = "x.csv", ("--impute", "--sample-weight", "w")
+        rows = [f"{k / 7},{'' if k % 5 == 0 else k},{'ab'[k % 2]},{k % 3}" for k in range(60)]
+        (tmp_path / data).write_text("\n".join(["u,v,t,w", *rows]))
+    elif kind == "images":
+        data = "x"
+        (tmp_path / data).mkdir()
+        for k in range(20):
+            Image.fromarray(rng.integers(0, 256, (4, 4), dtype=np.uint8)).save(tmp_path / data / f"{k}.png")
+    else:
+        sparse.save_npz(data, sparse.random_array((60, 5), density=0.4, format="csr", rng=rng))
+    assert run("fit", data, "--out", "r", *FIT, "--no-report", *words)[0] == 0
+    code, _, err = run("report", "r")
+    assert code == 0
+    assert "changed" not in err
+    assert "rows that the model was trained on; on new ones" in (tmp_path / "r" / "report.html").read_text()
+
+
+FEW = ("--layers", 2, "--max-iter", 2, "--random-state", 0, "--no-report")
+
+
+def write_prices(path, *odd, form="{}"):
+    """Write 60 rows whose price rises with u; the first rows have other prices."""
+    prices = [*odd, *(form.format(10.25 + 1.5 * k) for k in range(len(odd), 60))]
+    path.write_text("\n".join(["u,v,price", *(f"{k},{k % 7},{price}" for k, price in enumerate(prices))]))
+
+
+MARK = "look like numbers (59 of 60 values are, but not '-' in row 1, counted from 1); correct such values or leave"
+DATE = "look like dates ('2026-01-01'); make numbers of them, such as days since a certain one"
+
+
+@pytest.mark.filterwarnings("ignore:The number of unique classes")
+@pytest.mark.parametrize(
+    ("odd", "form", "told"),
+    [
+        (["-"], "{}", f"{MARK} them empty, or name such a mark with --unlabeled -; if they are classes, choose"),
+        ([], "{} EUR", "look like numbers with 'EUR' around them ('10.25 EUR'); remove that, and save plain numbers"),
+        ([], "{}%", "look like numbers with '%' around them ('10.25%'); remove that, and save plain numbers"),
+        ([f"2026-{1 + k // 28:02}-{1 + k % 28:02}" for k in range(60)], "{}", DATE),
+    ],
+)
+def test_labels_that_are_nearly_numbers_are_refused(run, tmp_path, monkeypatch, odd, form, told):
+    monkeypatch.chdir(tmp_path)
+    write_prices(tmp_path / "x.csv", *odd, form=form)
+    for more in ((), ("--model", "regressor")):
+        code, _, err = run("fit", "x.csv", "--labels", "price", "--out", "r", *FEW, *more)
+        assert code == 2
+        assert "layerwise: a regressor needs numbers as labels, but these look" in err
+        assert told in err
+        assert "choose --model classifier" in err
+    assert told[:60] in run("init", "x.csv", "--labels", "price")[1]
+    code, _, err = run("fit", "x.csv", "--labels", "price", "--out", "r", "--model", "classifier", *FEW)
+    assert code == 0
+    code, _, err = run("compare", "x.csv", "price", "--out", "c")
+    assert code == 2
+    assert "compare needs classes of at least 2 rows, but 'price' holds 60 different values in 60 rows" in err
+    pl.read_csv("x.csv").select("price").write_parquet("y.parquet")
+    np.save("x.npy", np.random.default_rng(0).random((60, 3)))
+    np.save("y.npy", np.array(pl.read_csv("x.csv")["price"].to_list()))
+    for labels in ("y.parquet", "y.npy"):
+        code, _, err = run("fit", "x.npy", "--labels", labels, "--out", "s", *FEW)
+        assert code == 2
+        assert told in err
+
+
+def test_a_mark_among_targets_stands_for_none(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_prices(tmp_path / "x.csv", "-", "-")
+    words = ("--layers", 2, "--max-iter", 40, "--random-state", 0, "--no-report")
+    code, _, err = run("fit", "x.csv", "--labels", "price", "--unlabeled", "-", "--out", "r", *words)
+    assert code == 0
+    assert "60 rows of 2 features, 58 of them with labels\nModel: regressor, because the labels are numbers with" in err
+    figures = json.loads(run("evaluate", "r", "x.csv", "--json")[1])
+    assert figures["n_labelled"] == 58
+    assert figures["r2"] > 0.9
+    assert run("evaluate", "r", "x.csv", "--unlabeled", "x")[0] == 2
+    assert run("report", "r")[0] == 0
+    assert run("check-gradient", "r", "x.csv")[0] == 0
+    write_prices(tmp_path / "y.csv", "-", "-", "unknown")
+    err = run("fit", "y.csv", "--labels", "price", "--unlabeled", "-", "--out", "t", *FEW)[2]
+    assert "(57 of 58 values are, but not 'unknown' in row 3, counted from 1); correct such values or leave" in err
+    assert "--unlabeled" not in err
+    write_prices(tmp_path / "y.csv", "unknown")
+    code, answer, _ = run("evaluate", "r", "y.csv", "--unlabeled", "unknown", "--json")
+    assert json.loads(answer)["n_labelled"] == 59
+    write_prices(tmp_path / "plain.csv")
+    assert run("fit", "plain.csv", "--labels", "price", "--out", "s", *FEW)[0] == 0
+    assert json.loads(run("evaluate", "s", "y.csv", "--unlabeled", "unknown", "--json")[1])["n_labelled"] == 59
+    assert "'unknown'" in run("evaluate", "s", "y.csv")[2]
+
+
+def test_a_regressor_refuses_words(run, tmp_path):
+    write_labelled(tmp_path / "x.csv", ["cat", "dog"] * 10)
+    words = ("fit", tmp_path / "x.csv", "--labels", "label", "--model", "regressor", "--out", tmp_path / "r", *FEW)
+    code, _, err = run(*words)
+    assert code == 2
+    assert "a regressor needs numbers as labels, but found 'cat'; choose a classifier" in err
+
+
+def test_fit_names_the_classes_of_text(run, tmp_path):
+    path = tmp_path / "x.csv"
+    write_labelled(path, ["cat", "dog", "-", "NA"] * 6)
+    words = ("fit", path, "--labels", "label", "--id", "key", *FEW, "--overwrite", "--out", tmp_path / "r")
+    assert "Model: classifier, because the labels are text: 3 classes: -, cat, dog\n" in run(*words)[2]
+    assert "because the labels are text: 2 classes: cat, dog\n" in run(*words, "--unlabeled", "-")[2]
+    write_labelled(path, [f"kind {k:02}" for k in range(12)] * 2)
+    assert "12 classes: kind 00, kind 01, " in run(*words)[2]
+    assert "kind 09 and 2 more\n" in run(*words)[2]
+    write_labelled(path, [f"2026-01-{1 + k:02}" for k in range(28)] * 2)
+    told = "28 classes: 2026-01-01, 2026-01-02, "
+    err = run(*words)[2]
+    assert told in err
+    assert f" and 18 more, which {DATE}\n" in err
+
+
+def test_compare_takes_no_amounts(run, tmp_path):
+    write_prices(tmp_path / "x.csv")
+    code, _, err = run("compare", tmp_path / "x.csv", "price", "--out", tmp_path / "c")
+    assert code == 2
+    assert (
+        "compare needs classes of at least 2 rows, but 'price' holds 60 different values in 60 rows, such as 10.25, "
+        "which are rather amounts; train a regressor on them with layerwise fit, or make classes of them first" in err
+    )
+    write_labelled(tmp_path / "x.csv", [7 * k + 1 for k in range(60)])
+    assert "'label' holds 60 different values" in run("compare", tmp_path / "x.csv", "label", "--out", "c")[2]
+
+
+@pytest.mark.filterwarnings("always")
+def test_far_values_are_told_by_the_names_of_the_table(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [f"{'ab'[k % 2]},{-999 if k in (3, 8) else k / 7},{1e9 if k == 5 else k / 3}" for k in range(60)]
+    (tmp_path / "x.csv").write_text("\n".join(["kind,weight,price", *rows]))
+    _, _, err = run("fit", "x.csv", "--labels", "price", "--out", "r", *FEW)
+    assert "X holds values far from all others in column 'weight' (-999): such" in err
+    assert "if -999 stands for a missing value, leave it empty and use --impute, or Auto" in err
+    assert "y holds values far from all others in column 'price' (1e+09): such" in err
+    pl.read_csv("x.csv").select("price").write_csv("y.csv")
+    _, _, err = run("fit", "x.csv", "--labels", "y.csv", "--ignore", "price", "--out", "s", *FEW)
+    assert "y holds values far from all others (1e+09): such" in err
+    _, _, err = run("compare", "x.csv", "kind", "--budgets", 20, "--seeds", 1, "--layers", 2, "--rivals", "--out", "c")
+    assert "X holds values far from all others in columns 'weight' (-999), 'price' (1e+09): such" in err
+    _, _, err = run("fit", "x.csv", "--scale", "none", "--out", "t", *FEW)
+    assert "in columns 'weight', 'price', but output_activation='sigmoid' reaches only 0 to 1" in err
+
+
+def test_advice_on_missing_values_fits_the_data(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    X = np.random.default_rng(0).random((20, 3))
+    X[4, 1] = np.nan
+    np.save("x.npy", X)
+    pl.DataFrame(X, schema=["a", "b", "c"]).write_parquet("x.parquet")
+    sparse.save_npz("x.npz", sparse.csr_array(X))
+    for data, remedy in {
+        "x.npy": "fill them in with --impute, or save the rows without such columns",
+        "x.parquet": "fill them in with --impute, or leave such columns out with --ignore NAME",
+        "x.npz": "put numbers in their place, as --impute needs rows that are not sparse",
+    }.items():
+        code, _, err = run("fit", data, "--out", "r", *FEW)
+        assert code == 2
+        assert f"(1 of 20 rows); {remedy}\n" in err
+    np.save("y.npy", np.arange(20) % 2)
+    assert "save the rows without such columns" in run("compare", "x.npy", "y.npy", "--out", "c")[2]

@@ -1,5 +1,6 @@
 """What is carried away computes what the model computes; what is brought in, what it computed where it was trained."""
 
+import csv
 import json
 import re
 import runpy
@@ -289,7 +290,12 @@ def test_numpy_file_needs_numpy_alone(models, tmp_path):
     expected = models["classifier"].predict_proba(X)
     assert difference(np.load(tmp_path / "p.npy"), expected) < 1e-5
     assert run(tmp_path / "rows.csv", tmp_path / "p.csv").returncode == 0
-    assert difference(np.loadtxt(tmp_path / "p.csv", delimiter=","), expected) < 1e-5
+    with (tmp_path / "p.csv").open(newline="", encoding="utf-8") as file:
+        header, *lines = csv.reader(file)
+    assert header == [f"p_{label}" for label in models["classifier"].classes_]
+    assert difference(np.array(lines, dtype=float), expected) < 1e-5
+    assert run(tmp_path / "rows.csv", tmp_path / "h.csv", "--function", "encode").returncode == 0
+    assert difference(np.loadtxt(tmp_path / "h.csv", delimiter=","), models["classifier"].transform(X)) < 1e-5
     assert run(tmp_path / "rows.npy", tmp_path / "y.npy", "--function", "predict").returncode == 0
     assert (np.load(tmp_path / "y.npy", allow_pickle=False) == models["classifier"].predict(X)).all()
     for arguments, complaint in {

@@ -240,7 +240,7 @@ def test_infinity_in_a_table_is_told_by_column_and_row(tmp_path, value):
 def test_row_of_another_width_is_told_whichever_columns_are_read(tmp_path, name, content, line, width):
     path = tmp_path / name
     path.write_text(content)
-    encoder = TableEncoder(ignore="key").fit(pl.DataFrame({"x": [1.0, 2.0]}))
+    encoder = TableEncoder(ignore="key").fit(pl.DataFrame({"key": ["a", "b"], "x": [1.0, 2.0]}))
     for options in ({}, {"id": "kind"}, {"ignore": "kind"}, {"labels": "kind", "id": "x"}, {"encoder": encoder}):
         with pytest.raises(FileError, match=rf"values in line {line}, but its first line names {width} columns"):
             read_input(path, **options)
@@ -991,3 +991,25 @@ def test_description_of_missing_values():
     )
     rows[:] = np.nan
     assert describe_missing(rows, list("abcdefgh")).endswith("d (9 of 9 rows), e (9 of 9 rows) and 3 more")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "{folder}/{sub}/{k}.png",  # where it is
+        "/elsewhere/pictures/{sub}/{k}.png",
+        "C:\\data\\pictures\\{sub}\\{k}.png",
+        "/elsewhere/{k}.png",
+        "{sub}/{k}.PNG",
+        "pictures/{sub}/{k}.Png",
+    ],
+)
+def test_labels_by_whole_paths_and_endings_in_capitals(tmp_path, name):
+    folder = tmp_path / "pictures"
+    for k in range(6):
+        (folder / "ab"[k % 2]).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((4, 4), 20 * k, np.uint8)).save(folder / "ab"[k % 2] / f"{k}.png")
+    lines = [f"{name.format(folder=folder, sub='ab'[k % 2], k=k)},{'uv'[k % 3 == 0]}" for k in range(6)]
+    (tmp_path / "labels.csv").write_text("\n".join(["picture,label", *lines]))
+    found = read_input(folder, labels=tmp_path / "labels.csv")
+    assert found.y.tolist() == ["uv"[int(file[2:-4]) % 3 == 0] for file in found.ids["file"]]

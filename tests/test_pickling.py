@@ -173,3 +173,14 @@ def test_mlflow_logs_a_pipeline(name, tmp_path, monkeypatch):
                 pipeline, name="model", skops_trusted_types=types, pip_requirements=["layerwise"]
             )
         same(mlflow.sklearn.load_model(logged.model_uri), pipeline)
+
+
+def test_copies_of_what_was_fitted_on_far_values():
+    far = X.copy()
+    far[3, 0], targets = 1e9, np.append(1e9, X[1:, 1])
+    with pytest.warns(UserWarning, match="values far from all others"):
+        regressor = StackedRegressor(Autoencoder(4, solver=LBFGS(3)), solver=LBFGS(3), random_state=0).fit(far, targets)
+    assert regressor.target_scaling_.tails is not None
+    assert regressor.autoencoder_.scaling_.tails is not None
+    for other in (copy.deepcopy(regressor), pickle.loads(pickle.dumps(regressor))):
+        same(other, regressor)

@@ -187,7 +187,7 @@ def test_says_which_sections_are_from_before_labels_changed_the_layers(page, tra
 def test_accuracy_is_that_of_the_model(page, trained, digits_data):
     X, y = digits_data
     accuracy = trained[0].score(X[:300], y[:300])
-    assert f"accuracy {100 * accuracy:.1f} %" in read(page).words.replace("\N{NO-BREAK SPACE}", " ")
+    assert f"accuracy on these rows {100 * accuracy:.1f} %" in read(page).words.replace("\N{NO-BREAK SPACE}", " ")
 
 
 def test_browser_data(page, trained, digits_data):
@@ -267,7 +267,10 @@ def test_figures_of_the_rows_of_the_training_say_so(tmp_path):
     assert f"accuracy on the rows it was trained on {100 * model.score(X, y):.1f} %" in words
     assert "layerwise evaluate MODEL OTHER_ROWS" in words
     words = report_of(model, X, y, tmp_path / "r.html")
-    assert "on the rows it was trained on" not in words
+    assert f"accuracy on these rows {100 * model.score(X, y):.1f} %" in words
+    words = report_of(model, X, y, tmp_path / "r.html", trained_on=False)
+    assert f"accuracy on other rows than it was trained on {100 * model.score(X, y):.1f} %" in words
+    assert "Figures are of other rows than the model was trained on." in words
     X, y = load_diabetes(return_X_y=True)
     model = StackedRegressor(SMALL, solver=SHORT, random_state=0).fit(X, y)
     words = report_of(model, X, y, tmp_path / "r.html", trained_on=True)
@@ -344,7 +347,7 @@ def test_regressor(tmp_path):
     X, y = load_diabetes(return_X_y=True)
     model = StackedRegressor(SMALL, solver=SHORT, random_state=0).fit(X, y)
     words = report_of(model, X, y, tmp_path / "r.html")
-    assert f"R² {model.score(X, y):.4g}" in words
+    assert f"R² on these rows {model.score(X, y):.4g}" in words
     both = np.column_stack([y, -y])
     model = StackedRegressor(SMALL, solver=SHORT, random_state=0).fit(X, both)
     both[3] = np.nan

@@ -157,6 +157,18 @@ def test_settings_are_whole_whenever_a_run_dies(run, fit, signal_at, monkeypatch
     assert run("fit", "--resume", "--out", out)[0] == 0
 
 
+@pytest.mark.parametrize(("more", "written"), [((), False), (("--report",), True)])
+def test_resume_remembers_that_there_shall_be_no_report(run, fit, signal_at, tmp_path, more, written):
+    out = tmp_path / "run"
+    signal_at(3, signal.SIGINT)
+    assert run(*fit, "--out", out)[0] == 130
+    assert "\nreport = false " in (tmp_path / "run.partial" / "run.toml").read_text()
+    assert run("fit", "--resume", *more, "--out", out)[0] == 0
+    assert ("report.html" in names(out)) == written
+    assert run("fit", "--config", out / "run.toml", "--out", tmp_path / "again")[0] == 0
+    assert ("report.html" in names(tmp_path / "again")) == written
+
+
 def test_a_run_that_has_ended_is_left_as_it_is(run, fit, tmp_path):
     out = tmp_path / "run"
     assert run(*fit, "--out", out)[0] == 0
@@ -336,3 +348,13 @@ def test_kills():
     done = subprocess.run(list(map(str, words)), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "same: 4\n" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["inspect", "predict", "report", "export"])
+def test_an_unfinished_run_is_no_model_yet(run, fit, table, signal_at, tmp_path, command):
+    signal_at(3, signal.SIGINT)
+    assert run(*fit, "--out", tmp_path / "run")[0] == 130
+    code, _, err = run(command, tmp_path / "run.partial", *([table] if command == "predict" else []))
+    assert code == 2
+    assert f"finish it first: layerwise fit --resume --out {tmp_path / 'run'}\n" in err
+    assert "run.partial is an unfinished run, not a model yet; " in err

@@ -226,13 +226,39 @@ def test_one_far_target_hides_no_other(value):
     stray = y.copy()
     stray[3] = value
     regressor = StackedRegressor(Autoencoder(15, solver=LBFGS(60)), solver=LBFGS(150), random_state=0)
-    with pytest.warns(UserWarning, match="^y holds values far from all others"):
+    with pytest.warns(UserWarning, match=r"^y holds values far from all others \((100|-1e\+12)\): such"):
         regressor.fit(X, stray)
     others = np.arange(len(y)) != 3
     assert r2_score(y[others], regressor.predict(X)[others]) > 0.98
     two = np.column_stack([y, stray])
     with pytest.warns(UserWarning, match=r"^y holds values far from all others in column 1 \("):
         assert r2_score(y[others], regressor.fit(X, two).predict(X)[others, 1]) > 0.98
+
+
+def test_far_values_that_are_all_one_whole_number_may_be_missing():
+    X, _ = far_table(np.random.default_rng(1))
+    stray = X.copy()
+    stray[[7, 9, 20], 0] = -999
+    autoencoder = Autoencoder(3, solver=LBFGS(2), random_state=0)
+    told = (
+        r"column 0 \(-999\): .* errors; if -999 stands for a missing value, leave it empty and use --impute, or Auto.*"
+    )
+    with pytest.warns(UserWarning, match=told + r"\(missing_values=-999\)$"):
+        autoencoder.fit(stray)
+    stray[[3, 4], 2] = 9999
+    with pytest.warns(UserWarning, match="columns 0 .*, 2 .*if -999 or 9999 stand for missing values, leave"):
+        autoencoder.fit(stray)
+    targets = X[:, 0].copy()
+    targets[[7, 9]] = -999
+    told = r"others \(-999\): .* if -999 stands for a missing value, say so with unlabeled=-999 \(--unlabeled -999\)$"
+    with pytest.warns(UserWarning, match=told):
+        StackedRegressor(autoencoder, solver=LBFGS(2), random_state=0).fit(X, targets)
+    for values in ([-999, -998], [-999.5, -999.5], [-999]):
+        stray = X.copy()
+        stray[: len(values), 0] = values
+        with FAR as warned:
+            autoencoder.fit(stray)
+        assert "missing" not in str(warned[0].message)
 
 
 def test_far_values_come_back_as_they_were():

@@ -22,7 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from layerwise import FileError
-from layerwise.data import TableEncoder, scan_table
+from layerwise.data import TableEncoder, read_input, scan_table
 
 PEOPLE = pl.DataFrame(
     {
@@ -223,6 +223,7 @@ def frames(min_size=1):
     return st.lists(row, min_size=min_size, max_size=12).map(lambda rows: pl.DataFrame(rows, schema, orient="row"))
 
 
+@pytest.mark.filterwarnings("ignore:columns? .* differ only in blanks or case")
 @settings(deadline=None, max_examples=60)
 @given(frame=frames(), cuts=st.lists(st.integers(0, 12), max_size=3))
 def test_batches_teach_what_the_whole_does(frame, cuts):
@@ -238,6 +239,7 @@ def test_batches_teach_what_the_whole_does(frame, cuts):
 
 
 @settings(deadline=None, max_examples=60)
+@pytest.mark.filterwarnings("ignore:columns? .* differ only in blanks or case")
 @given(frame=frames())
 def test_inverse_of_transform(frame):
     encoder = TableEncoder().fit(frame)
@@ -268,7 +270,7 @@ def test_inverse_takes_the_largest():
 
 def test_text_that_training_did_not_have_is_zeros_with_a_warning():
     encoder = TableEncoder().fit(pl.DataFrame({"a": ["x", "y"], "b": ["u", "v"]}))
-    with pytest.warns(UserWarning, match="encoded as zeros: a: 'z'; b: 'missing', 'w'") as caught:
+    with pytest.warns(UserWarning, match="encoded as zeros: a: 'z'; b: 'w', an empty field") as caught:
         rows = encoder.transform(pl.DataFrame({"a": ["z", "y"], "b": [None, "w"]}))
     assert len(caught) == 1
     assert caught[0].filename == __file__
@@ -458,3 +460,47 @@ def test_rows_may_be_long_and_hold_lines_but_must_end(tmp_path, ending):
     write("text,number\n" + lines + '"' + "never\n" * 2**20)
     with pytest.raises(FileError, match="a row of more than 4194304 bytes after byte"):
         scan_table(path)
+
+
+@pytest.mark.parametrize(
+    "make", [pl.DataFrame, lambda frame: pd.DataFrame(frame.to_dict(as_series=False))], ids=["polars", "pandas"]
+)
+def test_columns_to_ignore_are_there_in_training(make, tmp_path):
+    frame = make(PEOPLE)
+    message = "ignore='bed' is no column of the table, which has 'town', 'age', 'ill', 'size'"
+    with pytest.raises(ValueError, match=message):
+        TableEncoder(ignore=["town", "bed"]).fit(frame)
+    with pytest.raises(ValueError, match=message):
+        TableEncoder(ignore="bed").partial_fit(frame)
+    encoder = TableEncoder(ignore=["town"]).fit(frame)
+    expected = encoder.transform(frame)
+    np.testing.assert_array_equal(encoder.transform(make(PEOPLE.drop("town"))), expected)
+
+
+def test_an_identifier_may_be_ignored_too(tmp_path):
+    PEOPLE.write_csv(tmp_path / "x.csv")
+    people = read_input(tmp_path / "x.csv", id="town", ignore=["town", "ill"], labels="size", sample_weight=None)
+    assert people.feature_names == ["age"]
+    assert read_input(tmp_path / "x.csv", encoder=people.encoder).feature_names == ["age"]
+
+
+def test_texts_that_differ_only_in_case_are_told_once():
+    colours = pl.DataFrame(
+        {"colour": ["red", "RED", "blue", "dark  red", "dark red"], "size": ["s", "m", "s", "m", "l"]}
+    )
+    told = (
+        "^column 'colour' has values that differ only in blanks or case, and are taken as different "
+        r"\('RED', 'red', 'dark  red', 'dark red'\); write them alike if they are the same$"
+    )
+    with pytest.warns(UserWarning, match=told.replace(r"\('RED'", r"\(colour: 'RED'")) as warned:
+        TableEncoder().fit(colours)
+    assert len(warned) == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "told"), [([None, "red"], "an empty field"), (["green", " "], "'green', an empty field")]
+)
+def test_an_empty_text_that_training_did_not_have_is_called_so(values, told):
+    encoder = TableEncoder().fit(pl.DataFrame({"colour": ["red", "blue"]}))
+    with pytest.warns(UserWarning, match=f"encoded as zeros: colour: {told}$"):
+        encoder.transform(pl.DataFrame({"colour": values}))

@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Group, Parameter
 
 import layerwise
-from layerwise.atomic import NO_ROOM, naming
+from layerwise.atomic import LOCK, NO_ROOM, naming
 from layerwise.interruption import TERMINATED, end_by
 from layerwise.strict_json import as_strict
 
@@ -33,10 +33,21 @@ app = App(
 )
 app.meta.suppress_keyboard_interrupt = False
 
+
+def _refuse_unfinished(kind: Any, folder: Path) -> None:
+    """Say of the folder of a run that is not finished how to finish it."""
+    if folder.suffix == ".partial" and (folder / LOCK).is_file():
+        command = as_command("fit", "--resume", "--out", folder.with_suffix(""))
+        # An OSError, which cyclopts does not make another sentence of.
+        raise FileNotFoundError(f"{folder} is an unfinished run, not a model yet; finish it first: {command}")
+
+
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 Words = Parameter(consume_multiple=True, negative="")
+# One text, which may be - and the like.
+AnyText = Parameter(allow_leading_hyphen=True)
 # What many commands take.
-Model = Annotated[Path, Parameter(help="Folder of a trained model.")]
+Model = Annotated[Path, Parameter(help="Folder of a trained model.", validator=_refuse_unfinished)]
 Data = Annotated[
     Path, Parameter(help="Rows: CSV, Parquet, Feather, .npy, .npz, IDX, .mat, .safetensors, or a folder of images.")
 ]

@@ -30,19 +30,23 @@ from layerwise.cli.common import (
     list_contents,
     render,
 )
-from layerwise.cli.fitting import mark_unlabeled, refuse_gaps
+from layerwise.cli.fitting import choose_model, have_fractions, mark_unlabeled, refuse_gaps
 from layerwise.cli.opening import open_model
 from layerwise.comparison import NONE, RIVALS, Comparison, compare, recipe
 from layerwise.data.inputs import Input, read_input
+from layerwise.data.naming import naming_columns
 from layerwise.data.tables import is_table
 from layerwise.data.values import describe_missing
 from layerwise.estimators import AutoencoderImputer, StackedClassifier, check_gradient
 from layerwise.estimators._finetuning import FineTunedEstimator, find_labelled
 from layerwise.inspection import bare, step_of
+from layerwise.plotting.rows import is_known
 from layerwise.solvers import LBFGS, Adam
 
 # With fewer, intervals are so wide that hardly anything is clear.
 _FEW_SEEDS = 3
+# A class has so many rows, or none is left to test with.
+_IN_A_CLASS = 2
 _SOLVERS: dict[str, LBFGS | Adam] = {"lbfgs": LBFGS(200), "adam": Adam(20, learning_rate="cosine")}
 
 
@@ -134,6 +138,7 @@ def compare_command(
         layout=layout or (facts.get("layout") if shaped else None),
     ).without_weightless()
     classifiers = _choose_recipes(trained, pretraining, layers, solver, train.X.shape)
+    _refuse_amounts(train.y, labels)
     y, settings = mark_unlabeled(train.y, {"model": "classifier"})
     train = train._replace(y=y)
     unlabeled = settings.get("finetuning", {}).get("unlabeled")
@@ -151,9 +156,13 @@ def compare_command(
     X, y, X_test = train.X, train.y, test.X
     missing = describe_missing(X, train.feature_names) or describe_missing(X_test, train.feature_names)
     if missing and not (impute or step_of(trained, AutoencoderImputer)):
-        refuse_gaps(missing)
+        refuse_gaps(missing, train)
     n_labelled = int(find_labelled(np.asarray(y), unlabeled).sum())
-    with atomic(out, folder=True, overwrite=overwrite) as staging, display.watching() as callbacks:
+    with (
+        atomic(out, folder=True, overwrite=overwrite) as staging,
+        display.watching() as callbacks,
+        naming_columns(X=train.feature_names),
+    ):
         if missing:
             imputer = AutoencoderImputer(random_state=seed, callbacks=callbacks)
             imputer.fit(X, sample_weight=train.weights)
@@ -230,6 +239,19 @@ def _choose_recipes(
             f"--model is no classifier but a {type(classifier).__name__}; train one with layerwise fit --labels"
         )
     return {"pre-trained": classifier}
+
+
+def _refuse_amounts(y: np.ndarray | None, name: str) -> None:
+    """Refuse labels that `fit` would take for amounts, and that cannot be classes either."""
+    if y is None or choose_model(y)[0] != "regressor":
+        return
+    values, counts = np.unique(y[is_known(y)], return_counts=True)
+    if have_fractions(y) or counts.min() < _IN_A_CLASS:
+        raise ValueError(
+            f"compare needs classes of at least {_IN_A_CLASS} rows, but {name!r} holds {len(values):,} different "
+            f"values in {counts.sum():,} rows, such as {values.tolist()[0]!r:.65}, which are rather amounts; train a "
+            f"regressor on them with layerwise fit, or make classes of them first"
+        )
 
 
 def _hold_out(source: Input, unlabeled: Any, seed: int) -> tuple[Input, Input]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import warnings
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -18,7 +18,8 @@ from sklearn.metrics import (
 )
 
 from layerwise import stacking
-from layerwise.cli.common import Array, Data, Device, Labels, Layout, Model, Reply
+from layerwise.cli.common import AnyText, Array, Data, Device, Labels, Layout, Model, Reply
+from layerwise.cli.fitting import as_amounts
 from layerwise.cli.opening import Opened, open_model
 from layerwise.estimators import AutoencoderOutlierDetector, StackedClassifier, StackedRegressor
 from layerwise.plotting.rows import is_known
@@ -29,7 +30,7 @@ def evaluate(
     data: Data,
     *,
     labels: Labels = None,
-    unlabeled: str | None = None,
+    unlabeled: Annotated[str | None, AnyText] = None,
     sample_weight: str | None = None,
     array: Array = None,
     layout: Layout = None,
@@ -84,6 +85,8 @@ def _measure(opened: Opened, unlabeled: str | None) -> dict[str, Any]:
     predicted, y = estimator.predict(opened.X[known]), y[known]
     weights = None if weights is None else weights[known]
     if isinstance(estimator, StackedRegressor):
+        amounts = as_amounts(y) if y.dtype.kind in "OU" else y
+        y = y if amounts is None else amounts
         if y.dtype.kind not in "biuf":
             raise ValueError(f"{opened.folder} predicts numbers, but the labels are texts such as {str(y[0])!r}")
         r2 = float(r2_score(y, predicted, sample_weight=weights)) if len(y) > 1 else None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 from scipy import sparse
@@ -20,6 +22,8 @@ from layerwise.callbacks import Callback, Step
 from layerwise.checkpoint import Checkpoint
 from layerwise.data.csv_tables import FLAGS
 from layerwise.data.inputs import Input
+from layerwise.data.misfits import describe_label_misfit
+from layerwise.data.strays import as_number, find_stray_label
 from layerwise.estimators import AutoencoderImputer
 from layerwise.estimators._finetuning import find_labelled
 from layerwise.plotting.rows import is_known
@@ -32,6 +36,8 @@ Tracked: TypeAlias = MLflow | TensorBoard
 _FEW_CLASSES, _MAX_CLASSES, _ROWS_OF_CLASS = 30, 100, 5
 # Of fewer different whole numbers nobody doubts that they are classes.
 _DOUBTFUL = 10
+# So many classes of text are named.
+_SHOWN_CLASSES = 10
 
 
 def choose_model(y: np.ndarray | None, contamination: float | None = None, unlabeled: Any = None) -> tuple[str, str]:
@@ -43,11 +49,11 @@ def choose_model(y: np.ndarray | None, contamination: float | None = None, unlab
         return "regressor", "each row has several targets"
     if unlabeled is not None:
         y = y[find_labelled(y, _as_label("unlabeled", unlabeled, y))]
-    known = distributed.unique(y[is_known(y)])
     if y.dtype.kind not in "iuf" and not are_all(y, int):
-        return "classifier", f"the labels are {'true and false' if are_all(y, bool) else 'text'}"
-    if y.dtype.kind == "f" and (known != np.floor(known)).any():
+        return ("classifier", "the labels are true and false") if are_all(y, bool) else _choose_for_text(y, unlabeled)
+    if have_fractions(y):
         return "regressor", "the labels are numbers with fractions"
+    known = distributed.unique(y[is_known(y)])
     count = len(known)
     n_labelled = sum(distributed.gather_counts([int(is_known(y).sum())]))
     numbered = count <= _MAX_CLASSES and known[0] in (0, 1) and known[-1] - known[0] == count - 1
@@ -61,6 +67,39 @@ def choose_model(y: np.ndarray | None, contamination: float | None = None, unlab
         ("classes", "regressor", "amounts") if model == "classifier" else ("amounts", "classifier", "classes")
     )
     return model, f"{why}, taken as {taken}; if they are {meant}, choose --model {other}"
+
+
+def have_fractions(y: np.ndarray) -> bool:
+    """Whether one of the labels of all ranks is no whole number."""
+    known = y[is_known(y)]
+    return y.dtype.kind == "f" and distributed.any_rank(bool((known != np.floor(known)).any()))
+
+
+def _choose_for_text(y: np.ndarray, unlabeled: Any) -> tuple[str, str]:
+    """Return the model, and why, for labels of text, all but the one that stands for none."""
+    numbers = None if unlabeled is None else as_amounts(y)
+    if numbers is not None:
+        return choose_model(numbers)
+    labels = _gather_labels(y)
+    classes = sorted(set(labels) - {None})
+    misfit = describe_label_misfit(classes, find_stray_label(labels))
+    if misfit and len(classes) > _FEW_CLASSES:
+        return "regressor", f"the labels look like {misfit}"
+    shown = ", ".join(f"{label:.65}" for label in classes[:_SHOWN_CLASSES])
+    more = f" and {len(classes) - _SHOWN_CLASSES:,} more" if len(classes) > _SHOWN_CLASSES else ""
+    why = f"the labels are text: {len(classes):,} class{'es' if len(classes) != 1 else ''}: {shown}{more}"
+    return "classifier", f"{why}, which look like {misfit}" if misfit else why
+
+
+def _gather_labels(y: np.ndarray) -> list[Any]:
+    """Return the labels of all ranks."""
+    return [label for part in distributed.gather_bytes(json.dumps(y.tolist()).encode()) for label in json.loads(part)]
+
+
+def as_amounts(y: np.ndarray, unlabeled: Any = None) -> np.ndarray | None:
+    """Return labels of text as numbers, NaN where one is missing or stands for none; None where one is no number."""
+    numbers = [np.nan if label in (None, unlabeled) else as_number(label) for label in y.tolist()]
+    return None if distributed.any_rank(None in numbers) else np.array(numbers, dtype=np.float64)
 
 
 def are_all(y: np.ndarray, kind: type) -> bool:
@@ -93,9 +132,11 @@ def mark_unlabeled(y: np.ndarray | None, settings: Mapping[str, Any]) -> tuple[n
         y, finetuning["unlabeled"] = _fill_labels(y, settings["model"])
         return y, settings | {"finetuning": finetuning}
     if settings["model"] == "regressor" and y.dtype.kind not in "biuf":
-        raise ValueError(
-            f"a regressor needs numbers as labels, but found {y[is_known(y)][:1].tolist()}; choose a classifier"
-        )
+        marked = None if unlabeled is None else _as_label("unlabeled", unlabeled, y)
+        amounts = as_amounts(y, marked)
+        if amounts is None:
+            _refuse_text(y, marked)
+        return amounts, settings | {"finetuning": finetuning | {"unlabeled": float("nan")}}
     if unlabeled is not None:
         finetuning["unlabeled"] = _as_label("unlabeled", unlabeled, y)
         return y, settings | {"finetuning": finetuning}
@@ -110,6 +151,22 @@ def mark_unlabeled(y: np.ndarray | None, settings: Mapping[str, Any]) -> tuple[n
     else:
         unlabeled = float("nan")
     return y, settings | {"finetuning": finetuning | {"unlabeled": unlabeled}}
+
+
+def _refuse_text(y: np.ndarray, unlabeled: Any) -> NoReturn:
+    """Refuse labels of text for a regressor, one of which may stand for none."""
+    labels = [None if label == unlabeled else label for label in _gather_labels(y)]
+    stray = find_stray_label(labels)
+    misfit = describe_label_misfit({label for label in labels if label is not None}, stray)
+    if misfit is None:
+        found = next(label for label in labels if label is not None and as_number(label) is None)
+        raise ValueError(f"a regressor needs numbers as labels, but found {found!r:.65}; choose a classifier")
+    if stray is not None and unlabeled is None:
+        misfit += f", or name such a mark with --unlabeled {shlex.quote(stray.value)}"
+    raise ValueError(
+        f"a regressor needs numbers as labels, but these look like {misfit}; if they are classes, choose "
+        f"--model classifier"
+    )
 
 
 def _fill_labels(y: np.ndarray, model: str) -> tuple[np.ndarray, Any]:
@@ -130,9 +187,12 @@ def count_labelled(y: np.ndarray, settings: Mapping[str, Any]) -> int:
     return sum(distributed.gather_counts([int(known.sum())]))
 
 
-def refuse_gaps(missing: str) -> None:
+def refuse_gaps(missing: str, source: Input) -> NoReturn:
     """Refuse missing values, which this sentence of `describe_missing` tells, where nothing fills them in."""
-    raise ValueError(f"{missing}; fill them in with --impute, or leave such columns out with --ignore NAME")
+    if sparse.issparse(source.X):
+        raise ValueError(f"{missing}; put numbers in their place, as --impute needs rows that are not sparse")
+    without = "leave such columns out with --ignore NAME" if source.encoder else "save the rows without such columns"
+    raise ValueError(f"{missing}; fill them in with --impute, or {without}")
 
 
 def train(
@@ -154,7 +214,7 @@ def train(
         steps.append(("table", source.encoder))
     X, weights = source.X, {} if source.weights is None else {"sample_weight": source.weights}
     if missing and not settings.get("impute"):
-        refuse_gaps(missing)
+        refuse_gaps(missing, source)
     if settings.get("impute"):
         if sparse.issparse(X):
             raise ValueError(

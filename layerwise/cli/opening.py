@@ -12,12 +12,16 @@ from sklearn.base import BaseEstimator
 
 import layerwise
 from layerwise import runs
+from layerwise.cli.fitting import as_amounts
 from layerwise.data._polars import composed
 from layerwise.data.inputs import Input, read_input
+from layerwise.data.rows import Rows
 from layerwise.data.table_encoder import TableEncoder
 from layerwise.data.tables import column_names, is_table
 from layerwise.data.values import describe_missing
-from layerwise.estimators import AutoencoderImputer
+from layerwise.estimators import AutoencoderImputer, StackedRegressor
+from layerwise.estimators._checkpointing import digest_of_rows
+from layerwise.estimators._checks import ROW_DTYPES
 from layerwise.inspection import bare, step_of
 
 # Files that hold arrays by name.
@@ -79,6 +83,11 @@ def name_rows(source: Input) -> list[str] | None:
     return [str(name) for name in next(iter(source.ids.values()))] if source.ids else None
 
 
+def digest_rows(X: Any) -> str:
+    """Return a text that differs where rows of any rank do, as they were read."""
+    return f"{digest_of_rows(Rows(X if X.dtype in ROW_DTYPES else X.astype(np.float64))):016x}"
+
+
 def list_columns(data: Path) -> list[str]:
     """Return the names of the columns of a table; none of other files."""
     return column_names(data) if is_table(data) else []
@@ -137,6 +146,9 @@ def open_model(
             f"{data} has columns of text ({', '.join(source.encoder.categories_)}), but the model was trained on an "
             f"array of numbers; give it a table of those numbers alone, in their order"
         )
+    if isinstance(bare(model), StackedRegressor) and source.y is not None and source.y.dtype.kind in "OU":
+        amounts = as_amounts(source.y, facts.get("unlabeled"))
+        source = source if amounts is None else source._replace(y=amounts)
     X = source.X
     missing = describe_missing(X, source.feature_names)
     if missing and imputer is None:

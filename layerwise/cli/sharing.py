@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import ExitStack
 from pathlib import Path
 from shlex import quote
@@ -13,7 +14,7 @@ import layerwise
 from layerwise import runs
 from layerwise.atomic import atomic
 from layerwise.cli.common import Array, Labels, Layout, Model, Overwrite, Reply, Shown, as_command, render
-from layerwise.cli.opening import open_model
+from layerwise.cli.opening import digest_rows, open_model
 from layerwise.data.table_encoder import TableEncoder
 from layerwise.export import export_numpy, export_onnx
 from layerwise.inspection import inspect_model, layers_of, step_of
@@ -79,6 +80,14 @@ def report(
         opened = open_model(run, data or Path(facts["data"]), labels=labels, array=array, layout=layout)
         source = opened.source
         assert source is not None
+        known = facts.get("digest_of_rows")
+        trained_on = None if known is None else digest_rows(source.X) == known
+        if data is None and trained_on is False:
+            warnings.warn(
+                f"{facts['data']} has changed since {run} was trained on it, so the figures are on other rows than it "
+                f"was trained on",
+                stacklevel=2,
+            )
         display.say(f"writing {place.name} ...")
         write_report(
             staging,
@@ -91,7 +100,7 @@ def report(
             feature_names=source.feature_names,
             feature_columns=source.feature_columns,
             row_names=opened.row_names,
-            trained_on=data is None,
+            trained_on=trained_on,
         )
     return Reply({"out": str(place)}, f"The report is in {place}", f"open {place} in a browser")
 

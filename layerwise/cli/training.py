@@ -16,6 +16,7 @@ from layerwise import distributed, recipes, runs
 from layerwise.atomic import atomic, publish, target_of, write_file
 from layerwise.callbacks import Callback, MetricsFile
 from layerwise.cli.common import (
+    AnyText,
     Array,
     Data,
     Display,
@@ -32,12 +33,13 @@ from layerwise.cli.common import (
     list_contents,
 )
 from layerwise.cli.fitting import choose_model, count_labelled, log_run, mark_unlabeled, open_trackers, train
-from layerwise.cli.opening import name_rows
+from layerwise.cli.opening import digest_rows, list_columns, name_rows
 from layerwise.cli.recipe_flags import overlay
 from layerwise.cli.telling import advise_on_labels, describe_rows, suggest_next, warn_of_stages
 from layerwise.cli.unfinished import CHECKPOINTS, SCRATCH, read_begun, refuse_changes, tidy, unfinished_run
 from layerwise.data import load_mnist_small
 from layerwise.data.inputs import read_input
+from layerwise.data.naming import naming_columns
 from layerwise.data.values import describe_missing, describe_odd_columns
 from layerwise.inspection import describe_scale, inspect_model, layers_of
 from layerwise.recipes import DATA_KEYS
@@ -51,9 +53,9 @@ _LAYERS = Parameter(group=Group("All layers (a recipe for each: --config)", sort
 
 
 # Settings of a run beside those of its model; and those that may be named anew to go on with it.
-_SETTLED, _MAY_MOVE = (*DATA_KEYS, "impute", "deterministic"), ("out", "data", "labels")
+_SETTLED, _MAY_MOVE = (*DATA_KEYS, "impute", "deterministic", "report"), ("out", "data", "labels", "report")
 # Parameters of `fit` that are no settings of a run.
-_OF_THIS_PROCESS = ("config", "track", "report", "resume", "checkpoint_seconds", "timeout", "overwrite", "display")
+_OF_THIS_PROCESS = ("config", "track", "resume", "checkpoint_seconds", "timeout", "overwrite", "display")
 
 
 def demo(*, out: Path = Path("runs/demo"), seed: int = 0, overwrite: Overwrite = False, display: Shown) -> Reply:
@@ -84,7 +86,13 @@ def demo(*, out: Path = Path("runs/demo"), seed: int = 0, overwrite: Overwrite =
         )
         display.say(f"writing {runs.REPORT} ...")
         runs.write_run(
-            staging, outcome.estimator, digits.X_test, y=digits.y_test, facts=facts, image_shape=outcome.image_shape
+            staging,
+            outcome.estimator,
+            digits.X_test,
+            y=digits.y_test,
+            facts=facts,
+            image_shape=outcome.image_shape,
+            trained_on=False,
         )
     accuracies = [f"{name}: {outcome.obtained[name]}" for name in (ufldl_stacked.GREEDY, ufldl_stacked.FINETUNED)]
     return Reply(
@@ -207,12 +215,12 @@ def fit(
     finetune_corruption: Annotated[Literal["masking", "gaussian", "salt_and_pepper", "none"] | None, _TRAINING] = None,
     finetune_corruption_level: Annotated[float | None, _TRAINING] = None,
     class_weight: Annotated[Literal["balanced"] | None, _TRAINING] = None,
-    unlabeled: Annotated[str | None, _DATA] = None,
+    unlabeled: Annotated[str | None, AnyText, _DATA] = None,
     random_state: Annotated[int | None, _TRAINING] = None,
     dtype: Annotated[Literal["float32", "float64"] | None, _TRAINING] = None,
     device: Annotated[str | None, _TRAINING] = None,
     track: Annotated[list[Literal["tensorboard", "mlflow"]] | None, Words] = None,
-    report: bool = True,
+    report: bool | None = None,
     resume: Flag = False,
     checkpoint_seconds: float = 60.0,
     deterministic: Annotated[bool | None, Parameter(negative="")] = None,
@@ -329,7 +337,7 @@ def fit(
     track
         Experiment trackers to send the metrics to as well; mlflow gets the settings and all files too.
     report
-        Write report.html.
+        Write report.html, which is done unless it is told not to.
     resume
         Go on with the unfinished run (OUT.partial) where it was interrupted, and end with the same bits; begin if there
         is none, do nothing if it has ended. With --out alone everything else is as it began; data that has moved is
@@ -361,9 +369,7 @@ def fit(
             return Reply({"out": str(place)}, f"{place} has ended already; there is nothing to go on with")
         begun = unfinished_run(place, resume=resume, overwrite=overwrite)
         with begun as folder, display.watching() as callbacks, ExitStack() as opened:
-            facts = _fit_into(
-                folder, settings, flags, callbacks, track or [], opened, report, checkpoint_seconds, display
-            )
+            facts = _fit_into(folder, settings, flags, callbacks, track or [], opened, checkpoint_seconds, display)
         if distributed.rank() > 0:
             return None
     text = "\n".join([*warn_of_stages(place, facts), *advise_on_labels(facts), list_contents(place)])
@@ -402,7 +408,6 @@ def _fit_into(
     callbacks: Sequence[Callback],
     track: Sequence[str],
     opened: ExitStack,
-    report: bool,
     checkpoint_seconds: float,
     display: Display,
 ) -> dict[str, Any]:
@@ -412,10 +417,13 @@ def _fit_into(
     chosen, why = settings.get("model"), None
     if chosen is None:
         contamination = flags.get("contamination", settings.get("contamination"))
-        chosen, why = choose_model(source.y, contamination, flags.get("unlabeled"))
+        unlabeled = flags.get("unlabeled", settings.get("finetuning", {}).get("unlabeled"))
+        chosen, why = choose_model(source.y, contamination, unlabeled)
     settings = settings | {"model": chosen}
     settings = overlay(settings, flags, source.X.shape[1])
     y, complete = mark_unlabeled(source.y, settings)
+    if settings["model"] == "regressor":
+        source = source._replace(y=y)  # text has become numbers
     n_labelled = None if source.y is None else count_labelled(source.y, complete)
     odd = [] if source.feature_columns is None else describe_odd_columns(source.X, source.feature_columns)
     for line in (describe_rows(source, n_labelled), *([f"Model: {chosen}, because {why}"] if why else []), *odd):
@@ -430,7 +438,9 @@ def _fit_into(
     trackers = open_trackers(track, Path(settings["out"]), folder, recipe, opened)
     with MetricsFile(folder / runs.METRICS, resume=True) as metrics:
         watchers: list[Callback] = [*callbacks, metrics, *trackers]
-        fitted, X = train(source, y, missing, complete, watchers, folder / CHECKPOINTS, checkpoint_seconds)
+        label = settings.get("labels") if settings.get("labels") in list_columns(Path(settings["data"])) else None
+        with naming_columns(X=source.feature_names, y=None if label is None else [label]):
+            fitted, X = train(source, y, missing, complete, watchers, folder / CHECKPOINTS, checkpoint_seconds)
     scale = describe_scale(layers_of(fitted)[0])
     display.say(f"Scale: {scale}")
     facts = runs.gather_facts(
@@ -440,6 +450,7 @@ def _fit_into(
         random_state=settings["random_state"],
         n_rows=sum(distributed.gather_counts([X.shape[0]])),
         n_labelled=n_labelled,
+        unlabeled=settings.get("finetuning", {}).get("unlabeled"),
         scale=scale,
         n_features=X.shape[1],
         **(
@@ -448,10 +459,12 @@ def _fit_into(
             else {}
         ),
         missing=missing,
+        digest_of_rows=digest_rows(source.X),
         seconds=round(time.perf_counter() - start, 1),
     )
     if distributed.rank() > 0:
         return facts
+    report = settings.get("report", True)
     if report:
         display.say(f"writing {runs.REPORT} ...")
     runs.write_run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import warnings
 from collections.abc import Callable, Sequence
@@ -20,13 +21,18 @@ from layerwise.errors import FileError, in_content_of
 if TYPE_CHECKING:
     import polars as pl
 
-# What names in a table may be: paths from the folder on, or names alone, each with or without the ending.
+# What names in a table may be: paths from the folder on, or names alone, each with or without the ending. Whole paths
+# are cut to these, and .PNG is .png where that is needed.
 _KEYS: tuple[Callable[[PurePosixPath], str], ...] = (
     str,
     lambda path: str(path.with_suffix("")),
     lambda path: path.name,
     lambda path: path.stem,
 )
+
+
+# How a path begins that does not begin in the folder: /data and C:/data.
+_WHOLE = re.compile(r"(/|[A-Za-z]:/)")
 
 
 def load_image_labels(path: Path, folder: Path, files: Sequence[str]) -> np.ndarray:
@@ -93,11 +99,12 @@ def _find_names(frame: pl.DataFrame, folder: Path, files: Sequence[str]) -> tupl
     It is the column that names most images, at least half of them, in that of the `_KEYS` which gives each its own.
     """
     best: tuple[int, str, list[str], list[str]] | None = None
-    for name in frame.columns:
-        values = [_normal(value, folder) for value in frame[name].cast(import_polars().String).to_list()]
+    for name, any_case in itertools.product(frame.columns, (False, True)):
+        texts = frame[name].cast(import_polars().String).to_list()
+        values = [str(_with_ending(_normal(text, folder), any_case)) for text in texts]
         there = set(values)
         for key in _KEYS:
-            keys = [key(PurePosixPath(file)) for file in files]
+            keys = [key(_with_ending(PurePosixPath(file), any_case)) for file in files]
             count = len(set(keys) & there) if len(set(keys)) == len(keys) else 0
             if 2 * count >= len(keys) and count > (best[0] if best else 0):  # class numbers may be names by chance
                 best = count, name, keys, values
@@ -125,11 +132,20 @@ def _choose_label(names: Sequence[str]) -> str:
     )
 
 
-def _normal(name: str | None, folder: Path) -> str:
-    """Return a file name of a table as a path from the folder on."""
-    path = PurePosixPath((name or "").strip().replace("\\", "/"))
-    parts = path.parts[1:] if path.parts[:1] == (folder.absolute().name,) else path.parts
-    return str(PurePosixPath(*parts))
+def _normal(name: str | None, folder: Path) -> PurePosixPath:
+    """Return a file name of a table as a path from the folder on; of a whole path elsewhere the name alone."""
+    path, own = PurePosixPath((name or "").strip().replace("\\", "/")), folder.absolute()
+    if path.is_relative_to(own):
+        return path.relative_to(own)
+    if _WHOLE.match(str(path)):
+        parts = path.parts[path.parts.index(own.name) + 1 :] if own.name in path.parts[:-1] else path.parts[-1:]
+    else:
+        parts = path.parts[1:] if path.parts[:1] == (own.name,) else path.parts
+    return PurePosixPath(*parts)
+
+
+def _with_ending(path: PurePosixPath, any_case: bool) -> PurePosixPath:
+    return path.with_suffix(path.suffix.lower()) if any_case and path.suffix else path
 
 
 def _natural(file: str) -> list[tuple[int, str]]:

@@ -280,7 +280,8 @@ def _read_table(
         weights = _check_weights(path, sample_weight, lambda name: _read_numbers(path, table, name), n_rows)
         whole, table = table, table.slice(start, stop - start)
         if encoder is None:
-            features = whole.drop(columns(*dict.fromkeys([*ids, *weighing, *([str(labels)] if own else [])])))
+            others = {*ids, *weighing, *([str(labels)] if own else [])}
+            features = whole.drop(columns(*others.difference(ignore)))
             at_most = MAX_CATEGORIES if max_categories is None else max_categories
             new = TableEncoder(ignore=tuple(ignore), max_categories=at_most)
             encoder = _learn(path, features, start, stop, new)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from layerwise.data._polars import list_names
@@ -47,12 +47,12 @@ def refuse_misfits(categories: Mapping[str, Collection[str]], max_categories: in
     units = {name: values for name, values in rest.items() if name not in dates and _find_units(values)}
     texts = {name: values for name, values in rest.items() if name not in {*dates, *units}}
     kinds: list[tuple[Callable[[Any], str], Mapping[str, Any]]] = [
-        (describe_commas, commas),
-        (_describe_strays, astray),
-        (_describe_units, units),
-        (_describe_dates, dates),
+        (_with_commas, commas),
+        (_with_strays, astray),
+        (_with_units, units),
+        (_as_dates, dates),
     ]
-    complaints = [describe(found) for describe, found in kinds if found]
+    complaints = [_look(found, describe) for describe, found in kinds if found]
     if texts:
         counts = ", ".join(str(len(values)) for values in texts.values())
         complaints.append(
@@ -68,7 +68,7 @@ def refuse_misfits(categories: Mapping[str, Collection[str]], max_categories: in
 def describe_doubts(categories: Mapping[str, Collection[str]], strays: Mapping[str, Stray]) -> str | None:
     """Say in a sentence which columns are taken as categories, but are rather numbers or dates; None without such."""
     dates = _find_dates({name: values for name, values in categories.items() if name not in strays})
-    complaints = ([_describe_strays(strays)] if strays else []) + ([_describe_dates(dates)] if dates else [])
+    complaints = ([_look(strays, _with_strays)] if strays else []) + ([_look(dates, _as_dates)] if dates else [])
     if not complaints:
         return None
     names = [*strays, *dates]
@@ -79,48 +79,78 @@ def describe_doubts(categories: Mapping[str, Collection[str]], strays: Mapping[s
     )
 
 
+def describe_twins(categories: Mapping[str, Collection[str]]) -> str | None:
+    """Say in a sentence which columns have values that differ only in blanks or case; None without such."""
+    twins = {name: found for name, values in categories.items() if (found := find_twins(values))}
+    if not twins:
+        return None
+    shown = "; ".join(
+        f"{name}: {list_names([text for group in found for text in group])}" for name, found in twins.items()
+    )
+    return (
+        f"{name_columns(list(twins))} {'has' if len(twins) == 1 else 'have'} values that differ only in blanks or "
+        f"case, and are taken as different ({shown}); write them alike if they are the same"
+    )
+
+
+def find_twins(texts: Iterable[str]) -> list[list[str]]:
+    """Return groups of different texts that are the same but for blanks and case."""
+    groups: dict[str, list[str]] = {}
+    for text in texts:
+        groups.setdefault(" ".join(text.split()).casefold(), []).append(text)
+    return [group for group in groups.values() if len(group) > 1]
+
+
 def has_commas(values: Collection[str]) -> bool:
     """Whether text looks like numbers, at least one of them with a comma."""
     return any(map(_has_comma, values)) and _are_nearly_all(values, _NUMBER)
 
 
+def describe_label_misfit(labels: Collection[str], stray: Stray | None) -> str | None:
+    """Say what labels of text, of which these are the different ones, rather look like; None where they are classes."""
+    columns = {"labels": labels}
+    if stray is not None:
+        return _with_strays({"labels": stray}, counted="counted from 1")
+    if has_commas(labels):
+        return _with_commas(columns)
+    if _find_dates(columns):
+        return _as_dates(columns)
+    return _with_units(columns) if _find_units(labels) else None
+
+
 def describe_commas(columns: Mapping[str, Collection[str]]) -> str:
     """Return a sentence on columns that `has_commas`."""
+    return _look(columns, _with_commas)
+
+
+def _look(columns: Mapping[str, Any], describe: Callable[[Any], str]) -> str:
+    return f"{name_columns(list(columns))} {'looks' if len(columns) == 1 else 'look'} like {describe(columns)}"
+
+
+def _with_commas(columns: Mapping[str, Collection[str]]) -> str:
     commas = [min(filter(_has_comma, values)) for values in columns.values()]
     others = {value for values in columns.values() for value in values if not _NUMBER.fullmatch(value)} - {MISSING}
     also = f", but also {list_names(sorted(others)[:3])}" if others else ""
-    return (
-        f"{name_columns(list(columns))} {_looks(list(columns))} like numbers with commas "
-        f"({list_names(commas)}{also}); save plain numbers with decimal points"
-    )
+    return f"numbers with commas ({list_names(commas)}{also}); save plain numbers with decimal points"
 
 
-def _describe_strays(strays: Mapping[str, Stray]) -> str:
+def _with_strays(strays: Mapping[str, Stray], counted: str = "counted from 1, below the names") -> str:
     found = "; ".join(
         f"{stray.n_numbers} of {stray.n_values} values are, but not {stray.value!r:.65} in row {stray.row}"
         for stray in strays.values()
     )
-    return (
-        f"{name_columns(list(strays))} {_looks(list(strays))} like numbers ({found}, counted from 1, below the names); "
-        f"correct such values or leave them empty"
-    )
+    return f"numbers ({found}, {counted}); correct such values or leave them empty"
 
 
-def _describe_units(columns: Mapping[str, Collection[str]]) -> str:
+def _with_units(columns: Mapping[str, Collection[str]]) -> str:
     around = dict.fromkeys(unit for values in columns.values() for unit in _find_units(values))
     shown = list_names([min(filter(_WITH_UNIT.fullmatch, values)) for values in columns.values()])
-    return (
-        f"{name_columns(list(columns))} {_looks(list(columns))} like numbers with {list_names(list(around))} around "
-        f"them ({shown}); remove that, and save plain numbers"
-    )
+    return f"numbers with {list_names(list(around))} around them ({shown}); remove that, and save plain numbers"
 
 
-def _describe_dates(columns: Mapping[str, Collection[str]]) -> str:
+def _as_dates(columns: Mapping[str, Collection[str]]) -> str:
     shown = list_names([min(values) for values in columns.values()])
-    return (
-        f"{name_columns(list(columns))} {_looks(list(columns))} like dates ({shown}); make numbers of them, such as "
-        f"days since a certain one"
-    )
+    return f"dates ({shown}); make numbers of them, such as days since a certain one"
 
 
 def name_columns(names: list[str]) -> str:
@@ -156,7 +186,3 @@ def _find_units(values: Collection[str]) -> list[str]:
         return []
     units = {"".join(match.groups()).strip() for match in map(_WITH_UNIT.fullmatch, values) if match}
     return sorted(units - {""}) if len(units) <= _MAX_UNITS else []
-
-
-def _looks(names: list[str]) -> str:
-    return "looks" if len(names) == 1 else "look"

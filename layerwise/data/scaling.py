@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from layerwise import distributed
 from layerwise.data.layout import Layout
+from layerwise.data.naming import names_of
 from layerwise.data.rows import Rows
 
 SCALES = ("auto", "minmax", "standard")
@@ -137,7 +138,7 @@ def learn_scaling(
     name : str, default="X"
         What warnings call the rows.
     names : sequence or None, default=None
-        What they call the columns; None is their numbers.
+        What they call the columns; None is what `layerwise.data.naming` knows, or their numbers.
 
     Returns
     -------
@@ -162,7 +163,9 @@ def learn_scaling(
             return None
         scale = "standard" if low == -inf else "minmax"
     below, above, distance = find_far_values(sample, weights, lowest, highest)
-    _warn_of_far_values(lowest, highest, distance, "auto" if automatic else scale, name, names)
+    names = names_of(name, rows.n_features) if names is None else names
+    marks = _find_marks(sample, torch.stack([below, above]), torch.stack([lowest, highest]), distance)
+    _warn_of_far_values(lowest, highest, distance, "auto" if automatic else scale, name, names, marks)
     if not automatic:
         below, above = torch.full_like(below, -inf), torch.full_like(above, inf)
     low_tail, high_tail = below > lowest, above < highest
@@ -292,6 +295,18 @@ def _quantiles(sample: Tensor, weights: Tensor, shares: Sequence[float]) -> Tens
     return torch.stack([values.gather(0, place[None])[0] for place in places])
 
 
+def _find_marks(sample: Tensor, limits: Tensor, ends: Tensor, distance: Tensor) -> list[str]:
+    """Return the whole numbers that are all the far values of a column, several of them: -999, as is often written."""
+    marks: dict[str, None] = {}
+    for column in (distance > _STRAY).any(dim=0).nonzero()[:, 0].tolist():
+        side = int(distance[:, column].argmax())
+        values, end = sample[:, column], ends[side, column]
+        far = values[values < limits[0, column] if side == 0 else values > limits[1, column]]
+        if len(far) > 1 and bool((far == end).all() and end == end.round()):
+            marks[f"{end:.15g}"] = None
+    return list(marks)
+
+
 def _warn_of_far_values(
     lowest: Tensor,
     highest: Tensor,
@@ -299,23 +314,34 @@ def _warn_of_far_values(
     scale: str,
     name: str,
     names: Sequence[object] | None,
+    marks: list[str],
 ) -> None:
     columns = (distance > _STRAY).any(dim=0).nonzero()[:, 0].tolist()
     if not columns:
         return
     found = [
-        f"{str(k) if names is None else repr(str(names[k]))} ({(lowest, highest)[distance[:, k].argmax()][k]:g})"
+        f"{k if names is None else repr(str(names[k]))} ({(lowest, highest)[distance[:, k].argmax()][k]:g})"
         for k in columns[:5]
     ]
+    where = f"in column{'s' if len(columns) > 1 else ''} {', '.join(found)}"
+    if name == "y" and names is None and len(lowest) == 1:
+        where = found[0].removeprefix("0 ")
     more = f" and {len(columns) - 5} more" if len(columns) > 5 else ""
     remedy = (
         "such values are drawn nearer, so that the others keep their differences; remove them if they are errors"
         if scale == "auto"
         else f"with scale={scale!r} they leave the others next to no range; remove them, or choose scale='auto'"
     )
+    if marks:
+        stands = "stands for a missing value" if len(marks) == 1 else "stand for missing values"
+        instead = (
+            f"say so with unlabeled={marks[0]} (--unlabeled {marks[0]})"
+            if name == "y"
+            else f"leave it empty and use --impute, or AutoencoderImputer(missing_values={marks[0]})"
+        )
+        remedy += f"; if {' or '.join(marks)} {stands}, {instead}"
     warnings.warn(
-        f"{name} holds values far from all others in column{'s' if len(columns) > 1 else ''} {', '.join(found)}{more}: "
-        f"{remedy}",
+        f"{name} holds values far from all others {where}{more}: {remedy}",
         UserWarning,
         stacklevel=2,
     )

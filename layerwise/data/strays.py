@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from layerwise.data._polars import columns, import_polars
@@ -30,6 +30,14 @@ class Stray(NamedTuple):
     row: int
     n_numbers: int
     n_values: int
+
+
+def as_number(text: Any) -> float | None:
+    """Return a text as the number that it is; None if it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def parse_numbers(text: Any) -> Any:
@@ -63,6 +71,17 @@ def find_strays(table: pl.LazyFrame, names: Iterable[str]) -> dict[str, Stray]:
         if NEARLY_ALL * n_values <= n_numbers < n_values and (first := find_text(table, name)):
             strays[name] = Stray(*first, n_numbers, n_values)
     return strays
+
+
+def find_stray_label(labels: Sequence[str | None]) -> Stray | None:
+    """Return the first label that is no number, where nearly all different ones are but not all; None is no label."""
+    odd = {label for label in labels if label is not None and as_number(label) is None}
+    n_different = len(set(labels) - {None})
+    if not odd or len(odd) > (1 - NEARLY_ALL) * n_different:
+        return None
+    row = next(place for place, label in enumerate(labels) if label in odd)
+    n_numbers = sum(label is not None and label not in odd for label in labels)
+    return Stray(str(labels[row]), row + 1, n_numbers, sum(label is not None for label in labels))
 
 
 def _is_filled(text: Any) -> Any:

@@ -16,7 +16,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from layerwise import distributed
 from layerwise.data._polars import import_polars, list_names, match_names
-from layerwise.data.misfits import MISSING, advise_to_ignore, describe_doubts, name_columns, refuse_misfits
+from layerwise.data.misfits import (
+    MISSING,
+    advise_to_ignore,
+    describe_doubts,
+    describe_twins,
+    name_columns,
+    refuse_misfits,
+)
 from layerwise.data.strays import Stray, find_strays, find_text, parse_numbers
 from layerwise.data.tables import to_frame
 
@@ -97,8 +104,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If columns are neither numbers nor text, or have more than ``max_categories`` values, or look like numbers
-            with commas.
+            If a column to ignore is not there, or columns are neither numbers nor text, or have more than
+            ``max_categories`` values, or look like numbers with commas.
         TypeError
             If ``X`` is no data frame.
 
@@ -106,7 +113,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         -----
         UserWarning
             If columns are taken as categories though at least 90 % of their values are numbers, or dates: names the
-            first value that is no number, and its row.
+            first value that is no number, and its row. If values of a column differ only in blanks or case.
         """
         self.__dict__.pop("feature_names_in_", None)
         frame = to_frame(X)
@@ -175,7 +182,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     def check_categories(self, strays: Mapping[str, Stray] = _NO_STRAYS) -> None:
         """Refuse columns of text that are rather something else, once the values in all rows are known.
 
-        Warns, on the first rank, of columns of few values that are nearly all numbers, or dates.
+        Warns, on the first rank, of columns of few values that are nearly all numbers, or dates, and of values that
+        differ only in blanks or case.
 
         Parameters
         ----------
@@ -189,8 +197,10 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         """
         refuse_misfits(self.categories_, self.max_categories, strays)
         doubts = describe_doubts(self.categories_, strays)
-        if doubts and distributed.rank() == 0:
-            warnings.warn(doubts, UserWarning, stacklevel=3)  # where fit is called
+        twins = describe_twins(self.categories_)
+        for told in filter(None, (doubts, twins)):
+            if distributed.rank() == 0:
+                warnings.warn(told, UserWarning, stacklevel=3)  # where fit is called
 
     def transform(self, X: Any) -> np.ndarray:
         """Encode rows. Columns that training did not have are passed over.
@@ -288,6 +298,11 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     def _learn_columns(self, frame: pl.DataFrame) -> None:
         ignored = self.list_ignored()
+        absent = [name for name in ignored if name not in frame.columns]
+        if absent:
+            raise ValueError(
+                f"ignore={absent[0]!r} is no column of the table, which has {list_names(frame.columns) or 'none'}"
+            )
         names = [name for name in frame.columns if name not in ignored]
         if not names:
             raise ValueError(f"no column is left to learn from; the table has {list_names(frame.columns) or 'none'}")
@@ -333,7 +348,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     def _warn_of_unknown(self, frame: pl.DataFrame) -> None:
         found = self.find_categories(frame).items()
         unknown = {name: sorted(values.difference(self.categories_[name])) for name, values in found}
-        named = "; ".join(f"{name}: {list_names(values)}" for name, values in unknown.items() if values)
+        named = "; ".join(f"{name}: {_list_values(values)}" for name, values in unknown.items() if values)
         if named:
             message = f"the table has values that training did not have, which are encoded as zeros: {named}"
             warnings.warn(message, UserWarning, stacklevel=4)  # scikit-learn wraps transform
@@ -342,6 +357,14 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = tags.input_tags.string = tags.input_tags.categorical = True
         return tags
+
+
+def _list_values(values: Sequence[str]) -> str:
+    """Return the values of a column of text in words; what is missing has no name in the table."""
+    there = [value for value in values if value != MISSING]
+    return ", ".join(
+        [*([list_names(there)] if there else []), *(["an empty field"] if len(there) < len(values) else [])]
+    )
 
 
 def _check_names(there: Sequence[str], needed: Sequence[str]) -> None:

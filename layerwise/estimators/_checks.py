@@ -18,6 +18,7 @@ from sklearn.utils.validation import _check_sample_weight, _num_samples, validat
 from layerwise import distributed
 from layerwise.activations import get_activation
 from layerwise.corruptions import Corruption
+from layerwise.data.naming import names_of
 from layerwise.data.rows import Rows
 from layerwise.estimators._columns import check_columns
 from layerwise.estimators._intake import as_rows, mark_missing, refuse_kind
@@ -139,6 +140,7 @@ def check_reach(
     if not beyond.any():
         return
     columns = beyond.nonzero()[:, 0].tolist()
+    names = names_of(name, len(lowest)) if names is None else names
     shown = ", ".join(repr(str(names[k])) if names is not None else str(k) for k in columns[:5])
     more = f" and {len(columns) - 5} more" if len(columns) > 5 else ""
     how = "" if scale is None else f" with scale={scale!r}"

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from scipy import sparse
 
+from layerwise.data.misfits import find_twins
+from layerwise.data.strays import as_number
 from layerwise.estimators._intake import fill_masked, find_missing, is_missing, refuse_kind
 
 _PRETRAIN_ONLY = "say unlabeled=float('nan') to let rows without a label serve pre-training only, or leave them out"
@@ -110,7 +112,7 @@ def read_numbers(targets: np.ndarray, name: str = "y") -> np.ndarray:
     try:
         numbers = targets.astype(np.float64)
     except ValueError as error:
-        text = next(value for value in targets.flat if _as_float(value) is None)
+        text = next(value for value in targets.flat if as_number(value) is None)
         raise ValueError(
             f"{name} holds text such as {str(text)!r:.65}, but a regressor needs numbers; StackedClassifier takes text "
             f"as classes"
@@ -189,14 +191,10 @@ def refuse_near_miss(y: np.ndarray, unlabeled: Any) -> None:
 def tell_odd_classes(classes: np.ndarray, unlabeled: Any) -> str | None:
     """Say in a sentence which classes of text are rather one, or rather none; None without such."""
     texts = [str(value) for value in classes] if classes.dtype.kind in "UO" else []
-    groups: dict[str, list[str]] = {}
-    for text in texts:
-        groups.setdefault(" ".join(text.split()).casefold(), []).append(text)
     told = [
         f"the classes {', '.join(map(repr, group))} differ only in blanks or case, and are learnt as {len(group)}"
-        for group in groups.values()
-        if len(group) > 1
-    ][:5]
+        for group in find_twins(texts)[:5]
+    ]
     empty = next((text for text in texts if text.strip() in _EMPTY), None)
     if empty is not None:
         remedy = f"; say unlabeled={empty!r} if such rows have no label" if unlabeled is None else ""
@@ -209,16 +207,9 @@ def _in_rows(found: Any) -> np.ndarray:
     return found if found.ndim == 1 else found.any(axis=1)
 
 
-def _as_float(text: Any) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
 def _is_same(value: Any, unlabeled: Any) -> bool:
     """Whether text and a number, or a gap, mean the same."""
     text, number = (value, unlabeled) if isinstance(value, str) else (unlabeled, value)
     if is_missing(number):
         return text.strip() in _EMPTY
-    return isinstance(number, Real) and _as_float(text) == number
+    return isinstance(number, Real) and as_number(text) == number

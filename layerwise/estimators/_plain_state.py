@@ -83,7 +83,7 @@ def _unpack_module(packed: Mapping[str, Any]) -> torch.nn.Module:
     module: torch.nn.Module
     with torch.device("meta"):  # shapes only
         if kind == Scaling.__name__:
-            module = Scaling(torch.zeros(len(arrays["center"])), torch.ones(len(arrays["scale"])))
+            module = Scaling(**{name: torch.ones(array.shape) for name, array in arrays.items()})
         elif kind == AutoencoderLayer.__name__:
             module = AutoencoderLayer(**settings)
         else:

@@ -62,7 +62,8 @@ _FINETUNING_KEYS = (
     *("early_stopping", "unlabeled", "class_weight"),
 )
 _RUN_KEYS = (
-    *("model", "contamination", "impute", "random_state", "dtype", "device", "deterministic", "layers", "finetuning"),
+    *("model", "contamination", "impute", "random_state", "dtype", "device", "deterministic", "report"),
+    *("layers", "finetuning"),
 )
 _KINDS: dict[str, tuple[Any, str]] = {
     **dict.fromkeys(
@@ -72,7 +73,7 @@ _KINDS: dict[str, tuple[Any, str]] = {
     **dict.fromkeys(("id", "ignore"), (list, "a list of names of columns")),
     "max_categories": (int, "a whole number"),
     "image_shape": (list, "a list of height and width, and 3 for colour"),
-    **dict.fromkeys(("impute", "deterministic"), (bool, "true or false")),
+    **dict.fromkeys(("impute", "deterministic", "report"), (bool, "true or false")),
     "contamination": ((int, float), "a number"),
     "random_state": (int, "a whole number"),
     "layers": (list, "a list of tables, [[layers]]"),

@@ -33,7 +33,7 @@ def write_report(
     feature_names: Sequence[Any] | None = None,
     feature_columns: Sequence[Any] | None = None,
     row_names: Sequence[Any] | None = None,
-    trained_on: bool = False,
+    trained_on: bool | None = None,
     random_state: Any = 0,
 ) -> None:
     """Write a page about a fitted model and what it makes of rows: one HTML file that needs nothing else.
@@ -64,8 +64,8 @@ def write_report(
         them: what is told of rows is told of these. None tells of features.
     row_names : sequence of str of length n_rows, default=None
         None numbers them.
-    trained_on : bool, default=False
-        Whether the model was trained on these very rows, so that figures say so.
+    trained_on : bool or None, default=None
+        Whether the model was trained on these very rows, so that figures say so; None if that is not known.
     random_state : int, RandomState instance or None, default=0
         Draws the rows and the noise.
 

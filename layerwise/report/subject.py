@@ -40,7 +40,7 @@ class Subject:
     image_shape : tuple of int or None
     feature_names, row_names : sequence of str or None
     feature_columns : sequence of str or None, default=None
-    trained_on : bool, default=False
+    trained_on : bool or None, default=None
     random_state : int, RandomState instance or None
 
     Attributes
@@ -59,8 +59,8 @@ class Subject:
         Names of features and of sampled rows.
     columns : list of Column
         Of the table that the features were made of; each feature alone if there is none.
-    trained_on : bool
-        Whether the model was trained on these rows.
+    trained_on : bool or None
+        Whether the model was trained on these rows; None if that is not known.
     labels : ndarray of shape (n_sampled,) or (n_sampled, n_outputs), or None
     known : ndarray of shape (n_sampled,), bool
         Which rows have a label.
@@ -77,7 +77,7 @@ class Subject:
         row_names: Sequence[Any] | None,
         random_state: Any,
         feature_columns: Sequence[Any] | None = None,
-        trained_on: bool = False,
+        trained_on: bool | None = None,
     ):
         self.model, self.autoencoder = bare(model), stack_of(model)
         if not hasattr(self.autoencoder, "_trained_layers"):

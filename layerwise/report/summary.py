@@ -11,6 +11,12 @@ from layerwise.report.subject import Subject
 from layerwise.report.training import StageRecord
 from layerwise.solvers import Status
 
+# Which rows figures are on, by whether the model was trained on them.
+_WHERE = {
+    True: " on the rows it was trained on",
+    False: " on other rows than it was trained on",
+    None: " on these rows",
+}
 # Of the variance, but for rounding.
 _ALL = 0.9999
 _CUT = Status.MAX_ITER.value
@@ -47,7 +53,7 @@ def summary_section(
     section : Section
     """
     figures = [
-        *_key_results(results, " on the rows it was trained on" if subject.trained_on else ""),
+        *_key_results(results, _WHERE[subject.trained_on]),
         _key_variance(subject, ratios),
         _key_units(subject),
         _key_training(stages),

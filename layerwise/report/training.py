@@ -42,6 +42,8 @@ _FACTS = {
     "torch_version": "PyTorch",
     "python_version": "Python",
     "machine": "Machine",
+    "digest_of_rows": None,
+    "report": None,
     "created": "Created",
 }
 _LAYER = {
