@@ -18,6 +18,7 @@ HOUSE = [
     {"displays", "inspection", "recipes", "persistence"},
     {"plotting"},
     {"estimators"},
+    {"coder"},
     {"stacking"},
     {"stages"},
     {"checkpoint"},

@@ -154,10 +154,10 @@ def _measure_outliers(
 
 def _measure_reconstruction(estimator: BaseEstimator, X: Any, weights: np.ndarray | None) -> dict[str, Any]:
     """Return errors in the scale of the training, in which every column counts as it did there."""
-    rows = estimator._check_rows(X)
-    scaling = estimator._scaling
-    scaled = stacking.apply(lambda x: x if scaling is None else scaling.straighten(x), rows).double().numpy(force=True)
+    coder = estimator.coder_
+    rows = coder.rows(X)
+    scaled = stacking.apply(coder.straighten, rows).double().numpy(force=True)
     centred = scaled - np.average(scaled, axis=0, weights=weights)
     spread = 0.5 * float(np.average(centred**2, axis=0, weights=weights).sum())
-    error = float(np.average(estimator._errors(rows).numpy(force=True), weights=weights))
+    error = float(np.average(coder.errors(rows).numpy(force=True), weights=weights))
     return {"reconstruction_error": error, "explained_variance": 1 - error / spread if spread > 0 else None}

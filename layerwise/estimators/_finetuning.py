@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import copy
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any, ClassVar
@@ -16,7 +16,6 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
 
 from layerwise import distributed, stacking
 from layerwise.callbacks import Callback, EarlyStopping
@@ -29,6 +28,7 @@ from layerwise.estimators._checks import (
     check_sample_weight,
     check_solver,
     like_input,
+    scan_rows,
 )
 from layerwise.estimators._class_weight import weigh
 from layerwise.estimators._labels import find_labelled, read_labels, refuse_missing, refuse_near_miss, settle
@@ -97,7 +97,7 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
         codes : ndarray or Tensor of shape (n_samples, n_hidden)
             The activations of the last hidden layer.
         """
-        return like_input(self._apply(lambda x: self.network_.encode(x), X), X)
+        return like_input(stacking.apply(self.network_.encode, self.coder_.rows(X)), X)
 
     def to_torch(self) -> torch.nn.Module:
         """Return the trained torch module, to carry on with in plain PyTorch.
@@ -109,8 +109,7 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
         -------
         network : torch.nn.Module
         """
-        check_is_fitted(self)
-        parts = (self.autoencoder_._scaling, self.network_, self._unscale_outputs)
+        parts = (self.coder_.scaling, self.network_, self._unscale_outputs)
         return torch.nn.Sequential(*(part for part in parts if part is not None))
 
     @property
@@ -265,19 +264,24 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
                 y={"rows with a label": n_labels, "digest": digest_of_all(targets, chosen)},
                 y_val=None if validation is None else digest_of_all(validation[1], np.ones(len(validation[1]), bool)),
             )
-        if not goes_on:
-            self._pretrain(template, X, weights, None if validation is None else validation[0])
-            self.network_ = self._build().to(self.autoencoder_._modules()[0].encoder_weight.device)
+        X_val = None if validation is None else validation[0]
+        if goes_on:
+            seen, seen_val = scan_rows(self, self.autoencoder_, X, weights, X_val, reset=False)
+        else:
+            seen, seen_val = self._pretrain(template, X, weights, X_val)
+            self.network_ = self._build().to(self.autoencoder_.coder_.device)
         with distributed.agreed():
-            rows = self._check_rows(X)
-        rows.weights = None if weights is None else torch.from_numpy(weights).to(rows.device)
+            rows = self.coder_.scale(seen)
         frozen = isinstance(self.autoencoder, FrozenEstimator)
         if kept is not None and frozen:  # no training has looked at them
             kept.match(X=describe_rows(rows))
+        chosen = chosen if weights is None else chosen[weights > 0]
         if not chosen.all():
             rows = rows.subset(torch.from_numpy(np.flatnonzero(chosen)))
         with distributed.agreed():
-            held_out = None if validation is None else (self._check_rows(validation[0]), validation[1])
+            held_out = None
+            if validation is not None and seen_val is not None:
+                held_out = self.coder_.scale(seen_val, "X_val"), validation[1]
             if by_target is not None:
                 weigh(rows, targets, by_target)
                 if held_out is not None:
@@ -310,12 +314,7 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
 
     def _outputs(self, X: Any) -> torch.Tensor:
         """Return what the head gives for each row."""
-        return self._apply(lambda x: self.network_(x), X)
-
-    def _apply(self, function: Callable[[torch.Tensor], torch.Tensor], X: Any) -> torch.Tensor:
-        """Return what a function of scaled blocks gives for each row."""
-        check_is_fitted(self)
-        return stacking.apply(function, self._check_rows(X))
+        return stacking.apply(self.network_, self.coder_.rows(X))
 
     @property
     def _n_features_out(self) -> int:
@@ -330,7 +329,7 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
 
     def _build(self) -> StackedNetwork:
         """Return a network that begins with copies of the trained layers, and a new head."""
-        layers = copy.deepcopy(self.autoencoder_._modules())
+        layers = copy.deepcopy(self.autoencoder_.coder_.modules)
         dtype = DTYPES[self.autoencoder_.dtype]
         return StackedNetwork(
             layers, linear_head(layers[-1].n_hidden, self._n_outputs, bias=self.fit_intercept, dtype=dtype)

@@ -92,6 +92,11 @@ def is_missing(value: Any) -> bool:
     return isinstance(value, (float, np.floating, np.datetime64, np.timedelta64, Decimal)) and bool(value != value)
 
 
+def placeholder_of(missing_values: Any) -> Any:
+    """Return the number that stands for a missing value; None if nothing but what `is_missing` says does."""
+    return None if is_missing(missing_values) else missing_values
+
+
 def find_missing(values: np.ndarray) -> np.ndarray:
     """Return a mask, of the shape of the values, of those that are missing."""
     if values.dtype.kind == "O":
