@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -25,6 +25,10 @@ class Scan(NamedTuple):
     def as_numbers(self) -> Scan:
         """Return the same, with uint8 as numbers and not as intensities."""
         return Scan(self.rows.as_numbers(), (255 * self.lowest).round(), (255 * self.highest).round())
+
+
+# Rows to train with, and to validate with.
+Scans: TypeAlias = tuple[Scan, Scan | None]
 
 
 @dataclass(frozen=True)
@@ -96,32 +100,14 @@ class Coder:
         Raises
         ------
         ValueError
-            If the layers cannot take them: their columns are others, they are not finite, they are far from
-            intensities where training saw such, or, scaled, close to an overflow.
+            If they have other columns than in training, are not finite, are no intensities where training saw such,
+            or are close to an overflow.
         """
         rows = self.check(X, name)
         return self.scale(Scan(rows, *rows.column_ranges(name, allow_missing=allow_missing)), name)
 
-    def read(self, scan: Scan) -> Scan:
-        """Return rows with uint8 read as in training: as intensities, or as numbers."""
-        if not scan.rows.is_uint8 or self.intensities:
-            return scan
-        # Of floats that were not scaled, bytes up to 1 are the same numbers, and others are 255 times as much.
-        return scan.as_numbers() if self.scaling is not None or (255 * scan.highest.max()).round() <= 1 else scan
-
     def scale(self, scan: Scan, name: str = "X") -> Rows:
-        """Return rows read and scaled as in training, as from `rows`.
-
-        Parameters
-        ----------
-        scan : Scan
-        name : str, default="X"
-            What errors call the rows.
-
-        Returns
-        -------
-        rows : Rows of shape (n_samples, n_features)
-        """
+        """Return rows read and scaled as in training, as from `rows`."""
         rows, lowest, highest = self.read(scan)
         # Floats that are 0 to 1 but for some noise are what is asked for.
         if self.intensities and not rows.is_uint8 and (lowest.min() < -1 or highest.max() > 2):
@@ -134,63 +120,39 @@ class Coder:
         _check_size(rows.dtype, lowest, highest, name)
         return rows.scaled(self.scaling)
 
+    def read(self, scan: Scan) -> Scan:
+        """Return rows with uint8 read as in training: as intensities, or as numbers."""
+        if not scan.rows.is_uint8 or self.intensities:
+            return scan
+        # Of floats that were not scaled, bytes up to 1 are the same numbers, and others are 255 times as much.
+        return scan.as_numbers() if self.scaling is not None or (255 * scan.highest.max()).round() <= 1 else scan
+
     def encode(self, rows: Rows) -> Tensor:
-        """Return the codes of scaled rows.
-
-        Parameters
-        ----------
-        rows : Rows of shape (n_samples, n_features)
-
-        Returns
-        -------
-        codes : Tensor of shape (n_samples, n_hidden)
-        """
+        """Return codes of shape (n_samples, n_hidden) of scaled rows of shape (n_samples, n_features)."""
         return stacking.apply(self.network.encode, rows)
 
     def decode(self, codes: Any) -> Tensor:
-        """Return reconstructions of codes.
-
-        Parameters
-        ----------
-        codes : ndarray or Tensor of shape (n_samples, n_hidden)
-            Floats.
-
-        Returns
-        -------
-        reconstructions : Tensor of shape (n_samples, n_features)
-            In the units of the data.
-        """
+        """Return rows of shape (n_samples, n_features), in the units of the data, of an array or a tensor of codes."""
         rows, decode = Rows(codes, dtype=self.dtype, device=self.device), self.network.decode
         _check_size(rows.dtype, *rows.column_ranges("X"), "X")
         return stacking.apply(lambda h: self.unscale(decode(h)), rows)
 
     def reconstruct(self, rows: Rows) -> Tensor:
-        """Return reconstructions of scaled rows.
-
-        Parameters
-        ----------
-        rows : Rows of shape (n_samples, n_features)
-
-        Returns
-        -------
-        reconstructions : Tensor of shape (n_samples, n_features)
-            In the units of the data.
-        """
+        """Return reconstructions of scaled rows, of shape (n_samples, n_features), in the units of the data."""
         network = self.network
         return stacking.apply(lambda x: self.unscale(network(x)), rows)
 
     def errors(self, rows: Rows, *, per_feature: bool = False, in_units: bool = False) -> Tensor:
-        """Return how far reconstructions are from their rows, ``1/2 |x^_i - x_i|^2``.
+        """Return the squared errors of reconstructions, ``1/2 sum_k (x^_ik - x_ik)^2``.
 
         Parameters
         ----------
         rows : Rows of shape (n_samples, n_features)
-            Scaled.
+            Scaled. Far values are as far as they are.
         per_feature : bool, default=False
             Whether to return the terms of the sum.
         in_units : bool, default=False
-            Whether in the units of the data, and not in the scale of training. Far values are as far as they are in
-            either.
+            Whether in the units of the data, and not in the scale of training.
 
         Returns
         -------
@@ -200,8 +162,7 @@ class Coder:
         unit = self.scaling.scale if in_units and self.scaling is not None else 1.0
 
         def errors(x: Tensor) -> Tensor:
-            differences = (self.straighten(network(x)) - self.straighten(x)).double()
-            terms = differences.mul_(unit).square_().mul_(0.5)
+            terms = (self.straighten(network(x)) - self.straighten(x)).double().mul_(unit).square_().mul_(0.5)
             return terms if per_feature else terms.sum(dim=1)
 
         return stacking.apply(errors, rows)

@@ -69,18 +69,7 @@ def project_weights(layers: Sequence[Autoencoder]) -> np.ndarray:
 
 
 def corrupt(layer: Autoencoder, x: torch.Tensor, random_state: Any = None) -> torch.Tensor | None:
-    """Return scaled rows with the noise that a layer was trained with; None if there was none.
-
-    Parameters
-    ----------
-    layer : Autoencoder
-    x : Tensor of shape (n_rows, n_features)
-    random_state : int, RandomState instance or None, default=None
-
-    Returns
-    -------
-    noisy : Tensor of shape (n_rows, n_features) or None
-    """
+    """Return scaled rows of shape (n_rows, n_features) with the noise that a layer was trained with; None without."""
     if layer.corruption is None:
         return None
     seed = int(check_random_state(random_state).randint(2**31 - 1))

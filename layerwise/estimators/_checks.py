@@ -17,7 +17,7 @@ from sklearn.utils.validation import _check_sample_weight, _num_features, _num_s
 
 from layerwise import distributed
 from layerwise.activations import get_activation
-from layerwise.coder import Scan
+from layerwise.coder import Scan, Scans
 from layerwise.corruptions import Corruption
 from layerwise.data.rows import Rows
 from layerwise.estimators._columns import check_columns
@@ -115,7 +115,7 @@ def scan_rows(
     *,
     reset: bool,
     allow_missing: bool = False,
-) -> tuple[Scan, Scan | None]:
+) -> Scans:
     """Return rows to train an autoencoder with, and to validate it with, for the estimator that owns it."""
     how = {"dtype": autoencoder.dtype, "device": autoencoder.device}
     with distributed.agreed():

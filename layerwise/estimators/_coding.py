@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from layerwise import distributed, stacking
 from layerwise.activations import get_activation
-from layerwise.coder import Coder, Scan
+from layerwise.coder import Coder, Scan, Scans
 from layerwise.data.layout import Layout
 from layerwise.data.rows import Rows
 from layerwise.data.scaling import are_bytes_of_images, learn_scaling
@@ -168,7 +168,7 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
         self,
         layers: Sequence[Any],
         frozen: Sequence[bool],
-        seen: tuple[Scan, Scan | None],
+        seen: Scans,
         *,
         goes_on: bool,
         one_iteration: bool,

@@ -190,24 +190,25 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
         with distributed.agreed():
             labels = self._settle(y[chosen], "y")
         self._learn_targets(labels, chosen_weights, goes_on=goes_on, one_iteration=one_iteration)
-        validation = None
+        targets_val = None
         if X_val is None and y_val is not None:
             raise ValueError("y_val is given without X_val, the rows that it belongs to")
         if X_val is not None:
             with distributed.agreed():
-                validation = (X_val, self._encode_targets(self._read_all(X_val, y_val, "X_val", "y_val"), "y_val"))
+                targets_val = self._encode_targets(self._read_all(X_val, y_val, "X_val", "y_val"), "y_val")
         targets = self._encode_targets(labels, "y")
         by_target = self._learn_target_weights(labels, chosen_weights)
         if by_target is not None and (by_target == 0).any():
             counts = by_target[targets.numpy()] > 0
             chosen[chosen], targets = counts, targets[torch.from_numpy(counts)]
-            seen = [("y", targets)] if validation is None else [("y", targets), ("y_val", validation[1])]
-            for name, places in seen:
-                if not distributed.any_rank(bool(by_target[places.numpy()].any())):
+            for name, places in (("y", targets), ("y_val", targets_val)):
+                if places is not None and not distributed.any_rank(bool(by_target[places.numpy()].any())):
                     raise ValueError(
                         f"class_weight={vars(self).get('class_weight')!r} gives all rows of {name} the weight 0"
                     )
-        self._train(X, targets, chosen, weights, by_target, validation, goes_on=goes_on, one_iteration=one_iteration)
+        self._train(
+            X, targets, chosen, weights, by_target, X_val, targets_val, goes_on=goes_on, one_iteration=one_iteration
+        )
 
     def _check_unlabeled(self, labelled: np.ndarray, *, one_iteration: bool) -> None:
         """Refuse labels all of which are missing, on all ranks; warn where none is, though some are said to be."""
@@ -244,7 +245,8 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
         chosen: np.ndarray,
         weights: np.ndarray | None,
         by_target: np.ndarray | None,
-        validation: tuple[Any, torch.Tensor] | None,
+        X_val: Any,
+        targets_val: Any,
         *,
         goes_on: bool,
         one_iteration: bool,
@@ -262,9 +264,8 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
             n_labels = sum(distributed.gather_counts([len(targets)]))
             kept.match(
                 y={"rows with a label": n_labels, "digest": digest_of_all(targets, chosen)},
-                y_val=None if validation is None else digest_of_all(validation[1], np.ones(len(validation[1]), bool)),
+                y_val=None if targets_val is None else digest_of_all(targets_val, np.ones(len(targets_val), bool)),
             )
-        X_val = None if validation is None else validation[0]
         if goes_on:
             seen, seen_val = scan_rows(self, self.autoencoder_, X, weights, X_val, reset=False)
         else:
@@ -279,15 +280,13 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
         if not chosen.all():
             rows = rows.subset(torch.from_numpy(np.flatnonzero(chosen)))
         with distributed.agreed():
-            held_out = None
-            if validation is not None and seen_val is not None:
-                held_out = self.coder_.scale(seen_val, "X_val"), validation[1]
+            rows_val = None if seen_val is None else self.coder_.scale(seen_val, "X_val")
             if by_target is not None:
                 weigh(rows, targets, by_target)
-                if held_out is not None:
-                    weigh(*held_out, by_target)
+                if rows_val is not None:
+                    weigh(rows_val, targets_val, by_target)
         if kept is not None and frozen:
-            kept.match(X_val=None if held_out is None else describe_rows(held_out[0]))
+            kept.match(X_val=None if rows_val is None else describe_rows(rows_val))
         if hasattr(self, "_relay"):
             self._relay.fitted_attributes = lambda: {"network_": self.network_}
         stages = stacking.finetune(
@@ -299,7 +298,7 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
             depth=depth,
             alpha=self.alpha,
             early_stopping=self.early_stopping,
-            validation=held_out,
+            validation=None if rows_val is None else (rows_val, targets_val),
             training=make_training(
                 self,
                 template.cache_size,

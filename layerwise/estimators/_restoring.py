@@ -19,26 +19,9 @@ def empty_modules(estimator: BaseEstimator) -> dict[str, torch.nn.Module]:
 
 
 def fitted_autoencoder(
-    autoencoder: Autoencoder,
-    weights: dict[str, np.ndarray],
-    scaling: Scaling | None = None,
+    autoencoder: Autoencoder, weights: dict[str, np.ndarray], scaling: Scaling | None = None
 ) -> Autoencoder:
-    """Give an autoencoder weights, as if it had been fitted.
-
-    Parameters
-    ----------
-    autoencoder : Autoencoder
-        Not fitted.
-    weights : dict of ndarray
-        ``encoder_weight`` of shape (n_hidden, n_features), ``encoder_bias``, ``decoder_bias`` and, unless it is tied,
-        ``decoder_weight`` of shape (n_features, n_hidden).
-    scaling : Scaling or None, default=None
-
-    Returns
-    -------
-    autoencoder : Autoencoder
-        The same, with an empty ``history_``: nothing is known of its training.
-    """
+    """Give an autoencoder weights by name, as if it had been fitted; nothing is known of its training."""
     autoencoder._check_parameters()
     device = check_device(autoencoder.device)
     n_features = weights["encoder_weight"].shape[1]

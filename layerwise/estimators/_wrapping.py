@@ -13,7 +13,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from layerwise import distributed
-from layerwise.coder import Coder, Scan
+from layerwise.coder import Coder, Scans
 from layerwise.estimators._checkpointing import CHECKPOINT, kept_fit
 from layerwise.estimators._checks import check_rows, scan_rows
 from layerwise.estimators._columns import LEARNED, compare_columns
@@ -82,7 +82,7 @@ class WrappingEstimator(ComposedEstimator, abc.ABC):
         X_val: Any = None,
         *,
         allow_missing: bool = False,
-    ) -> tuple[Scan, Scan | None]:
+    ) -> Scans:
         """Set ``autoencoder_``: trained on the rows, or a copy of the frozen one; return the rows as they came."""
         seen = scan_rows(self, template, X, weights, X_val, reset=True, allow_missing=allow_missing)
         if isinstance(self.autoencoder, FrozenEstimator):

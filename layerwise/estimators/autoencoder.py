@@ -14,7 +14,6 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from layerwise.activations import ACTIVATIONS, TopK
 from layerwise.callbacks import Callback, EarlyStopping
 from layerwise.checkpoint import Checkpoint
-from layerwise.coder import Scan
 from layerwise.corruptions import CORRUPTIONS, Corruption
 from layerwise.data.scaling import SCALES, Scaling
 from layerwise.estimators._checkpointing import CHECKPOINT, checkpointed
@@ -277,13 +276,7 @@ class Autoencoder(CodingEstimator):
 
     @with_gradients
     def _fit(
-        self,
-        X: Any,
-        sample_weight: Any = None,
-        X_val: Any = None,
-        *,
-        one_iteration: bool = False,
-        seen: tuple[Scan, Scan | None] | None = None,
+        self, X: Any, sample_weight: Any = None, X_val: Any = None, *, one_iteration: bool = False, seen: Any = None
     ) -> Autoencoder:
         self._check_parameters()
         goes_on = (self.warm_start or one_iteration) and hasattr(self, "layer_")

@@ -20,7 +20,6 @@ from layerwise import distributed, stacking
 from layerwise.activations import get_activation, same_range
 from layerwise.callbacks import Callback, EarlyStopping
 from layerwise.checkpoint import Checkpoint
-from layerwise.coder import Scan
 from layerwise.data.rows import Rows
 from layerwise.estimators._checkpointing import CHECKPOINT, checkpointed
 from layerwise.estimators._checks import DTYPES, check_part, check_solver, scan_rows, warn_of_target_rows
@@ -213,13 +212,7 @@ class StackedAutoencoder(CodingEstimator):
 
     @with_gradients
     def _fit(
-        self,
-        X: Any,
-        sample_weight: Any = None,
-        X_val: Any = None,
-        *,
-        one_iteration: bool = False,
-        seen: tuple[Scan, Scan | None] | None = None,
+        self, X: Any, sample_weight: Any = None, X_val: Any = None, *, one_iteration: bool = False, seen: Any = None
     ) -> StackedAutoencoder:
         self._check_parameters()
         goes_on = (self.warm_start or one_iteration) and hasattr(self, "layers_")
