@@ -37,8 +37,9 @@ from layerwise.data.inputs import Input, read_input
 from layerwise.data.tables import is_table
 from layerwise.data.values import describe_missing
 from layerwise.estimators import AutoencoderImputer, StackedClassifier, check_gradient
-from layerwise.estimators._finetuning import FineTunedEstimator, find_labelled
+from layerwise.estimators._finetuning import FineTunedEstimator
 from layerwise.inspection import bare, step_of
+from layerwise.labels import find_labelled
 from layerwise.solvers import LBFGS, Adam
 
 # With fewer, intervals are so wide that hardly anything is clear.

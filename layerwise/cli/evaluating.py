@@ -21,7 +21,7 @@ from layerwise import stacking
 from layerwise.cli.common import Array, Data, Device, Labels, Layout, Model, Reply
 from layerwise.cli.opening import Opened, open_model
 from layerwise.estimators import AutoencoderOutlierDetector, StackedClassifier, StackedRegressor
-from layerwise.plotting.rows import is_known
+from layerwise.labels import has_label
 
 
 def evaluate(
@@ -69,7 +69,7 @@ def _measure(opened: Opened, unlabeled: str | None) -> dict[str, Any]:
     """Return the figures of a model on rows, by what it is."""
     estimator, y, weights = opened.estimator, opened.y, opened.weights
     if isinstance(estimator, AutoencoderOutlierDetector):
-        known = None if y is None else is_known(y) & ~_stands_for_none(y, unlabeled)
+        known = None if y is None else has_label(y) & ~_stands_for_none(y, unlabeled)
         return _measure_outliers(estimator, opened.X, y, known, weights)
     if not isinstance(estimator, (StackedClassifier, StackedRegressor)):
         return _measure_reconstruction(estimator, opened.X, weights)
@@ -78,7 +78,7 @@ def _measure(opened: Opened, unlabeled: str | None) -> dict[str, Any]:
             f"there are no labels to compare with, which {opened.folder}, {type(estimator).__name__}, needs; say where "
             f"they are with --labels"
         )
-    known = is_known(y) & ~_stands_for_none(y, estimator.unlabeled) & ~_stands_for_none(y, unlabeled)
+    known = has_label(y) & ~_stands_for_none(y, estimator.unlabeled) & ~_stands_for_none(y, unlabeled)
     if not known.any():
         raise ValueError(f"the labels of {opened.folder} are all missing, so there is nothing to compare with")
     predicted, y = estimator.predict(opened.X[known]), y[known]

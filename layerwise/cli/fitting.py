@@ -21,8 +21,7 @@ from layerwise.checkpoint import Checkpoint
 from layerwise.data.csv_tables import FLAGS
 from layerwise.data.inputs import Input
 from layerwise.estimators import AutoencoderImputer
-from layerwise.estimators._finetuning import find_labelled
-from layerwise.plotting.rows import is_known
+from layerwise.labels import find_labelled, find_missing, has_label
 from layerwise.trackers import MLflow, TensorBoard
 
 Tracked: TypeAlias = MLflow | TensorBoard
@@ -43,13 +42,13 @@ def choose_model(y: np.ndarray | None, contamination: float | None = None, unlab
         return "regressor", "each row has several targets"
     if unlabeled is not None:
         y = y[find_labelled(y, _as_label("unlabeled", unlabeled, y))]
-    known = distributed.unique(y[is_known(y)])
+    known = distributed.unique(y[~find_missing(y)])
     if y.dtype.kind not in "iuf" and not are_all(y, int):
         return "classifier", f"the labels are {'true and false' if are_all(y, bool) else 'text'}"
     if y.dtype.kind == "f" and (known != np.floor(known)).any():
         return "regressor", "the labels are numbers with fractions"
     count = len(known)
-    n_labelled = sum(distributed.gather_counts([int(is_known(y).sum())]))
+    n_labelled = sum(distributed.gather_counts([int((~find_missing(y)).sum())]))
     numbered = count <= _MAX_CLASSES and known[0] in (0, 1) and known[-1] - known[0] == count - 1
     model = (
         "classifier" if count <= _FEW_CLASSES or (numbered and n_labelled >= _ROWS_OF_CLASS * count) else "regressor"
@@ -67,7 +66,7 @@ def are_all(y: np.ndarray, kind: type) -> bool:
     """Whether labels are of this type on all ranks, apart from those that are missing."""
     if y.dtype.kind != "O":
         return y.dtype.kind in {bool: "b", int: "iu"}[kind]
-    return not distributed.any_rank(any(type(value) is not kind for value in y[is_known(y)]))
+    return not distributed.any_rank(any(type(value) is not kind for value in y[~find_missing(y)]))
 
 
 def mark_unlabeled(y: np.ndarray | None, settings: Mapping[str, Any]) -> tuple[np.ndarray | None, dict[str, Any]]:
@@ -94,17 +93,17 @@ def mark_unlabeled(y: np.ndarray | None, settings: Mapping[str, Any]) -> tuple[n
         return y, settings | {"finetuning": finetuning}
     if settings["model"] == "regressor" and y.dtype.kind not in "biuf":
         raise ValueError(
-            f"a regressor needs numbers as labels, but found {y[is_known(y)][:1].tolist()}; choose a classifier"
+            f"a regressor needs numbers as labels, but found {y[~find_missing(y)][:1].tolist()}; choose a classifier"
         )
     if unlabeled is not None:
         finetuning["unlabeled"] = _as_label("unlabeled", unlabeled, y)
         return y, settings | {"finetuning": finetuning}
-    missing = ~is_known(y)
+    missing = find_missing(y)
     if not distributed.any_rank(bool(missing.any())):
         return y.astype(str) if y.dtype.kind == "O" else y, settings
     if y.dtype.kind == "O":
         y, unlabeled = np.where(missing, "", y).astype(str), ""
-    elif settings["model"] == "classifier" and ((known := distributed.unique(y[is_known(y)])) == np.floor(known)).all():
+    elif settings["model"] == "classifier" and ((known := distributed.unique(y[~missing])) == np.floor(known)).all():
         unlabeled = int(known.min()) - 1
         y = np.where(missing, unlabeled, y).astype(np.int64)
     else:
@@ -114,7 +113,7 @@ def mark_unlabeled(y: np.ndarray | None, settings: Mapping[str, Any]) -> tuple[n
 
 def _fill_labels(y: np.ndarray, model: str) -> tuple[np.ndarray, Any]:
     """Return whole numbers, or true and false as 1 and 0, as numbers; and the one that stands where one is missing."""
-    missing = ~is_known(y)
+    missing = find_missing(y)
     if model == "regressor":
         return np.where(missing, np.nan, y).astype(np.float64), float("nan")
     known = {int(value) for value in distributed.unique(np.array([str(int(value)) for value in y[~missing]]))}
@@ -125,8 +124,7 @@ def _fill_labels(y: np.ndarray, model: str) -> tuple[np.ndarray, Any]:
 
 def count_labelled(y: np.ndarray, settings: Mapping[str, Any]) -> int:
     """Return how many rows of all processes have a label, neither missing nor the one that stands for none."""
-    known = is_known(y).reshape(len(y), -1).all(axis=1)
-    known &= find_labelled(y, settings.get("finetuning", {}).get("unlabeled"))
+    known = has_label(y, settings.get("finetuning", {}).get("unlabeled"))
     return sum(distributed.gather_counts([int(known.sum())]))
 
 

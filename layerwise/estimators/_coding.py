@@ -165,13 +165,7 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
         return tags
 
     def _train_layers(
-        self,
-        layers: Sequence[Any],
-        frozen: Sequence[bool],
-        seen: Scans,
-        *,
-        goes_on: bool,
-        one_iteration: bool,
+        self, layers: Sequence[Any], frozen: Sequence[bool], seen: Scans, *, goes_on: bool, one_iteration: bool
     ) -> tuple[Rows, Rows | None, Training, list[Stage]]:
         """Train layers that are not frozen, from the weights that they have if it ``goes_on``, or from new ones."""
         rows, validation = self._prepare_rows(layers[0], *seen, known=goes_on or frozen[0])
@@ -221,15 +215,15 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
             first.intensities_ = scan.rows.is_uint8
             first.scaling_ = learn_scaling(*scan, first.scale, (reach.low, reach.high), names=names)
         check_reach(self, first, scan, known=known)
-        held_out = None
+        rows, rows_val = scan.rows.scaled(first.scaling_), None
         if validation is not None:
             coder = self._make_coder([], first)
             with distributed.agreed():
-                held_out = coder.scale(validation, "X_val")
+                rows_val = coder.scale(validation, "X_val")
                 check_reach(self, first, coder.read(validation), "X_val", known=True)
         if kept is not None:
-            kept.match(X_val=None if held_out is None else describe_rows(held_out))
-        return scan.rows.scaled(first.scaling_), held_out
+            kept.match(X_val=None if rows_val is None else describe_rows(rows_val))
+        return rows, rows_val
 
     @torch.no_grad()
     def _summarise(self, rows: Rows, seed: int) -> None:

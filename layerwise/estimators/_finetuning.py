@@ -31,11 +31,12 @@ from layerwise.estimators._checks import (
     scan_rows,
 )
 from layerwise.estimators._class_weight import weigh
-from layerwise.estimators._labels import find_labelled, read_labels, refuse_missing, refuse_near_miss, settle
+from layerwise.estimators._labels import read_labels, refuse_missing, refuse_near_miss, settle
 from layerwise.estimators._record import RecordMixin, describe, keep_states, make_training, warn_unless_converged
 from layerwise.estimators._wrapping import WrappingEstimator
 from layerwise.estimators.autoencoder import Autoencoder
 from layerwise.estimators.stack import StackedAutoencoder
+from layerwise.labels import find_labelled
 from layerwise.modules import StackedNetwork, linear_head
 from layerwise.objective import Loss, with_gradients
 from layerwise.solvers import SOLVERS, Solver

@@ -15,7 +15,7 @@ from layerwise.estimators.stack import StackedAutoencoder
 
 def empty_modules(estimator: BaseEstimator) -> dict[str, torch.nn.Module]:
     """Return modules of the right shape for the attributes of an estimator that are modules, by its parameters."""
-    return estimator._empty_modules() if hasattr(estimator, "_empty_modules") else {}
+    return getattr(estimator, "_empty_modules", dict)()
 
 
 def fitted_autoencoder(

@@ -106,7 +106,3 @@ class WrappingEstimator(ComposedEstimator, abc.ABC):
         autoencoder.callbacks = own
         del autoencoder._kept
         return seen
-
-    def _empty_modules(self) -> dict[str, Any]:
-        """Return nothing: all modules belong to ``autoencoder_``."""
-        return {}

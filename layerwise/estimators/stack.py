@@ -10,7 +10,6 @@ from numbers import Integral, Real
 from os import PathLike
 from typing import Any, ClassVar, Self
 
-import torch
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
@@ -364,7 +363,3 @@ class StackedAutoencoder(CodingEstimator):
                     f"choose output_activation={suited}"
                 )
         return layers
-
-    def _empty_modules(self) -> dict[str, torch.nn.Module]:
-        """Return nothing: all modules belong to ``layers_``."""
-        return {}

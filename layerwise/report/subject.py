@@ -14,10 +14,9 @@ from sklearn.utils import check_random_state
 from torch import Tensor
 
 from layerwise.estimators import AutoencoderImputer
-from layerwise.estimators._labels import find_labelled
 from layerwise.estimators._summary import find_dead_units
 from layerwise.inspection import bare, layers_of, stack_of
-from layerwise.plotting.rows import is_known
+from layerwise.labels import has_label
 from layerwise.report.columns import list_columns
 
 # Rows looked at, at most.
@@ -164,8 +163,7 @@ class Subject:
         """Return which rows have a label that the model knows."""
         if labels is None:
             return np.zeros(self.n_rows, dtype=bool)
-        known = np.asarray(is_known(labels).reshape(len(labels), -1).all(axis=1))
-        known &= find_labelled(labels, getattr(self.model, "unlabeled", None))
+        known = has_label(labels, getattr(self.model, "unlabeled", None))
         classes = getattr(self.model, "classes_", None)
         if classes is None or not known.any():
             return known
