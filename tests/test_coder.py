@@ -114,6 +114,8 @@ def test_a_coder_speaks_for_its_owner():
         with pytest.raises(NotFittedError):
             estimator.coder_  # noqa: B018
         assert not hasattr(estimator, "coder_")
+        with pytest.raises(NotFittedError):
+            estimator.transform(TABLE)
 
 
 def frozen(**params):

@@ -98,7 +98,8 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
         codes : ndarray or Tensor of shape (n_samples, n_hidden)
             The activations of the last hidden layer.
         """
-        return like_input(stacking.apply(self.network_.encode, self.coder_.rows(X)), X)
+        rows = self.coder_.rows(X)
+        return like_input(stacking.apply(self.network_.encode, rows), X)
 
     def to_torch(self) -> torch.nn.Module:
         """Return the trained torch module, to carry on with in plain PyTorch.
@@ -314,7 +315,8 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
 
     def _outputs(self, X: Any) -> torch.Tensor:
         """Return what the head gives for each row."""
-        return stacking.apply(self.network_, self.coder_.rows(X))
+        rows = self.coder_.rows(X)
+        return stacking.apply(self.network_, rows)
 
     @property
     def _n_features_out(self) -> int:
