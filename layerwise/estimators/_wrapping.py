@@ -67,7 +67,7 @@ class WrappingEstimator(ComposedEstimator, abc.ABC):
 
     @property
     def coder_(self) -> Coder:
-        """That of ``autoencoder_``, for rows of this estimator."""
+        """The coder of ``autoencoder_``, which checks rows for this estimator."""
         check_is_fitted(self)
         autoencoder = self.autoencoder_
         check = partial(check_rows, self, dtype=autoencoder.dtype, device=autoencoder.device)
