@@ -22,7 +22,8 @@ from layerwise.corruptions import Masking
 from layerwise.estimators import Autoencoder, StackedAutoencoder, StackedClassifier
 from layerwise.estimators._checks import check_same_length, check_sample_weight
 from layerwise.estimators._intake import as_rows
-from layerwise.estimators._labels import find_labelled, read_labels
+from layerwise.estimators._labels import read_labels
+from layerwise.labels import find_labelled
 from layerwise.penalties import KLSparsity
 from layerwise.plotting import plot_comparison
 from layerwise.solvers import LBFGS, Adam

@@ -33,7 +33,8 @@ def stack_of(model: BaseEstimator) -> BaseEstimator:
 
 def layers_of(model: BaseEstimator) -> list[Autoencoder]:
     """Return the fitted autoencoders of a model, from the input up."""
-    return stack_of(model)._trained_layers
+    stack: Any = stack_of(model)
+    return getattr(stack, "layers_", [stack])
 
 
 def inspect_model(model: BaseEstimator) -> dict[str, Any]:
@@ -61,7 +62,7 @@ def inspect_model(model: BaseEstimator) -> dict[str, Any]:
     """
     estimator = bare(model)
     network = getattr(estimator, "network_", None)
-    modules = [network] if network is not None else stack_of(model)._modules()
+    modules = [network] if network is not None else stack_of(model).coder_.modules
     encoder, classes = step_of(model, TableEncoder), getattr(estimator, "classes_", None)
     names = getattr(estimator, "feature_names_in_", None) if encoder is None else encoder.get_feature_names_out()
     history = getattr(estimator, "history_", stack_of(model).history_)

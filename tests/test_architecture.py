@@ -18,6 +18,7 @@ HOUSE = [
     {"displays", "inspection", "recipes", "persistence"},
     {"plotting"},
     {"estimators"},
+    {"coder"},
     {"stacking"},
     {"stages"},
     {"checkpoint"},
@@ -33,7 +34,7 @@ HOUSE = [
     {"atomic"},
     {"strict_json"},
     {"distributed"},
-    {"limits"},
+    {"limits", "labels"},
     {"errors"},
     {"products"},
 ]
@@ -41,7 +42,7 @@ FLOOR = {room: floor for floor, rooms in enumerate(HOUSE) for room in rooms}
 # What a room must not know although it stands below it.
 CLOSED = {
     "solvers": {"objective", "modules", "data", "penalties", "losses", "corruptions", "activations", "distributed"},
-    "plotting": set(FLOOR),
+    "plotting": set(FLOOR) - {"labels"},
     "data": set(FLOOR) - {"data", "atomic", "distributed", "limits", "errors"},
     "stacking": {"checkpoint", "atomic"},
     "stages": {"checkpoint", "atomic", "modules"},
@@ -97,3 +98,29 @@ def test_nothing_seeds_globally():
         text = path.read_text()
         assert "torch.manual_seed" not in text
         assert "np.random.seed" not in text
+
+
+def private_uses(path):
+    """Names and lines of private attributes that a file takes of another object than self and cls."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Attribute) and getattr(node.value, "id", None) not in ("self", "cls"):
+            name = node.attr
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", None) in ("getattr", "hasattr", "setattr"):
+            name = getattr(node.args[1], "value", "")
+        else:
+            continue
+        if isinstance(name, str) and name.startswith("_") and not name.startswith("__") and name != "_replace":
+            yield f"{name} in line {node.lineno}"
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in FILES if FLOOR[room_of(path)] < FLOOR["estimators"]], ids=lambda path: path.stem
+)
+def test_nobody_asks_for_private_attributes_of_estimators(path):
+    assert not list(private_uses(path)), "ask its coder_, or a function of estimators/"
+
+
+def test_private_attributes_are_found(tmp_path):
+    path = tmp_path / "x.py"
+    path.write_text("a._b\nself._c\nhasattr(d, '_e')\nf._replace(g=1)\nh.__class__\n")
+    assert list(private_uses(path)) == ["_b in line 1", "_e in line 3"]

@@ -44,7 +44,7 @@ from layerwise.callbacks import History, MetricsFile, Watcher
 from layerwise.checkpoint_files import CheckpointFolder, decode
 from layerwise.data.rows import Rows
 from layerwise.estimators._checkpointing import _AT_ONCE, digest_of_rows
-from layerwise.inspection import stack_of
+from layerwise.inspection import layers_of, stack_of
 from layerwise.solvers import GradientCheck
 
 RNG = np.random.default_rng(0)
@@ -119,7 +119,7 @@ def train(estimator, rows=X, y=LABELS, weights=None, **session):
 
 def outcome(model):
     """All that a fit has found, the time it took left out."""
-    parts = [model, stack_of(model), *stack_of(model)._trained_layers]
+    parts = [model, stack_of(model), *layers_of(model)]
     arrays = [array for part in parts if hasattr(part, "coefs_") for array in [*part.coefs_, *part.intercepts_]]
     arrays += [part.mean_activations_ for part in parts if hasattr(part, "mean_activations_")]
     histories = [record for part in parts for record in getattr(part, "history_", ())]

@@ -286,7 +286,7 @@ def test_weights_of_rows(run, tmp_path, ending, model):
     estimator = bare(layerwise.load(out))
     places = {name: settings.pop(name) for name in recipes.DATA_KEYS if name in settings}
     expected = recipes.build(settings).fit(X, *([y] if "labels" in places else []), sample_weight=weights)
-    for found, there in zip(stack_of(estimator)._modules(), stack_of(expected)._modules(), strict=True):
+    for found, there in zip(stack_of(estimator).coder_.modules, stack_of(expected).coder_.modules, strict=True):
         assert torch.equal(found.encoder_weight, there.encoder_weight)
     assert run("encode", out, data, "--out", tmp_path / "codes.npy")[0] == 0
 

@@ -120,7 +120,7 @@ def test_a_copy_is_its_own():
     expected = results(original)
     other = copy.deepcopy(original)
     with torch.no_grad():
-        for module in other._modules():
+        for module in other.coder_.modules:
             module.encoder_weight.zero_()
             module.decoder_bias.add_(1)
     assert_array_equal(results(original)[0], expected[0])

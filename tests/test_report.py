@@ -525,7 +525,7 @@ def test_excitement_beats_projection_and_rows(digits_data):
     stack.fit(X)
     centre = X.mean(dim=0)
     radius = (X - centre).norm(dim=1).mean()
-    modules = stack._modules()
+    modules = stack.coder_.modules
 
     def activations(directions):
         with torch.no_grad():

@@ -89,7 +89,7 @@ def test_gradients_that_the_caller_switched_off(name, switch):
         again.set_params(warm_start=True).fit(rows + 0)
     for first, second in zip(found, expected, strict=True):
         assert first.tobytes() == second.tobytes()
-    for module in again._modules():  # may be trained further in plain PyTorch
+    for module in again.coder_.modules:  # may be trained further in plain PyTorch
         assert not module.encoder_weight.is_inference()
 
 

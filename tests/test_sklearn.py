@@ -342,7 +342,7 @@ def test_rows_that_are_all_the_same_are_no_outliers():
 
 def test_coefs_and_intercepts_are_the_network(digits, classifier):
     X = digits[0] / 16
-    scaled = classifier.autoencoder_._scaling(torch.from_numpy(digits[0])).numpy()
+    scaled = classifier.autoencoder_.coder_.scaling(torch.from_numpy(digits[0])).numpy()
     assert X.shape == scaled.shape
     h = scaled
     for weight, bias in list(zip(classifier.coefs_, classifier.intercepts_, strict=True))[:-1]:

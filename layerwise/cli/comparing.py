@@ -38,9 +38,9 @@ from layerwise.data.naming import naming_columns
 from layerwise.data.tables import is_table
 from layerwise.data.values import describe_missing
 from layerwise.estimators import AutoencoderImputer, StackedClassifier, check_gradient
-from layerwise.estimators._finetuning import FineTunedEstimator, find_labelled
+from layerwise.estimators._finetuning import FineTunedEstimator
 from layerwise.inspection import bare, step_of
-from layerwise.plotting.rows import is_known
+from layerwise.labels import find_labelled, find_missing
 from layerwise.solvers import LBFGS, Adam
 
 # With fewer, intervals are so wide that hardly anything is clear.
@@ -245,7 +245,7 @@ def _refuse_amounts(y: np.ndarray | None, name: str) -> None:
     """Refuse labels that `fit` would take for amounts, and that cannot be classes either."""
     if y is None or choose_model(y)[0] != "regressor":
         return
-    values, counts = np.unique(y[is_known(y)], return_counts=True)
+    values, counts = np.unique(y[~find_missing(y)], return_counts=True)
     if have_fractions(y) or counts.min() < _IN_A_CLASS:
         raise ValueError(
             f"compare needs classes of at least {_IN_A_CLASS} rows, but {name!r} holds {len(values):,} different "

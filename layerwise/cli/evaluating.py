@@ -22,7 +22,7 @@ from layerwise.cli.common import AnyText, Array, Data, Device, Labels, Layout, M
 from layerwise.cli.fitting import as_amounts
 from layerwise.cli.opening import Opened, open_model
 from layerwise.estimators import AutoencoderOutlierDetector, StackedClassifier, StackedRegressor
-from layerwise.plotting.rows import is_known
+from layerwise.labels import has_label
 
 
 def evaluate(
@@ -70,7 +70,7 @@ def _measure(opened: Opened, unlabeled: str | None) -> dict[str, Any]:
     """Return the figures of a model on rows, by what it is."""
     estimator, y, weights = opened.estimator, opened.y, opened.weights
     if isinstance(estimator, AutoencoderOutlierDetector):
-        known = None if y is None else is_known(y) & ~_stands_for_none(y, unlabeled)
+        known = None if y is None else has_label(y) & ~_stands_for_none(y, unlabeled)
         return _measure_outliers(estimator, opened.X, y, known, weights)
     if not isinstance(estimator, (StackedClassifier, StackedRegressor)):
         return _measure_reconstruction(estimator, opened.X, weights)
@@ -79,7 +79,7 @@ def _measure(opened: Opened, unlabeled: str | None) -> dict[str, Any]:
             f"there are no labels to compare with, which {opened.folder}, {type(estimator).__name__}, needs; say where "
             f"they are with --labels"
         )
-    known = is_known(y) & ~_stands_for_none(y, estimator.unlabeled) & ~_stands_for_none(y, unlabeled)
+    known = has_label(y) & ~_stands_for_none(y, estimator.unlabeled) & ~_stands_for_none(y, unlabeled)
     if not known.any():
         raise ValueError(f"the labels of {opened.folder} are all missing, so there is nothing to compare with")
     predicted, y = estimator.predict(opened.X[known]), y[known]
@@ -157,10 +157,10 @@ def _measure_outliers(
 
 def _measure_reconstruction(estimator: BaseEstimator, X: Any, weights: np.ndarray | None) -> dict[str, Any]:
     """Return errors in the scale of the training, in which every column counts as it did there."""
-    rows = estimator._check_rows(X)
-    scaling = estimator._scaling
-    scaled = stacking.apply(lambda x: x if scaling is None else scaling.straighten(x), rows).double().numpy(force=True)
+    coder = estimator.coder_
+    rows = coder.rows(X)
+    scaled = stacking.apply(coder.straighten, rows).double().numpy(force=True)
     centred = scaled - np.average(scaled, axis=0, weights=weights)
     spread = 0.5 * float(np.average(centred**2, axis=0, weights=weights).sum())
-    error = float(np.average(estimator._errors(rows).numpy(force=True), weights=weights))
+    error = float(np.average(coder.errors(rows).numpy(force=True), weights=weights))
     return {"reconstruction_error": error, "explained_variance": 1 - error / spread if spread > 0 else None}

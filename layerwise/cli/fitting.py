@@ -25,8 +25,7 @@ from layerwise.data.inputs import Input
 from layerwise.data.misfits import describe_label_misfit
 from layerwise.data.strays import as_number, find_stray_label
 from layerwise.estimators import AutoencoderImputer
-from layerwise.estimators._finetuning import find_labelled
-from layerwise.plotting.rows import is_known
+from layerwise.labels import find_labelled, find_missing, has_label
 from layerwise.trackers import MLflow, TensorBoard
 
 Tracked: TypeAlias = MLflow | TensorBoard
@@ -53,9 +52,9 @@ def choose_model(y: np.ndarray | None, contamination: float | None = None, unlab
         return ("classifier", "the labels are true and false") if are_all(y, bool) else _choose_for_text(y, unlabeled)
     if have_fractions(y):
         return "regressor", "the labels are numbers with fractions"
-    known = distributed.unique(y[is_known(y)])
+    known = distributed.unique(y[~find_missing(y)])
     count = len(known)
-    n_labelled = sum(distributed.gather_counts([int(is_known(y).sum())]))
+    n_labelled = sum(distributed.gather_counts([int((~find_missing(y)).sum())]))
     numbered = count <= _MAX_CLASSES and known[0] in (0, 1) and known[-1] - known[0] == count - 1
     model = (
         "classifier" if count <= _FEW_CLASSES or (numbered and n_labelled >= _ROWS_OF_CLASS * count) else "regressor"
@@ -71,7 +70,7 @@ def choose_model(y: np.ndarray | None, contamination: float | None = None, unlab
 
 def have_fractions(y: np.ndarray) -> bool:
     """Whether one of the labels of all ranks is no whole number."""
-    known = y[is_known(y)]
+    known = y[~find_missing(y)]
     return y.dtype.kind == "f" and distributed.any_rank(bool((known != np.floor(known)).any()))
 
 
@@ -106,7 +105,7 @@ def are_all(y: np.ndarray, kind: type) -> bool:
     """Whether labels are of this type on all ranks, apart from those that are missing."""
     if y.dtype.kind != "O":
         return y.dtype.kind in {bool: "b", int: "iu"}[kind]
-    return not distributed.any_rank(any(type(value) is not kind for value in y[is_known(y)]))
+    return not distributed.any_rank(any(type(value) is not kind for value in y[~find_missing(y)]))
 
 
 def mark_unlabeled(y: np.ndarray | None, settings: Mapping[str, Any]) -> tuple[np.ndarray | None, dict[str, Any]]:
@@ -140,12 +139,12 @@ def mark_unlabeled(y: np.ndarray | None, settings: Mapping[str, Any]) -> tuple[n
     if unlabeled is not None:
         finetuning["unlabeled"] = _as_label("unlabeled", unlabeled, y)
         return y, settings | {"finetuning": finetuning}
-    missing = ~is_known(y)
+    missing = find_missing(y)
     if not distributed.any_rank(bool(missing.any())):
         return y.astype(str) if y.dtype.kind == "O" else y, settings
     if y.dtype.kind == "O":
         y, unlabeled = np.where(missing, "", y).astype(str), ""
-    elif settings["model"] == "classifier" and ((known := distributed.unique(y[is_known(y)])) == np.floor(known)).all():
+    elif settings["model"] == "classifier" and ((known := distributed.unique(y[~missing])) == np.floor(known)).all():
         unlabeled = int(known.min()) - 1
         y = np.where(missing, unlabeled, y).astype(np.int64)
     else:
@@ -171,7 +170,7 @@ def _refuse_text(y: np.ndarray, unlabeled: Any) -> NoReturn:
 
 def _fill_labels(y: np.ndarray, model: str) -> tuple[np.ndarray, Any]:
     """Return whole numbers, or true and false as 1 and 0, as numbers; and the one that stands where one is missing."""
-    missing = ~is_known(y)
+    missing = find_missing(y)
     if model == "regressor":
         return np.where(missing, np.nan, y).astype(np.float64), float("nan")
     known = {int(value) for value in distributed.unique(np.array([str(int(value)) for value in y[~missing]]))}
@@ -182,8 +181,7 @@ def _fill_labels(y: np.ndarray, model: str) -> tuple[np.ndarray, Any]:
 
 def count_labelled(y: np.ndarray, settings: Mapping[str, Any]) -> int:
     """Return how many rows of all processes have a label, neither missing nor the one that stands for none."""
-    known = is_known(y).reshape(len(y), -1).all(axis=1)
-    known &= find_labelled(y, settings.get("finetuning", {}).get("unlabeled"))
+    known = has_label(y, settings.get("finetuning", {}).get("unlabeled"))
     return sum(distributed.gather_counts([int(known.sum())]))
 
 

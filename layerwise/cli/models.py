@@ -217,8 +217,8 @@ def score(
 
     def columns() -> tuple[dict[str, Any], Opened]:
         opened = open_model(model, data, array=array, layout=layout, device=device)
-        stack = stack_of(opened.estimator)
-        errors = stack._errors(stack._check_rows(opened.X), per_feature=True).numpy(force=True)
+        coder = stack_of(opened.estimator).coder_
+        errors = coder.errors(coder.rows(opened.X), per_feature=True).numpy(force=True)
         columns: dict[str, Any] = {"error": errors.sum(axis=1)}
         if isinstance(opened.estimator, AutoencoderOutlierDetector):
             columns["outlier"] = opened.estimator.predict(opened.X) < 0

@@ -68,40 +68,12 @@ def project_weights(layers: Sequence[Autoencoder]) -> np.ndarray:
     return weights
 
 
-def corrupt(autoencoder: BaseEstimator, x: torch.Tensor, random_state: Any = None) -> torch.Tensor | None:
-    """Return scaled rows with the noise that the first layer was trained with; None if there was none.
-
-    Parameters
-    ----------
-    autoencoder : fitted Autoencoder or StackedAutoencoder
-    x : Tensor of shape (n_rows, n_features)
-    random_state : int, RandomState instance or None, default=None
-
-    Returns
-    -------
-    noisy : Tensor of shape (n_rows, n_features) or None
-    """
-    corruption = autoencoder._trained_layers[0].corruption
-    if corruption is None:
+def corrupt(layer: Autoencoder, x: torch.Tensor, random_state: Any = None) -> torch.Tensor | None:
+    """Return scaled rows of shape (n_rows, n_features) with the noise that a layer was trained with; None without."""
+    if layer.corruption is None:
         return None
     seed = int(check_random_state(random_state).randint(2**31 - 1))
-    return corruption.corrupt(x, torch.Generator(x.device).manual_seed(seed))[0]
-
-
-def unscale(autoencoder: BaseEstimator, x: torch.Tensor) -> np.ndarray:
-    """Return scaled rows in the units that training saw; [0, 1] where those were uint8.
-
-    Parameters
-    ----------
-    autoencoder : fitted Autoencoder or StackedAutoencoder
-    x : Tensor of shape (n_rows, n_features)
-
-    Returns
-    -------
-    rows : ndarray of shape (n_rows, n_features)
-    """
-    scaling = autoencoder._scaling
-    return (x if scaling is None else scaling.inverse(x.double())).numpy(force=True)
+    return layer.corruption.corrupt(x, torch.Generator(x.device).manual_seed(seed))[0]
 
 
 def autoencoder_of(estimator: BaseEstimator) -> Autoencoder | StackedAutoencoder:
@@ -117,7 +89,8 @@ def autoencoder_of(estimator: BaseEstimator) -> Autoencoder | StackedAutoencoder
 
 def layers_up_to(estimator: BaseEstimator, layer: int) -> list[Autoencoder]:
     """Return the fitted autoencoders from the input up to a layer, which is counted from 0."""
-    layers = autoencoder_of(estimator)._trained_layers
+    autoencoder = autoencoder_of(estimator)
+    layers = getattr(autoencoder, "layers_", [autoencoder])
     if not 0 <= layer < len(layers):
         raise ValueError(f"layer={layer} is none of the {len(layers)} layers, which are counted from 0")
     return layers[: layer + 1]

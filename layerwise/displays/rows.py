@@ -11,8 +11,9 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
 from layerwise import plotting
+from layerwise.data.rows import Rows
 from layerwise.displays._base import Display
-from layerwise.displays.computing import autoencoder_of, corrupt, map_codes, unscale
+from layerwise.displays.computing import autoencoder_of, corrupt, layers_up_to, map_codes
 
 
 class ReconstructionsDisplay(Display):
@@ -84,13 +85,13 @@ class ReconstructionsDisplay(Display):
         -------
         display : ReconstructionsDisplay
         """
-        autoencoder = autoencoder_of(estimator)
+        coder = autoencoder_of(estimator).coder_
         inputs = np.asarray(X[:n_images])
-        rows = autoencoder._check_rows(inputs)
-        x = rows.take(torch.arange(len(rows), device=rows.device))
-        noisy = corrupt(autoencoder, x, random_state)
-        reconstructions = unscale(autoencoder, autoencoder._network()(x if noisy is None else noisy))
-        corrupted = None if noisy is None else unscale(autoencoder, noisy)
+        rows, corrupted = coder.rows(inputs), None
+        noisy = corrupt(layers_up_to(estimator, 0)[0], rows.take(torch.arange(len(rows))), random_state)
+        if noisy is not None:
+            rows, corrupted = Rows(noisy, dtype=rows.dtype, device=rows.device), coder.unscale(noisy).numpy(force=True)
+        reconstructions = coder.reconstruct(rows).numpy(force=True)
         return cls(inputs, reconstructions, image_shape, corrupted=corrupted).plot(ax)
 
     def _draw(self, ax: Axes | None) -> Axes:

@@ -13,10 +13,11 @@ from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils import get_tags
 from sklearn.utils._param_validation import Interval, MissingValues
-from sklearn.utils.validation import _check_sample_weight, _num_samples, validate_data
+from sklearn.utils.validation import _check_sample_weight, _num_features, _num_samples, validate_data
 
 from layerwise import distributed
 from layerwise.activations import get_activation
+from layerwise.coder import Scan, Scans
 from layerwise.corruptions import Corruption
 from layerwise.data.naming import names_of
 from layerwise.data.rows import Rows
@@ -56,6 +57,8 @@ def min_samples() -> int:
 def check_matrix(estimator: BaseEstimator, X: Any, name: str = "X", *, reset: bool) -> Any:
     """Return an array, a tensor or a CSR matrix of one of the row types, with the right number of columns."""
     X = as_rows(X, name)
+    if name != "X" and np.ndim(X) == 2 and _num_features(X) != estimator.n_features_in_:
+        raise ValueError(f"{name} has {_num_features(X)} features, but X has {estimator.n_features_in_}")
     rows = _validate(estimator, X, name, reset=reset)
     check_columns(estimator, X, name, reset=reset)
     placeholder = getattr(estimator, "_placeholder", None)
@@ -104,6 +107,28 @@ def column_ranges(rows: Rows, name: str = "X", *, allow_missing: bool = False) -
     return -distributed.maximum(-lowest), distributed.maximum(highest)
 
 
+def scan_rows(
+    estimator: BaseEstimator,
+    autoencoder: Any,
+    X: Any,
+    sample_weight: Any = None,
+    X_val: Any = None,
+    *,
+    reset: bool,
+    allow_missing: bool = False,
+) -> Scans:
+    """Return rows to train an autoencoder with, and to validate it with, for the estimator that owns it."""
+    how = {"dtype": autoencoder.dtype, "device": autoencoder.device}
+    with distributed.agreed():
+        rows = check_rows(estimator, X, **how, reset=reset, sample_weight=sample_weight)
+    scan = Scan(rows, *column_ranges(rows, allow_missing=allow_missing))
+    if X_val is None:
+        return scan, None
+    with distributed.agreed():
+        rows = check_rows(estimator, X_val, "X_val", **how)
+        return scan, Scan(rows, *rows.column_ranges("X_val"))
+
+
 def check_sample_weight(sample_weight: Any, X: Any) -> np.ndarray:
     """Return weights of rows as float64 of shape (n_samples,), none negative and not all 0."""
     if not isinstance(sample_weight, Real):
@@ -123,45 +148,31 @@ def check_sample_weight(sample_weight: Any, X: Any) -> np.ndarray:
     return weights * 2.0**500 if 0 < total < 2.0**-900 else weights
 
 
-def check_reach(
-    lowest: torch.Tensor,
-    highest: torch.Tensor,
-    *,
-    output_activation: str,
-    slack: float,
-    scale: str | None,
-    name: str,
-    names: Any,
-) -> None:
-    """Refuse columns whose values, perhaps scaled, are out of the range of the output activation by ``slack``."""
-    reach = get_activation(output_activation)
-    slack += 1e-9  # of scaling, by rounding
+def check_reach(estimator: BaseEstimator, first: Any, scan: Scan, name: str = "X", *, known: bool) -> None:
+    """Refuse rows to train or validate with that the first layer cannot reconstruct, once they are scaled."""
+    scaling, slack, lowest, highest = first.scaling_, 1e-9, scan.lowest, scan.highest  # of scaling, by rounding
+    if known:  # rows beyond those of the training are normal; far beyond are other units
+        slack += 1.0 if first.loss == "squared_error" else 0.1
+    if scaling is not None:
+        if known and first.loss == "squared_error":
+            return
+        lowest, highest = scaling(torch.stack([lowest, highest]))
+    reach = get_activation(first.output_activation)
     beyond = ((lowest < reach.low - slack) | (highest > reach.high + slack)) & (lowest <= highest)
     if not beyond.any():
         return
+    names = getattr(estimator, "feature_names_in_", None)
     columns = beyond.nonzero()[:, 0].tolist()
     names = names_of(name, len(lowest)) if names is None else names
     shown = ", ".join(repr(str(names[k])) if names is not None else str(k) for k in columns[:5])
     more = f" and {len(columns) - 5} more" if len(columns) > 5 else ""
-    how = "" if scale is None else f" with scale={scale!r}"
+    how = "" if scaling is None else f" with scale={first.scale!r}"
     raise ValueError(
         f"{name} holds values from {lowest[beyond].min():g} to {highest[beyond].max():g}{how} in "
-        f"column{'s' if len(columns) > 1 else ''} {shown}{more}, but output_activation={output_activation!r} reaches "
-        f"only {reach.low:g} to {reach.high:g}; choose scale='auto' or 'minmax', or output_activation='identity' with "
-        f"loss='squared_error'"
+        f"column{'s' if len(columns) > 1 else ''} {shown}{more}, but output_activation={first.output_activation!r} "
+        f"reaches only {reach.low:g} to {reach.high:g}; choose scale='auto' or 'minmax', or "
+        f"output_activation='identity' with loss='squared_error'"
     )
-
-
-def check_size(lowest: torch.Tensor, highest: torch.Tensor, *, dtype: str, name: str) -> None:
-    """Refuse scaled columns that are close to an overflow."""
-    largest = torch.finfo(DTYPES[dtype]).max / 1e6
-    beyond = (torch.maximum(lowest.abs(), highest.abs()) > largest) & (lowest <= highest)
-    if beyond.any():
-        remedy = "use dtype='float64'" if dtype == "float32" else "divide it by a large number"
-        raise ValueError(
-            f"column {int(beyond.nonzero()[0])} of {name} holds values from {lowest[beyond][0]:g} to "
-            f"{highest[beyond][0]:g}, scaled as in training: too large for dtype={dtype!r}; {remedy}"
-        )
 
 
 def check_same_length(X: Any, y: np.ndarray, X_name: str, y_name: str) -> None:

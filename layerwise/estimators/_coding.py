@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, overload
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -14,24 +15,15 @@ from sklearn.utils.validation import check_is_fitted
 
 from layerwise import distributed, stacking
 from layerwise.activations import get_activation
+from layerwise.coder import Coder, Scan, Scans
 from layerwise.data.layout import Layout
 from layerwise.data.rows import Rows
-from layerwise.data.scaling import Scaling, learn_scaling
+from layerwise.data.scaling import are_bytes_of_images, learn_scaling
 from layerwise.estimators._checkpointing import describe_rows, kept_fit
-from layerwise.estimators._checks import (
-    DTYPES,
-    check_rows,
-    check_size,
-    check_solver,
-    column_ranges,
-    like_input,
-    warn_of_target_rows,
-)
-from layerwise.estimators._columns import compare_columns
+from layerwise.estimators._checks import check_reach, check_rows, check_solver, like_input, warn_of_target_rows
 from layerwise.estimators._intake import as_rows
 from layerwise.estimators._parts import ComposedEstimator
 from layerwise.estimators._record import RecordMixin, make_training
-from layerwise.estimators._scaled_rows import check_like_training, check_scaled, read_bytes
 from layerwise.estimators._summary import (
     explained_variance_ratio,
     find_dead_units,
@@ -42,9 +34,6 @@ from layerwise.modules import AutoencoderLayer, UnrolledAutoencoder
 from layerwise.stages import Stage, Training
 
 _CODE_DTYPES = [np.float64, np.float32]
-
-if TYPE_CHECKING:
-    from layerwise.estimators.autoencoder import Autoencoder
 
 
 class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, ComposedEstimator, abc.ABC):
@@ -62,8 +51,15 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
 
     @property
     @abc.abstractmethod
-    def _trained_layers(self) -> list[Autoencoder]:
+    def _trained_layers(self) -> list[Any]:
         """The fitted autoencoders, from the input up."""
+
+    @property
+    def coder_(self) -> Coder:
+        """The trained layers, and how rows are read and scaled for them."""
+        check_is_fitted(self)
+        layers = self._trained_layers
+        return self._make_coder([layer.layer_ for layer in layers], layers[0])
 
     def transform(self, X: Any) -> Any:
         """Encode rows.
@@ -79,8 +75,8 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
             The activations of the last hidden layer; in the type of ``X`` if that is floating, and on its device if it
             is a tensor.
         """
-        rows = self._check_rows(X)
-        return like_input(stacking.apply(self._network().encode, rows), X)
+        coder = self.coder_
+        return like_input(coder.encode(coder.rows(X)), X)
 
     @overload
     def inverse_transform(self, X: torch.Tensor) -> torch.Tensor: ...
@@ -99,7 +95,7 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
         reconstructions : ndarray or Tensor of shape (n_samples, n_features)
             In the units of the rows that training saw; [0, 1] where those were uint8.
         """
-        check_is_fitted(self)
+        coder = self.coder_
         codes = (
             X.detach()
             if isinstance(X, torch.Tensor)
@@ -111,12 +107,7 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
             )
         if codes.dtype not in (np.float32, np.float64, torch.float32, torch.float64):
             codes = codes.double()
-        rows = Rows(codes, dtype=DTYPES[self.dtype], device=self._modules()[0].encoder_weight.device)
-        check_size(*rows.column_ranges("X"), dtype=self.dtype, name="X")
-        decode, scaling = self._network().decode, self._scaling
-        if scaling is None:
-            return like_input(stacking.apply(decode, rows), codes)
-        return like_input(stacking.apply(lambda h: scaling.inverse(decode(h).double()), rows), codes)
+        return like_input(coder.decode(codes), codes)
 
     def score(self, X: Any, y: Any = None) -> float:
         """Return minus the reconstruction error, ``-1/(2m) sum_i |x^_i - x_i|^2``, in the units of the rows.
@@ -135,9 +126,8 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
             At most 0.
         """
         warn_of_target_rows(self, X, y)
-        rows, differences = self._check_rows(X), self._differences()
-        unit = 1.0 if self._scaling is None else self._scaling.scale
-        return -stacking.apply(lambda x: 0.5 * (differences(x) * unit).square().sum(dim=1), rows).mean().item()
+        coder = self.coder_
+        return -coder.errors(coder.rows(X), in_units=True).mean().item()
 
     def to_torch(self) -> UnrolledAutoencoder:
         """Return the trained torch module, to carry on with in plain PyTorch.
@@ -149,21 +139,22 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
         -------
         network : layerwise.modules.UnrolledAutoencoder
         """
-        check_is_fitted(self)
-        return UnrolledAutoencoder(self._modules(), self._scaling)
+        return UnrolledAutoencoder(self.coder_.modules, self.coder_.scaling)
 
     @property
     def coefs_(self) -> list[np.ndarray]:
         """Weights from the input to the code and on to the reconstruction, each of shape (n_inputs, n_outputs)."""
-        decoders = [module.decoder_matrix for module in reversed(self._modules())]
-        matrices = [module.encoder_weight for module in self._modules()] + decoders
+        modules = self.coder_.modules
+        decoders = [module.decoder_matrix for module in reversed(modules)]
+        matrices = [module.encoder_weight for module in modules] + decoders
         return [matrix.detach().cpu().numpy().T for matrix in matrices]
 
     @property
     def intercepts_(self) -> list[np.ndarray]:
         """Biases that belong to ``coefs_``, each of shape (n_outputs,)."""
-        decoders = [module.decoder_bias for module in reversed(self._modules())]
-        biases = [module.encoder_bias for module in self._modules()] + decoders
+        modules = self.coder_.modules
+        decoders = [module.decoder_bias for module in reversed(modules)]
+        biases = [module.encoder_bias for module in modules] + decoders
         return [bias.detach().cpu().numpy() for bias in biases]
 
     def __sklearn_tags__(self) -> Tags:
@@ -174,21 +165,10 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
         return tags
 
     def _train_layers(
-        self,
-        layers: Sequence[Autoencoder],
-        frozen: Sequence[bool],
-        X: Any,
-        sample_weight: Any,
-        X_val: Any,
-        *,
-        goes_on: bool,
-        one_iteration: bool,
-        allow_missing: bool,
+        self, layers: Sequence[Any], frozen: Sequence[bool], seen: Scans, *, goes_on: bool, one_iteration: bool
     ) -> tuple[Rows, Rows | None, Training, list[Stage]]:
         """Train layers that are not frozen, from the weights that they have if it ``goes_on``, or from new ones."""
-        rows, validation = self._prepare_rows(
-            layers[0], X, sample_weight, X_val, goes_on=goes_on, frozen=frozen[0], allow_missing=allow_missing
-        )
+        rows, validation = self._prepare_rows(layers[0], *seen, known=goes_on or frozen[0])
         training = make_training(
             self,
             self.cache_size,
@@ -220,46 +200,31 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
         return rows, validation, training, stages
 
     def _prepare_rows(
-        self,
-        first: Autoencoder,
-        X: Any,
-        sample_weight: Any,
-        X_val: Any,
-        *,
-        goes_on: bool,
-        frozen: bool,
-        allow_missing: bool,
+        self, first: Any, scan: Scan, validation: Scan | None, *, known: bool
     ) -> tuple[Rows, Rows | None]:
-        """Return rows to train and to validate with, scaled; the first layer learns how, unless it knows already."""
-        knows = goes_on or frozen
-        with distributed.agreed():
-            rows = check_rows(
-                self,
-                X,
-                dtype=self.dtype,
-                device=self.device,
-                reset=not goes_on,
-                sample_weight=sample_weight,
-            )
-            if frozen:
-                compare_columns(first, X)
-        rows, lowest, highest = read_bytes(rows, *column_ranges(rows, allow_missing=allow_missing), first, known=knows)
+        """Return rows to train and to validate with, scaled; the first layer learns how, unless that is known."""
+        if known:
+            scan = self._make_coder([], first).read(scan)
+        elif scan.rows.is_uint8 and first.scale == "auto" and not are_bytes_of_images(scan.highest.max()):
+            scan = scan.as_numbers()
         kept = kept_fit(self)
         if kept is not None:
-            kept.match(X=describe_rows(rows, lowest, highest))
-        if not knows:
+            kept.match(X=describe_rows(*scan))
+        if not known:
             reach = get_activation(first.output_activation)
             names = getattr(self, "feature_names_in_", None)
-            first.intensities_ = rows.is_uint8
-            first.scaling_ = learn_scaling(rows, lowest, highest, first.scale, (reach.low, reach.high), names=names)
-        check_scaled(self, first, lowest, highest, "X", known=knows)
-        rows, validation = rows.scaled(first.scaling_), None
-        if X_val is not None:
+            first.intensities_ = scan.rows.is_uint8
+            first.scaling_ = learn_scaling(*scan, first.scale, (reach.low, reach.high), names=names)
+        check_reach(self, first, scan, known=known)
+        rows, rows_val = scan.rows.scaled(first.scaling_), None
+        if validation is not None:
+            coder = self._make_coder([], first)
             with distributed.agreed():
-                validation = check_like_training(self, self, first, X_val, "X_val", allow_missing=allow_missing)
+                rows_val = coder.scale(validation, "X_val")
+                check_reach(self, first, coder.read(validation), "X_val", known=True)
         if kept is not None:
-            kept.match(X_val=None if validation is None else describe_rows(validation))
-        return rows, validation
+            kept.match(X_val=None if rows_val is None else describe_rows(rows_val))
+        return rows, rows_val
 
     @torch.no_grad()
     def _summarise(self, rows: Rows, seed: int) -> None:
@@ -275,45 +240,14 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
             layer.pca_explained_variance_ratio_ = pca_explained_variance_ratio(x, layer.n_hidden)
             x = h
         if self._trained_layers[0] is not self:
-            self.explained_variance_ratio_ = explained_variance_ratio(sample, self._network().decode(x))
+            self.explained_variance_ratio_ = explained_variance_ratio(sample, self.coder_.network.decode(x))
             self.pca_explained_variance_ratio_ = pca_explained_variance_ratio(sample, x.shape[1])
-
-    def _modules(self) -> list[AutoencoderLayer]:
-        """Return the trained torch modules, from the input up."""
-        return [layer.layer_ for layer in self._trained_layers]
-
-    @property
-    def _scaling(self) -> Scaling | None:
-        return self._trained_layers[0].scaling_
 
     @property
     def _n_features_out(self) -> int:
-        return self._modules()[-1].n_hidden
+        return self.coder_.modules[-1].n_hidden
 
-    def _errors(self, rows: Rows, *, per_feature: bool = False) -> torch.Tensor:
-        """Return 1/2 (x^ - x)^2 of scaled rows, entry by entry or summed over each row."""
-        differences = self._differences()
-
-        def errors(x: torch.Tensor) -> torch.Tensor:
-            terms = differences(x).square_().mul_(0.5)
-            return terms if per_feature else terms.sum(dim=1)
-
-        return stacking.apply(errors, rows)
-
-    def _differences(self) -> Callable[[torch.Tensor], torch.Tensor]:
-        """Return what maps scaled rows to x^ - x in float64, far values as far as they are."""
-        network, straighten = self._network(), _as_it_is if self._scaling is None else self._scaling.straighten
-        return lambda x: (straighten(network(x)) - straighten(x)).double()
-
-    def _check_rows(self, X: Any, *, allow_missing: bool = False) -> Rows:
-        """Return rows to apply the trained layers to."""
-        check_is_fitted(self)
-        return check_like_training(self, self, self._trained_layers[0], X, allow_missing=allow_missing)
-
-    def _network(self) -> UnrolledAutoencoder:
-        """Return the network of scaled rows."""
-        return UnrolledAutoencoder(self._modules())
-
-
-def _as_it_is(x: torch.Tensor) -> torch.Tensor:
-    return x
+    def _make_coder(self, modules: list[AutoencoderLayer], first: Any) -> Coder:
+        """Return a coder of these modules, which reads and scales rows as the first layer has learnt to."""
+        check = partial(check_rows, self, dtype=self.dtype, device=self.device)
+        return Coder(modules, first.scaling_, first.intensities_, check)

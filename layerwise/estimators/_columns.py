@@ -10,6 +10,9 @@ from sklearn.base import BaseEstimator
 
 from layerwise.estimators._intake import frame_columns
 
+# What an estimator learns of the columns of its rows.
+LEARNED = ("n_features_in_", "feature_names_in_", "column_names_")
+
 
 def check_columns(estimator: BaseEstimator, X: Any, name: str = "X", *, reset: bool) -> None:
     """Learn the names of the columns of a data frame, or compare them with those of training.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import copy
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any, ClassVar
@@ -16,7 +16,6 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
 
 from layerwise import distributed, stacking
 from layerwise.callbacks import Callback, EarlyStopping
@@ -30,14 +29,16 @@ from layerwise.estimators._checks import (
     check_sample_weight,
     check_solver,
     like_input,
+    scan_rows,
 )
 from layerwise.estimators._class_weight import weigh
-from layerwise.estimators._labels import find_labelled, read_labels, refuse_missing, refuse_near_miss, settle
+from layerwise.estimators._labels import read_labels, refuse_missing, refuse_near_miss, settle
 from layerwise.estimators._record import RecordMixin, describe, keep_states, make_training, warn_unless_converged
 from layerwise.estimators._regularization import CONSTRAINTS, regularization
 from layerwise.estimators._wrapping import WrappingEstimator
 from layerwise.estimators.autoencoder import Autoencoder
 from layerwise.estimators.stack import StackedAutoencoder
+from layerwise.labels import find_labelled
 from layerwise.losses import Loss
 from layerwise.modules import StackedNetwork, linear_head
 from layerwise.objective import with_gradients
@@ -108,7 +109,8 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
         codes : ndarray or Tensor of shape (n_samples, n_hidden)
             The activations of the last hidden layer.
         """
-        return like_input(self._apply(lambda x: self.network_.encode(x), X), X)
+        rows = self.coder_.rows(X)
+        return like_input(stacking.apply(self.network_.encode, rows), X)
 
     def to_torch(self) -> torch.nn.Module:
         """Return the trained torch module, to carry on with in plain PyTorch.
@@ -120,8 +122,7 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
         -------
         network : torch.nn.Module
         """
-        check_is_fitted(self)
-        parts = (self.autoencoder_._scaling, self.network_, self._unscale_outputs)
+        parts = (self.coder_.scaling, self.network_, self._unscale_outputs)
         return torch.nn.Sequential(*(part for part in parts if part is not None))
 
     @property
@@ -202,24 +203,25 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
         with distributed.agreed():
             labels = self._settle(y[chosen], "y")
         self._learn_targets(labels, chosen_weights, goes_on=goes_on, one_iteration=one_iteration)
-        validation = None
+        targets_val = None
         if X_val is None and y_val is not None:
             raise ValueError("y_val is given without X_val, the rows that it belongs to")
         if X_val is not None:
             with distributed.agreed():
-                validation = (X_val, self._encode_targets(self._read_all(X_val, y_val, "X_val", "y_val"), "y_val"))
+                targets_val = self._encode_targets(self._read_all(X_val, y_val, "X_val", "y_val"), "y_val")
         targets = self._encode_targets(labels, "y")
         by_target = self._learn_target_weights(labels, chosen_weights)
         if by_target is not None and (by_target == 0).any():
             counts = by_target[targets.numpy()] > 0
             chosen[chosen], targets = counts, targets[torch.from_numpy(counts)]
-            seen = [("y", targets)] if validation is None else [("y", targets), ("y_val", validation[1])]
-            for name, places in seen:
-                if not distributed.any_rank(bool(by_target[places.numpy()].any())):
+            for name, places in (("y", targets), ("y_val", targets_val)):
+                if places is not None and not distributed.any_rank(bool(by_target[places.numpy()].any())):
                     raise ValueError(
                         f"class_weight={vars(self).get('class_weight')!r} gives all rows of {name} the weight 0"
                     )
-        self._train(X, targets, chosen, weights, by_target, validation, goes_on=goes_on, one_iteration=one_iteration)
+        self._train(
+            X, targets, chosen, weights, by_target, X_val, targets_val, goes_on=goes_on, one_iteration=one_iteration
+        )
 
     def _check_unlabeled(self, labelled: np.ndarray, *, one_iteration: bool) -> None:
         """Refuse labels all of which are missing, on all ranks; warn where none is, though some are said to be."""
@@ -256,7 +258,8 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
         chosen: np.ndarray,
         weights: np.ndarray | None,
         by_target: np.ndarray | None,
-        validation: tuple[Any, torch.Tensor] | None,
+        X_val: Any,
+        targets_val: Any,
         *,
         goes_on: bool,
         one_iteration: bool,
@@ -277,27 +280,29 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
             n_labels = sum(distributed.gather_counts([len(targets)]))
             kept.match(
                 y={"rows with a label": n_labels, "digest": digest_of_all(targets, chosen)},
-                y_val=None if validation is None else digest_of_all(validation[1], np.ones(len(validation[1]), bool)),
+                y_val=None if targets_val is None else digest_of_all(targets_val, np.ones(len(targets_val), bool)),
             )
-        if not goes_on:
-            self._pretrain(template, X, weights, None if validation is None else validation[0])
-            self.network_ = self._build().to(self.autoencoder_._modules()[0].encoder_weight.device)
+        if goes_on:
+            seen, seen_val = scan_rows(self, self.autoencoder_, X, weights, X_val, reset=False)
+        else:
+            seen, seen_val = self._pretrain(template, X, weights, X_val)
+            self.network_ = self._build().to(self.autoencoder_.coder_.device)
         with distributed.agreed():
-            rows = self._check_rows(X)
-        rows.weights = None if weights is None else torch.from_numpy(weights).to(rows.device)
+            rows = self.coder_.scale(seen)
         frozen = isinstance(self.autoencoder, FrozenEstimator)
         if kept is not None and frozen:  # no training has looked at them
             kept.match(X=describe_rows(rows))
+        chosen = chosen if weights is None else chosen[weights > 0]
         if not chosen.all():
             rows = rows.subset(torch.from_numpy(np.flatnonzero(chosen)))
         with distributed.agreed():
-            held_out = None if validation is None else (self._check_rows(validation[0]), validation[1])
+            rows_val = None if seen_val is None else self.coder_.scale(seen_val, "X_val")
             if by_target is not None:
                 weigh(rows, targets, by_target)
-                if held_out is not None:
-                    weigh(*held_out, by_target)
+                if rows_val is not None:
+                    weigh(rows_val, targets_val, by_target)
         if kept is not None and frozen:
-            kept.match(X_val=None if held_out is None else describe_rows(held_out[0]))
+            kept.match(X_val=None if rows_val is None else describe_rows(rows_val))
         if hasattr(self, "_relay"):
             self._relay.fitted_attributes = lambda: {"network_": self.network_}
         stages = stacking.finetune(
@@ -310,7 +315,7 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
             alpha=self.alpha,
             **problem,
             early_stopping=self.early_stopping,
-            validation=held_out,
+            validation=None if rows_val is None else (rows_val, targets_val),
             training=make_training(
                 self,
                 template.cache_size,
@@ -325,12 +330,8 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
 
     def _outputs(self, X: Any) -> torch.Tensor:
         """Return what the head gives for each row."""
-        return self._apply(lambda x: self.network_(x), X)
-
-    def _apply(self, function: Callable[[torch.Tensor], torch.Tensor], X: Any) -> torch.Tensor:
-        """Return what a function of scaled blocks gives for each row."""
-        check_is_fitted(self)
-        return stacking.apply(function, self._check_rows(X))
+        rows = self.coder_.rows(X)
+        return stacking.apply(self.network_, rows)
 
     @property
     def _n_features_out(self) -> int:
@@ -345,7 +346,7 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
 
     def _build(self) -> StackedNetwork:
         """Return a network that begins with copies of the trained layers, and a new head."""
-        layers = copy.deepcopy(self.autoencoder_._modules())
+        layers = copy.deepcopy(self.autoencoder_.coder_.modules)
         dtype = DTYPES[self.autoencoder_.dtype]
         return StackedNetwork(
             layers, linear_head(layers[-1].n_hidden, self._n_outputs, bias=self.fit_intercept, dtype=dtype)

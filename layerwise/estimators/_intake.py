@@ -5,15 +5,14 @@ from __future__ import annotations
 import datetime
 import re
 from collections import Counter
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-# Classes of pandas and NumPy that stand for a value that is missing; pandas need not be installed.
-_MISSING = ("NAType", "NaTType", "MaskedConstant")
+from layerwise.labels import MISSING, find_missing, is_missing
+
 _DATES = (datetime.date, datetime.time, datetime.timedelta, np.datetime64, np.timedelta64)
 # Names of the types of dates, times and durations in pandas, polars and Arrow.
 _DATE_TYPES = re.compile(r"(date|time|duration|period)", re.IGNORECASE)
@@ -85,18 +84,9 @@ def frame_columns(X: Any) -> tuple[list[Any], list[Any]] | None:
     return None
 
 
-def is_missing(value: Any) -> bool:
-    """Whether a value is None, NaN, ``pandas.NA``, NaT or the masked constant of NumPy."""
-    if value is None or type(value).__name__ in _MISSING:
-        return True
-    return isinstance(value, (float, np.floating, np.datetime64, np.timedelta64, Decimal)) and bool(value != value)
-
-
-def find_missing(values: np.ndarray) -> np.ndarray:
-    """Return a mask, of the shape of the values, of those that are missing."""
-    if values.dtype.kind == "O":
-        return np.array([is_missing(value) for value in values.flat], dtype=bool).reshape(values.shape)
-    return np.asarray(values != values) if values.dtype.kind in "fcmM" else np.zeros(values.shape, dtype=bool)
+def placeholder_of(missing_values: Any) -> Any:
+    """Return the number that stands for a missing value; None if nothing but what `is_missing` says does."""
+    return None if is_missing(missing_values) else missing_values
 
 
 def fill_masked(values: np.ma.MaskedArray, missing: float | None) -> np.ndarray:
@@ -125,7 +115,7 @@ def mark_missing(rows: Any, placeholder: float) -> Any:
 
 def is_date(kind: type) -> bool:
     """Whether values of a class are dates, times or durations."""
-    return kind.__name__ == "Period" or (issubclass(kind, _DATES) and kind.__name__ not in _MISSING)
+    return kind.__name__ == "Period" or (issubclass(kind, _DATES) and kind.__name__ not in MISSING)
 
 
 def _as_array(rows: list | tuple) -> Any:
@@ -154,7 +144,7 @@ def _clean_frame(X: Any, names: list[Any], types: list[Any], name: str) -> Any:
     ]
     if dates:
         _refuse_dates(name, dates, frame=True)
-    gappy = [names[place] for place, found in kinds.items() if any(kind.__name__ in _MISSING for kind in found)]
+    gappy = [names[place] for place, found in kinds.items() if any(kind.__name__ in MISSING for kind in found)]
     if not gappy:
         return X
     X = X.astype(dict.fromkeys(gappy, object))
@@ -166,7 +156,7 @@ def _clean_objects(X: np.ndarray, name: str) -> np.ndarray:
     if any(map(is_date, kinds)):
         columns = range(X.shape[1]) if X.ndim == 2 else ()
         _refuse_dates(name, [k for k in columns if any(map(is_date, set(map(type, X[:, k]))))])
-    if any(kind.__name__ in _MISSING for kind in kinds):
+    if any(kind.__name__ in MISSING for kind in kinds):
         X = X.copy()
         X[find_missing(X)] = np.nan
     return X

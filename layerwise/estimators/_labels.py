@@ -12,7 +12,8 @@ from scipy import sparse
 
 from layerwise.data.misfits import find_twins
 from layerwise.data.strays import as_number
-from layerwise.estimators._intake import fill_masked, find_missing, is_missing, refuse_kind
+from layerwise.estimators._intake import fill_masked, refuse_kind
+from layerwise.labels import find_missing, has_label, is_missing
 
 _PRETRAIN_ONLY = "say unlabeled=float('nan') to let rows without a label serve pre-training only, or leave them out"
 # Texts that NumPy and pandas write where a value is missing.
@@ -125,37 +126,9 @@ def read_numbers(targets: np.ndarray, name: str = "y") -> np.ndarray:
     return numbers
 
 
-def find_labelled(y: np.ndarray, unlabeled: Any) -> np.ndarray:
-    """Return a mask of the rows that have a label.
-
-    Parameters
-    ----------
-    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-    unlabeled : object
-        The value of those that have none; None if all have one. NaN stands for NaN, None, ``pandas.NA`` and NaT, and so
-        do ``pandas.NA`` and NaT.
-
-    Returns
-    -------
-    labelled : ndarray of shape (n_samples,), bool
-    """
-    if unlabeled is None:
-        return np.ones(len(y), dtype=bool)
-    if np.ndim(unlabeled) != 0:
-        raise ValueError(f"unlabeled={unlabeled!r} must be one value, which stands in y where there is no label")
-    if is_missing(unlabeled):
-        return ~_in_rows(find_missing(y))
-    if y.dtype.kind == "O":
-        y = y.copy()
-        y[find_missing(y)] = None  # pandas.NA is not even unlike another value
-        return ~_in_rows(y == unlabeled)
-    text = y.dtype.kind in "US"
-    return ~_in_rows(y == unlabeled if text is isinstance(unlabeled, (str, bytes)) else np.zeros(y.shape, dtype=bool))
-
-
 def refuse_missing(y: np.ndarray, labelled: np.ndarray, name: str = "y", *, remedy: str = _PRETRAIN_ONLY) -> None:
     """Refuse NaN and None in the place of a label."""
-    places = np.flatnonzero(_in_rows(find_missing(y)) & labelled)
+    places = np.flatnonzero(~has_label(y) & labelled)
     if len(places):
         raise ValueError(
             f"{name} contains NaN or None in {len(places)} of {len(y)} rows, the first of them {name}[{places[0]}]; "
@@ -200,11 +173,6 @@ def tell_odd_classes(classes: np.ndarray, unlabeled: Any) -> str | None:
         remedy = f"; say unlabeled={empty!r} if such rows have no label" if unlabeled is None else ""
         told.append(f"the text {empty!r} is learnt as a class{remedy}")
     return f"y holds labels that may be mistakes: {'; '.join(told)}" if told else None
-
-
-def _in_rows(found: Any) -> np.ndarray:
-    found = np.asarray(found, dtype=bool)
-    return found if found.ndim == 1 else found.any(axis=1)
 
 
 def _is_same(value: Any, unlabeled: Any) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import abc
 import copy
+from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 from sklearn.base import clone
@@ -11,13 +13,12 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from layerwise import distributed
-from layerwise.data.rows import Rows
+from layerwise.coder import Coder, Scans
 from layerwise.estimators._checkpointing import CHECKPOINT, kept_fit
-from layerwise.estimators._checks import check_matrix
-from layerwise.estimators._columns import compare_columns
+from layerwise.estimators._checks import check_rows, scan_rows
+from layerwise.estimators._columns import LEARNED, compare_columns
 from layerwise.estimators._parts import ComposedEstimator
 from layerwise.estimators._record import all_callbacks
-from layerwise.estimators._scaled_rows import check_like_training
 from layerwise.estimators.autoencoder import Autoencoder
 from layerwise.estimators.stack import StackedAutoencoder
 from layerwise.objective import with_gradients
@@ -64,20 +65,26 @@ class WrappingEstimator(ComposedEstimator, abc.ABC):
         check_is_fitted(template)
         return template
 
+    @property
+    def coder_(self) -> Coder:
+        """The coder of ``autoencoder_``, which checks rows for this estimator."""
+        check_is_fitted(self)
+        autoencoder = self.autoencoder_
+        check = partial(check_rows, self, dtype=autoencoder.dtype, device=autoencoder.device)
+        return replace(autoencoder.coder_, check=check)
+
     @with_gradients
     def _pretrain(
         self,
         template: StackedAutoencoder | Autoencoder,
         X: Any,
         weights: Any,
-        X_val: Any,
+        X_val: Any = None,
         *,
         allow_missing: bool = False,
-    ) -> None:
-        """Set ``autoencoder_``: trained on the rows, or a copy of the frozen one."""
-        # Columns are counted first: the autoencoder would speak of another estimator.
-        with distributed.agreed():
-            rows = check_matrix(self, X, reset=True)
+    ) -> Scans:
+        """Set ``autoencoder_``: trained on the rows, or a copy of the frozen one; return the rows as they came."""
+        seen = scan_rows(self, template, X, weights, X_val, reset=True, allow_missing=allow_missing)
         if isinstance(self.autoencoder, FrozenEstimator):
             if template.n_features_in_ != self.n_features_in_:
                 raise ValueError(
@@ -87,25 +94,15 @@ class WrappingEstimator(ComposedEstimator, abc.ABC):
             with distributed.agreed():
                 compare_columns(template, X)
             self.autoencoder_ = copy.deepcopy(template)
-            return
+            return seen
         autoencoder = clone(template)
         if autoencoder.random_state is None:
             autoencoder.set_params(random_state=self.random_state)
         own = autoencoder.callbacks
         autoencoder.callbacks = [*(own or ()), *all_callbacks(self)]
         autoencoder._kept = kept_fit(self)
-        self.autoencoder_ = autoencoder._fit(
-            X if self._placeholder is None else rows, weights, X_val, allow_missing=allow_missing
-        )
+        vars(autoencoder).update({name: vars(self)[name] for name in LEARNED if name in vars(self)})
+        self.autoencoder_ = autoencoder._fit(X, seen=seen)
         autoencoder.callbacks = own
         del autoencoder._kept
-
-    def _check_rows(self, X: Any, *, allow_missing: bool = False) -> Rows:
-        """Return rows for the trained autoencoder, scaled."""
-        check_is_fitted(self)
-        first = self.autoencoder_._trained_layers[0]
-        return check_like_training(self, self.autoencoder_, first, X, allow_missing=allow_missing)
-
-    def _empty_modules(self) -> dict[str, Any]:
-        """Return nothing: all modules belong to ``autoencoder_``."""
-        return {}
+        return seen

@@ -18,7 +18,14 @@ from layerwise.checkpoint import Checkpoint
 from layerwise.corruptions import CORRUPTIONS, Corruption
 from layerwise.data.scaling import SCALES, Scaling
 from layerwise.estimators._checkpointing import CHECKPOINT, checkpointed
-from layerwise.estimators._checks import DTYPES, check_corruption, check_part, check_solver, warn_of_target_rows
+from layerwise.estimators._checks import (
+    DTYPES,
+    check_corruption,
+    check_part,
+    check_solver,
+    scan_rows,
+    warn_of_target_rows,
+)
 from layerwise.estimators._coding import CodingEstimator
 from layerwise.estimators._record import describe, keep_states, warn_unless_converged
 from layerwise.estimators._sklearn_callbacks import relayed
@@ -270,18 +277,13 @@ class Autoencoder(CodingEstimator):
 
     @with_gradients
     def _fit(
-        self, X: Any, sample_weight: Any, X_val: Any, *, one_iteration: bool = False, allow_missing: bool = False
+        self, X: Any, sample_weight: Any = None, X_val: Any = None, *, one_iteration: bool = False, seen: Any = None
     ) -> Autoencoder:
         self._check_parameters()
+        goes_on = (self.warm_start or one_iteration) and hasattr(self, "layer_")
+        seen = seen or scan_rows(self, self, X, sample_weight, X_val, reset=not goes_on)
         rows, _, training, stages = self._train_layers(
-            [self],
-            [False],
-            X,
-            sample_weight,
-            X_val,
-            goes_on=(self.warm_start or one_iteration) and hasattr(self, "layer_"),
-            one_iteration=one_iteration,
-            allow_missing=allow_missing,
+            [self], [False], seen, goes_on=goes_on, one_iteration=one_iteration
         )
         keep_states(self, stages, one_iteration=one_iteration)
         self._summarise(rows, training.seed)
@@ -296,11 +298,6 @@ class Autoencoder(CodingEstimator):
     def components_(self) -> np.ndarray:
         """Encoder weights by unit."""
         return self.layer_.encoder_weight.detach().cpu().numpy()
-
-    @property
-    def _reads_intensities(self) -> bool:
-        """Whether uint8 rows are intensities from 0 to 1, and not numbers like the floats of training."""
-        return self.intensities_ or self.scaling_ is None
 
     def _check_parameters(self) -> None:
         self._validate_params()

@@ -73,7 +73,7 @@ def _to_float64(estimator: Any) -> Any:
     """Let a fitted stack or layer compute in float64."""
     for each in (estimator, *getattr(estimator, "layers_", ())):
         each.dtype = "float64"
-    for module in estimator._modules():
+    for module in estimator.coder_.modules:
         module.double()
     return estimator
 

@@ -19,8 +19,8 @@ from layerwise.callbacks import Callback
 from layerwise.checkpoint import Checkpoint
 from layerwise.corruptions import Masking
 from layerwise.estimators._checkpointing import checkpointed
-from layerwise.estimators._checks import column_ranges, like_input, warn_of_target_rows
-from layerwise.estimators._intake import as_rows, is_missing
+from layerwise.estimators._checks import like_input, warn_of_target_rows
+from layerwise.estimators._intake import as_rows, placeholder_of
 from layerwise.estimators._sklearn_callbacks import relayed
 from layerwise.estimators._wrapping import WrappingEstimator
 from layerwise.estimators.autoencoder import Autoencoder
@@ -125,16 +125,15 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, WrappingEstimat
         warn_of_target_rows(self, X, y)
         self._validate_params()
         X, template = _as_numbers(X), self._template()
-        self._pretrain(template, X, sample_weight, None, allow_missing=True)
-        rows = self._check_rows(X, allow_missing=True)
-        lowest, highest = column_ranges(rows, allow_missing=True)
+        scan, _ = self._pretrain(template, X, sample_weight, allow_missing=True)
+        rows = self.coder_.scale(scan)
         if self._placeholder is not None and not rows.has_missing:
             warnings.warn(
                 f"missing_values={self.missing_values!r} stands nowhere in X, so that nothing counts as missing",
                 UserWarning,
                 stacklevel=2,
             )
-        self.empty_features_ = (lowest > highest).nonzero()[:, 0].cpu().numpy()
+        self.empty_features_ = (scan.lowest > scan.highest).nonzero()[:, 0].cpu().numpy()
         if len(self.empty_features_):
             warnings.warn(
                 f"columns {self.empty_features_.tolist()} of X hold no values to learn from; they are filled with 0",
@@ -156,7 +155,7 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, WrappingEstimat
             What was observed is as it was; a column of which nothing was observed in training is 0.
         """
         X = _as_numbers(X)
-        rows = self._check_rows(X, allow_missing=True)
+        rows = self.coder_.rows(X, allow_missing=True)
         exact = rows.scaled(None).astype(torch.float64)
         results = torch.empty(len(rows), rows.n_features, dtype=torch.float64, device=rows.device)
         size = default_chunk_rows(rows)
@@ -166,17 +165,18 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, WrappingEstimat
 
     @property
     def _placeholder(self) -> Any:
-        return None if is_missing(self.missing_values) else self.missing_values
+        return placeholder_of(self.missing_values)
 
     @torch.no_grad()
     def _fill(self, x: torch.Tensor) -> torch.Tensor:
         """Return a block of scaled rows with what is missing filled in, in the units of the rows."""
-        network, scaling = self.autoencoder_._network(), self.autoencoder_._scaling
+        coder = self.autoencoder_.coder_
+        network = coder.network
         missing = x.isnan()
         filled = x.nan_to_num(nan=0.0)
         for _ in range(self.n_passes):
             filled = torch.where(missing, network(filled), filled)
-        filled = filled.double() if scaling is None else scaling.inverse(filled.double())
+        filled = coder.unscale(filled).double()
         filled[:, self.empty_features_] = 0.0
         return filled
 

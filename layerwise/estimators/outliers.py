@@ -18,7 +18,7 @@ from layerwise import distributed, stacking
 from layerwise.callbacks import Callback, Step
 from layerwise.checkpoint import Checkpoint
 from layerwise.estimators._checkpointing import checkpointed
-from layerwise.estimators._checks import check_sample_weight, like_input, warn_of_target_rows
+from layerwise.estimators._checks import like_input, warn_of_target_rows
 from layerwise.estimators._sklearn_callbacks import relayed
 from layerwise.estimators._wrapping import WrappingEstimator
 from layerwise.estimators.autoencoder import Autoencoder
@@ -119,11 +119,11 @@ class AutoencoderOutlierDetector(OutlierMixin, WrappingEstimator):
         """
         warn_of_target_rows(self, X, y)
         self._validate_params()
-        self._pretrain(self._template(), X, sample_weight, None)
-        rows = self._check_rows(X)
-        scores = -self.autoencoder_._errors(rows).cpu().numpy()
+        scan, _ = self._pretrain(self._template(), X, sample_weight)
+        rows = self.coder_.scale(scan)
+        scores = -self.coder_.errors(rows).cpu().numpy()
         sizes = stacking.apply(lambda x: torch.linalg.vector_norm(x, dim=1, dtype=torch.float64), rows).cpu().numpy()
-        weights = np.ones(len(scores)) if sample_weight is None else check_sample_weight(sample_weight, X)
+        weights = np.ones(len(scores)) if rows.weights is None else rows.weights.cpu().numpy()
         columns = torch.from_numpy(np.stack([scores, sizes, weights], axis=1))
         scores, sizes, weights = distributed.gather_rows(columns).numpy().T
         self.offset_ = _choose_offset(scores, sizes, weights, self.contamination)
@@ -209,8 +209,8 @@ class AutoencoderOutlierDetector(OutlierMixin, WrappingEstimator):
         return tags
 
     def _errors(self, X: Any, *, per_feature: bool = False) -> torch.Tensor:
-        rows = self._check_rows(X)
-        return self.autoencoder_._errors(rows, per_feature=per_feature)
+        coder = self.coder_
+        return coder.errors(coder.rows(X), per_feature=per_feature)
 
     def _default_autoencoder(self) -> Autoencoder:
         return Autoencoder(

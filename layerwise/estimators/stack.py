@@ -10,21 +10,21 @@ from numbers import Integral, Real
 from os import PathLike
 from typing import Any, ClassVar, Self
 
-import torch
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from layerwise import stacking
+from layerwise import distributed, stacking
 from layerwise.activations import get_activation
 from layerwise.callbacks import Callback, EarlyStopping
 from layerwise.checkpoint import Checkpoint
 from layerwise.corruptions import Corruption
 from layerwise.data.rows import Rows
 from layerwise.estimators._checkpointing import CHECKPOINT, checkpointed
-from layerwise.estimators._checks import DTYPES, check_part, check_solver, warn_of_target_rows
+from layerwise.estimators._checks import DTYPES, check_part, check_solver, scan_rows, warn_of_target_rows
 from layerwise.estimators._coding import CodingEstimator
+from layerwise.estimators._columns import compare_columns
 from layerwise.estimators._record import describe, keep_states, warn_unless_converged
 from layerwise.estimators._regularization import CONSTRAINTS, regularization
 from layerwise.estimators._sklearn_callbacks import relayed
@@ -228,7 +228,7 @@ class StackedAutoencoder(CodingEstimator):
 
     @with_gradients
     def _fit(
-        self, X: Any, sample_weight: Any, X_val: Any, *, one_iteration: bool = False, allow_missing: bool = False
+        self, X: Any, sample_weight: Any = None, X_val: Any = None, *, one_iteration: bool = False, seen: Any = None
     ) -> StackedAutoencoder:
         self._check_parameters()
         goes_on = (self.warm_start or one_iteration) and hasattr(self, "layers_")
@@ -239,15 +239,13 @@ class StackedAutoencoder(CodingEstimator):
             )
         layers = self.layers_ if goes_on else self._start_layers()
         fixed = goes_on and self.finetune is not None
+        frozen = [fixed or isinstance(recipe, FrozenEstimator) for recipe in self.layers]
+        seen = seen or scan_rows(self, self, X, sample_weight, X_val, reset=not goes_on)
+        if frozen[0]:
+            with distributed.agreed():
+                compare_columns(layers[0], X)
         rows, validation, training, stages = self._train_layers(
-            layers,
-            [fixed or isinstance(recipe, FrozenEstimator) for recipe in self.layers],
-            X,
-            sample_weight,
-            X_val,
-            goes_on=goes_on,
-            one_iteration=one_iteration,
-            allow_missing=allow_missing,
+            layers, frozen, seen, goes_on=goes_on, one_iteration=one_iteration
         )
         self.layers_ = layers
         earlier = self.history_ if goes_on else ()
@@ -262,7 +260,7 @@ class StackedAutoencoder(CodingEstimator):
 
     def _finetune(self, rows: Rows, validation: Rows | None, training: Training) -> list[Stage]:
         """Train all layers together on the reconstruction of the rows."""
-        modules = self._modules()
+        modules = self.coder_.modules
         if self.untie:
             for layer, module in zip(self.layers_, modules, strict=True):
                 module.untie()
@@ -384,7 +382,3 @@ class StackedAutoencoder(CodingEstimator):
                     f"choose output_activation={suited}"
                 )
         return layers
-
-    def _empty_modules(self) -> dict[str, torch.nn.Module]:
-        """Return nothing: all modules belong to ``layers_``."""
-        return {}

@@ -17,7 +17,7 @@ from layerwise.estimators import (
     StackedClassifier,
     StackedRegressor,
 )
-from layerwise.inspection import bare, layers_of
+from layerwise.inspection import bare
 
 # What can be carried away, and what it is for: a coder has codes and reconstructions alone.
 _KINDS = {
@@ -69,12 +69,12 @@ class Parts(NamedTuple):
     @property
     def intensities(self) -> bool:
         """Whether training saw uint8, so that floats must lie in [0, 1]."""
-        return layers_of(self.first)[0].intensities_
+        return self.first.coder_.intensities
 
     @property
     def reads_uint8_as_intensities(self) -> bool:
         """Whether uint8 stands for intensities from 0 to 1; an imputer reads numbers."""
-        return not self.fills_in and layers_of(self.first)[0]._reads_intensities
+        return not self.fills_in and self.first.coder_.reads_intensities
 
 
 def take_apart(model: BaseEstimator) -> Parts:

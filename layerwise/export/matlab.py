@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike
 
 from layerwise.data.scaling import Scaling
 from layerwise.estimators import Autoencoder
-from layerwise.export._weights import as_floats, fitted_autoencoder
+from layerwise.estimators._restoring import fitted_autoencoder
+from layerwise.export._weights import as_floats
 
 # MATLAB's transfer functions by our names.
 _TRANSFER = {"logsig": "sigmoid", "purelin": "identity"}

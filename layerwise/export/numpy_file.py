@@ -15,9 +15,9 @@ from sklearn.base import BaseEstimator
 from layerwise.activations import _LEAK
 from layerwise.atomic import atomic
 from layerwise.data.scaling import Scaling
+from layerwise.estimators._intake import placeholder_of
 from layerwise.export._parts import Parts, take_apart
 from layerwise.export._templates import render
-from layerwise.inspection import stack_of
 from layerwise.modules import AutoencoderLayer
 
 # What the program of each kind offers, the first by default.
@@ -118,7 +118,7 @@ def _describe(parts: Parts, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
         "reads_uint8": parts.reads_uint8_as_intensities,
         "filling": filling,
         "n_passes": parts.first.n_passes if filling else None,
-        "placeholder": _literal(parts.first._placeholder) if filling else None,
+        "placeholder": _literal(placeholder_of(parts.first.missing_values)) if filling else None,
         "network": network,
         "functions": (*_FUNCTIONS[kind], "fill") if filling else _FUNCTIONS[kind],
         "leak": _LEAK,
@@ -138,8 +138,8 @@ def _networks(parts: Parts, arrays: dict[str, np.ndarray]) -> tuple[dict[str, An
     """Return the network that fills in what is missing and the one after it, each of them None if there is none."""
     filling = None
     if parts.fills_in:
-        stack = stack_of(parts.first)
-        filling = _network("imputer_", stack._modules(), stack._scaling, arrays, decodes=True)
+        coder = parts.first.coder_
+        filling = _network("imputer_", coder.modules, coder.scaling, arrays, decodes=True)
         if len(parts.first.empty_features_):
             _keep(arrays, empty_features=parts.first.empty_features_)
     if parts.kind == "imputer":
@@ -148,13 +148,13 @@ def _networks(parts: Parts, arrays: dict[str, np.ndarray]) -> tuple[dict[str, An
     if not decodes:
         head = parts.estimator.network_.head
         _keep(arrays, W_out=head.weight, b_out=parts.estimator.intercepts_[-1])
-    return filling, _network("", _layers(parts), stack_of(parts.estimator)._scaling, arrays, decodes=decodes)
+    return filling, _network("", _layers(parts), parts.estimator.coder_.scaling, arrays, decodes=decodes)
 
 
 def _layers(parts: Parts) -> list[AutoencoderLayer]:
     """Return the layers that are used: of a classifier or a regressor, the fine-tuned ones."""
     network = getattr(parts.estimator, "network_", None)
-    return stack_of(parts.estimator)._modules() if network is None else network.encoders()
+    return parts.estimator.coder_.modules if network is None else network.encoders()
 
 
 def _network(

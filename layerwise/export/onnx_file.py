@@ -22,7 +22,6 @@ from layerwise.atomic import atomic
 from layerwise.data.scaling import Scaling
 from layerwise.export._parts import Parts, take_apart
 from layerwise.export.torch_module import to_module
-from layerwise.inspection import layers_of
 from layerwise.limits import is_utf8
 from layerwise.modules import AutoencoderLayer
 
@@ -172,7 +171,7 @@ def _check(module: nn.Module, parts: Parts, path: Path) -> None:
 
 def _units(parts: Parts) -> dict[str, np.ndarray]:
     """Return how much of each column of an output is 1 in the scale of the training, where that is known."""
-    scaling: Scaling | None = layers_of(parts.first)[0].scaling_
+    scaling: Scaling | None = parts.first.coder_.scaling
     targets: Scaling | None = getattr(parts.estimator, "target_scaling_", None)
     units = {"predictions": targets, "filled": scaling, "reconstructions": scaling}
     return {name: found.scale.numpy(force=True) for name, found in units.items() if found is not None}
@@ -180,7 +179,7 @@ def _units(parts: Parts) -> dict[str, np.ndarray]:
 
 def _warn_of_coarse_columns(parts: Parts) -> None:
     """Warn of columns of which float32 tells too few values apart, such as times in seconds since 1970."""
-    scaling: Scaling | None = layers_of(parts.first)[0].scaling_
+    scaling: Scaling | None = parts.first.coder_.scaling
     if scaling is None:
         return
     center, unit = scaling.center.numpy(force=True), scaling.scale.numpy(force=True)
@@ -233,7 +232,7 @@ def _random_rows(parts: Parts, n_rows: int) -> np.ndarray:
     """Return rows that are from 0 to 1 when scaled, with gaps where the model fills in such."""
     rng = np.random.default_rng(0)
     rows = rng.random((n_rows, parts.n_features))
-    scaling: Scaling | None = layers_of(parts.first)[0].scaling_
+    scaling: Scaling | None = parts.first.coder_.scaling
     if scaling is not None:
         rows = copy.deepcopy(scaling).cpu().inverse(torch.from_numpy(rows)).numpy()
     if parts.fills_in:

@@ -8,6 +8,7 @@ import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
+from layerwise.estimators._intake import placeholder_of
 from layerwise.export._parts import take_apart
 from layerwise.modules import AutoencoderLayer
 
@@ -72,7 +73,7 @@ class _Coding(nn.Module):
 class _Classifying(nn.Module):
     def __init__(self, estimator):
         super().__init__()
-        self.scaling = estimator.autoencoder_._scaling or nn.Identity()
+        self.scaling = estimator.coder_.scaling or nn.Identity()
         self.network = estimator.network_
 
     def forward(self, rows: Tensor) -> dict[str, Tensor]:
@@ -83,9 +84,9 @@ class _Classifying(nn.Module):
 class _Regressing(nn.Module):
     def __init__(self, estimator):
         super().__init__()
-        self.scaling = estimator.autoencoder_._scaling or nn.Identity()
+        self.scaling = estimator.coder_.scaling or nn.Identity()
         self.network = estimator.network_
-        self.unscale = estimator._unscale_outputs or nn.Identity()
+        self.unscale = estimator.target_scaling_.inverted()
         self.flat = estimator.n_outputs_ is None
 
     def forward(self, rows: Tensor) -> dict[str, Tensor]:
@@ -97,8 +98,8 @@ class _Regressing(nn.Module):
 class _Detecting(nn.Module):
     def __init__(self, estimator):
         super().__init__()
-        self.scaling = estimator.autoencoder_._scaling
-        self.network = estimator.autoencoder_._network()
+        self.scaling = estimator.coder_.scaling
+        self.network = estimator.coder_.network
         self.offset = float(estimator.offset_)
 
     def forward(self, rows: Tensor) -> dict[str, Tensor]:
@@ -115,9 +116,9 @@ class _Filling(nn.Module):
 
     def __init__(self, estimator):
         super().__init__()
-        self.scaling = estimator.autoencoder_._scaling
-        self.network = estimator.autoencoder_._network()
-        self.n_passes, self.placeholder = estimator.n_passes, estimator._placeholder
+        self.scaling = estimator.coder_.scaling
+        self.network = estimator.coder_.network
+        self.n_passes, self.placeholder = estimator.n_passes, placeholder_of(estimator.missing_values)
         empty = torch.zeros(estimator.n_features_in_, dtype=torch.bool)
         empty[estimator.empty_features_] = True
         self.register_buffer("empty", empty)

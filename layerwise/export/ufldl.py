@@ -7,12 +7,11 @@ from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
-from sklearn.base import clone
 
-from layerwise.estimators import Autoencoder, StackedAutoencoder, StackedClassifier
-from layerwise.export._weights import as_floats, check_width, fitted_autoencoder
+from layerwise.estimators import Autoencoder, StackedClassifier
+from layerwise.estimators._restoring import fitted_autoencoder, fitted_classifier
+from layerwise.export._weights import as_floats, check_width
 
 
 def from_ufldl_theta(
@@ -141,24 +140,7 @@ def from_ufldl_stack(
     labels = np.arange(n_classes) if classes is None else np.asarray(classes)
     if labels.shape != (n_classes,) or len(np.unique(labels)) != n_classes:
         raise ValueError(f"classes={labels.tolist()} must be {n_classes} different labels, as n_classes={n_classes}")
-    return _classifier(fitted, head, labels)
-
-
-def _classifier(layers: list[Autoencoder], head: np.ndarray, classes: np.ndarray) -> StackedClassifier:
-    """Return a fitted classifier; its classes are sorted, as those of any other."""
-    first = layers[0]
-    template = StackedAutoencoder([clone(layer) for layer in layers], dtype=first.dtype, device=first.device)
-    stack = clone(template)
-    stack.layers_, stack.history_, stack.n_features_in_ = layers, [], first.n_features_in_
-    classifier = StackedClassifier(template, fit_intercept=False)
-    order = np.argsort(classes)
-    classifier.autoencoder_, classifier.classes_ = stack, classes[order]
-    classifier.history_, classifier.n_features_in_ = [], stack.n_features_in_
-    network = classifier._build()
-    with torch.no_grad():
-        network.head.weight.copy_(torch.from_numpy(head[order]))
-    classifier.network_ = network.to(first.layer_.encoder_weight.device)
-    return classifier
+    return fitted_classifier(fitted, head, labels)
 
 
 def _cut(theta: ArrayLike, shapes: Sequence[tuple[int, ...]], order: Literal["C", "F"], given: str) -> list[np.ndarray]:

@@ -233,8 +233,7 @@ def _encode(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
 
 def _encode_estimator(estimator: BaseEstimator, path: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
     params = {}
-    for name in estimator._get_param_names():
-        value = getattr(estimator, name)
+    for name, value in estimator.get_params(deep=False).items():
         session = name in _SESSION and not isinstance(value, Integral)
         params[name] = None if session else _encode(value, f"{path}.{name}", tensors)
     fitted = {}

@@ -26,6 +26,7 @@ from layerwise.estimators import (
     StackedRegressor,
 )
 from layerwise.estimators._checks import check_corruption, check_device
+from layerwise.estimators._restoring import empty_modules
 from layerwise.penalties import SPARSITIES
 from layerwise.persistence.schema import (
     ESTIMATORS,
@@ -120,10 +121,8 @@ class Decoder:
 
     def _load_modules(self, estimator: Any, path: str) -> None:
         """Give an estimator its modules: shapes by its parameters, numbers from the file."""
-        if not hasattr(estimator, "_empty_modules"):
-            return
         with torch.device("meta"):  # shapes only
-            modules = estimator._empty_modules()
+            modules = empty_modules(estimator)
         for name, module in modules.items():
             if isinstance(module, Scaling) and f"{path}.{name}.tails" in self._tensors:
                 module.tails = torch.empty(4, len(module.scale), dtype=torch.float64, device="meta")

@@ -22,6 +22,7 @@ from layerwise.estimators import (
     StackedClassifier,
     StackedRegressor,
 )
+from layerwise.estimators._checks import check_part
 
 Coder = (Autoencoder, StackedAutoencoder)
 ESTIMATORS = (
@@ -167,7 +168,7 @@ def check_parameters(estimator: BaseEstimator) -> None:
     if isinstance(estimator, FrozenEstimator):
         _agree(isinstance(estimator.estimator, ESTIMATORS), "what is frozen is no estimator")
         return
-    estimator._validate_params()
+    check_part("estimator", estimator)
     for part in getattr(estimator, "layers", ()):
         _agree(isinstance(part, (Integral, Autoencoder, FrozenEstimator)), "layers holds what is no layer")
     unlabeled = getattr(estimator, "unlabeled", None)

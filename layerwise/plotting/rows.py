@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 
+from layerwise.labels import find_missing
 from layerwise.plotting._axes import add_legend, name_features, new_axes, shorten
 from layerwise.plotting.units import GREY, NEGATIVE, POSITIVE, draw_bars
 
@@ -59,7 +60,7 @@ def plot_codes(points: Any, labels: Any = None, *, ax: Axes | None = None) -> Ax
 
 
 def _scatter_labelled(ax: Axes, points: np.ndarray, labels: np.ndarray, size: int) -> None:
-    known = is_known(labels)
+    known = ~find_missing(labels)
     if not known.all():
         without = ax.scatter(points[~known, 0], points[~known, 1], s=size, linewidths=0, color=GREY)
     points, labels = points[known], labels[known]
@@ -86,25 +87,6 @@ def _scatter_labelled(ax: Axes, points: np.ndarray, labels: np.ndarray, size: in
     add_legend(
         ax, handles, names, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, markerscale=2, handletextpad=0
     )
-
-
-def is_known(labels: np.ndarray) -> np.ndarray:
-    """Return which entries are neither None nor NaN.
-
-    Parameters
-    ----------
-    labels : ndarray
-
-    Returns
-    -------
-    known : ndarray of bool, of the same shape
-    """
-    if labels.dtype.kind == "f":
-        return ~np.isnan(labels)
-    if labels.dtype.kind != "O":
-        return np.ones(labels.shape, dtype=bool)
-    flat = [label is not None and label == label for label in labels.ravel()]
-    return np.array(flat, dtype=bool).reshape(labels.shape)
 
 
 def plot_confusion(y_true: Any, y_pred: Any, labels: Any = None, *, ax: Axes | None = None) -> Axes:

@@ -55,7 +55,7 @@ _OUTLIER_LAYER = {
 # Parameters of a layer that belong to the whole run.
 _OF_RUN = ("cache_size", "dtype", "device", "warm_start", "random_state", "callbacks", "checkpoint")
 _PREDICTORS: dict[str, Any] = {"classifier": StackedClassifier, "regressor": StackedRegressor}
-_LAYER_KEYS = tuple(name for name in Autoencoder._get_param_names() if name not in _OF_RUN)
+_LAYER_KEYS = tuple(name for name in Autoencoder().get_params(deep=False) if name not in _OF_RUN)
 _SWITCHES = ("tied", "untie", "fit_intercept", "unlabeled")
 _FINETUNING_KEYS = (
     *("finetune", "untie", "alpha", "dropout", "corruption", "sparsity", "fit_intercept", "solver"),
@@ -318,7 +318,7 @@ def _build_parts(where: str, spec: Mapping[str, Any], known: tuple[str, ...]) ->
     stopping = params.get("early_stopping")
     if stopping is not None:
         _check_table("early_stopping", stopping)
-        _check_keys("early_stopping", stopping, EarlyStopping._get_param_names())
+        _check_keys("early_stopping", stopping, _parameters(EarlyStopping))
         params["early_stopping"] = EarlyStopping(**stopping)
     return params
 
@@ -360,7 +360,7 @@ def _describe_part(part: Any) -> Any:
 
 
 def _set(where: str, estimator: Any, params: Mapping[str, Any]) -> Any:
-    _check_keys(where, params, estimator._get_param_names())
+    _check_keys(where, params, estimator.get_params(deep=False))
     return estimator.set_params(**params)
 
 

@@ -99,11 +99,11 @@ def reconstructions_section(subject: Subject) -> Section:
 def _draw_examples(subject: Subject) -> dict[str, Any]:
     assert subject.image_shape is not None
     x = subject.x[:_N_EXAMPLES]
-    noisy = corrupt(subject.autoencoder, x, subject.random)
+    noisy = corrupt(subject.layers[0], x, subject.random)
     lines = {"inputs": x, "reconstructions": subject.reconstruction[:_N_EXAMPLES]}
     if noisy is not None:
         with torch.no_grad():
-            lines = {"inputs": x, "corrupted inputs": noisy, "reconstructions": subject.autoencoder._network()(noisy)}
+            lines = {"inputs": x, "corrupted inputs": noisy, "reconstructions": subject.coder.network(noisy)}
     values = {name: subject.values(line) for name, line in lines.items()}
     low, high = intensity_range(subject)
     tiles = shrink(

@@ -13,12 +13,10 @@ from sklearn.base import BaseEstimator, is_regressor
 from sklearn.utils import check_random_state
 from torch import Tensor
 
-from layerwise.displays.computing import unscale
 from layerwise.estimators import AutoencoderImputer
-from layerwise.estimators._labels import find_labelled
 from layerwise.estimators._summary import find_dead_units
 from layerwise.inspection import bare, layers_of, stack_of
-from layerwise.plotting.rows import is_known
+from layerwise.labels import has_label
 from layerwise.report.columns import list_columns
 
 # Rows looked at, at most.
@@ -48,6 +46,8 @@ class Subject:
     model, autoencoder : estimator of layerwise
         The model, and the autoencoder or stack that it is or is built on.
     layers : list of Autoencoder
+    coder : Coder
+        The trained layers, for rows of the model.
     rows : ndarray of shape (n_sampled, n_features)
         The sample as it was given.
     x, reconstruction : Tensor of shape (n_sampled, n_features)
@@ -80,9 +80,9 @@ class Subject:
         trained_on: bool | None = None,
     ):
         self.model, self.autoencoder = bare(model), stack_of(model)
-        if not hasattr(self.autoencoder, "_trained_layers"):
+        if not hasattr(self.autoencoder, "coder_"):
             raise TypeError(f"model={type(self.model).__name__}() is no fitted estimator of layerwise; fit one first")
-        self.layers = layers_of(model)
+        self.layers, self.coder = layers_of(model), self.model.coder_
         X = _as_rows(X)
         _check_lengths(X, y, image_shape, feature_names, feature_columns, row_names)
         self.image_shape = image_shape
@@ -117,8 +117,8 @@ class Subject:
 
     def values(self, x: Tensor) -> np.ndarray:
         """Return scaled rows in the units of the data."""
-        values = np.asarray(unscale(self.autoencoder, x), dtype=float)
-        scaling = self.autoencoder._scaling
+        values = np.asarray(self.coder.unscale(x).numpy(force=True), dtype=float)
+        scaling = self.coder.scaling
         unit = 1.0 if scaling is None else scaling.scale.numpy(force=True)
         return np.where(np.abs(values) < _ROUNDING * unit, 0.0, values)
 
@@ -163,8 +163,7 @@ class Subject:
         """Return which rows have a label that the model knows."""
         if labels is None:
             return np.zeros(self.n_rows, dtype=bool)
-        known = np.asarray(is_known(labels).reshape(len(labels), -1).all(axis=1))
-        known &= find_labelled(labels, getattr(self.model, "unlabeled", None))
+        known = has_label(labels, getattr(self.model, "unlabeled", None))
         classes = getattr(self.model, "classes_", None)
         if classes is None or not known.any():
             return known
@@ -181,14 +180,14 @@ class Subject:
         rows = self.rows
         if isinstance(self.model, AutoencoderImputer) and rows.dtype == np.uint8:
             rows = rows.astype(float)  # here a table of numbers, not intensities
-        checked = self.model._check_rows(rows, allow_missing=isinstance(self.model, AutoencoderImputer))
+        checked = self.coder.rows(rows, allow_missing=isinstance(self.model, AutoencoderImputer))
         x = checked.take(torch.arange(len(checked), device=checked.device))
         missing = x.isnan()
         x = x.nan_to_num(nan=0.0)
         codes = [x]
-        for module in self.autoencoder._modules():
+        for module in self.coder.modules:
             codes.append(module.encode(codes[-1]))
-        return x, missing.numpy(force=True), codes[1:], self.autoencoder._network().decode(codes[-1])
+        return x, missing.numpy(force=True), codes[1:], self.coder.network.decode(codes[-1])
 
 
 def find_classes(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
