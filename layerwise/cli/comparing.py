@@ -164,11 +164,15 @@ def compare_command(
         naming_columns(X=train.feature_names),
     ):
         if missing:
-            imputer = AutoencoderImputer(random_state=seed, callbacks=callbacks)
+            imputer = AutoencoderImputer(random_state=seed, callbacks=callbacks).set_params(
+                autoencoder__dtype="float32"
+            )
             imputer.fit(X, sample_weight=train.weights)
             X, X_test = imputer.transform(X), imputer.transform(X_test)
         for classifier in classifiers.values():
             classifier.set_params(callbacks=callbacks)
+            if trained is None:
+                classifier.set_params(autoencoder__dtype="float32")  # as fit computes
             if unlabeled is not None:
                 classifier.set_params(unlabeled=unlabeled)
         comparison = compare(

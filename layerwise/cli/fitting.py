@@ -219,6 +219,7 @@ def train(
                 "impute=True needs dense rows, but the data is a sparse matrix, in which nothing is missing"
             )
         imputer = AutoencoderImputer(random_state=settings["random_state"])
+        imputer.set_params(autoencoder__dtype=settings.get("dtype", "float32"))
         imputer.set_params(
             callbacks=[_prefixed("imputer", callback) for callback in callbacks],
             checkpoint=Checkpoint(checkpoints / "imputer", seconds=seconds),

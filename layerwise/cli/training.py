@@ -217,7 +217,7 @@ def fit(
     class_weight: Annotated[Literal["balanced"] | None, _TRAINING] = None,
     unlabeled: Annotated[str | None, AnyText, _DATA] = None,
     random_state: Annotated[int | None, _TRAINING] = None,
-    dtype: Annotated[Literal["float32", "float64"] | None, _TRAINING] = None,
+    dtype: Annotated[Literal["float32", "float64", "auto"] | None, _TRAINING] = None,
     device: Annotated[str | None, _TRAINING] = None,
     track: Annotated[list[Literal["tensorboard", "mlflow"]] | None, Words] = None,
     report: bool | None = None,
@@ -331,7 +331,8 @@ def fit(
     random_state
         Draws the initial weights, noise and batches; drawn, and written down, if not given.
     dtype
-        Type of the products; float32 if not given.
+        Type of the products; float32 if not given, also for the numbers of tables, which are read as float64. auto takes
+        that of the rows.
     device
         auto, if not given, cpu, cuda or cuda:N.
     track

@@ -26,7 +26,8 @@ from layerwise.estimators._intake import as_rows, mark_missing, refuse_kind
 from layerwise.estimators._labels import read_labels
 from layerwise.solvers import SOLVERS, Solver
 
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
+# Types of the products; None is that of the rows.
+DTYPES = {"auto": None, "float32": torch.float32, "float64": torch.float64}
 # What rows may be; anything else becomes the first.
 ROW_DTYPES = [np.float64, np.float32, np.float16, np.uint8]
 _TENSOR_DTYPES = (torch.float64, torch.float32, torch.float16, torch.uint8)
@@ -37,15 +38,20 @@ def check_rows(
     X: Any,
     name: str = "X",
     *,
-    dtype: str,
+    dtype: torch.dtype | None,
     device: str,
     reset: bool = False,
     sample_weight: Any = None,
 ) -> Rows:
-    """Return ``X`` as rows for this estimator; uint8 and floats keep their type. Rows of weight 0 are left out."""
+    """Return ``X`` as rows for this estimator; uint8 and floats keep their type. Rows of weight 0 are left out.
+
+    Their blocks have this type; None makes them float64 where ``X`` is, or is whole numbers, and float32 otherwise.
+    """
     X = check_matrix(estimator, X, name, reset=reset)
     weights = None if sample_weight is None else check_sample_weight(sample_weight, X)
-    rows = Rows(X, dtype=DTYPES[dtype], device=check_device(device), weights=weights)
+    if dtype is None:
+        dtype = torch.float64 if X.dtype in (np.float64, torch.float64) else torch.float32
+    rows = Rows(X, dtype=dtype, device=check_device(device), weights=weights)
     return rows if weights is None or weights.all() else rows.subset(torch.from_numpy(np.flatnonzero(weights)))
 
 
@@ -115,18 +121,24 @@ def scan_rows(
     X_val: Any = None,
     *,
     reset: bool,
+    trained: bool,
     allow_missing: bool = False,
 ) -> Scans:
-    """Return rows to train an autoencoder with, and to validate it with, for the estimator that owns it."""
-    how = {"dtype": autoencoder.dtype, "device": autoencoder.device}
+    """Return rows to train an autoencoder with, and to validate it with, for the estimator that owns it.
+
+    One that is ``trained`` already goes on in the type that it has, unless a parameter names one.
+    """
+    dtype, device = DTYPES[autoencoder.dtype], autoencoder.device
+    if dtype is None and trained:
+        dtype = autoencoder.coder_.dtype
     with distributed.agreed():
-        rows = check_rows(estimator, X, **how, reset=reset, sample_weight=sample_weight)
+        rows = check_rows(estimator, X, dtype=dtype, device=device, reset=reset, sample_weight=sample_weight)
     scan = Scan(rows, *column_ranges(rows, allow_missing=allow_missing))
     if X_val is None:
         return scan, None
     with distributed.agreed():
-        rows = check_rows(estimator, X_val, "X_val", **how)
-        return scan, Scan(rows, *rows.column_ranges("X_val"))
+        held_out = check_rows(estimator, X_val, "X_val", dtype=rows.dtype, device=device)
+        return scan, Scan(held_out, *held_out.column_ranges("X_val"))
 
 
 def check_sample_weight(sample_weight: Any, X: Any) -> np.ndarray:

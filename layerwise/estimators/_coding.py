@@ -178,7 +178,7 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
         generator = torch.Generator().manual_seed(training.seed)
         widths = [rows.n_features, *(layer.n_hidden for layer in layers[:-1])]
         modules = [
-            layer._start(width, generator, keep=keep or goes_on).to(rows.device)
+            layer._start(width, generator, rows.dtype, keep=keep or goes_on).to(rows.device)
             for layer, width, keep in zip(layers, widths, frozen, strict=True)
         ]
         stages = stacking.pretrain(
@@ -249,5 +249,6 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
 
     def _make_coder(self, modules: list[AutoencoderLayer], first: Any) -> Coder:
         """Return a coder of these modules, which reads and scales rows as the first layer has learnt to."""
-        check = partial(check_rows, self, dtype=self.dtype, device=self.device)
+        dtype = modules[0].encoder_weight.dtype if modules else None
+        check = partial(check_rows, self, dtype=dtype, device=self.device)
         return Coder(modules, first.scaling_, first.intensities_, check)

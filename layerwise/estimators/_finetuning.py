@@ -23,7 +23,6 @@ from layerwise.checkpoint import Checkpoint
 from layerwise.corruptions import Corruption
 from layerwise.estimators._checkpointing import describe_rows, digest_of_all, kept_fit
 from layerwise.estimators._checks import (
-    DTYPES,
     check_part,
     check_same_length,
     check_sample_weight,
@@ -283,7 +282,7 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
                 y_val=None if targets_val is None else digest_of_all(targets_val, np.ones(len(targets_val), bool)),
             )
         if goes_on:
-            seen, seen_val = scan_rows(self, self.autoencoder_, X, weights, X_val, reset=False)
+            seen, seen_val = scan_rows(self, self.autoencoder_, X, weights, X_val, reset=False, trained=True)
         else:
             seen, seen_val = self._pretrain(template, X, weights, X_val)
             self.network_ = self._build().to(self.autoencoder_.coder_.device)
@@ -303,6 +302,9 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
                     weigh(rows_val, targets_val, by_target)
         if kept is not None and frozen:
             kept.match(X_val=None if rows_val is None else describe_rows(rows_val))
+        if targets.is_floating_point():
+            targets = targets.to(rows.dtype)
+            targets_val = None if targets_val is None else targets_val.to(rows.dtype)
         if hasattr(self, "_relay"):
             self._relay.fitted_attributes = lambda: {"network_": self.network_}
         stages = stacking.finetune(
@@ -347,7 +349,7 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
     def _build(self) -> StackedNetwork:
         """Return a network that begins with copies of the trained layers, and a new head."""
         layers = copy.deepcopy(self.autoencoder_.coder_.modules)
-        dtype = DTYPES[self.autoencoder_.dtype]
+        dtype = self.autoencoder_.coder_.dtype
         return StackedNetwork(
             layers, linear_head(layers[-1].n_hidden, self._n_outputs, bias=self.fit_intercept, dtype=dtype)
         )

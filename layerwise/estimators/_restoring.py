@@ -27,7 +27,7 @@ def fitted_autoencoder(
     n_features = weights["encoder_weight"].shape[1]
     with torch.device("meta"):  # no initial weights are drawn
         layer = autoencoder._build(n_features)
-    dtype = DTYPES[autoencoder.dtype]
+    dtype = DTYPES[autoencoder.dtype] or torch.float64
     # Row by row in memory, whatever they were: products then give the same bits as after saving and loading.
     state = {name: torch.tensor(np.ascontiguousarray(value), dtype=dtype) for name, value in weights.items()}
     layer.load_state_dict(state, assign=True)

@@ -70,8 +70,8 @@ class WrappingEstimator(ComposedEstimator, abc.ABC):
         """The coder of ``autoencoder_``, which checks rows for this estimator."""
         check_is_fitted(self)
         autoencoder = self.autoencoder_
-        check = partial(check_rows, self, dtype=autoencoder.dtype, device=autoencoder.device)
-        return replace(autoencoder.coder_, check=check)
+        coder = autoencoder.coder_
+        return replace(coder, check=partial(check_rows, self, dtype=coder.dtype, device=autoencoder.device))
 
     @with_gradients
     def _pretrain(
@@ -84,8 +84,9 @@ class WrappingEstimator(ComposedEstimator, abc.ABC):
         allow_missing: bool = False,
     ) -> Scans:
         """Set ``autoencoder_``: trained on the rows, or a copy of the frozen one; return the rows as they came."""
-        seen = scan_rows(self, template, X, weights, X_val, reset=True, allow_missing=allow_missing)
-        if isinstance(self.autoencoder, FrozenEstimator):
+        frozen = isinstance(self.autoencoder, FrozenEstimator)
+        seen = scan_rows(self, template, X, weights, X_val, reset=True, trained=frozen, allow_missing=allow_missing)
+        if frozen:
             if template.n_features_in_ != self.n_features_in_:
                 raise ValueError(
                     f"X has {self.n_features_in_} features, but the frozen autoencoder was fitted with "

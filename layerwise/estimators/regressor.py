@@ -14,7 +14,7 @@ from layerwise import distributed
 from layerwise.data.rows import Rows
 from layerwise.data.scaling import Scaling, learn_scaling
 from layerwise.estimators._checkpointing import checkpointed
-from layerwise.estimators._checks import DTYPES, column_ranges, like_input, min_samples
+from layerwise.estimators._checks import column_ranges, like_input, min_samples
 from layerwise.estimators._finetuning import FineTunedEstimator
 from layerwise.estimators._labels import read_numbers
 from layerwise.estimators._sklearn_callbacks import relayed
@@ -230,9 +230,9 @@ class StackedRegressor(RegressorMixin, FineTunedEstimator):
         self.target_scaling_ = scaling
 
     def _encode_targets(self, y: np.ndarray, name: str) -> torch.Tensor:
-        """Return scaled targets of shape (n_samples, n_outputs) in the type of the computation."""
+        """Return scaled targets of shape (n_samples, n_outputs), float64."""
         targets = torch.from_numpy(self._as_columns(y, name)).to(self.target_scaling_.center.device)
-        return self.target_scaling_(targets).cpu().to(DTYPES[self._template().dtype])
+        return self.target_scaling_(targets).cpu()
 
     def _as_columns(self, y: np.ndarray, name: str) -> np.ndarray:
         """Return targets as float64 of shape (n_samples, n_outputs)."""

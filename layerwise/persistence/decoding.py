@@ -126,15 +126,15 @@ class Decoder:
         for name, module in modules.items():
             if isinstance(module, Scaling) and f"{path}.{name}.tails" in self._tensors:
                 module.tails = torch.empty(4, len(module.scale), dtype=torch.float64, device="meta")
-            state = {}
+            state, any_type = {}, getattr(estimator, "dtype", None) == "auto"
             for key, expected in module.state_dict().items():
                 tensor = self._tensors.pop(f"{path}.{name}.{key}")
-                if tensor.shape != expected.shape or not tensor.is_floating_point():
+                if tensor.shape != expected.shape or tensor.dtype not in (torch.float32, torch.float64):
                     raise ValueError(
                         f"{path}.{name}.{key} has shape {tuple(tensor.shape)} and type {tensor.dtype}, but the "
                         f"parameters demand shape {tuple(expected.shape)} and floats"
                     )
-                state[key] = tensor.to(expected.dtype)
+                state[key] = tensor if any_type else tensor.to(expected.dtype)
             module.load_state_dict(state, assign=True)
             check_scaling(module)
             setattr(estimator, name, module.to(check_device(self._device)))

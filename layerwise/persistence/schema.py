@@ -187,6 +187,8 @@ def _check_layers(stack: StackedAutoencoder) -> None:
     _agree([layer.n_features_in_ for layer in layers] == widths[:-1], "layers_ do not follow upon each other")
     _agree(all(upper.scaling_ is None for _, upper in pairwise(layers)), "an upper layer scales its input")
     _agree({layer.dtype for layer in layers} == {stack.dtype}, "layers_ are of different dtypes")
+    types = {weights.dtype for layer in layers for weights in layer.layer_.parameters()}
+    _agree(len(types) == 1, "layers_ hold numbers of different types")
 
 
 def _are_places(places: np.ndarray, length: int) -> bool:

@@ -185,7 +185,8 @@ def build(settings: Mapping[str, Any]) -> BaseEstimator:
     settings : mapping
         ``model`` (one of ``MODELS``), ``layers`` (a list of mappings, one a layer, with the parameters of
         `Autoencoder`; parts such as the solver are mappings too, with a ``name``), ``finetuning`` (a mapping with the
-        parameters of the estimator around the layers), ``contamination``, ``random_state``, ``dtype``, ``device``.
+        parameters of the estimator around the layers), ``contamination``, ``random_state``, ``dtype`` (float32 if it is
+        not there: of the numbers of tables nobody has chosen float64), ``device``.
 
     Returns
     -------
@@ -212,15 +213,18 @@ def build(settings: Mapping[str, Any]) -> BaseEstimator:
     specs = settings.get("layers") or ([] if model == "outliers" else default_layers(model))
     finetuning = _build_parts("finetuning", settings.get("finetuning", {}), _FINETUNING_KEYS)
     seed = settings.get("random_state")
-    common = {name: settings[name] for name in ("dtype", "device") if name in settings} | {"random_state": seed}
-    stack = StackedAutoencoder(_build_layers(specs), **common)
+    place = {"dtype": settings.get("dtype", "float32"), "device": settings.get("device", "auto")}
+    stack = StackedAutoencoder(_build_layers(specs), **place, random_state=seed)
     if model in _PREDICTORS:
         return _set("finetuning", _PREDICTORS[model](stack, random_state=seed), finetuning)
     stack = _set("finetuning", stack, finetuning)
     if model == "autoencoder":
         return stack
     contamination = {name: settings[name] for name in ("contamination",) if name in settings}
-    return AutoencoderOutlierDetector(stack if specs else None, random_state=seed, **contamination)
+    if specs:
+        return AutoencoderOutlierDetector(stack, random_state=seed, **contamination)
+    default = {f"autoencoder__{name}": value for name, value in place.items()}
+    return AutoencoderOutlierDetector(random_state=seed, **contamination).set_params(**default)
 
 
 def describe(estimator: BaseEstimator) -> dict[str, Any]:
@@ -248,8 +252,10 @@ def describe(estimator: BaseEstimator) -> dict[str, Any]:
         settings["contamination"] = estimator.contamination
     if stack is None:
         return settings
-    layers = stack.recipes()
     settings |= {"dtype": stack.dtype, "device": stack.device}
+    if isinstance(stack, Autoencoder):  # the default of a detector
+        return settings
+    layers = stack.recipes()
     settings["layers"] = [{name: _describe_part(getattr(layer, name)) for name in _LAYER_KEYS} for layer in layers]
     for upper in settings["layers"][1:]:
         del upper["scale"]  # only the first scales
