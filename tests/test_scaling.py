@@ -142,7 +142,7 @@ def as_bytes(kind, X):
 @pytest.mark.parametrize("kind", ["array", "CSR", "tensor", "frame", "Fortran"])
 @pytest.mark.parametrize("largest", [1, 9, 100])
 def test_bytes_that_are_numbers_are_those_numbers(kind, largest):
-    X = np.random.default_rng(largest).integers(0, largest + 1, (60, 4)).astype(float)
+    X = np.random.default_rng(largest).integers(0, largest + 1, (60, 4)).astype(np.float32)
     y = (X[:, 0] > largest / 2).astype(int)
     bytes_, short = as_bytes(kind, X), LBFGS(15)
 

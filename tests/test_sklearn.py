@@ -392,14 +392,14 @@ def test_dead_units(digits):
 def test_to_torch(digits, classifier):
     rows = torch.from_numpy(digits[0])
     network = classifier.to_torch()
-    assert_allclose(network(rows.float()).softmax(dim=1).detach(), classifier.predict_proba(digits[0]), rtol=1e-4)
+    assert_allclose(network(rows.double()).softmax(dim=1).detach(), classifier.predict_proba(digits[0]), rtol=1e-4)
     stack = classifier.autoencoder_
     network = stack.to_torch()
-    assert_allclose(network.encode(rows.float()).detach(), stack.transform(digits[0]), rtol=1e-4)
+    assert_allclose(network.encode(rows.double()).detach(), stack.transform(digits[0]), rtol=1e-4)
     again = stack.inverse_transform(stack.transform(digits[0]))
-    assert_allclose(network(rows.float()).detach(), again, rtol=1e-3, atol=1e-3)
+    assert_allclose(network(rows.double()).detach(), again, rtol=1e-3, atol=1e-3)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
-    (network(rows.float()) - rows).square().mean().backward()
+    (network(rows.double()) - rows.double()).square().mean().backward()
     optimizer.step()
     assert not np.allclose(stack.inverse_transform(stack.transform(digits[0])), again)
 

@@ -133,7 +133,7 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
         """Return the trained torch module, to carry on with in plain PyTorch.
 
         Its ``encode``, ``decode`` and ``forward`` take and give tensors in the units of the rows (uint8 as floats in
-        [0, 1]). It shares its parameters with this estimator.
+        [0, 1]), in the type of the products, which ``.float()`` changes. It shares its parameters with this estimator.
 
         Returns
         -------

@@ -115,7 +115,7 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
         """Return the trained torch module, to carry on with in plain PyTorch.
 
         It maps rows in their own units (uint8 as floats in [0, 1]) to outputs, of a classifier to logits, and shares
-        its parameters with this estimator.
+        its parameters with this estimator. Its type is that of the products; ``.float()`` changes it.
 
         Returns
         -------
