@@ -165,6 +165,7 @@ def reconstruction_loss(name: str, activation: Activation) -> Loss:
 
     Examples
     --------
+    >>> import torch
     >>> from layerwise.activations import get_activation
     >>> value, _ = reconstruction_loss("squared_error", get_activation("relu"))(torch.ones(1, 2), torch.zeros(1, 2))
     >>> value.item()
