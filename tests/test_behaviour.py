@@ -1,5 +1,6 @@
 """What every estimator does with inputs at the edge; docs/behaviour.md is the table of it."""
 
+import pickle
 from functools import cache
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
+from sklearn.frozen import FrozenEstimator
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from layerwise import (
@@ -848,3 +850,29 @@ def test_rows_with_gaps_are_the_same_as_themselves():
     build("AutoencoderImputer").fit(gaps, gaps.copy())
     with pytest.warns(UserWarning, match="y has the shape of X"):
         build("AutoencoderImputer").fit(gaps, UNIT)
+
+
+def test_type_of_the_products():
+    """The line on dtype="auto": that of the rows, and what is trained goes on as it began."""
+    for given, computed in (
+        (UNIT, np.float64),
+        (UNIT.astype(np.float32), np.float32),
+        (UNIT.astype(np.float16), np.float32),
+        ((200 * UNIT).astype(np.uint8), np.float32),
+        ((200 * UNIT).astype(int), np.float64),
+        (torch.from_numpy(UNIT).float(), np.float32),
+    ):
+        for estimator in (Autoencoder(3, solver=LBFGS(2)), StackedAutoencoder([3, 2], solver=LBFGS(2))):
+            fitted = estimator.fit(given)
+            assert {weights.dtype for weights in fitted.coefs_} == {np.dtype(computed)}
+            again = pickle.loads(pickle.dumps(fitted))
+            assert {weights.dtype for weights in again.coefs_} == {np.dtype(computed)}
+            other = given.double() if isinstance(given, torch.Tensor) else given.astype(np.float64)
+            fitted.partial_fit(other / 255 if given.dtype == np.uint8 else other)
+            assert {weights.dtype for weights in fitted.coefs_} == {np.dtype(computed)}
+    forced = Autoencoder(3, dtype="float32", solver=LBFGS(2)).fit(UNIT)
+    assert forced.components_.dtype == np.float32
+    classifier = StackedClassifier(FrozenEstimator(forced), solver=LBFGS(2)).fit(UNIT, UNIT[:, 0] > 0.5)
+    assert {weights.dtype for weights in classifier.coefs_} == {np.dtype(np.float32)}
+    regressor = StackedRegressor(Autoencoder(3, solver=LBFGS(2)), solver=LBFGS(2)).fit(UNIT, UNIT[:, 0])
+    assert {weights.dtype for weights in regressor.coefs_} == {np.dtype(np.float64)}
