@@ -233,6 +233,7 @@ def test_divergence_is_a_warning():
 def test_overflow_is_refused():
     X = np.random.default_rng(0).random((50, 6)) * 1e30
     linear = Autoencoder(4, activation="identity", output_activation="identity", scale=None, solver=Adam(3))
+    linear.set_params(dtype="float32")
     with pytest.raises(FloatingPointError, match="layer 0: the objective is not finite"):
         linear.fit(X)
 

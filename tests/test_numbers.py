@@ -54,10 +54,10 @@ every_solver = pytest.mark.parametrize("solver", SOLVERS)
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
 
-def build(name, solver, **params):
+def build(name, solver, *, dtype="float32", **params):
     """An estimator of this kind with 3 units in its first layer, which has these parameters."""
     solver = SOLVERS.get(solver, solver)
-    layer = Autoencoder(3, solver=solver, random_state=0, **params)
+    layer = Autoencoder(3, solver=solver, dtype=dtype, random_state=0, **params)
     second = Autoencoder(2, solver=solver, output_activation=layer.activation)
     return {
         "Autoencoder": layer,

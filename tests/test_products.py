@@ -393,7 +393,7 @@ def test_run_tells_its_kernel(kernel, run, tmp_path):
 
 
 def new_classifier():
-    stack = StackedAutoencoder([6, 4], solver=LBFGS(4), random_state=0)
+    stack = StackedAutoencoder([6, 4], dtype="float32", solver=LBFGS(4), random_state=0)
     return StackedClassifier(stack, solver=LBFGS(4), random_state=0)
 
 

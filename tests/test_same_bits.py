@@ -100,7 +100,7 @@ def test_gradients_are_checked_and_inputs_that_excite_found_all_the_same(switch,
     classifier = StackedClassifier(StackedAutoencoder([contracted, upper]), random_state=0)
     layers = classifier.fit(X, Y).autoencoder_.layers_
     save(layers[1], tmp_path / "model")
-    x = torch.from_numpy(X).float()
+    x = torch.from_numpy(X)
     errors, directions = check_gradient(classifier, X, Y), excite(layers, x, 3)
     with switch():
         assert check_gradient(classifier, X, Y) == errors

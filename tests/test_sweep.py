@@ -36,10 +36,10 @@ GAPS[3, 1] = GAPS[7, 2] = np.nan
 NAMED = pd.DataFrame(PLAIN, columns=list("abcd"))
 LABELS = np.arange(12) % 2
 SOLVER = LBFGS(2)
-LAYER = Autoencoder(2, solver=SOLVER, random_state=0)
+LAYER = Autoencoder(2, solver=SOLVER, dtype="float64", random_state=0)  # whatever type the rows have
 ESTIMATORS = {
     "autoencoder": LAYER,
-    "stack": StackedAutoencoder([LAYER, 2], random_state=0).set_params(layer1__solver=SOLVER),
+    "stack": StackedAutoencoder([LAYER, 2], dtype="float64", random_state=0).set_params(layer1__solver=SOLVER),
     "classifier": StackedClassifier(LAYER, solver=SOLVER, random_state=0),
     "regressor": StackedRegressor(LAYER, solver=SOLVER, random_state=0),
     "detector": AutoencoderOutlierDetector(LAYER, random_state=0),

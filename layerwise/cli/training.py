@@ -331,7 +331,7 @@ def fit(
     random_state
         Draws the initial weights, noise and batches; drawn, and written down, if not given.
     dtype
-        Type of the products; float32 if not given, also for numbers of tables, which are read as float64. auto takes that
+        Type of the products; float32 if not given, also for tables, whose numbers are read as float64. auto takes that
         of the rows.
     device
         auto, if not given, cpu, cuda or cuda:N.
