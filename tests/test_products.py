@@ -417,7 +417,7 @@ def test_same_seed_same_bits(kernel, name, n_threads):
     before = torch.get_num_threads()
     torch.set_num_threads(n_threads)
     try:
-        first, second = (parameters(models()[name].fit(X, Y)) for _ in range(2))
+        first, second = (parameters(models()[name].fit(X.astype(np.float32), Y)) for _ in range(2))
     finally:
         torch.set_num_threads(before)
     for mine, again in zip(first, second, strict=True):
