@@ -153,7 +153,8 @@ def apply_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tenso
     >>> weight.grad.tolist()
     [[2.0, 2.0, 2.0]]
     """
-    if torch.compiler.is_compiling() or not _is_eager(x, weight, bias) or not _takes_onednn(x, weight, bias):
+    eager = not torch.compiler.is_compiling() and kernel() == "onednn" and _is_eager(x, weight, bias)
+    if not eager or not _takes_onednn(x, weight, bias):
         return nn.functional.linear(x, weight, bias)
     return _Linear.apply(x, weight, bias)
 
