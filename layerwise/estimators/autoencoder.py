@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from layerwise.activations import ACTIVATIONS, WITH_PARAMETERS, Activation
 from layerwise.callbacks import Callback, EarlyStopping
 from layerwise.checkpoint import Checkpoint
-from layerwise.corruptions import CORRUPTIONS, Corruption
+from layerwise.corruptions import Corruption
 from layerwise.data.scaling import SCALES, Scaling
 from layerwise.estimators._checkpointing import CHECKPOINT, checkpointed
 from layerwise.estimators._checks import (
@@ -28,11 +28,12 @@ from layerwise.estimators._checks import (
 )
 from layerwise.estimators._coding import CodingEstimator
 from layerwise.estimators._record import describe, keep_states, warn_unless_converged
+from layerwise.estimators._regularization import CONSTRAINTS
 from layerwise.estimators._sklearn_callbacks import relayed
 from layerwise.losses import LOSSES, reconstruction_loss
 from layerwise.modules import AutoencoderLayer
 from layerwise.objective import LayerObjective, split_terms, with_gradients
-from layerwise.penalties import SPARSITIES, Contraction, Sparsity
+from layerwise.penalties import Contraction, Sparsity
 from layerwise.solvers import SOLVERS, Solver
 from layerwise.stages import Stage
 
@@ -169,8 +170,7 @@ class Autoencoder(CodingEstimator):
         "loss": [StrOptions(set(LOSSES))],
         "tied": ["boolean"],
         "alpha": [Interval(Real, 0, None, closed="left")],
-        "sparsity": [*SPARSITIES.values(), HasMethods("value"), HasMethods("of_rows"), None],
-        "corruption": [*CORRUPTIONS.values(), HasMethods("corrupt"), None],
+        **{name: CONSTRAINTS[name] for name in ("sparsity", "corruption")},
         "contraction": [Interval(Real, 0, None, closed="left")],
         "scale": [StrOptions(set(SCALES)), None],
         "solver": [HasMethods("minimize"), StrOptions(set(SOLVERS))],

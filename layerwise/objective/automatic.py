@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from layerwise.losses import Loss
-from layerwise.objective.base import Block
+from layerwise.objective.kernel import Block
 from layerwise.penalties import Seen, Term, sum_over_rows
 
 
@@ -77,17 +77,16 @@ class AutogradKernel:
     @torch.enable_grad()
     def forward(self, block: Block, codes: Tensor | None) -> Seen:
         """Return what terms see of a block, with the graph of its computation."""
-        z, h = self._encode(block)
-        logits = self._module.decode_logits(self._drop(h, block.generator))
-        return Seen(block.x, block.clean, z, h, logits, self._module)
+        return self._see(block)
 
     def codes(self, passed: Seen) -> Tensor:
         """Return the codes."""
         return passed.h.detach()
 
-    def measure(self, block: Block, passed: Seen) -> dict[str, Tensor]:
-        """Return the terms of a block, summed over its rows."""
-        return {name: term.detach() for name, term in self._add_up(block, passed)[0].items()}
+    def measure(self, block: Block) -> tuple[dict[str, Tensor], Tensor]:
+        """Return the terms of a block, summed over its rows, and its codes."""
+        seen = self._see(block)
+        return self._add_up(block, seen)[0], seen.h
 
     def backward(
         self,
@@ -97,8 +96,9 @@ class AutogradKernel:
         pieces: Sequence[Tensor],
         n_rows: int | None = None,
     ) -> dict[str, Tensor]:
-        """Return the terms of a block, and put their gradient into pieces; see `layerwise.objective.base.Kernel`."""
-        parts, delta = self._add_up(block, passed)
+        """Return the terms of a block, and put their gradient into pieces; see `layerwise.objective.kernel.Kernel`."""
+        with torch.enable_grad():
+            parts, delta = self._add_up(block, passed)
         penalties = list(parts.values())[1:]
         outputs, seeds = [passed.logits, *penalties], [delta, *map(torch.ones_like, penalties)]
         if mean_gradient is not None:
@@ -111,6 +111,11 @@ class AutogradKernel:
             else:
                 torch.div(gradient, n_rows, out=piece)
         return {name: part.detach() for name, part in parts.items()}
+
+    def _see(self, block: Block) -> Seen:
+        z, h = self._encode(block)
+        logits = self._module.decode_logits(self._drop(h, block.generator))
+        return Seen(block.x, block.clean, z, h, logits, self._module)
 
     def _encode(self, block: Block) -> tuple[Tensor | None, Tensor]:
         """Return pre-activations, where the module gives them, and codes."""
@@ -129,7 +134,6 @@ class AutogradKernel:
         kept = torch.empty_like(h).bernoulli_(1 - self._dropout, generator=generator)
         return h * kept.div_(1 - self._dropout)
 
-    @torch.enable_grad()
     def _add_up(self, block: Block, seen: Seen) -> tuple[dict[str, Tensor], Tensor]:
         """Return loss and penalties, summed over rows, and the gradient of the loss by the logits."""
         penalties = {term.name: sum_over_rows(term, seen, block.row_weight) for term in self._penalties}

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from layerwise.losses import Loss
 from layerwise.modules import AutoencoderLayer
-from layerwise.objective.base import Block
+from layerwise.objective.kernel import Block
 from layerwise.penalties import Seen, Term, sum_over_rows
 from layerwise.products import add_transposed_product, linear
 
@@ -57,9 +57,10 @@ class DenseKernel:
         """Return them."""
         return passed
 
-    def measure(self, block: Block, passed: Tensor) -> dict[str, Tensor]:
-        """Return the terms of a block, summed over its rows."""
-        return self._reconstruct(block, passed)[0] | self._penalise(block, passed)
+    def measure(self, block: Block) -> tuple[dict[str, Tensor], Tensor]:
+        """Return the terms of a block, summed over its rows, and its codes."""
+        h = self.encode(block)
+        return self._reconstruct(block, h)[0] | self._penalise(block, h), h
 
     def backward(
         self,
@@ -69,7 +70,7 @@ class DenseKernel:
         pieces: Sequence[Tensor],
         n_rows: int | None = None,
     ) -> dict[str, Tensor]:
-        """Return the terms of a block, and put their gradient into pieces; see `layerwise.objective.base.Kernel`."""
+        """Return the terms of a block, and put their gradient into pieces; see `layerwise.objective.kernel.Kernel`."""
         layer, h = self.layer, passed
         keep, scale = (1.0, 1.0) if n_rows is None else (0.0, 1 / n_rows)
         encoder_weight, encoder_bias, *own, decoder_bias = pieces

@@ -13,8 +13,9 @@ from layerwise.data.mapped_rows import AnyRows
 from layerwise.losses import reconstruction_loss
 from layerwise.modules import AutoencoderLayer
 from layerwise.objective.automatic import AutogradKernel
-from layerwise.objective.base import CACHE_BYTES, Kernel, Objective
+from layerwise.objective.base import CACHE_BYTES, Objective
 from layerwise.objective.dense import DenseKernel
+from layerwise.objective.kernel import Kernel
 from layerwise.penalties import CodeTerm, Contraction, Sparsity, Term
 
 
