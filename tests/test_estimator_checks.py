@@ -83,3 +83,11 @@ def test_other_checks_of_scikit_learn(estimator, name):
     if not hasattr(estimator, "transform") and ("output" in name or "feature_names_out" in name):
         pytest.skip(f"{type(estimator).__name__} is no transformer")
     getattr(estimator_checks, name)(type(estimator).__name__, clone(estimator))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["dense", "sparse"])
+@pytest.mark.parametrize("estimator", [Autoencoder(), StackedAutoencoder(), StackedClassifier(), StackedRegressor()])
+def test_weights_are_repetition_by_default_too(estimator, kind):  # 200 iterations amplify any rounding
+    check = getattr(estimator_checks, f"check_sample_weight_equivalence_on_{kind}_data")
+    check(type(estimator).__name__, estimator)

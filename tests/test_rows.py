@@ -16,10 +16,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.base import clone
 
-from layerwise import Autoencoder, StackedAutoencoder
+from layerwise import Autoencoder, StackedAutoencoder, StackedClassifier
 from layerwise.data import MappedRows, Rows, rows
 from layerwise.data.read_ahead import read_ahead
+from layerwise.data.repetition import merge_repeated
 from layerwise.estimators._checks import check_rows
 from layerwise.solvers import LBFGS, Adam
 
@@ -340,3 +342,38 @@ def test_gpu_hands_out_what_the_host_does(tmp_path, monkeypatch, resident, dtype
                 monkeypatch.setattr(rows, "_SMALL", small)
                 subset = found.subset(positions.to(device)).subset(torch.arange(500, device=device))
                 np.testing.assert_allclose(all_of(subset, 7), expected.take(positions[:500]).numpy())
+
+
+def test_rows_that_repeat_are_merged_whatever_their_order_and_type():
+    X = np.array([[0.0, np.nan], [2.0, 1.0], [-0.0, np.nan], [0.0, 1.0], [2.0, 1.0]])
+    weights = np.array([1.0, 0.5, 2.0, 1.0, 0.25])
+    found = []
+    for order in ([0, 1, 2, 3, 4], [4, 2, 0, 3, 1]):
+        rows, targets = merge_repeated(Rows(X[order], dtype=torch.float64, weights=weights[order]))
+        assert targets is None
+        found.append(np.column_stack([rows.take(torch.arange(3)), rows.weights]))
+    np.testing.assert_array_equal(*found)
+    by_weight = found[0][found[0][:, 2].argsort()]
+    np.testing.assert_array_equal(by_weight, [[2.0, 1.0, 0.75], [0.0, 1.0, 1.0], [0.0, np.nan, 3.0]])
+    y = torch.tensor([0, 1, 0, 0, 2])
+    rows, targets = merge_repeated(Rows(X, dtype=torch.float64), y)
+    assert len(rows) == 4
+    assert sorted(targets.tolist()) == [0, 0, 1, 2]
+    unlike, _ = merge_repeated(Rows(np.arange(6.0).reshape(3, 2)))
+    assert unlike.weights is None
+    many = Rows(np.zeros((2001, 1)))
+    assert merge_repeated(many)[0] is many
+
+
+@pytest.mark.parametrize("X", [np.random.default_rng(0).normal(size=(60, 5)), np.eye(12, dtype=np.uint8) * 255])
+def test_order_and_repetition_change_no_bit_of_a_small_fit(X):
+    order = np.random.default_rng(1).permutation(np.repeat(np.arange(len(X)), 2))
+    coder = StackedAutoencoder([Autoencoder(4), Autoencoder(3)], finetune="reconstruction", random_state=0)
+    once = clone(coder).fit(X, sample_weight=np.full(len(X), 2.0))
+    twice = clone(coder).fit(X[order])
+    np.testing.assert_array_equal(once.transform(X), twice.transform(X))
+    y = X[:, 0] > np.median(X[:, 0])
+    classifier = StackedClassifier(coder, class_weight="balanced")
+    once = clone(classifier).fit(X, y, sample_weight=np.full(len(X), 2.0))
+    twice = clone(classifier).fit(X[order], y[order])
+    np.testing.assert_array_equal(once.predict_proba(X), twice.predict_proba(X))

@@ -17,6 +17,7 @@ from layerwise import distributed, stacking
 from layerwise.activations import get_activation
 from layerwise.coder import Coder, Scan, Scans
 from layerwise.data.layout import Layout
+from layerwise.data.repetition import merge_repeated
 from layerwise.data.rows import Rows
 from layerwise.data.scaling import are_bytes_of_images, learn_scaling
 from layerwise.estimators._checkpointing import describe_rows, kept_fit
@@ -210,6 +211,7 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
         kept = kept_fit(self)
         if kept is not None:
             kept.match(X=describe_rows(*scan))
+        scan = scan._replace(rows=merge_repeated(scan.rows)[0])
         if not known:
             reach = get_activation(first.output_activation)
             names = getattr(self, "feature_names_in_", None)
@@ -227,10 +229,11 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
         return rows, rows_val
 
     @torch.no_grad()
-    def _summarise(self, rows: Rows, seed: int) -> None:
+    def _summarise(self, scan: Scan, seed: int) -> None:
         """Set what the layers make of a sample of their rows, those of all ranks."""
-        if rows.has_missing:
+        if scan.rows.has_missing:
             return
+        rows = self.coder_.scale(scan)
         drawn = Layout.of(rows).draw(sample_size(rows.n_features), seed)
         x = sample = distributed.gather_rows(rows.take(drawn))
         for layer in self._trained_layers:

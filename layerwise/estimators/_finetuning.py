@@ -21,6 +21,7 @@ from layerwise import distributed, stacking
 from layerwise.callbacks import Callback, EarlyStopping
 from layerwise.checkpoint import Checkpoint
 from layerwise.corruptions import Corruption
+from layerwise.data.repetition import merge_repeated
 from layerwise.estimators._checkpointing import describe_rows, digest_of_all, kept_fit
 from layerwise.estimators._checks import (
     check_part,
@@ -294,6 +295,7 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
         chosen = chosen if weights is None else chosen[weights > 0]
         if not chosen.all():
             rows = rows.subset(torch.from_numpy(np.flatnonzero(chosen)))
+        rows, targets = merge_repeated(rows, targets)
         with distributed.agreed():
             rows_val = None if seen_val is None else self.coder_.scale(seen_val, "X_val")
             if by_target is not None:

@@ -11,6 +11,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_array
 
 from layerwise import distributed
+from layerwise.data.repetition import merge_repeated
 from layerwise.data.rows import Rows
 from layerwise.data.scaling import Scaling, learn_scaling
 from layerwise.estimators._checkpointing import checkpointed
@@ -225,7 +226,8 @@ class StackedRegressor(RegressorMixin, FineTunedEstimator):
         with distributed.agreed():
             columns = self._as_columns(y, "y")
         rows = Rows(columns, dtype=torch.float64, device=torch.device("cpu"), weights=weights)
-        scaling = learn_scaling(rows, *column_ranges(rows, "y"), "auto", name="y")
+        rows, ranges = merge_repeated(rows)[0], column_ranges(rows, "y")
+        scaling = learn_scaling(rows, *ranges, "auto", name="y")
         assert scaling is not None
         self.target_scaling_ = scaling
 

@@ -256,7 +256,7 @@ class StackedAutoencoder(CodingEstimator):
             stages += self._finetune(rows, validation, training)
             self.history_.append(describe(stages[-1], earlier))
         keep_states(self, stages, one_iteration=one_iteration)
-        self._summarise(rows, training.seed)
+        self._summarise(seen[0], training.seed)
         warn_unless_converged(self, stages)
         return self
 
