@@ -349,16 +349,15 @@ def test_rows_that_repeat_are_merged_whatever_their_order_and_type():
     weights = np.array([1.0, 0.5, 2.0, 1.0, 0.25])
     found = []
     for order in ([0, 1, 2, 3, 4], [4, 2, 0, 3, 1]):
-        rows, targets = merge_repeated(Rows(X[order], dtype=torch.float64, weights=weights[order]))
-        assert targets is None
+        rows, positions = merge_repeated(Rows(X[order], dtype=torch.float64, weights=weights[order]))
+        np.testing.assert_array_equal(X[order][positions] + 0.0, rows.take(torch.arange(3)))
         found.append(np.column_stack([rows.take(torch.arange(3)), rows.weights]))
     np.testing.assert_array_equal(*found)
     by_weight = found[0][found[0][:, 2].argsort()]
     np.testing.assert_array_equal(by_weight, [[2.0, 1.0, 0.75], [0.0, 1.0, 1.0], [0.0, np.nan, 3.0]])
     y = torch.tensor([0, 1, 0, 0, 2])
-    rows, targets = merge_repeated(Rows(X, dtype=torch.float64), y)
-    assert len(rows) == 4
-    assert sorted(targets.tolist()) == [0, 0, 1, 2]
+    rows, positions = merge_repeated(Rows(X, dtype=torch.float64), y)
+    assert sorted(positions.tolist()) == [0, 1, 3, 4]
     unlike, _ = merge_repeated(Rows(np.arange(6.0).reshape(3, 2)))
     assert unlike.weights is None
     many = Rows(np.zeros((2001, 1)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from layerwise import distributed
 from layerwise.data.rows import Rows
 
 # Rows and values up to which rows are put in order: as many as one chunk of wide rows has. With many rows, one that
@@ -12,12 +13,13 @@ from layerwise.data.rows import Rows
 _MOST_ROWS, _MOST_VALUES = 2_000, 2**23
 
 
-def merge_repeated(rows: Rows, targets: torch.Tensor | None = None) -> tuple[Rows, torch.Tensor | None]:
+def merge_repeated(rows: Rows, targets: torch.Tensor | None = None) -> tuple[Rows, torch.Tensor]:
     """Return each different row once, in an order that follows from what they hold, with the weight of all like it.
 
     Solvers amplify how a sum was rounded, step by step. The rows that are returned, and so every bit of a fit, are the
-    same whether a row has weight 2 or comes twice, and in whatever order the rows came. More than 2,000 rows, more than
-    8 million values, and the rows of several shards stay as they are.
+    same whether a row has weight 2 or comes twice, and in whatever order the rows came. Solvers that go through batches
+    need no such rows: they draw each as often as it counts, in an order of what it holds. More than 2,000 rows, more
+    than 8 million values, and the rows of several ranks or shards stay as they are.
 
     Parameters
     ----------
@@ -29,24 +31,27 @@ def merge_repeated(rows: Rows, targets: torch.Tensor | None = None) -> tuple[Row
     Returns
     -------
     rows : Rows of shape (n_different, n_features)
-    targets : Tensor of shape (n_different,) or (n_different, n_outputs), or None
+    positions : Tensor of shape (n_different,), int64
+        Where the first of each stood.
 
     Examples
     --------
-    >>> rows, _ = merge_repeated(Rows(torch.tensor([[2.0], [1.0], [2.0]])))
-    >>> rows.take(torch.arange(2)).tolist(), rows.weights.tolist()
-    ([[2.0], [1.0]], [2.0, 1.0])
+    >>> rows, positions = merge_repeated(Rows(torch.tensor([[2.0], [1.0], [2.0]])))
+    >>> rows.take(torch.arange(2)).tolist(), rows.weights.tolist(), positions.tolist()
+    ([[2.0], [1.0]], [2.0, 1.0], [0, 1])
     """
-    n_rows = len(rows)
-    if not 0 < n_rows <= _MOST_ROWS or n_rows * rows.n_features > _MOST_VALUES or len(rows.shards) > 1:
-        return rows, targets
-    values = rows.astype(torch.float64).take(torch.arange(n_rows)).cpu()
+    n_rows, everywhere = len(rows), torch.arange(len(rows))
+    few = 0 < n_rows <= _MOST_ROWS and n_rows * rows.n_features <= _MOST_VALUES
+    if not few or len(rows.shards) > 1 or distributed.world_size() > 1:
+        return rows, everywhere
+    block = rows.astype(torch.float64).take(everywhere).cpu()
     if targets is not None:
-        values = torch.hstack([values, targets.cpu().double().reshape(n_rows, -1)])
-    values = values.numpy() + 0.0  # makes 0 of -0; compared as bytes, NaN equals NaN
+        block = torch.hstack([block, targets.cpu().double().reshape(n_rows, -1)])
+    values = block.numpy() + 0.0  # makes 0 of -0; compared as bytes, NaN equals NaN
     keys = values.view(np.dtype((np.void, values.itemsize * values.shape[1]))).ravel()
     _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
     counts = np.bincount(inverse, None if rows.weights is None else rows.weights.cpu().numpy())
-    merged = rows.subset(torch.from_numpy(first))
+    positions = torch.from_numpy(first)
+    merged = rows.subset(positions)
     merged.weights = None if (counts == 1).all() else torch.from_numpy(counts).to(rows.device, torch.float64)
-    return merged, None if targets is None else targets[torch.from_numpy(first).to(targets.device)]
+    return merged, positions

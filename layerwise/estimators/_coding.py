@@ -32,6 +32,7 @@ from layerwise.estimators._summary import (
     sample_size,
 )
 from layerwise.modules import AutoencoderLayer, UnrolledAutoencoder
+from layerwise.solvers import takes_batches
 from layerwise.stages import Stage, Training
 
 _CODE_DTYPES = [np.float64, np.float32]
@@ -169,7 +170,9 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
         self, layers: Sequence[Any], frozen: Sequence[bool], seen: Scans, *, goes_on: bool, one_iteration: bool
     ) -> tuple[Rows, Rows | None, Training, list[Stage]]:
         """Train layers that are not frozen, from the weights that they have if it ``goes_on``, or from new ones."""
-        rows, validation = self._prepare_rows(layers[0], *seen, known=goes_on or frozen[0])
+        solvers = [None if keep else check_solver(layer.solver) for layer, keep in zip(layers, frozen, strict=True)]
+        in_batches = any(map(takes_batches, [*solvers, vars(self).get("solver")]))
+        rows, validation = self._prepare_rows(layers[0], *seen, known=goes_on or frozen[0], in_batches=in_batches)
         training = make_training(
             self,
             self.cache_size,
@@ -185,7 +188,7 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
         stages = stacking.pretrain(
             modules,
             rows,
-            [None if keep else check_solver(layer.solver) for layer, keep in zip(layers, frozen, strict=True)],
+            solvers,
             problems=[layer._problem(module) for layer, module in zip(layers, modules, strict=True)],
             early_stopping=[layer.early_stopping for layer in layers],
             validation=validation,
@@ -201,7 +204,7 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
         return rows, validation, training, stages
 
     def _prepare_rows(
-        self, first: Any, scan: Scan, validation: Scan | None, *, known: bool
+        self, first: Any, scan: Scan, validation: Scan | None, *, known: bool, in_batches: bool
     ) -> tuple[Rows, Rows | None]:
         """Return rows to train and to validate with, scaled; the first layer learns how, unless that is known."""
         if known:
@@ -211,7 +214,8 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
         kept = kept_fit(self)
         if kept is not None:
             kept.match(X=describe_rows(*scan))
-        scan = scan._replace(rows=merge_repeated(scan.rows)[0])
+        if not in_batches:
+            scan = scan._replace(rows=merge_repeated(scan.rows)[0])
         if not known:
             reach = get_activation(first.output_activation)
             names = getattr(self, "feature_names_in_", None)

@@ -43,7 +43,7 @@ from layerwise.losses import Loss
 from layerwise.modules import StackedNetwork, linear_head
 from layerwise.objective import with_gradients
 from layerwise.penalties import Sparsity
-from layerwise.solvers import SOLVERS, Solver
+from layerwise.solvers import SOLVERS, Solver, takes_batches
 
 _DEPTHS: dict[Any, Any] = {"all": None, "head": 0}
 
@@ -295,7 +295,9 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
         chosen = chosen if weights is None else chosen[weights > 0]
         if not chosen.all():
             rows = rows.subset(torch.from_numpy(np.flatnonzero(chosen)))
-        rows, targets = merge_repeated(rows, targets)
+        if not takes_batches(solver):
+            rows, positions = merge_repeated(rows, targets)
+            targets = targets[positions]
         with distributed.agreed():
             rows_val = None if seen_val is None else self.coder_.scale(seen_val, "X_val")
             if by_target is not None:

@@ -56,6 +56,11 @@ class Solver(Protocol):
         """Return whether a state, perhaps of another solver or type, is one to restart from."""
 
 
+def takes_batches(solver: Solver | str | None) -> bool:
+    """Return whether a solver, or the one of this name, goes through batches and not over all rows at once."""
+    return hasattr(SOLVERS[solver]() if isinstance(solver, str) else solver, "batch_size")
+
+
 __all__ = [
     "LBFGS",
     "SCHEDULES",
@@ -69,4 +74,5 @@ __all__ = [
     "Solver",
     "Status",
     "numeric_gradient",
+    "takes_batches",
 ]
