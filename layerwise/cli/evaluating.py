@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import warnings
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from sklearn.metrics import (
 from layerwise import stacking
 from layerwise.cli.common import AnyText, Array, Data, Device, Labels, Layout, Model, Reply
 from layerwise.cli.fitting import as_amounts
-from layerwise.cli.opening import Opened, open_model
+from layerwise.cli.opening import open_model
 from layerwise.estimators import AutoencoderOutlierDetector, StackedClassifier, StackedRegressor
 from layerwise.labels import has_label
 
@@ -61,34 +62,42 @@ def evaluate(
         )
     if unlabeled is not None and (opened.y is None or not _stands_for_none(opened.y, unlabeled).any()):
         raise ValueError(f"unlabeled={unlabeled!r} stands nowhere in the labels")
-    facts = {"n_rows": opened.X.shape[0], **_measure(opened, unlabeled)}
+    figures = measure(opened.estimator, opened.X, opened.y, opened.weights, folder=opened.folder, unlabeled=unlabeled)
+    facts = {"n_rows": opened.X.shape[0], **figures}
     shown = {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in facts.items()}
     return Reply(facts, "\n".join(f"{name}: {value}" for name, value in shown.items()))
 
 
-def _measure(opened: Opened, unlabeled: str | None) -> dict[str, Any]:
-    """Return the figures of a model on rows, by what it is."""
-    estimator, y, weights = opened.estimator, opened.y, opened.weights
+def measure(
+    estimator: BaseEstimator,
+    X: Any,
+    y: np.ndarray | None,
+    weights: np.ndarray | None,
+    *,
+    folder: Path,
+    unlabeled: str | None = None,
+) -> dict[str, Any]:
+    """Return the figures of a model, which lies in a folder, on rows, by what it is."""
     if isinstance(estimator, AutoencoderOutlierDetector):
         known = None if y is None else has_label(y) & ~_stands_for_none(y, unlabeled)
-        return _measure_outliers(estimator, opened.X, y, known, weights)
+        return _measure_outliers(estimator, X, y, known, weights)
     if not isinstance(estimator, (StackedClassifier, StackedRegressor)):
-        return _measure_reconstruction(estimator, opened.X, weights)
+        return _measure_reconstruction(estimator, X, weights)
     if y is None:
         raise ValueError(
-            f"there are no labels to compare with, which {opened.folder}, {type(estimator).__name__}, needs; say where "
+            f"there are no labels to compare with, which {folder}, {type(estimator).__name__}, needs; say where "
             f"they are with --labels"
         )
     known = has_label(y) & ~_stands_for_none(y, estimator.unlabeled) & ~_stands_for_none(y, unlabeled)
     if not known.any():
-        raise ValueError(f"the labels of {opened.folder} are all missing, so there is nothing to compare with")
-    predicted, y = estimator.predict(opened.X[known]), y[known]
+        raise ValueError(f"the labels of {folder} are all missing, so there is nothing to compare with")
+    predicted, y = estimator.predict(X[known]), y[known]
     weights = None if weights is None else weights[known]
     if isinstance(estimator, StackedRegressor):
         amounts = as_amounts(y) if y.dtype.kind in "OU" else y
         y = y if amounts is None else amounts
         if y.dtype.kind not in "biuf":
-            raise ValueError(f"{opened.folder} predicts numbers, but the labels are texts such as {str(y[0])!r}")
+            raise ValueError(f"{folder} predicts numbers, but the labels are texts such as {str(y[0])!r}")
         r2 = float(r2_score(y, predicted, sample_weight=weights)) if len(y) > 1 else None
         error = float(mean_absolute_error(y, predicted, sample_weight=weights))
         return {"n_labelled": len(y), "r2": r2, "mean_absolute_error": error}
@@ -98,9 +107,7 @@ def _measure(opened: Opened, unlabeled: str | None) -> dict[str, Any]:
         y, predicted, classes = y.astype(str), predicted.astype(str), classes.astype(str)
     alien = ~np.isin(y, classes)
     if alien.all():
-        raise ValueError(
-            f"the labels, such as {y[0]}, are no classes of {opened.folder}: {', '.join(map(str, classes))}"
-        )
+        raise ValueError(f"the labels, such as {y[0]}, are no classes of {folder}: {', '.join(map(str, classes))}")
     if alien.any():
         warnings.warn(f"{alien.sum()} labels, such as {y[alien][0]}, are no classes of the model", stacklevel=2)
     wrong = predicted != y

@@ -18,7 +18,7 @@ from sklearn.pipeline import Pipeline
 
 from layerwise import distributed, persistence, recipes
 from layerwise.atomic import LOCK
-from layerwise.callbacks import Callback, Step
+from layerwise.callbacks import Callback, EarlyStopping, Step
 from layerwise.checkpoint import Checkpoint
 from layerwise.data.csv_tables import FLAGS
 from layerwise.data.inputs import Input
@@ -201,11 +201,12 @@ def train(
     callbacks: Sequence[Callback],
     checkpoints: Path,
     seconds: float,
-) -> tuple[BaseEstimator, np.ndarray]:
-    """Train the model of the settings; return it, after what prepares its rows, and those rows.
+    held_out: tuple[Any, np.ndarray | None] | None = None,
+) -> tuple[BaseEstimator, np.ndarray, Any]:
+    """Train the model of the settings; return it, after what prepares its rows, and those rows, and those held out.
 
     ``missing`` says which values are, as `describe_missing` does. ``checkpoints`` is the folder for them, one of which
-    is written after so many ``seconds``.
+    is written after so many ``seconds``. ``held_out`` are rows, and their labels, to stop early by.
     """
     steps: list[tuple[str, BaseEstimator]] = []
     if source.encoder is not None:
@@ -225,14 +226,21 @@ def train(
             checkpoint=Checkpoint(checkpoints / "imputer", seconds=seconds),
         )
         X = imputer.fit_transform(X, **weights)
+        if held_out is not None:
+            held_out = imputer.transform(held_out[0]), held_out[1]
         steps.append(("imputer", imputer))
     checkpoint = Checkpoint(checkpoints / "model", seconds=seconds)
     model = recipes.build(settings).set_params(callbacks=list(callbacks), checkpoint=checkpoint)
-    model.fit(X, **weights) if y is None else model.fit(X, y, **weights)
+    watched = {}
+    if held_out is not None:
+        watched = {"X_val": held_out[0]} | ({} if y is None else {"y_val": held_out[1]})
+        unset = [name for name, value in model.get_params().items() if name.endswith("early_stopping") and not value]
+        model.set_params(**{name: EarlyStopping() for name in unset})
+    model.fit(X, **weights, **watched) if y is None else model.fit(X, y, **weights, **watched)
     if hasattr(model, "classes_") and source.y is not None and are_all(source.y, bool):
         model.classes_ = model.classes_.astype(bool)  # which have been numbers beside gaps
     steps.append(("model", model))
-    return (model if len(steps) == 1 else Pipeline(steps)), X
+    return (model if len(steps) == 1 else Pipeline(steps)), X, None if held_out is None else held_out[0]
 
 
 def open_trackers(

@@ -60,12 +60,9 @@ def overlay(settings: Mapping[str, Any], flags: Mapping[str, Any], n_features: i
         widths = flags.pop("layers")
         layers = [layers[min(place, len(layers) - 1)] | {"n_hidden": width} for place, width in enumerate(widths)]
     solver = {name: flags.pop(name) for name in _SOLVER_FLAGS if name in flags}
-    stopping = flags.pop("validation_fraction", None)
     for spec in [*layers, finetuning]:
         if solver:
             spec["solver"] = _update(spec.get("solver", "lbfgs"), solver, "solver")
-        if stopping is not None:
-            spec["early_stopping"] = {**(spec.get("early_stopping") or {}), "validation_fraction": stopping}
     for spec in layers:
         _set_parts(spec, flags)
     if layers:

@@ -33,6 +33,7 @@ from layerwise.cli.common import (
     list_contents,
 )
 from layerwise.cli.fitting import choose_model, count_labelled, log_run, mark_unlabeled, open_trackers, train
+from layerwise.cli.held_out import hold_out, judge, tell_held_out
 from layerwise.cli.opening import digest_rows, list_columns, name_rows
 from layerwise.cli.recipe_flags import overlay
 from layerwise.cli.telling import advise_on_labels, describe_rows, suggest_next, warn_of_stages
@@ -42,7 +43,7 @@ from layerwise.data.inputs import read_input
 from layerwise.data.naming import naming_columns
 from layerwise.data.values import describe_missing, describe_odd_columns
 from layerwise.inspection import describe_scale, inspect_model, layers_of
-from layerwise.recipes import DATA_KEYS
+from layerwise.recipes import DATA_KEYS, HELD_OUT_KEYS
 from layerwise.reproduce import ufldl_stacked
 from layerwise.reproduce.experiment import Session
 
@@ -53,7 +54,8 @@ _LAYERS = Parameter(group=Group("All layers (a recipe for each: --config)", sort
 
 
 # Settings of a run beside those of its model; and those that may be named anew to go on with it.
-_SETTLED, _MAY_MOVE = (*DATA_KEYS, "impute", "deterministic", "report"), ("out", "data", "labels", "report")
+_SETTLED = (*DATA_KEYS, *HELD_OUT_KEYS, "impute", "deterministic", "report")
+_MAY_MOVE = ("out", "data", "labels", "validation_data", "report")
 # Parameters of `fit` that are no settings of a run.
 _OF_THIS_PROCESS = ("config", "track", "resume", "checkpoint_seconds", "timeout", "overwrite", "display")
 
@@ -208,7 +210,10 @@ def fit(
     learning_rate_init: Annotated[float | None, _TRAINING] = None,
     learning_rate: Annotated[Literal["constant", "linear", "cosine"] | None, _TRAINING] = None,
     progressive: Annotated[bool | None, _TRAINING] = None,
-    validation_fraction: Annotated[float | None, _TRAINING] = None,
+    validation_fraction: Annotated[float | None, _DATA] = None,
+    validation_data: Annotated[Path | None, _DATA] = None,
+    groups: Annotated[str | None, _DATA] = None,
+    ordered: Annotated[bool | None, Parameter(negative=""), _DATA] = None,
     finetune: Annotated[str | None, _TRAINING] = None,
     head_alpha: Annotated[float | None, _TRAINING] = None,
     dropout: Annotated[float | None, _TRAINING] = None,
@@ -311,7 +316,15 @@ def fit(
     progressive
         L-BFGS trains layers on growing samples first, unless it is told not to.
     validation_fraction
-        Share of the rows to hold out for early stopping; off if not given.
+        Share of the rows to hold out: each stage stops when it no longer gets better on them, and what is told of the
+        model is measured on them. 0.2 if not given, drawn in the proportions of the classes; 0 trains on all rows.
+    validation_data
+        A file of such rows, with labels as in the data, instead of a share.
+    groups
+        A column whose rows with the same value belong together, such as those of one machine or patient: they are held
+        out all or none. It is no feature.
+    ordered
+        Rows are in the order of time: the last ones are held out.
     finetune
         With labels: all, head (often better where they are few), or a number of layers from the top; all if not given.
         Without: reconstruction trains the layers together in the end.
@@ -373,7 +386,8 @@ def fit(
             facts = _fit_into(folder, settings, flags, callbacks, track or [], opened, checkpoint_seconds, display)
         if distributed.rank() > 0:
             return None
-    text = "\n".join([*warn_of_stages(place, facts), *advise_on_labels(facts), list_contents(place)])
+    told = [*warn_of_stages(place, facts), *tell_held_out(facts), *advise_on_labels(facts), list_contents(place)]
+    text = "\n".join(told)
     return Reply(facts, text, suggest_next(place, facts))
 
 
@@ -426,9 +440,11 @@ def _fit_into(
     if settings["model"] == "regressor":
         source = source._replace(y=y)  # text has become numbers
     n_labelled = None if source.y is None else count_labelled(source.y, complete)
+    held_out = hold_out(source, y, settings)
     odd = [] if source.feature_columns is None else describe_odd_columns(source.X, source.feature_columns)
     for line in (describe_rows(source, n_labelled), *([f"Model: {chosen}, because {why}"] if why else []), *odd):
         display.say(line)
+    display.say(f"Held out: {held_out.how}")
     missing = describe_missing(source.X, source.feature_names)
     places = {name: settings[name] for name in _SETTLED if name in settings}
     recipe = recipes.describe(recipes.build(settings)) | places
@@ -441,7 +457,16 @@ def _fit_into(
         watchers: list[Callback] = [*callbacks, metrics, *trackers]
         label = settings.get("labels") if settings.get("labels") in list_columns(Path(settings["data"])) else None
         with naming_columns(X=source.feature_names, y=None if label is None else [label]):
-            fitted, X = train(source, y, missing, complete, watchers, folder / CHECKPOINTS, checkpoint_seconds)
+            fitted, X, X_held_out = train(
+                held_out.source,
+                held_out.y,
+                missing,
+                complete,
+                watchers,
+                folder / CHECKPOINTS,
+                checkpoint_seconds,
+                held_out=None if held_out.rows is None else (held_out.rows.X, held_out.labels),
+            )
     scale = describe_scale(layers_of(fitted)[0])
     display.say(f"Scale: {scale}")
     facts = runs.gather_facts(
@@ -449,7 +474,7 @@ def _fit_into(
         chosen_because=why,
         **places | {"image_shape": source.image_shape},
         random_state=settings["random_state"],
-        n_rows=sum(distributed.gather_counts([X.shape[0]])),
+        n_rows=sum(distributed.gather_counts([source.X.shape[0]])),
         n_labelled=n_labelled,
         unlabeled=settings.get("finetuning", {}).get("unlabeled"),
         scale=scale,
@@ -461,6 +486,7 @@ def _fit_into(
         ),
         missing=missing,
         digest_of_rows=digest_rows(source.X),
+        **judge(fitted, X, X_held_out, held_out, complete),
         seconds=round(time.perf_counter() - start, 1),
     )
     if distributed.rank() > 0:
@@ -468,19 +494,20 @@ def _fit_into(
     report = settings.get("report", True)
     if report:
         display.say(f"writing {runs.REPORT} ...")
+    shown = held_out.source if held_out.rows is None else held_out.rows
     runs.write_run(
         folder,
         fitted,
-        X,
-        y=source.y,
+        X if held_out.rows is None else X_held_out,
+        y=shown.y,
         facts=facts,
         settings=recipe,
         image_shape=source.image_shape,
         feature_names=source.feature_names,
         feature_columns=source.feature_columns,
-        row_names=name_rows(source),
+        row_names=name_rows(shown),
         report=report,
-        trained_on=True,
+        trained_on=held_out.rows is None,
     )
     log_run(trackers, folder)
     return facts | {"stages": inspect_model(fitted)["stages"]}
@@ -497,4 +524,6 @@ def _where(settings: Mapping[str, Any]) -> dict[str, Any]:
     places = {name: settings[name] for name in DATA_KEYS if name in settings and name not in ("data", "out")}
     if "image_shape" in places:
         places["image_shape"] = tuple(places["image_shape"])
+    if "groups" in settings:  # kept beside the rows, as what names them is
+        places["id"] = [*places.get("id", []), settings["groups"]]
     return {"path": settings["data"], **places}

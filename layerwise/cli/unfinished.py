@@ -14,7 +14,7 @@ from layerwise import distributed, recipes, runs
 from layerwise.atomic import LOCK, check_replaceable, discard, is_written, locked, naming, publish
 from layerwise.cli.common import as_command
 from layerwise.cli.recipe_flags import overlay
-from layerwise.recipes import DATA_KEYS
+from layerwise.recipes import DATA_KEYS, HELD_OUT_KEYS
 
 CHECKPOINTS, SCRATCH = "checkpoint", "scratch"
 
@@ -148,7 +148,7 @@ def refuse_changes(settings: Mapping[str, Any], given: Mapping[str, Any], flags:
     ValueError
         If something differs, by its name.
     """
-    for name in (*DATA_KEYS, "impute", "deterministic"):
+    for name in (*DATA_KEYS, *HELD_OUT_KEYS, "impute", "deterministic"):
         if name in given and given[name] != settings.get(name) and not _may_have_moved(name, settings, given):
             _refuse(name, given[name], settings.get(name))
     then = recipes.describe(recipes.build(settings))

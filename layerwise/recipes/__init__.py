@@ -65,22 +65,29 @@ _RUN_KEYS = (
     *("model", "contamination", "impute", "random_state", "dtype", "device", "deterministic", "report"),
     *("layers", "finetuning"),
 )
+# Which rows `layerwise fit` does not train on.
+HELD_OUT_KEYS = ("validation_fraction", "validation_data", "groups", "ordered")
 _KINDS: dict[str, tuple[Any, str]] = {
     **dict.fromkeys(
         ("data", "out", "labels", "sample_weight", "array", "layout", "model", "dtype", "device"),
         (str, "a text in quotes"),
     ),
+    **dict.fromkeys(("validation_data", "groups"), (str, "a text in quotes")),
+    "validation_fraction": ((int, float), "a number"),
+    **dict.fromkeys(
+        ("impute", "deterministic", "report", "ordered"),
+        (bool, "true or false"),
+    ),
     **dict.fromkeys(("id", "ignore"), (list, "a list of names of columns")),
     "max_categories": (int, "a whole number"),
     "image_shape": (list, "a list of height and width, and 3 for colour"),
-    **dict.fromkeys(("impute", "deterministic", "report"), (bool, "true or false")),
     "contamination": ((int, float), "a number"),
     "random_state": (int, "a whole number"),
     "layers": (list, "a list of tables, [[layers]]"),
     "finetuning": (dict, "a table, [finetuning]"),
 }
 # Of these those that name a file or a folder.
-_PLACES = {"data", "out"}
+_PLACES = {"data", "out", "validation_data"}
 DATA_KEYS = (
     *("data", "out", "labels", "id", "ignore", "sample_weight", "max_categories", "array", "layout", "image_shape"),
 )
@@ -96,7 +103,7 @@ def read_toml(path: str | PathLike[str]) -> dict[str, Any]:
     Returns
     -------
     settings : dict
-        As `build` takes them, and the keys of ``DATA_KEYS``.
+        As `build` takes them, and the keys of ``DATA_KEYS`` and ``HELD_OUT_KEYS``.
 
     Raises
     ------
@@ -125,7 +132,7 @@ def _parse(path: Path) -> dict[str, Any]:
     except ValueError as error:
         hint = " (write paths of Windows in single quotes, or with /)" if "\\" in text else ""
         raise FileError(f"{path} is no TOML file: {str(error)[:200]}{hint}") from error
-    _check_keys(str(path), settings, _RUN_KEYS + DATA_KEYS)
+    _check_keys(str(path), settings, _RUN_KEYS + HELD_OUT_KEYS + DATA_KEYS)
     for name, value in settings.items():
         kind, words = _KINDS[name]
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
@@ -272,7 +279,7 @@ def write_toml(settings: Mapping[str, Any]) -> str:
     Parameters
     ----------
     settings : mapping
-        As `describe` returns them, and keys of ``DATA_KEYS``.
+        As `describe` returns them, and keys of ``DATA_KEYS`` and ``HELD_OUT_KEYS``.
 
     Returns
     -------
@@ -287,7 +294,7 @@ def write_toml(settings: Mapping[str, Any]) -> str:
         loader=PackageLoader(__name__, "."), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["toml"] = _toml
-    known = dict.fromkeys(_RUN_KEYS + DATA_KEYS) | {"finetuning": {}, "layers": []}
+    known = dict.fromkeys(_RUN_KEYS + HELD_OUT_KEYS + DATA_KEYS) | {"finetuning": {}, "layers": []}
     text = environment.get_template("run.toml.j2").render(known | dict(settings))
     if not is_utf8(text):
         odd = [f"{name}={value!r}" for name, value in settings.items() if not is_utf8(value)]

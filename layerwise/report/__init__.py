@@ -122,7 +122,9 @@ def _make_sections(
         errors.missing_section(subject),
     ]
     sections = [
-        summary.summary_section(subject, stages, ratios, {found.name: found for found in results if found}),
+        summary.summary_section(
+            subject, stages, ratios, {found.name: found for found in results if found}, run.get("doubts", ())
+        ),
         training.describe_run(subject, stages, run),
         training.draw_losses(stages),
         *results,

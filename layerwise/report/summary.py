@@ -36,6 +36,7 @@ def summary_section(
     stages: Sequence[StageRecord],
     ratios: Sequence[tuple[str, float, float | None]],
     results: Mapping[str, Section],
+    doubts: Sequence[tuple[str, str]] = (),
 ) -> Section:
     """Return the summary.
 
@@ -47,6 +48,8 @@ def summary_section(
         Explained variance; the last is that of the whole.
     results : mapping of str to Section
         Sections of predictions, outliers and missing values, by name.
+    doubts : sequence of (str, str), default=()
+        What the run found to be looked into, each with what to do about it.
 
     Returns
     -------
@@ -59,6 +62,7 @@ def summary_section(
         _key_training(stages),
     ]
     warnings = [
+        *doubts,
         *_warn_of_stages(stages),
         *_warn_of_units(subject),
         *_warn_of_variance(subject, ratios),

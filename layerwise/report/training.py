@@ -43,6 +43,8 @@ _FACTS = {
     "python_version": "Python",
     "machine": "Machine",
     "digest_of_rows": None,
+    "held_out": "On rows held out",
+    "doubts": None,
     "report": None,
     "created": "Created",
 }
