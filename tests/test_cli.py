@@ -152,7 +152,7 @@ def test_fit_says_how_many_rows_have_labels(run, files, tmp_path):
     np.save(tmp_path / "few.npy", labels)
     words = ["fit", files / "images.npy", "--labels", tmp_path / "few.npy", "--unlabeled", -1, *FIT]
     code, _, err = run(*words, "--out", tmp_path / "run")
-    assert code == 0
+    assert code == 0, err
     assert "120 images of 28 x 28, 20 of them with labels\n" in err
     assert json.loads((tmp_path / "run" / "run.json").read_text())["n_labelled"] == 20
     assert "| n labelled | 20 |" in (tmp_path / "run" / "MODEL_CARD.md").read_text()

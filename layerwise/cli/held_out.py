@@ -11,7 +11,6 @@ import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.decomposition import PCA
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedShuffleSplit
 from sklearn.pipeline import make_pipeline
@@ -140,10 +139,9 @@ def _read(source: Input, y: np.ndarray | None, settings: Mapping[str, Any]) -> H
     rows = read_input(path, labels=labels, encoder=source.encoder, image_shape=source.image_shape)
     marked = None
     if y is not None:
-        marked, _ = mark_unlabeled(rows.y, settings)
-        assert marked is not None
-        known = np.flatnonzero(_find_labelled(marked, settings))
-        rows, marked = rows.take(known), marked[known]
+        assert rows.y is not None
+        rows = rows.take(np.flatnonzero(_find_labelled(rows.y, settings)))
+        marked, _ = mark_unlabeled(rows.y, {"model": settings["model"]})
     return HeldOut(source, y, rows, marked, f"{rows.X.shape[0]:,} rows of {path}")
 
 
@@ -155,7 +153,8 @@ def judge(
         return {}
     figures = compare(model, X, held_out.y, held_out.rows, X_held_out, settings)
     doubts = list_doubts(figures, settings["model"])
-    return {"held_out": figures} | ({"doubts": doubts} if doubts else {})
+    told = {"held_out": describe(figures, settings["model"]), "held_out_figures": figures}
+    return told | ({"doubts": doubts} if doubts else {})
 
 
 def tell_held_out(facts: Mapping[str, Any]) -> list[str]:
@@ -163,7 +162,7 @@ def tell_held_out(facts: Mapping[str, Any]) -> list[str]:
     if "held_out" not in facts:
         return []
     doubts = [f"{what} {remedy}" for what, remedy in facts.get("doubts", [])]
-    return [describe(facts["held_out"], facts["model"]), *doubts]
+    return [f"Held out: {facts['held_out']}", *doubts]
 
 
 def _draw(
@@ -174,7 +173,7 @@ def _draw(
     if groups is not None:
         names = groups.astype(str)
         if len(np.unique(names)) < 2:
-            raise ValueError(f"all rows belong to the group {names[0]!r}, so that no group can be held out")
+            raise ValueError(f"all rows belong to the group {str(names[0])!r:.65}, so that no group can be held out")
         _, chosen = next(GroupShuffleSplit(**options).split(candidates, groups=names))
         return candidates[chosen], "whole groups"
     if labels is not None:
@@ -232,7 +231,7 @@ def _measure_linear(
         if len(np.unique(y)) < 2:
             return None
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore")  # of iterations, and of classes that look like amounts
         return float(rival.fit(_as_floats(X), y).score(_as_floats(X_held_out), y_held_out))
 
 
@@ -259,7 +258,7 @@ def describe(figures: Mapping[str, Any], model: str) -> str:
         beside.append(f"always the commonest class {_show(figures['accuracy_of_commonest'], model)}")
     if figures[f"{name}_of_linear"] is not None:
         beside.append(f"{linear} {_show(figures[f'{name}_of_linear'], model)}")
-    return f"On the {figures['n_rows']:,} rows held out: {word} {_show(figures[name], model)} ({', '.join(beside)})"
+    return f"{word} {_show(figures[name], model)} on {figures['n_rows']:,} rows ({', '.join(beside)})"
 
 
 def list_doubts(figures: Mapping[str, Any], model: str) -> list[tuple[str, str]]:

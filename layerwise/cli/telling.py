@@ -46,7 +46,12 @@ def warn_of_stages(place: Path, facts: Mapping[str, Any]) -> list[str]:
 def advise_on_labels(facts: Mapping[str, Any]) -> list[str]:
     """Say what to try instead where few labels have trained the layers too, and no rows held out tell how well."""
     n_rows, n_labelled = facts["n_rows"], facts.get("n_labelled")
-    if "held_out" in facts or facts["model"] != "classifier" or n_labelled >= _FEW * n_rows or facts["stages"][-1]["stage"] != "finetune":
+    if (
+        "held_out" in facts
+        or facts["model"] != "classifier"
+        or n_labelled >= _FEW * n_rows
+        or facts["stages"][-1]["stage"] != "finetune"
+    ):
         return []
     return [
         f"Only {n_labelled:,} of {n_rows:,} rows have labels: --finetune head, which leaves the layers as they are, is "

@@ -440,7 +440,7 @@ def _fit_into(
     if settings["model"] == "regressor":
         source = source._replace(y=y)  # text has become numbers
     n_labelled = None if source.y is None else count_labelled(source.y, complete)
-    held_out = hold_out(source, y, settings)
+    held_out = hold_out(source, y, complete)
     odd = [] if source.feature_columns is None else describe_odd_columns(source.X, source.feature_columns)
     for line in (describe_rows(source, n_labelled), *([f"Model: {chosen}, because {why}"] if why else []), *odd):
         display.say(line)

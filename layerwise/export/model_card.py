@@ -89,7 +89,8 @@ def write_model_card(
     """
     path = Path(path)
     parts, facts, run = take_apart(model), inspect_model(model), dict(run or {})
-    command = run.pop("command", None)
+    command, doubts = run.pop("command", None), run.pop("doubts", ())
+    run.pop("held_out_figures", None)
     stack = stack_of(model)
     text = render(
         "model_card.md.j2",
@@ -105,6 +106,7 @@ def write_model_card(
         names=_listed(parts.feature_names),
         classes=_listed(facts["classes"] and [repr(label) for label in facts["classes"]]),
         command=command,
+        doubts=[" ".join(doubt) for doubt in doubts],
         run={str(name).replace("_", " "): words for name, value in run.items() if (words := _words(value))},
         whole=getattr(stack, "explained_variance_ratio_", None) if len(facts["layers"]) > 1 else None,
         whole_pca=getattr(stack, "pca_explained_variance_ratio_", None),

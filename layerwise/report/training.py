@@ -44,6 +44,7 @@ _FACTS = {
     "machine": "Machine",
     "digest_of_rows": None,
     "held_out": "On rows held out",
+    "held_out_figures": None,
     "doubts": None,
     "report": None,
     "created": "Created",

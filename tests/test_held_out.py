@@ -1,0 +1,157 @@
+"""Rows that `fit` holds out: which they are, that nothing is learnt from them, and what is said of them."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from sklearn.datasets import load_diabetes, load_iris
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from layerwise.cli.held_out import hold_out, list_doubts
+from layerwise.data.inputs import Input
+
+SETTINGS = {"model": "classifier", "random_state": 0, "finetuning": {}}
+
+
+def rows_of(X, y=None, **ids):
+    return Input(X, y, ids, None, None, None)
+
+
+@pytest.fixture
+def iris(tmp_path):
+    bunch = load_iris(as_frame=True)
+    frame = pl.from_pandas(bunch.frame).with_columns(pl.Series("kind", bunch.target_names[bunch.target])).drop("target")
+    path = tmp_path / "iris.csv"
+    frame.write_csv(path)
+    return path
+
+
+def test_parts_are_all_rows_once_in_the_proportions_of_the_classes():
+    y = np.array(["a"] * 60 + ["b"] * 30 + ["c"] * 10 + ["d"])
+    X = np.arange(101.0)[:, None]
+    held = hold_out(rows_of(X, y), y, SETTINGS)
+    assert sorted([*held.source.X[:, 0], *held.rows.X[:, 0]]) == list(range(101))
+    assert pd.Series(held.labels).value_counts().to_dict() == {"a": 12, "b": 6, "c": 2}  # the only d is trained on
+    np.testing.assert_array_equal(y[held.rows.X[:, 0].astype(int)], held.labels)
+    np.testing.assert_array_equal(y[held.source.X[:, 0].astype(int)], held.y)
+    again = hold_out(rows_of(X, y), y, SETTINGS)
+    np.testing.assert_array_equal(held.rows.X, again.rows.X)
+    other = hold_out(rows_of(X, y), y, SETTINGS | {"random_state": 1})
+    assert not np.array_equal(held.rows.X, other.rows.X)
+
+
+def test_rows_without_a_label_are_trained_on():
+    y = np.where(np.arange(300) % 3 == 0, np.arange(300) % 2, -1)
+    held = hold_out(rows_of(np.arange(300.0)[:, None], y), y, SETTINGS | {"finetuning": {"unlabeled": -1}})
+    assert len(held.labels) == 20
+    assert -1 not in held.labels
+
+
+def test_groups_stay_together_and_rows_in_time_in_order():
+    X, machine = np.arange(200.0)[:, None], np.repeat([f"m{number}" for number in range(20)], 10)
+    settings = {"model": "autoencoder", "random_state": 0}
+    held = hold_out(rows_of(X, machine=machine), None, settings | {"groups": "machine"})
+    assert len(held.rows.X) == 40
+    assert not set(held.rows.ids["machine"]) & set(held.source.ids["machine"])
+    held = hold_out(rows_of(X), None, settings | {"ordered": True, "validation_fraction": 0.1})
+    assert held.rows.X[:, 0].tolist() == list(range(180, 200))
+    alone = rows_of(X, machine=np.repeat("m", 200))
+    with pytest.raises(ValueError, match="all rows belong to the group 'm'"):
+        hold_out(alone, None, settings | {"groups": "machine"})
+
+
+def test_few_rows_and_rows_to_be_judged_are_all_trained_on():
+    X = np.zeros((49, 1))
+    assert "49 rows are too few" in hold_out(rows_of(X), None, {"model": "autoencoder", "random_state": 0}).how
+    asked = {"model": "autoencoder", "random_state": 0, "validation_fraction": 0.2}
+    assert len(hold_out(rows_of(X), None, asked).rows.X) == 10
+    many = hold_out(rows_of(np.zeros((500, 1))), None, {"model": "outliers", "random_state": 0})
+    assert many.rows is None
+    assert "all rows are to be judged" in many.how
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--validation-fraction", "1"], "validation_fraction=1 must be a share"),
+        (["--groups", "kind", "--ordered"], "--groups and --ordered exclude each other"),
+        (["--validation-data", "x.csv", "--validation-fraction", "0.2"], "exclude each other"),
+        (["--groups", "machine"], "'machine' is no column"),
+        (["--validation-data", "absent.csv"], "absent.csv is not there"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(run, iris, tmp_path, flags, message):
+    code, _, err = run("fit", iris, "--ignore", "kind", "--out", tmp_path / "run", *flags)
+    assert code == 2
+    assert message in err
+    assert len(err.splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_figures_are_those_of_rows_never_trained_on(run, iris, tmp_path):
+    """A file of its own: what fit says of it is what evaluate says, and the linear model is scikit-learn's."""
+    frame = pl.read_csv(iris).sample(fraction=1, shuffle=True, seed=0)
+    train, other = tmp_path / "train.csv", tmp_path / "other.csv"
+    frame.head(100).write_csv(train)
+    frame.tail(50).write_csv(other)
+    more = ["--layers", 5, "--max-iter", 20, "--random-state", 0, "--validation-data", other]
+    code, out, err = run("fit", train, "--labels", "kind", "--out", tmp_path / "run", *more, "--json")
+    assert code == 0, err
+    figures = json.loads(out)["held_out_figures"]
+    _, out, _ = run("evaluate", tmp_path / "run", other, "--labels", "kind", "--json")
+    assert figures["accuracy"] == json.loads(out)["accuracy"]
+    X, y = (frame.drop("kind").to_numpy(), frame["kind"].to_numpy())
+    linear = make_pipeline(StandardScaler(), LogisticRegression(max_iter=300)).fit(X[:100], y[:100])
+    assert figures["accuracy_of_linear"] == pytest.approx(linear.score(X[100:], y[100:]), abs=0.021)
+    assert figures["n_rows"] == 50
+
+
+def test_said_in_terminal_card_and_report_and_repeated_from_toml(run, tmp_path):
+    data = tmp_path / "diabetes.csv"
+    pl.from_pandas(load_diabetes(as_frame=True).frame).write_csv(data)
+    out = tmp_path / "run"
+    flags = ["--labels", "target", "--layers", 30, "--max-iter", 40, "--random-state", 0]
+    code, text, err = run("fit", data, *flags, "--out", out)
+    assert code == 0, err
+    assert "Held out: 88 of 442 rows, at random" in err or "Held out: 89 of 442 rows, at random" in err
+    facts = json.loads((out / "run.json").read_text())
+    told = facts["held_out"]
+    assert told.startswith("R2 0.")
+    assert "ridge regression 0." in told
+    assert told in text
+    assert told in (out / "MODEL_CARD.md").read_text().replace("\\", "")
+    assert "Figures are of other rows than the model was trained on" in (out / "report.html").read_text()
+    code, _, err = run("fit", "--config", out / "run.toml", "--out", tmp_path / "again")
+    assert code == 0, err
+    bits = [(folder / "model.safetensors").read_bytes() for folder in (out, tmp_path / "again")]
+    assert bits[0] == bits[1]
+
+
+def test_all_rows_are_trained_on_where_that_is_asked_for(run, iris, tmp_path):
+    flags = ["--ignore", "kind", "--layers", 3, "--max-iter", 5, "--random-state", 0]
+    code, out, err = run("fit", iris, *flags, "--validation-fraction", 0, "--out", tmp_path / "run", "--json")
+    assert code == 0, err
+    assert "Held out: none, as asked for" in err
+    assert "held_out" not in json.loads(out)
+    assert "Figures are of the rows that the model was trained on" in (tmp_path / "run" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("value", "trained", "linear", "said"),
+    [
+        (0.90, 0.95, 0.90, []),
+        (0.80, 0.95, 0.80, ["overfits"]),
+        (0.80, 0.85, 0.95, ["logistic regression is better"]),
+        (0.60, 1.0, 0.9, ["logistic regression is better", "overfits"]),
+        (0.60, 0.6, None, []),
+    ],
+)
+def test_what_should_be_looked_into(value, trained, linear, said):
+    figures = {"accuracy": value, "accuracy_on_training": trained, "accuracy_of_linear": linear}
+    found = [what for what, _ in list_doubts(figures, "classifier")]
+    assert len(found) == len(said)
+    assert all(word in what for word, what in zip(said, found, strict=True))
