@@ -601,6 +601,7 @@ def test_interrupt_says_what_was_reached(files, model, tmp_path):
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr.readline() == "120 images of 28 x 28\n"
         assert process.stderr.readline() == "Model: autoencoder, because there are no labels\n"
+        assert process.stderr.readline().startswith("Held out: 24 of 120 rows, at random")
         first = process.stderr.readline()
         assert first.startswith("layer 0 [1/100000]")
         time.sleep(0.5)

@@ -28,7 +28,8 @@ from layerwise.recipes import HELD_OUT_KEYS
 
 # Share of the rows that are held out, unless told otherwise.
 FRACTION = 0.2
-# Of fewer rows (with a label, where labels are learnt) none are held out; of more bytes in a map, a copy is too much.
+# Of fewer rows (with a label, where labels are learnt), or of classes that are as many as the rows to be held out, none
+# are; of more bytes in a map, a copy is too much.
 _FEWEST, _MOST_BYTES = 50, 2**30
 # Values that a simple model is trained on, at most.
 _MOST_VALUES = 4_000_000
@@ -77,14 +78,15 @@ def hold_out(source: Input, y: np.ndarray | None, settings: Mapping[str, Any]) -
         return _read(source, y, settings)
     known = np.ones(source.X.shape[0], bool) if y is None else _find_labelled(y, settings)
     candidates = np.flatnonzero(known)
-    why = _refuse(source, len(candidates), settings)
+    fraction = settings.get("validation_fraction", FRACTION)
+    labels = y[candidates] if settings["model"] == "classifier" and y is not None else None
+    fewest = _FEWEST if labels is None else max(_FEWEST, int(np.ceil(len(np.unique(labels.astype(str))) / FRACTION)))
+    why = _refuse(source, len(candidates), fewest, settings)
     if why is not None:
         return HeldOut(source, y, None, None, why)
-    fraction = settings.get("validation_fraction", FRACTION)
     if settings.get("ordered", False):
         outside, how = candidates[len(candidates) - max(1, round(fraction * len(candidates))) :], "the last ones"
     else:
-        labels = y[candidates] if settings["model"] == "classifier" and y is not None else None
         groups = source.ids[settings["groups"]][candidates] if "groups" in settings else None
         outside, how = _draw(candidates, labels, groups, fraction, settings["random_state"])
     left = np.ones(len(known), bool)
@@ -110,7 +112,7 @@ def _find_labelled(y: np.ndarray, settings: Mapping[str, Any]) -> np.ndarray:
     return has_label(y, settings.get("finetuning", {}).get("unlabeled"))
 
 
-def _refuse(source: Input, n_candidates: int, settings: Mapping[str, Any]) -> str | None:
+def _refuse(source: Input, n_candidates: int, fewest: int, settings: Mapping[str, Any]) -> str | None:
     """Say why no rows are held out; None where some can be."""
     asked = any(name in settings for name in HELD_OUT_KEYS)
     if settings.get("validation_fraction") == 0:
@@ -121,9 +123,9 @@ def _refuse(source: Input, n_candidates: int, settings: Mapping[str, Any]) -> st
         return f"none of {source.X.nbytes / 2**30:.1f} GiB on disk; --validation-data names such rows"
     if settings["model"] not in _FIGURES and not asked:
         return "none, as all rows are to be judged"
-    if n_candidates < _FEWEST and not asked:
+    if n_candidates < fewest and not asked:
         what = "rows" if settings["model"] == "autoencoder" else "rows with labels"
-        return f"none, as {n_candidates} {what} are too few to spare some (at least {_FEWEST})"
+        return f"none, as {n_candidates} {what} are too few to spare some (at least {fewest})"
     return None
 
 
