@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar, Protocol
 
@@ -249,6 +249,7 @@ class StochasticSolver(BaseEstimator, abc.ABC):
         return bool(stuck.sum() > len(stuck) / 4 and gradient.abs().max() > self.tol * abs(state.value))
 
 
+@dataclass(eq=False, repr=False)  # both are scikit-learn's
 class SGD(StochasticSolver):
     """Stochastic gradient descent with momentum.
 
@@ -290,32 +291,22 @@ class SGD(StochasticSolver):
         "nesterov": ["boolean"],
     }
 
-    def __init__(
-        self,
-        max_iter: int = 50,
-        *,
-        batch_size: int = 128,
-        learning_rate_init: float = 0.01,
-        learning_rate: str = "constant",
-        momentum: float = 0.9,
-        nesterov: bool = True,
-        tol: float = 1e-4,
-        n_iter_no_change: int = 10,
-    ):
-        self.max_iter = max_iter
-        self.batch_size = batch_size
-        self.learning_rate_init = learning_rate_init
-        self.learning_rate = learning_rate
-        self.momentum = momentum
-        self.nesterov = nesterov
-        self.tol = tol
-        self.n_iter_no_change = n_iter_no_change
+    max_iter: int = 50
+    _: KW_ONLY
+    batch_size: int = 128
+    learning_rate_init: float = 0.01
+    learning_rate: str = "constant"
+    momentum: float = 0.9
+    nesterov: bool = True
+    tol: float = 1e-4
+    n_iter_no_change: int = 10
 
     def _make_optimizer(self, x: Tensor) -> torch.optim.Optimizer:
         nesterov = self.nesterov and self.momentum > 0
         return torch.optim.SGD([x], self.learning_rate_init, self.momentum, nesterov=nesterov, fused=True)
 
 
+@dataclass(eq=False, repr=False)
 class Adam(StochasticSolver):
     """Stochastic gradient descent with steps that adapt to each parameter.
 
@@ -358,28 +349,16 @@ class Adam(StochasticSolver):
         "epsilon": [Interval(Real, 0, None, closed="neither")],
     }
 
-    def __init__(
-        self,
-        max_iter: int = 50,
-        *,
-        batch_size: int = 128,
-        learning_rate_init: float = 1e-3,
-        learning_rate: str = "constant",
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-8,
-        tol: float = 1e-4,
-        n_iter_no_change: int = 10,
-    ):
-        self.max_iter = max_iter
-        self.batch_size = batch_size
-        self.learning_rate_init = learning_rate_init
-        self.learning_rate = learning_rate
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
-        self.tol = tol
-        self.n_iter_no_change = n_iter_no_change
+    max_iter: int = 50
+    _: KW_ONLY
+    batch_size: int = 128
+    learning_rate_init: float = 1e-3
+    learning_rate: str = "constant"
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-8
+    tol: float = 1e-4
+    n_iter_no_change: int = 10
 
     def _make_optimizer(self, x: Tensor) -> torch.optim.Optimizer:
         betas = float(self.beta_1), float(self.beta_2)  # torch refuses a 0 that is an int beside a float
