@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from layerwise import products
 from layerwise.data import load_mnist_small
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -31,29 +32,27 @@ PIECES = {
 
 
 @pytest.fixture(autouse=True)
-def folder(monkeypatch, tmp_path):
-    """Let benchmarks find few images, wait for nobody, and be their own contestants."""
+def _small_world(monkeypatch, tmp_path):
+    """Let benchmarks find few images, wait for nobody, and be their own contestants; then all is as it was."""
     (tmp_path / "mnist").mkdir()
     X, y, X_test, y_test = load_mnist_small()
     for part, images, labels in (("train", X[::20], y[::20]), ("t10k", X_test[::20], y_test[::20])):
         write_idx(tmp_path / "mnist" / f"{part}-images-idx3-ubyte.gz", images.reshape(-1, 28, 28))
         write_idx(tmp_path / "mnist" / f"{part}-labels-idx1-ubyte.gz", labels)
     monkeypatch.setenv("LAYERWISE_DATA", str(tmp_path))
+    for name in ("LAYERWISE_SPLITS", "TQDM_DISABLE"):  # which some of them set
+        monkeypatch.setenv(name, "")
     monkeypatch.syspath_prepend(BENCHMARKS)
     import common
 
     monkeypatch.setattr(common, "PAUSE", 0)
     monkeypatch.setattr(common, "alone", alone)
-    yield tmp_path
-    for path in BENCHMARKS.glob("*.py"):  # none of these names is for others to import
-        sys.modules.pop(path.stem, None)
-
-
-@pytest.fixture(autouse=True)
-def _same_threads():
     n_threads = torch.get_num_threads()
     yield
     torch.set_num_threads(n_threads)
+    products.kernel.cache_clear()
+    for path in BENCHMARKS.glob("*.py"):  # none of these names is for others to import
+        sys.modules.pop(path.stem, None)
 
 
 def write_idx(path, array):
