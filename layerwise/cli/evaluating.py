@@ -59,7 +59,8 @@ def evaluate(
             f"column {labels!r} is a feature of {opened.folder}, which has learned from it, so it cannot tell how good "
             f"the model is; train it with {shlex.join(['--ignore', labels])}"
         )
-    if unlabeled is not None and (opened.y is None or not _stands_for_none(opened.y, unlabeled).any()):
+    y = opened.source.y
+    if unlabeled is not None and (y is None or not _stands_for_none(y, unlabeled).any()):
         raise ValueError(f"unlabeled={unlabeled!r} stands nowhere in the labels")
     facts = {"n_rows": opened.X.shape[0], **_measure(opened, unlabeled)}
     shown = {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in facts.items()}
@@ -68,7 +69,7 @@ def evaluate(
 
 def _measure(opened: Opened, unlabeled: str | None) -> dict[str, Any]:
     """Return the figures of a model on rows, by what it is."""
-    estimator, y, weights = opened.estimator, opened.y, opened.weights
+    estimator, y, weights = opened.estimator, opened.source.y, opened.source.weights
     if isinstance(estimator, AutoencoderOutlierDetector):
         known = None if y is None else has_label(y) & ~_stands_for_none(y, unlabeled)
         return _measure_outliers(estimator, opened.X, y, known, weights)
