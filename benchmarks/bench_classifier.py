@@ -10,6 +10,8 @@ MLPClassifier with the same units; layerwise pre-trains two denoising layers, an
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 from common import Clock, Figures, alone, answer, data_folder, medians, parser, seconds_until, show, write
@@ -20,15 +22,17 @@ from layerwise.corruptions import Masking
 from layerwise.data import Rows, load_mnist
 from layerwise.losses import cross_entropy
 from layerwise.modules import AutoencoderLayer, StackedNetwork, linear_head
+from layerwise.objective import LayerObjective
 from layerwise.solvers import Adam
 from layerwise.stacking import finetune, pretrain
 from layerwise.stages import Training
 
 OURS = "layerwise"
-LAYERS = (
-    {"output_activation": "sigmoid", "loss": "binary_cross_entropy", "corruption": Masking(0.2)},
-    {"output_activation": "identity", "corruption": Masking(0.2)},
-)
+OUTPUTS = ("sigmoid", "identity")
+PROBLEMS = [
+    partial(LayerObjective, loss="binary_cross_entropy", corruption=Masking(0.2)),
+    partial(LayerObjective, corruption=Masking(0.2)),
+]
 PRETRAINING = Adam(3, batch_size=256, learning_rate="cosine")
 FINETUNING = Adam(15, batch_size=256, learning_rate="cosine")
 HEAD_EPOCHS = 1  # of training the head alone
@@ -47,12 +51,12 @@ def ours(n_rows: int, seed: int) -> Figures:
         return step.stage == "head" and step.iteration >= HEAD_EPOCHS
 
     layers = [
-        AutoencoderLayer(width, N_HIDDEN, activation="relu", tied=True, generator=generator, **settings)
-        for width, settings in zip((N_FEATURES, N_HIDDEN), LAYERS, strict=True)
+        AutoencoderLayer(width, N_HIDDEN, activation="relu", output_activation=output, tied=True, generator=generator)
+        for width, output in zip((N_FEATURES, N_HIDDEN), OUTPUTS, strict=True)
     ]
     network = StackedNetwork(layers, linear_head(N_HIDDEN, N_CLASSES))
-    training = Training(callback=watch, generator=generator)
-    pretrain(layers, rows, [PRETRAINING] * len(layers), training=training)
+    training = Training(callback=watch, seed=seed)
+    pretrain(layers, rows, [PRETRAINING] * len(layers), problems=PROBLEMS, training=training)
     finetune(network, rows, targets, FINETUNING, cross_entropy, training=training)
     return {"curve": clock.curve}
 

@@ -169,16 +169,18 @@ def denoising_run(digits: Digits, device: str) -> Figures:
 def main() -> None:
     options = parser(__doc__)
     options.add_argument("--rounds", type=int, default=7)
+    options.add_argument("--rows", type=int, default=60_000, help="training images; fewer to try this out")
     arguments = options.parse_args()
     if not torch.cuda.is_available():
         sys.exit("there is no GPU here, which this benchmark is about")
     warnings.simplefilter("ignore", ConvergenceWarning)
     print(torch.cuda.get_device_name(), torch.__version__, torch.get_num_threads(), "threads")
     digits = load_mnist(data_folder())
+    digits = digits._replace(X_train=digits.X_train[: arguments.rows], y_train=digits.y_train[: arguments.rows])
     X = digits.X_train
     figures = {
         "evaluation": compare(
-            "One evaluation of layer 1, 60,000 x 784, 200 hidden",
+            f"One evaluation of layer 1, {len(X):,} x 784, 200 hidden",
             {
                 "layerwise, GPU": evaluation(X, "cuda"),
                 "five products alone, GPU": products(len(X), 784),

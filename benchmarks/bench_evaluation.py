@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -55,23 +56,23 @@ def new_layer() -> AutoencoderLayer:
     return AutoencoderLayer(784, N_HIDDEN, generator=generator)
 
 
-def images() -> np.ndarray:
-    return load_mnist(data_folder()).X_train
+def images(n_rows: int) -> np.ndarray:
+    return load_mnist(data_folder()).X_train[:n_rows]
 
 
-def new_objective() -> LayerObjective:
-    return LayerObjective(new_layer(), Rows(images()), terms=[KLSparsity(RHO, BETA)], alpha=ALPHA)
+def new_objective(n_rows: int) -> LayerObjective:
+    return LayerObjective(new_layer(), Rows(images(n_rows)), terms=[KLSparsity(RHO, BETA)], alpha=ALPHA)
 
 
-def ours() -> Evaluation:
-    objective = new_objective()
+def ours(n_rows: int) -> Evaluation:
+    objective = new_objective(n_rows)
     theta = objective.vector.read()
     return lambda: objective(theta)[0]
 
 
-def numpy_reference() -> Evaluation:
-    X = images() / 255
-    theta = new_objective().vector.read().numpy()
+def numpy_reference(n_rows: int) -> Evaluation:
+    X = images(n_rows) / 255
+    theta = new_objective(n_rows).vector.read().numpy()
     return lambda: sparse_cost(theta, X, N_HIDDEN)[0]
 
 
@@ -82,9 +83,9 @@ def cost(layer: AutoencoderLayer, error: Tensor, mean: Tensor) -> Tensor:
     return 0.5 * error + 0.5 * ALPHA * decay + BETA * kl.sum()
 
 
-def autograd() -> Evaluation:
+def autograd(n_rows: int) -> Evaluation:
     """All rows at once."""
-    layer, X = new_layer(), torch.from_numpy(images()).float() / 255
+    layer, X = new_layer(), torch.from_numpy(images(n_rows)).float() / 255
 
     def evaluate() -> float:
         layer.zero_grad()
@@ -97,9 +98,9 @@ def autograd() -> Evaluation:
     return evaluate
 
 
-def autograd_in_chunks() -> Evaluation:
+def autograd_in_chunks(n_rows: int) -> Evaluation:
     """Two passes: the mean codes, then chunk by chunk with the derivative by them as a constant."""
-    layer, X = new_layer(), torch.from_numpy(images()).float() / 255
+    layer, X = new_layer(), torch.from_numpy(images(n_rows)).float() / 255
 
     def encode(x: Tensor) -> Tensor:
         return torch.sigmoid(x @ layer.encoder_weight.T + layer.encoder_bias)
@@ -124,7 +125,7 @@ def autograd_in_chunks() -> Evaluation:
 
 
 OURS, PRODUCTS = "layerwise", "five matrix products alone"
-SIDES: dict[str, Callable[[], Evaluation]] = {
+SIDES: dict[str, Callable[[int], Evaluation]] = {
     OURS: ours,
     "NumPy, float64": numpy_reference,
     "autograd, all rows": autograd,
@@ -132,16 +133,16 @@ SIDES: dict[str, Callable[[], Evaluation]] = {
 }
 
 
-def memory(name: str) -> Figures:
-    evaluate = SIDES[name]()
+def memory(name: str, n_rows: int) -> Figures:
+    evaluate = SIDES[name](n_rows)
     evaluate()
     evaluate()
     return {}
 
 
-def where_time_goes() -> dict[str, Figures]:
+def where_time_goes(n_rows: int) -> dict[str, Figures]:
     """Return milliseconds of one evaluation by purpose; what is left is Python, dispatch and the profiler itself."""
-    evaluate = ours()
+    evaluate = ours(n_rows)
     evaluate()
     whole = statistics.median(seconds(evaluate) for _ in range(5))
     with profile(activities=[ProfilerActivity.CPU]) as profiled:
@@ -156,27 +157,29 @@ def where_time_goes() -> dict[str, Figures]:
 def main() -> None:
     options = parser(__doc__)
     options.add_argument("--rounds", type=int, default=7)
+    options.add_argument("--rows", type=int, default=60_000, help="training images; fewer to try this out")
     arguments = options.parse_args()
-    sides = {name: make() for name, make in SIDES.items()}
+    n_rows = arguments.rows
+    sides = {name: make(n_rows) for name, make in SIDES.items()}
     values = {name: evaluate() for name, evaluate in sides.items()}
-    products, operations = matrix_products(60_000, 784, N_HIDDEN, 2000)
+    products, operations = matrix_products(n_rows, 784, N_HIDDEN, min(2000, n_rows))
     times = dict(zip([*sides, PRODUCTS], in_turn([*sides.values(), products], arguments.rounds), strict=True))
     figures = {
         name: {
             "seconds": statistics.median(taken),
             "this / ours": median_ratio(taken, times[OURS]),
             "value": values.get(name),
-            "peak memory MB": alone(__file__, name)["peak memory MB"] if name in sides else None,
+            "peak memory MB": alone(__file__, name, n_rows)["peak memory MB"] if name in sides else None,
         }
         for name, taken in times.items()
     }
-    show("One evaluation of layer 1, 60,000 x 784, 200 hidden", figures)
+    show(f"One evaluation of layer 1, {n_rows:,} x 784, 200 hidden", figures)
     rate = operations / statistics.median(times[PRODUCTS]) / 1e9
     print(f"Share of the roofline {figures[PRODUCTS]['this / ours']:.2f}; the products ran at {rate:.0f} GFLOP/s")
-    profiled = where_time_goes()
+    profiled = where_time_goes(n_rows)
     show("Where the milliseconds of an evaluation go", profiled)
     write(arguments.json, {"evaluation": figures, "GFLOP/s": rate, "profile": profiled})
 
 
-if __name__ == "__main__" and not answer({name: lambda name=name: memory(name) for name in SIDES}):
+if __name__ == "__main__" and not answer({name: partial(memory, name) for name in SIDES}):
     main()

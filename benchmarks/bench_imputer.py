@@ -65,10 +65,12 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--shares", type=int, nargs="+", default=[10, 30, 50], help="percent of entries taken out")
     options.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of what is taken out and of training")
+    options.add_argument("--rows", type=int, help="the first rows of each data set alone, to try this out")
     arguments = options.parse_args()
 
     figures: dict[str, Figures] = {}
     for title, X in {"digits": load_digits().data, "diabetes": load_diabetes(scaled=False).data}.items():
+        X = X[: arguments.rows]
         figures[title] = race(X, arguments.shares, arguments.seeds)
         show(f"{title}, {X.shape[0]} x {X.shape[1]}", figures[title])
     write(arguments.json, figures)

@@ -1,6 +1,6 @@
 """What does an iteration of L-BFGS cost beside the evaluation, here and in SciPy and torch?
 
-A quadratic of 314,984 parameters (those of 784-200-784), whose evaluation is nearly free; its time is measured alone
+A quadratic of 314,584 parameters (those of 784-200-784), whose evaluation is nearly free; its time is measured alone
 and taken off. All sides keep the same number of pairs and search along a line for the strong Wolfe conditions. The
 sides run in turn; figures are medians over the rounds.
 

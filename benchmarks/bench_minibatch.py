@@ -85,10 +85,7 @@ def ours(epochs: int, n_rows: int, seed: int, output: str = "sigmoid") -> Figure
     digits = digits_of(n_rows)
     layer = new_layer(digits.X_train.shape[1], seed, output)
     clock = Clock(lambda: squared_error(on_arrays(layer), digits.X_test))
-    training = Training(
-        callback=lambda step: clock.lap() if step.status is None else None,
-        generator=torch.Generator().manual_seed(seed),
-    )
+    training = Training(callback=lambda step: clock.lap() if step.status is None else None, seed=seed)
     pretrain([layer], Rows(digits.X_train), [Adam(epochs, **SOLVER)], training=training)
     return {"curve": clock.curve}
 

@@ -107,12 +107,14 @@ def run(name: str) -> Figures | None:
 def main() -> None:
     options = parser(__doc__)
     options.add_argument("--seeds", type=int, nargs=3, default=[5, 2, 2], help="splits of each data set and class")
+    options.add_argument("--rows", type=int, help="the first rows of each data set alone, to try this out")
     arguments = options.parse_args()
 
     figures: dict[str, Figures] = {}
     with tempfile.TemporaryDirectory() as folder:
         os.environ[SPLITS] = str(Path(folder) / "splits.npz")
         for (title, (X, y, classes)), n_seeds in zip(data_sets().items(), arguments.seeds, strict=True):
+            X, y = X[: arguments.rows], y[: arguments.rows]
             seeds, normal, train = zip(*split(y, classes, n_seeds), strict=True)
             np.savez(os.environ[SPLITS], X=X, seeds=seeds, normal=normal, train=train)
             found = {name: run(name) for name in CONTESTANTS}

@@ -10,6 +10,7 @@ two threads: both kernels in turn in one process, medians of the rounds. Then an
 
 from __future__ import annotations
 
+import math
 import os
 import statistics
 from collections.abc import Callable
@@ -26,8 +27,6 @@ from layerwise.objective import supervised_objective
 from layerwise.products import linear, transposed_product
 
 WIDE, NARROW, BATCH_SIZE, THREADS = 784, 200, 256, (1, 2)
-# Operations of a timing: some tens of milliseconds, far above what the clock and waking threads cost.
-OPERATIONS = 8e9
 PLAIN = "torch.nn.functional.linear"
 
 
@@ -57,13 +56,13 @@ def five_products(n_rows: int) -> dict[str, Callable[[], object]]:
     }
 
 
-def measure_products(n_threads: int, rounds: int) -> dict[str, Figures]:
+def measure_products(n_threads: int, rounds: int, operations_timed: float) -> dict[str, Figures]:
     """Return GFLOP/s by product and number of rows."""
     torch.set_num_threads(n_threads)
     figures = {}
     for n_rows in (2000, BATCH_SIZE):
         operations = 2 * n_rows * WIDE * NARROW
-        repeat = round(n_threads * OPERATIONS / operations)
+        repeat = math.ceil(n_threads * operations_timed / operations)
         for name, product in five_products(n_rows).items():
             times = in_turn([by(kernel, product, repeat) for kernel in products.KERNELS], rounds)
             speeds = [repeat * operations / statistics.median(seconds) / 1e9 for seconds in times]
@@ -72,15 +71,14 @@ def measure_products(n_threads: int, rounds: int) -> dict[str, Figures]:
     return figures
 
 
-def measure_finetuning(n_threads: int, rounds: int) -> dict[str, Figures]:
+def measure_finetuning(n_threads: int, rounds: int, n_images: int) -> dict[str, Figures]:
     """Return the seconds of an evaluation over all rows, and of an epoch of gradients in batches."""
     torch.set_num_threads(n_threads)
     mnist, generator = load_mnist(data_folder()), torch.Generator().manual_seed(0)
     layers = [AutoencoderLayer(n, NARROW, generator=generator) for n in (WIDE, NARROW)]
     network = StackedNetwork(layers, linear_head(NARROW, 10))
-    objective = supervised_objective(
-        network, Rows(mnist.X_train), torch.from_numpy(mnist.y_train).long(), cross_entropy
-    )
+    rows, classes = Rows(mnist.X_train[:n_images]), torch.from_numpy(mnist.y_train[:n_images]).long()
+    objective = supervised_objective(network, rows, classes, cross_entropy)
     theta = objective.vector.read()
 
     def epoch() -> None:
@@ -106,15 +104,22 @@ def measure_finetuning(n_threads: int, rounds: int) -> dict[str, Figures]:
 def main() -> None:
     options = parser(__doc__)
     options.add_argument("--rounds", type=int, default=7)
+    # Some tens of milliseconds, far above what the clock and waking threads cost.
+    options.add_argument("--operations", type=float, default=8e9, help="of a timing of products, for each thread")
+    options.add_argument("--rows", type=int, default=60_000, help="training images; fewer to try this out")
     arguments = options.parse_args()
     print(f"{machine()['processor']}: layerwise takes {products.kernel()!r} here")
     figures: Figures = {}
     for n_threads in THREADS:
-        figures[f"products, {n_threads} threads"] = measured = measure_products(n_threads, arguments.rounds)
+        figures[f"products, {n_threads} threads"] = measured = measure_products(
+            n_threads, arguments.rounds, arguments.operations
+        )
         show(f"GFLOP/s, float32, threads: {n_threads}", measured)
     for n_threads in THREADS:
-        figures[f"fine-tuning, {n_threads} threads"] = measured = measure_finetuning(n_threads, arguments.rounds)
-        show(f"fine-tuning 784-200-200-10, 60,000 images, threads: {n_threads}", measured)
+        figures[f"fine-tuning, {n_threads} threads"] = measured = measure_finetuning(
+            n_threads, arguments.rounds, arguments.rows
+        )
+        show(f"fine-tuning 784-200-200-10, {arguments.rows:,} images, threads: {n_threads}", measured)
     write(arguments.json, figures)
 
 

@@ -119,9 +119,10 @@ def predict_sent_mb(size: tuple[int, int, int], n_ranks: int) -> float:
 def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument("--rows", type=int, default=240_000, help="at most so many of each size, to try this out")
     options = arguments.parse_args()
     rows, report = {}, {}
-    for size in SIZES:
+    for size in [(min(n_rows, options.rows), *widths) for n_rows, *widths in SIZES]:
         rounds = [{n_ranks: launch(n_ranks, size) for n_ranks in RANKS} for _ in range(options.rounds)]
         median = {
             n_ranks: {name: statistics.median(one[n_ranks][name] for one in rounds) for name in rounds[0][1]}

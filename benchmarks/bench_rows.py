@@ -45,17 +45,17 @@ def anonymous_memory() -> int:
 
 
 class Peak(threading.Thread):
-    """Follows the anonymous memory of this process."""
+    """Follows the anonymous memory of this process, until it is told to end."""
 
     def __init__(self):
         super().__init__(daemon=True)
+        self.end = threading.Event()
         self.start_bytes = self.bytes = anonymous_memory()
         self.start()
 
     def run(self) -> None:
-        while True:
+        while not self.end.wait(0.01):
             self.bytes = max(self.bytes, anonymous_memory())
-            time.sleep(0.01)
 
 
 def evaluate(where: str, path: str, n_rows: str, cache_bytes: str) -> Figures:
@@ -78,6 +78,7 @@ def evaluate(where: str, path: str, n_rows: str, cache_bytes: str) -> Figures:
     for _ in range(2):
         objective(theta)
     seconds = (time.perf_counter() - began) / 2
+    peak.end.set()
     codes = len(X) * N_HIDDEN * 4
     return {
         "seconds": seconds,

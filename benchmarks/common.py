@@ -22,6 +22,8 @@ HERE = Path(__file__).parent
 RIVAL_PYTHON = HERE.parent / ".venv-rivals" / "bin" / "python"
 
 Figures = dict[str, Any]
+# Seconds before a timing, so that the other side's threads go to sleep: NumPy and torch each keep a pool of their own.
+PAUSE = 0.3
 
 
 def data_folder() -> Path:
@@ -34,7 +36,7 @@ def data_folder() -> Path:
 
 def seconds(function: Callable[[], object]) -> float:
     """Return how long a call takes."""
-    time.sleep(0.3)  # let the other side's threads go to sleep: NumPy and torch each keep a pool of their own
+    time.sleep(PAUSE)
     began = time.perf_counter()
     function()
     return time.perf_counter() - began

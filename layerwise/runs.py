@@ -7,7 +7,7 @@ import json
 import platform
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -95,13 +95,9 @@ def write_run(
     *,
     facts: Mapping[str, Any],
     settings: Mapping[str, Any] | None = None,
-    y: Any = None,
     image_shape: tuple[int, ...] | None = None,
-    feature_names: Sequence[str] | None = None,
-    feature_columns: Sequence[str] | None = None,
-    row_names: Sequence[str] | None = None,
     report: bool = True,
-    trained_on: bool | None = None,
+    **about_rows: Any,
 ) -> None:
     """Write a trained model, how it was made, its pictures and its report into a folder that holds the metrics.
 
@@ -117,16 +113,13 @@ def write_run(
         As `gather_facts` returns them.
     settings : mapping or None, default=None
         What ``run.toml`` shall hold, if there is a recipe that repeats the run.
-    y : array-like of shape (n_samples,) or None, default=None
-        Labels or targets.
     image_shape : tuple of int or None, default=None
         Shape of a row as an image; None leaves out the pictures that need it.
-    feature_names, feature_columns, row_names : sequence of str or None, default=None
-        As `layerwise.report.write_report` takes them.
     report : bool, default=True
         Whether to write ``report.html``.
-    trained_on : bool or None, default=None
-        Whether the model was trained on these very rows; None if that is not known.
+    **about_rows : array-like, sequence of str, bool or None
+        ``y``, ``feature_names``, ``feature_columns``, ``row_names`` and ``trained_on``, as
+        `layerwise.report.write_report` takes them.
     """
     history = read_metrics(folder)
     write_file(folder / FACTS, json.dumps(facts, indent=2, default=str, allow_nan=False) + "\n")
@@ -143,19 +136,8 @@ def write_run(
     if image_shape is not None:
         _write_pictures(folder, model, X, image_shape)
     if report:
-        write_report(
-            folder / REPORT,
-            bare(model),
-            X,
-            y=y,
-            history=history,
-            run=facts,
-            image_shape=image_shape,
-            feature_names=feature_names,
-            feature_columns=feature_columns,
-            row_names=row_names,
-            trained_on=trained_on,
-        )
+        place, report_on = folder / REPORT, bare(model)
+        write_report(place, report_on, X, history=history, run=facts, image_shape=image_shape, **about_rows)
     write_model_card(folder / CARD, model, facts, overwrite=True)  # the last: it lists the files
 
 

@@ -3,13 +3,41 @@
 import gzip
 import json
 import re
+import runpy
 import struct
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from layerwise.reproduce import EXPERIMENTS, evidence, page
-from layerwise.reproduce.cases import CASES, CONTROLS, Claim, Control
+from layerwise.reproduce import EXPERIMENTS
+
+FOLDER = Path(__file__).parents[1] / "benchmarks" / "evidence"
+sys.path.insert(0, str(FOLDER))
+import collecting  # noqa: E402
+import page  # noqa: E402
+from cases import CASES, CONTROLS, Claim, Control  # noqa: E402
+
+sys.path.remove(str(FOLDER))
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run the script in this process; return exit code, standard output and standard error."""
+    monkeypatch.syspath_prepend(FOLDER)
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["evidence", *map(str, words)])
+        code = 0
+        try:
+            runpy.run_path(str(FOLDER), run_name="__main__")
+        except SystemExit as exit_:
+            code = exit_.code
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
 
 
 @pytest.fixture(scope="module")
@@ -34,10 +62,10 @@ def test_names_and_figures_are_known():
 
 def test_what_is_kept_is_not_run_again(run, small_mnist, tmp_path, monkeypatch):
     control = Control("compare-wine", "Wine", "{tables}/wine.csv target --layers 5 --budgets 10 --seeds 2")
-    monkeypatch.setattr(evidence, "CASES", [case for case in CASES if case.name == "softmax"])
-    monkeypatch.setattr(evidence, "CONTROLS", [control])
+    monkeypatch.setattr(collecting, "CASES", [case for case in CASES if case.name == "softmax"])
+    monkeypatch.setattr(collecting, "CONTROLS", [control])
     monkeypatch.setattr(page, "CONTROLS", [control])
-    words = ["reproduce", "all", "--data", small_mnist, "--seeds", 2, "--runs", tmp_path / "runs", "--out"]
+    words = ["--data", small_mnist, "--seeds", 2, "--runs", tmp_path / "runs", "--out"]
     code, out, err = run(*words, tmp_path / "docs" / "evidence")
     assert code == 0, err
     assert out == f"Written: {tmp_path / 'docs' / 'evidence.md'}\n"
@@ -66,8 +94,8 @@ def test_long_runs_are_made_once(tmp_path, monkeypatch):
     (tmp_path / f"{case.name}.json").write_text(
         json.dumps([{"obtained": {"seed": 0, "processor seconds": 1203}, "machine": {"threads": 2}}])
     )
-    monkeypatch.setattr(evidence, "_layerwise", lambda words, announce: pytest.fail("it is run again"))
-    evidence._run_case(case, 1, tmp_path, tmp_path, tmp_path / "runs", print)
+    monkeypatch.setattr(collecting, "_layerwise", lambda words: pytest.fail("it is run again"))
+    collecting._run_case(case, 1, tmp_path, tmp_path, tmp_path / "runs")
 
 
 @pytest.mark.parametrize(
@@ -108,7 +136,7 @@ def test_signs_tell_what_is_clear():
     ],
 )
 def test_refusals(run, tmp_path, words, message):
-    code, _, err = run("reproduce", "all", "--data", tmp_path, "--out", tmp_path / "docs", *words)
+    code, _, err = run("--data", tmp_path, "--out", tmp_path / "docs", *words)
     assert code == 2
     assert message in err
     assert not (tmp_path / "docs").exists()

@@ -216,7 +216,7 @@ def check_gradient_command(
     if n_rows < 1:
         raise ValueError(f"n_rows={n_rows} leaves nothing to check with; give at least 1")
     opened = open_model(model, data, labels=labels, array=array, layout=layout)
-    X, y, estimator = opened.X[:n_rows], opened.y, opened.estimator
+    X, y, estimator = opened.X[:n_rows], opened.source.y, opened.estimator
     if isinstance(estimator, FineTunedEstimator) and y is None:
         raise ValueError(f"{model} is a {type(estimator).__name__}; give labels with --labels")
     errors = check_gradient(estimator, X, None if y is None else y[:n_rows])

@@ -60,9 +60,10 @@ def evaluate(
             f"column {labels!r} is a feature of {opened.folder}, which has learned from it, so it cannot tell how good "
             f"the model is; train it with {shlex.join(['--ignore', labels])}"
         )
-    if unlabeled is not None and (opened.y is None or not _stands_for_none(opened.y, unlabeled).any()):
+    y = opened.source.y
+    if unlabeled is not None and (y is None or not _stands_for_none(y, unlabeled).any()):
         raise ValueError(f"unlabeled={unlabeled!r} stands nowhere in the labels")
-    figures = measure(opened.estimator, opened.X, opened.y, opened.weights, folder=opened.folder, unlabeled=unlabeled)
+    figures = measure(opened.estimator, opened.X, y, opened.source.weights, folder=opened.folder, unlabeled=unlabeled)
     facts = {"n_rows": opened.X.shape[0], **figures}
     shown = {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in facts.items()}
     return Reply(facts, "\n".join(f"{name}: {value}" for name, value in shown.items()))

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from cyclopts import App
 
 from layerwise import runs
 from layerwise.atomic import atomic, write_file
 from layerwise.callbacks import MetricsFile
-from layerwise.cli.common import Device, Display, Overwrite, Reply, Shown, Words, list_contents, render
-from layerwise.reproduce import EXPERIMENTS, evidence, experiment
+from layerwise.cli.common import Device, Display, Overwrite, Reply, Shown, list_contents, render
+from layerwise.reproduce import EXPERIMENTS, experiment
 from layerwise.reproduce.experiment import Session
 from layerwise.strict_json import as_strict
 
@@ -129,37 +129,3 @@ def _add_mnist_experiment(name: str) -> None:
 for _name in EXPERIMENTS:
     if _name not in ("ufldl-stacked", "ufldl-patches"):
         _add_mnist_experiment(_name)
-
-
-@reproduce_app.command(name="all")
-def reproduce_all(
-    *,
-    data: Path,
-    seeds: int = 3,
-    only: Annotated[list[str] | None, Words] = None,
-    runs: Path = Path("runs/evidence"),
-    out: Path = Path("docs/evidence"),
-    display: Shown,
-) -> Reply:
-    """Run every published experiment and control that has not been run, and write the page of evidence.
-
-    Example: layerwise reproduce all --data mnist --only softmax self-taught
-
-    Parameters
-    ----------
-    data
-        Folder with the four files of MNIST.
-    seeds
-        How often to run what takes less than ten minutes; what takes longer is run once.
-    only
-        Names of cases and controls; all if not given. Several processes can work on different ones.
-    runs
-        Folder for the folders of the runs.
-    out
-        Folder for the figures and pictures; the page is written beside it, with .md.
-    """
-    if seeds < 1:
-        raise ValueError(f"seeds={seeds} leaves nothing to run; give at least 1, better 3")
-    evidence.collect(data, out, runs, seeds=seeds, only=only or (), announce=display.say)
-    page = out.with_suffix(".md")
-    return Reply({"page": str(page), "files": sorted(entry.name for entry in out.iterdir())}, f"Written: {page}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +52,11 @@ def encode(
     Example: layerwise encode runs/digits t10k-images.gz --out codes.npy
     """
 
-    def columns() -> tuple[dict[str, Any], Opened]:
+    def columns() -> tuple[dict[str, Any], dict[str, Any]]:
         opened = open_model(model, data, array=array, layout=layout, device=device)
         estimator = opened.estimator
         coder = estimator if hasattr(estimator, "transform") else stack_of(estimator)
-        return {"code": coder.transform(opened.X)}, opened
+        return {"code": coder.transform(opened.X)}, opened.source.ids
 
     return _write(columns, data, out, overwrite, display)
 
@@ -81,14 +80,13 @@ def decode(
         One row of codes for each row, as encode writes them (.json and .jsonl are not read).
     """
 
-    def columns() -> tuple[dict[str, Any], Opened]:
+    def columns() -> tuple[dict[str, Any], dict[str, Any]]:
         opened = open_model(model, None, device=device)
         if isinstance(opened.estimator, (StackedClassifier, StackedRegressor)):
             raise ValueError(f"{model} has codes that labels have changed, which cannot be decoded; see reconstruct")
         others = [name for name in list_columns(codes) if not name.startswith("code_")]
         source = read_input(codes, id=others)
-        rows = _as_rows(opened, stack_of(opened.estimator).inverse_transform(source.X))
-        return rows, replace(opened, source=source)
+        return _as_rows(opened, stack_of(opened.estimator).inverse_transform(source.X)), source.ids
 
     return _write(columns, codes, out, overwrite, display)
 
@@ -109,10 +107,10 @@ def reconstruct(
     Example: layerwise reconstruct runs/digits t10k-images.gz --out clean.npy
     """
 
-    def columns() -> tuple[dict[str, Any], Opened]:
+    def columns() -> tuple[dict[str, Any], dict[str, Any]]:
         opened = open_model(model, data, array=array, layout=layout, device=device)
         stack = stack_of(opened.estimator)
-        return _as_rows(opened, stack.inverse_transform(stack.transform(opened.X))), opened
+        return _as_rows(opened, stack.inverse_transform(stack.transform(opened.X))), opened.source.ids
 
     return _write(columns, data, out, overwrite, display)
 
@@ -138,14 +136,14 @@ def impute(
     ending = None if out is None else out.suffix.lower()
     as_text = not display.as_json if out is None else ending in (".csv", ".tsv")
 
-    def columns() -> tuple[dict[str, Any], Opened]:
+    def columns() -> tuple[dict[str, Any], dict[str, Any]]:
         opened = open_model(model, data, array=array, layout=layout, device=device)  # which fills them in
         if opened.encoder is None or ending in (".npy", ".safetensors"):
-            return _as_rows(opened, opened.X), opened
+            return _as_rows(opened, opened.X), opened.source.ids
         numbers = {name: opened.X[:, place] for place, name in enumerate(opened.encoder.numbers_)}
-        texts = list_columns(data) if as_text else [*opened.ids, *opened.encoder.categories_]
+        texts = list_columns(data) if as_text else [*opened.source.ids, *opened.encoder.categories_]
         filled = fill_table(data, numbers, text=texts)
-        return filled if as_text else filled | opened.ids, replace(opened, source=None)
+        return filled if as_text else filled | opened.source.ids, {}
 
     return _write(columns, data, out, overwrite, display, separator=find_separator(data))
 
@@ -172,20 +170,20 @@ def predict(
         Of a classifier: the probability of each class too.
     """
 
-    def columns() -> tuple[dict[str, Any], Opened]:
+    def columns() -> tuple[dict[str, Any], dict[str, Any]]:
         opened = open_model(model, data, array=array, layout=layout, device=device)
         estimator = opened.estimator
         if probabilities and not isinstance(estimator, StackedClassifier):
             raise ValueError(f"{model} holds no classifier but {type(estimator).__name__}, which has no probabilities")
         if isinstance(estimator, StackedRegressor):
-            return {"prediction": estimator.predict(opened.X)}, opened
+            return {"prediction": estimator.predict(opened.X)}, opened.source.ids
         if isinstance(estimator, AutoencoderOutlierDetector):
-            return {"outlier": estimator.predict(opened.X) < 0}, opened
+            return {"outlier": estimator.predict(opened.X) < 0}, opened.source.ids
         if not isinstance(estimator, StackedClassifier):
             raise ValueError(f"{model} holds {type(estimator).__name__}, which predicts nothing; train with --labels")
         p = estimator.predict_proba(opened.X)
         shares = {f"p_{label}": p[:, place] for place, label in enumerate(estimator.classes_)} if probabilities else {}
-        return {"label": estimator.classes_[p.argmax(axis=1)], **shares}, opened
+        return {"label": estimator.classes_[p.argmax(axis=1)], **shares}, opened.source.ids
 
     return _write(columns, data, out, overwrite, display)
 
@@ -215,18 +213,19 @@ def score(
         What each column adds to the error, too, in numbers.
     """
 
-    def columns() -> tuple[dict[str, Any], Opened]:
+    def columns() -> tuple[dict[str, Any], dict[str, Any]]:
         opened = open_model(model, data, array=array, layout=layout, device=device)
         coder = stack_of(opened.estimator).coder_
         errors = coder.errors(coder.rows(opened.X), per_feature=True).numpy(force=True)
         columns: dict[str, Any] = {"error": errors.sum(axis=1)}
         if isinstance(opened.estimator, AutoencoderOutlierDetector):
             columns["outlier"] = opened.estimator.predict(opened.X) < 0
-        parts = _sum_by_column(errors, opened.feature_columns or [f"x_{place}" for place in range(errors.shape[1])])
+        names = opened.source.feature_columns or [f"x_{place}" for place in range(errors.shape[1])]
+        parts = _sum_by_column(errors, names)
         if because:
             columns["because"] = _name_largest(parts)
         shares = {f"error: {name}": part for name, part in parts.items()} if per_feature else {}
-        return {**columns, **shares}, opened
+        return {**columns, **shares}, opened.source.ids
 
     return _write(columns, data, out, overwrite, display)
 
@@ -263,26 +262,25 @@ def _write(
 ) -> Reply:
     """Write columns, made once it is sure that there is a place for them, to a file or to standard output."""
     if out is None:
-        made, opened = columns()
+        made, ids = columns()
+        ids = _name_ids(ids, made)
         if display.as_json:
-            return Reply({"rows": _records(made, _name_ids(opened, made))}, "")
-        write_csv(sys.stdout, made, ids=_name_ids(opened, made), separator=separator)
+            return Reply({"rows": _records(made, ids)}, "")
+        write_csv(sys.stdout, made, ids=ids, separator=separator)
         return Reply({}, "")
     check_output(out)
     check_apart(out, data)
     with atomic(out, overwrite=overwrite) as staging:
-        made, opened = columns()
-        write_columns(staging, made, ids=_name_ids(opened, made), separator=separator)
+        made, ids = columns()
+        write_columns(staging, made, ids=_name_ids(ids, made), separator=separator)
     n_rows = len(next(iter(made.values())))
     return Reply({"out": str(out), "n_rows": n_rows, "columns": list(made)}, f"{n_rows:,} rows are in {out}")
 
 
-def _name_ids(opened: Opened, made: Mapping[str, Any]) -> dict[str, Any]:
+def _name_ids(ids: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, Any]:
     """Return the columns that tell rows apart; one that bears the name of what is written becomes ``id: name``."""
     taken = tuple(f"{name}_" for name in made)
-    return {
-        f"id: {name}" if name in made or name.startswith(taken) else name: values for name, values in opened.ids.items()
-    }
+    return {f"id: {name}" if name in made or name.startswith(taken) else name: ids[name] for name in ids}
 
 
 def _records(columns: Mapping[str, Any], ids: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,8 +39,8 @@ class Opened:
         Without what prepares its rows.
     encoder : TableEncoder or None
         From tables to rows.
-    source : Input or None
-        What was read; None where there are codes or nothing.
+    source : Input
+        What was read; without rows where nothing was.
     X : ndarray of shape (n_samples, n_features)
         Rows as the estimator takes them.
     """
@@ -49,33 +48,8 @@ class Opened:
     folder: Path
     estimator: BaseEstimator
     encoder: TableEncoder | None
-    source: Input | None
+    source: Input
     X: np.ndarray
-
-    @property
-    def y(self) -> np.ndarray | None:
-        """Labels, where there are."""
-        return None if self.source is None else self.source.y
-
-    @property
-    def weights(self) -> np.ndarray | None:
-        """How often each row counts, where that is asked for."""
-        return None if self.source is None else self.source.weights
-
-    @property
-    def ids(self) -> dict[str, Any]:
-        """Columns that tell rows apart."""
-        return {} if self.source is None else self.source.ids
-
-    @property
-    def feature_columns(self) -> Sequence[str] | None:
-        """The column of a table that each column of ``X`` was made of."""
-        return None if self.source is None else self.source.feature_columns
-
-    @property
-    def row_names(self) -> list[str] | None:
-        """What to call the rows."""
-        return None if self.source is None else name_rows(self.source)
 
 
 def name_rows(source: Input) -> list[str] | None:
@@ -128,7 +102,8 @@ def open_model(
     model = layerwise.load(folder, device=device)
     encoder, imputer = step_of(model, TableEncoder), step_of(model, AutoencoderImputer)
     if data is None:
-        return Opened(folder, bare(model), encoder, None, np.empty((0, 0)))
+        nothing = np.empty((0, 0))
+        return Opened(folder, bare(model), encoder, Input(nothing, None, {}, None, None, None), nothing)
     facts = runs.read_facts(folder)
     columns = set(map(composed, list_columns(data))) if encoder is not None else set()
     source = read_input(

@@ -14,7 +14,7 @@ import layerwise
 from layerwise import runs
 from layerwise.atomic import atomic
 from layerwise.cli.common import Array, Labels, Layout, Model, Overwrite, Reply, Shown, as_command, render
-from layerwise.cli.opening import digest_rows, open_model
+from layerwise.cli.opening import digest_rows, name_rows, open_model
 from layerwise.data.table_encoder import TableEncoder
 from layerwise.export import export_numpy, export_onnx
 from layerwise.inspection import inspect_model, layers_of, step_of
@@ -79,7 +79,6 @@ def report(
     with atomic(place, overwrite=overwrite or out is None) as staging:
         opened = open_model(run, data or Path(facts["data"]), labels=labels, array=array, layout=layout)
         source = opened.source
-        assert source is not None
         known = facts.get("digest_of_rows")
         trained_on = None if known is None else digest_rows(source.X) == known
         if data is None and trained_on is False:
@@ -99,7 +98,7 @@ def report(
             image_shape=source.image_shape,
             feature_names=source.feature_names,
             feature_columns=source.feature_columns,
-            row_names=opened.row_names,
+            row_names=name_rows(source),
             trained_on=trained_on,
         )
     return Reply({"out": str(place)}, f"The report is in {place}", f"open {place} in a browser")

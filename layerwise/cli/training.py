@@ -140,17 +140,7 @@ def init(
     out
         The file to write.
     """
-    places = given(
-        data=str(data),
-        labels=labels,
-        id=id,
-        ignore=ignore,
-        sample_weight=sample_weight,
-        max_categories=max_categories,
-        array=array,
-        layout=layout,
-        image_shape=image_shape,
-    )
+    places = _take(given(**locals()), [name for name in DATA_KEYS if name != "out"])
     check_apart(out, data)
     with atomic(out, overwrite=overwrite) as staging:
         source = read_input(**_where(places))

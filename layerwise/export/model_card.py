@@ -121,11 +121,7 @@ def write_model_card(
 def _files(path: Path) -> dict[str, str]:
     """Return what is known of the files beside a card."""
     files = {name: words for name, words in _FILES.items() if (path.parent / name).is_file()}
-    exported = {
-        ".onnx": "the model for ONNX runtimes",
-        ".npz": "the model for NumPy alone, with the .py file beside it",
-    }
-    for suffix, words in exported.items():
+    for suffix, words in _EXPORTED.items():
         files |= {found.name: words for found in sorted(path.parent.glob(f"*{suffix}"))}
     return files
 

@@ -69,17 +69,13 @@ def variance_section(ratios: list[tuple[str, float, float | None]]) -> Section:
         f"{name} {percent(ours)}" + (f", PCA {percent(theirs)}" if theirs is not None else "")
         for name, ours, theirs in ratios
     )
-    draw = partial(_draw_variance, names, kept, known or None)
+    draw = partial(plot_explained_variance, names, kept, known or None)
     return Section(
         "variance",
         "Explained variance",
         {"figure": chart(draw, f"Share of the variance that is kept: {words}."), "with_pca": bool(known)},
         pretrained=True,
     )
-
-
-def _draw_variance(names: list[str], kept: list[float], pca: list[float] | None, ax: Any) -> None:
-    plot_explained_variance(names, kept, pca, ax=ax)
 
 
 def reconstructions_section(subject: Subject) -> Section:
@@ -160,7 +156,7 @@ def _draw_activations(subject: Subject, index: int) -> dict[str, Any]:
         + ("" if target is None else f", with a target of {target:g}")
         + f"; {len(dead)} dead, {len(saturated)} saturated."
     )
-    draw = partial(_draw_means, means, target, dead, saturated)
+    draw = partial(plot_activations, means, target=target, dead=dead, saturated=saturated)
     return {
         "title": f"layer {index}",
         "figure": chart(draw, alt),
@@ -170,10 +166,6 @@ def _draw_activations(subject: Subject, index: int) -> dict[str, Any]:
         "saturated": saturated.tolist(),
         "n_units": len(means),
     }
-
-
-def _draw_means(means: np.ndarray, target: float | None, dead: np.ndarray, saturated: np.ndarray, ax: Any) -> None:
-    plot_activations(means, target=target, dead=dead, saturated=saturated, ax=ax)
 
 
 @torch.no_grad()

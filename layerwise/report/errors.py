@@ -47,7 +47,7 @@ def outliers_section(subject: Subject) -> Section | None:
             "share": beyond / len(errors),
             "contamination": subject.model.contamination,
             "threshold": number(threshold),
-            "figure": chart(partial(_draw_scores, errors, threshold), alt),
+            "figure": chart(partial(plot_scores, errors, threshold), alt),
             "images": subject.image_shape is not None,
             "rows": [
                 {
@@ -61,10 +61,6 @@ def outliers_section(subject: Subject) -> Section | None:
             ],
         },
     )
-
-
-def _draw_scores(errors: np.ndarray, threshold: float, ax: Any) -> None:
-    plot_scores(errors, threshold, ax=ax)
 
 
 def _show_unusual(

@@ -14,7 +14,6 @@ from xml.etree import ElementTree
 import matplotlib as mpl
 import numpy as np
 from markupsafe import Markup
-from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
@@ -45,13 +44,13 @@ _STYLE: dict[Any, Any] = {
 _NO_METADATA: dict[str, Any] = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
-def chart(draw: Callable[[Axes], object], alt: str, *, width: int = 360, height: int = 230) -> Markup:
+def chart(draw: Callable[..., object], alt: str, *, width: int = 360, height: int = 230) -> Markup:
     """Draw a chart as inline SVG, whose text is text and whose colours are those of the page.
 
     Parameters
     ----------
     draw : callable
-        Draws on matplotlib Axes.
+        Draws on the matplotlib Axes that it gets as ``ax``.
     alt : str
         What is to be seen, with figures, for those who do not see it.
     width, height : int, default=360, 230
@@ -67,7 +66,7 @@ def chart(draw: Callable[[Axes], object], alt: str, *, width: int = 360, height:
         # Names from data may be in any script: browsers have fonts that matplotlib has not.
         warnings.filterwarnings("ignore", "Glyph .* missing from")
         figure = Figure(figsize=(width / 72, height / 72), layout="constrained")
-        draw(figure.subplots())
+        draw(ax=figure.subplots())
         figure.savefig(buffer, format="svg", transparent=True, dpi=144, metadata=_NO_METADATA)
     root = _without_namespaces(ElementTree.fromstring(buffer.getvalue()))
     root.attrib |= {"class": "chart", "role": "img", "aria-label": alt, "style": f"max-width: {1.45 * width:.0f}px"}

@@ -171,8 +171,4 @@ def _draw_target(true: np.ndarray, predicted: np.ndarray) -> Markup:
         f"Predicted against true values of {len(true)} rows, from {number(true.min())} to {number(true.max())}; on "
         f"average they differ by {number(np.abs(true - predicted).mean())}."
     )
-    return chart(partial(_draw_predictions, true, predicted), alt, width=320, height=300)
-
-
-def _draw_predictions(true: np.ndarray, predicted: np.ndarray, ax: Any) -> None:
-    plot_predictions(true, predicted, ax=ax)
+    return chart(partial(plot_predictions, true, predicted), alt, width=320, height=300)

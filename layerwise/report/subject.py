@@ -32,14 +32,8 @@ class Subject:
 
     Parameters
     ----------
-    model : fitted estimator of layerwise, or Pipeline that ends in one
-    X : array-like or sparse matrix of shape (n_rows, n_features)
-    y : array-like of shape (n_rows,) or (n_rows, n_outputs), or None
-    image_shape : tuple of int or None
-    feature_names, row_names : sequence of str or None
-    feature_columns : sequence of str or None, default=None
-    trained_on : bool or None, default=None
-    random_state : int, RandomState instance or None
+    model, X, y, image_shape, feature_names, row_names, random_state, feature_columns, trained_on
+        As `layerwise.report.write_report` takes them.
 
     Attributes
     ----------

@@ -19,7 +19,8 @@ from layerwise.reproduce import (
     ufldl_stacked,
 )
 
-# Each has PUBLISHED, load(path) and run(data, session).
+# Each has PUBLISHED, which maps sources to their settings and figures; load(path), which gives the data; and run(data,
+# session, ...), which gives an `Outcome`: its docstring tells of the settings of the experiment.
 EXPERIMENTS: dict[str, ModuleType] = {
     "ufldl-patches": ufldl_patches,
     "ufldl-mnist-filters": ufldl_mnist_filters,

@@ -30,16 +30,10 @@ def run(
 
     Parameters
     ----------
-    digits : Digits
-    session : Session
     n_hidden : int, default=1000
     contraction : float, default=1.0
         Factor of the penalty (lambda).
     pretrain_epochs, finetune_epochs : int, default=20, 30
-
-    Returns
-    -------
-    outcome : Outcome
     """
     autoencoder = Autoencoder(
         n_hidden,

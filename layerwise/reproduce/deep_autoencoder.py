@@ -43,13 +43,7 @@ def run(
 
     Parameters
     ----------
-    digits : Digits
-    session : Session
     pretrain_epochs, finetune_epochs : int, default=10, 80
-
-    Returns
-    -------
-    outcome : Outcome
     """
     stack = StackedAutoencoder(layers(pretrain_epochs), **session.common).fit(digits.X_train)
     greedy = -2 * stack.score(digits.X_test)

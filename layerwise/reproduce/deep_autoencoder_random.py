@@ -25,13 +25,7 @@ def run(digits: Digits, session: Session, *, finetune_epochs: int = 80) -> Outco
 
     Parameters
     ----------
-    digits : Digits
-    session : Session
     finetune_epochs : int, default=80
-
-    Returns
-    -------
-    outcome : Outcome
     """
     stack = untrained(StackedAutoencoder(deep_autoencoder.layers(0), **session.common)).fit(digits.X_train)
     deep, figures = deep_autoencoder.finetune(stack, digits, session, finetune_epochs)

@@ -39,8 +39,6 @@ def run(
 
     Parameters
     ----------
-    digits : Digits
-    session : Session
     n_layers : int, default=1
     n_hidden : int, default=1000
         Units of each layer.
@@ -49,10 +47,6 @@ def run(
     k_codes : int, default=100
         How many are on in the codes that are classified, and in fine-tuning.
     pretrain_epochs, finetune_epochs : int, default=10, 20
-
-    Returns
-    -------
-    outcome : Outcome
     """
     stack = StackedAutoencoder(warm_start=True, **session.common)
     half = -(-pretrain_epochs // 2)

@@ -7,29 +7,12 @@ A. Makhzani and B. Frey, "k-Sparse autoencoders", 2013, section 4. arXiv:1312.56
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
-from layerwise.data import Digits, load_mnist
+from layerwise.data import load_mnist
 from layerwise.reproduce import k_sparse
-from layerwise.reproduce.experiment import Outcome, Session
 
 PUBLISHED = {"Makhzani 2013": {k_sparse.ERROR: 0.97}}
 load = load_mnist
-
-
-def run(digits: Digits, session: Session, *, n_layers: int = 2, **settings: Any) -> Outcome:
-    """Run the experiment.
-
-    Parameters
-    ----------
-    digits : Digits
-    session : Session
-    n_layers : int, default=2
-    **settings : dict
-        Further ones of `layerwise.reproduce.k_sparse.run`.
-
-    Returns
-    -------
-    outcome : Outcome
-    """
-    return k_sparse.run(digits, session, n_layers=n_layers, **settings)
+# Its other settings are those of `k_sparse`.
+run = partial(k_sparse.run, n_layers=2)

@@ -45,17 +45,11 @@ def run(
 
     Parameters
     ----------
-    digits : Digits
-    session : Session
     levels : sequence of float, default=(0.1, 0.2, 0.3)
         Masking noise of each layer.
     n_hidden : int, default=1000
         Units of each of the three layers.
     pretrain_epochs, finetune_epochs : int, default=5, 20
-
-    Returns
-    -------
-    outcome : Outcome
     """
     classifier, error = train(levels, digits, session, n_hidden, pretrain_epochs, finetune_epochs)
     obtained: dict[str, float | str] = {

@@ -47,17 +47,11 @@ def run(
 
     Parameters
     ----------
-    digits : Digits
-    session : Session
     n_hidden : int, default=1000
         Units of each of the three layers.
     level : float, default=0.25
         Masking noise of each layer of SDAE-3.
     pretrain_epochs, finetune_epochs : int, default=20, 40
-
-    Returns
-    -------
-    outcome : Outcome
     """
     obtained: dict[str, float | str] = {
         "units": "relu",

@@ -40,10 +40,6 @@ def run(
     n_hidden : int, default=200
     max_iter : int, default=400
         Iterations of L-BFGS in each stage.
-
-    Returns
-    -------
-    outcome : Outcome
     """
     low = digits.y_train < 5
     X, y = digits.X_train[low], digits.y_train[low]

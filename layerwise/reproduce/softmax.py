@@ -38,8 +38,6 @@ def run(
 
     Parameters
     ----------
-    digits : Digits
-    session : Session
     max_iter : int, default=100
         Iterations of L-BFGS.
     alpha : float, default=1e-4

@@ -34,10 +34,6 @@ def run(
     n_images : int, default=10000
     max_iter : int, default=400
         Iterations of L-BFGS.
-
-    Returns
-    -------
-    outcome : Outcome
     """
     autoencoder = Autoencoder(
         196,

@@ -51,10 +51,6 @@ def run(
     n_patches : int, default=10000
     max_iter : int, default=400
         Iterations of L-BFGS.
-
-    Returns
-    -------
-    outcome : Outcome
     """
     patches = extract_patches(images, (8, 8), n_patches, random_state=session.seed)
     patches = normalize_patches(patches - patches.mean(axis=1, keepdims=True))  # brightness is no edge

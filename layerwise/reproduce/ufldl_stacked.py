@@ -57,16 +57,10 @@ def run(
 
     Parameters
     ----------
-    digits : Digits
-    session : Session
     max_iter : int, default=200
         Iterations of L-BFGS in each stage.
     softmax_alpha : float, default=3e-3
         Decay of the softmax weights; that of the layers is 3e-3.
-
-    Returns
-    -------
-    outcome : Outcome
     """
     solver = LBFGS(max_iter=max_iter, progressive=False)  # as published: every step on all rows
     sparse = Autoencoder(200, sparsity=KLSparsity(target=0.1, weight=3.0), alpha=3e-3, solver=solver)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -167,6 +167,7 @@ class LBFGSState:
         return LBFGSState(x0, math.inf, x0.new_empty(0), self.pairs)
 
 
+@dataclass(eq=False, repr=False)  # both are scikit-learn's
 class LBFGS(BaseEstimator):
     """Limited-memory BFGS with a line search for the strong Wolfe conditions, on growing samples and then all rows.
 
@@ -217,20 +218,12 @@ class LBFGS(BaseEstimator):
         "progressive": ["boolean"],
     }
 
-    def __init__(
-        self,
-        max_iter: int = 200,
-        *,
-        tol: float = 1e-5,
-        ftol: float = 1e-9,
-        history_size: int = 10,
-        progressive: bool = True,
-    ):
-        self.max_iter = max_iter
-        self.tol = tol
-        self.ftol = ftol
-        self.history_size = history_size
-        self.progressive = progressive
+    max_iter: int = 200
+    _: KW_ONLY
+    tol: float = 1e-5
+    ftol: float = 1e-9
+    history_size: int = 10
+    progressive: bool = True
 
     def can_go_on_from(self, state: object, dtype: torch.dtype) -> bool:
         """Return whether a state, perhaps of another solver or type, is one to restart from."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar, Protocol
 
@@ -21,15 +21,6 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": lambda done: 1.0,
     "linear": lambda done: 1 - done,
     "cosine": lambda done: 0.5 * (1 + math.cos(math.pi * done)),
-}
-
-_COMMON_CONSTRAINTS = {
-    "max_iter": [Interval(Integral, 0, None, closed="left")],
-    "batch_size": [Interval(Integral, 1, None, closed="left")],
-    "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
-    "learning_rate": [StrOptions(set(SCHEDULES))],
-    "tol": [Interval(Real, 0, None, closed="left")],
-    "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
 }
 
 
@@ -125,15 +116,26 @@ class MinibatchState:
         self.optimizer.state.clear()
 
 
+@dataclass(eq=False, repr=False)  # both are scikit-learn's
 class StochasticSolver(BaseEstimator, abc.ABC):
     """Steps through the batches of epoch after epoch; what a step is, its optimiser says."""
 
-    max_iter: int
-    batch_size: int
+    _parameter_constraints: ClassVar[dict] = {
+        "max_iter": [Interval(Integral, 0, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "learning_rate": [StrOptions(set(SCHEDULES))],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+    }
+
+    max_iter: int = 50
+    _: KW_ONLY
+    batch_size: int = 128
     learning_rate_init: float
-    learning_rate: str
-    tol: float
-    n_iter_no_change: int
+    learning_rate: str = "constant"
+    tol: float = 1e-4
+    n_iter_no_change: int = 10
 
     @abc.abstractmethod
     def _make_optimizer(self, x: Tensor) -> torch.optim.Optimizer:
@@ -249,6 +251,7 @@ class StochasticSolver(BaseEstimator, abc.ABC):
         return bool(stuck.sum() > len(stuck) / 4 and gradient.abs().max() > self.tol * abs(state.value))
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class SGD(StochasticSolver):
     """Stochastic gradient descent with momentum.
 
@@ -263,13 +266,13 @@ class SGD(StochasticSolver):
         Step size at the start.
     learning_rate : {"constant", "linear", "cosine"}, default="constant"
         How the step size goes on: as it is, or down to 0 at the end of the last epoch, along a line or half a cosine.
+    tol : float, default=1e-4
+    n_iter_no_change : int, default=10
+        Converged when the epoch's value has not gone below its lowest by ``tol`` times its size for this many epochs.
     momentum : float, default=0.9
         Share of the last step that is kept.
     nesterov : bool, default=True
         Whether the momentum is Nesterov's.
-    tol : float, default=1e-4
-    n_iter_no_change : int, default=10
-        Converged when the epoch's value has not gone below its lowest by ``tol`` times its size for this many epochs.
 
     References
     ----------
@@ -285,37 +288,21 @@ class SGD(StochasticSolver):
     True
     """
 
-    _parameter_constraints: ClassVar[dict] = _COMMON_CONSTRAINTS | {
+    _parameter_constraints: ClassVar[dict] = StochasticSolver._parameter_constraints | {
         "momentum": [Interval(Real, 0, 1, closed="left")],
         "nesterov": ["boolean"],
     }
 
-    def __init__(
-        self,
-        max_iter: int = 50,
-        *,
-        batch_size: int = 128,
-        learning_rate_init: float = 0.01,
-        learning_rate: str = "constant",
-        momentum: float = 0.9,
-        nesterov: bool = True,
-        tol: float = 1e-4,
-        n_iter_no_change: int = 10,
-    ):
-        self.max_iter = max_iter
-        self.batch_size = batch_size
-        self.learning_rate_init = learning_rate_init
-        self.learning_rate = learning_rate
-        self.momentum = momentum
-        self.nesterov = nesterov
-        self.tol = tol
-        self.n_iter_no_change = n_iter_no_change
+    learning_rate_init: float = 0.01
+    momentum: float = 0.9
+    nesterov: bool = True
 
     def _make_optimizer(self, x: Tensor) -> torch.optim.Optimizer:
         nesterov = self.nesterov and self.momentum > 0
         return torch.optim.SGD([x], self.learning_rate_init, self.momentum, nesterov=nesterov, fused=True)
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class Adam(StochasticSolver):
     """Stochastic gradient descent with steps that adapt to each parameter.
 
@@ -330,13 +317,13 @@ class Adam(StochasticSolver):
         Step size at the start.
     learning_rate : {"constant", "linear", "cosine"}, default="constant"
         How the step size goes on: as it is, or down to 0 at the end of the last epoch, along a line or half a cosine.
+    tol : float, default=1e-4
+    n_iter_no_change : int, default=10
+        Converged when the epoch's value has not gone below its lowest by ``tol`` times its size for this many epochs.
     beta_1, beta_2 : float, default=0.9, 0.999
         Share of the past in the running means of the gradient and of its square.
     epsilon : float, default=1e-8
         Added to the root of the latter.
-    tol : float, default=1e-4
-    n_iter_no_change : int, default=10
-        Converged when the epoch's value has not gone below its lowest by ``tol`` times its size for this many epochs.
 
     References
     ----------
@@ -352,34 +339,16 @@ class Adam(StochasticSolver):
     True
     """
 
-    _parameter_constraints: ClassVar[dict] = _COMMON_CONSTRAINTS | {
+    _parameter_constraints: ClassVar[dict] = StochasticSolver._parameter_constraints | {
         "beta_1": [Interval(Real, 0, 1, closed="left")],
         "beta_2": [Interval(Real, 0, 1, closed="left")],
         "epsilon": [Interval(Real, 0, None, closed="neither")],
     }
 
-    def __init__(
-        self,
-        max_iter: int = 50,
-        *,
-        batch_size: int = 128,
-        learning_rate_init: float = 1e-3,
-        learning_rate: str = "constant",
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-8,
-        tol: float = 1e-4,
-        n_iter_no_change: int = 10,
-    ):
-        self.max_iter = max_iter
-        self.batch_size = batch_size
-        self.learning_rate_init = learning_rate_init
-        self.learning_rate = learning_rate
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
-        self.tol = tol
-        self.n_iter_no_change = n_iter_no_change
+    learning_rate_init: float = 1e-3
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-8
 
     def _make_optimizer(self, x: Tensor) -> torch.optim.Optimizer:
         betas = float(self.beta_1), float(self.beta_2)  # torch refuses a 0 that is an int beside a float

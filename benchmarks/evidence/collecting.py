@@ -1,8 +1,4 @@
-"""What was published beside what layerwise gives, over several seeds: `layerwise reproduce all`.
-
-Each run is a command of its own in a process of its own, the very one that the page names; what it gave is kept as JSON
-at once, so that whoever was interrupted goes on.
-"""
+"""What was published beside what layerwise gives, over several seeds."""
 
 from __future__ import annotations
 
@@ -11,17 +7,17 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from cases import CASES, CONTROLS, Case, Control
+from page import write_page
 from sklearn import datasets
 
 from layerwise.atomic import atomic, write_file
-from layerwise.reproduce.cases import CASES, CONTROLS, Case, Control
 from layerwise.reproduce.experiment import PROCESSOR
-from layerwise.reproduce.page import write_page
 from layerwise.strict_json import as_strict, read_json
 
 # A run that takes longer, of the time of a processor for each thread, is made with one seed.
@@ -35,7 +31,6 @@ def collect(
     *,
     seeds: int = 3,
     only: Sequence[str] = (),
-    announce: Callable[[str], None] = lambda text: None,
 ) -> None:
     """Run what has not been run, and write the page anew after each run.
 
@@ -52,13 +47,11 @@ def collect(
         How often to run what takes less than ten minutes; the first seed of all before the second of any.
     only : sequence of str, default=()
         Names of cases and controls; empty takes all.
-    announce : callable, default does nothing
-        Takes a line of text before every run.
 
     Raises
     ------
     ValueError
-        If a name is not known.
+        If a name is not known, or there is no seed.
     CalledProcessError
         If a run fails.
     """
@@ -66,21 +59,23 @@ def collect(
     for name in only:
         if name not in known:
             raise ValueError(f"only={name!r} is not known; choose of {', '.join(known)}")
+    if seeds < 1:
+        raise ValueError(f"seeds={seeds} leaves nothing to run; give at least 1, better 3")
     out.mkdir(parents=True, exist_ok=True)
     runs.mkdir(parents=True, exist_ok=True)
     chosen = only or known
     for seed in range(seeds):
         for case in CASES:
             if case.name in chosen:
-                _run_case(case, seed, mnist, out, runs, announce)
+                _run_case(case, seed, mnist, out, runs)
                 write_page(out)
         for control in CONTROLS:
             if seed == 0 and control.name in chosen:
-                _run_control(control, mnist, out, runs, announce)
+                _run_control(control, mnist, out, runs)
                 write_page(out)
 
 
-def _run_case(case: Case, seed: int, mnist: Path, out: Path, runs: Path, announce: Callable[[str], None]) -> None:
+def _run_case(case: Case, seed: int, mnist: Path, out: Path, runs: Path) -> None:
     kept = out / f"{case.name}.json"
     figures = read_json(kept) if kept.exists() else []
     if seed in [run["obtained"]["seed"] for run in figures]:
@@ -89,21 +84,21 @@ def _run_case(case: Case, seed: int, mnist: Path, out: Path, runs: Path, announc
         return
     folder = runs / f"{case.name}-{seed}"
     if not folder.exists():
-        _layerwise([*case.arguments(seed, mnist), "--out", str(folder)], announce)
+        _layerwise([*case.arguments(seed, mnist), "--out", str(folder)])
     figures.append(read_json(folder / "figures.json"))
     _write(kept, sorted(figures, key=lambda run: run["obtained"]["seed"]))
     if case.picture is not None and seed == 0:
         shutil.copyfile(folder / case.picture, out / f"{case.name}.png")
 
 
-def _run_control(control: Control, mnist: Path, out: Path, runs: Path, announce: Callable[[str], None]) -> None:
+def _run_control(control: Control, mnist: Path, out: Path, runs: Path) -> None:
     kept = out / f"{control.name}.json"
     if kept.exists():
         return
     folder = runs / control.name
     if not folder.exists():
         words = control.words.format(mnist=mnist, tables=_write_tables(runs / "tables"))
-        _layerwise(["compare", *shlex.split(words), "--out", str(folder)], announce)
+        _layerwise(["compare", *shlex.split(words), "--out", str(folder)])
     _write(kept, read_json(folder / "comparison.json"))
     shutil.copyfile(folder / "comparison.png", out / f"{control.name}.png")
 
@@ -116,8 +111,8 @@ def _write_tables(folder: Path) -> Path:
     return folder
 
 
-def _layerwise(words: Sequence[str], announce: Callable[[str], None]) -> None:
-    announce(shlex.join(["layerwise", *words]))
+def _layerwise(words: Sequence[str]) -> None:
+    print(shlex.join(["layerwise", *words]), file=sys.stderr)
     threads = ["--n-threads", str(torch.get_num_threads())]
     subprocess.run(
         [sys.executable, "-m", "layerwise", "--quiet", *threads, *words], check=True, stdout=subprocess.DEVNULL

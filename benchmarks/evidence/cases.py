@@ -1,4 +1,4 @@
-"""What is held against published figures, and which controls are run: the rows of the page that `evidence` writes."""
+"""What is held against published figures, and which controls are run: the rows of the page of evidence."""
 
 from __future__ import annotations
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from cases import CASES, CONTROLS, Case, Claim
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from layerwise.atomic import atomic, write_file
 from layerwise.comparison import Comparison, mean_interval
 from layerwise.plotting import plot_published
-from layerwise.reproduce.cases import CASES, CONTROLS, Case, Claim
 from layerwise.reproduce.experiment import PROCESSOR
 from layerwise.runs import save_picture
 from layerwise.strict_json import read_json
@@ -26,7 +26,7 @@ def write_page(folder: Path) -> None:
     Parameters
     ----------
     folder : Path
-        What `layerwise.reproduce.evidence.collect` has filled; the page is this path with ``.md``.
+        What `collecting.collect` has filled; the page is this path with ``.md``.
     """
     cases = [(case, read_json(path)) for case in CASES if (path := folder / f"{case.name}.json").is_file()]
     controls = [
@@ -48,7 +48,7 @@ def write_page(folder: Path) -> None:
         )
         save_picture(ax, folder / "published.png")
     environment = Environment(
-        loader=PackageLoader("layerwise.reproduce", ""),
+        loader=FileSystemLoader(Path(__file__).parent),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
