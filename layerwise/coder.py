@@ -45,6 +45,8 @@ class Coder:
         Whether training saw uint8 that is read as intensities, 0 to 255 as 0 to 1.
     check : callable
         Maps array-like ``X`` and its name in errors to `Rows`, or refuses it.
+    feature_weights : Tensor of shape (n_features,) or None, default=None
+        How much the error of each feature counts; None is 1.
 
     Examples
     --------
@@ -61,6 +63,7 @@ class Coder:
     scaling: Scaling | None
     intensities: bool
     check: Callable[[Any, str], Rows]
+    feature_weights: Tensor | None = None
 
     @property
     def dtype(self) -> torch.dtype:
@@ -143,7 +146,7 @@ class Coder:
         return stacking.apply(lambda x: self.unscale(network(x)), rows)
 
     def errors(self, rows: Rows, *, per_feature: bool = False, in_units: bool = False) -> Tensor:
-        """Return the squared errors of reconstructions, ``1/2 sum_k (x^_ik - x_ik)^2``.
+        """Return the squared errors of reconstructions, ``1/2 sum_k w_k (x^_ik - x_ik)^2``, with the feature weights w.
 
         Parameters
         ----------
@@ -163,6 +166,8 @@ class Coder:
 
         def errors(x: Tensor) -> Tensor:
             terms = (self.straighten(network(x)) - self.straighten(x)).double().mul_(unit).square_().mul_(0.5)
+            if self.feature_weights is not None:
+                terms *= self.feature_weights.to(terms.device)
             return terms if per_feature else terms.sum(dim=1)
 
         return stacking.apply(errors, rows)

@@ -34,7 +34,10 @@ from layerwise import (
     StackedAutoencoder,
     StackedClassifier,
     StackedRegressor,
+    load,
+    save,
 )
+from layerwise.export import export_numpy, to_module
 
 SHORT = LBFGS(8)
 
@@ -479,3 +482,28 @@ def test_example_of_pruning():
     study = runpy.run_path(str(path))["main"](n_trials=12)
     states = {trial.state.name for trial in study.trials}
     assert states == {"COMPLETE", "PRUNED"}
+
+
+def test_features_of_a_group_count_as_one(tmp_path):
+    """The error is the sum over groups of the mean over their features; saved and exported models agree."""
+    rng = np.random.default_rng(0)
+    kind = rng.integers(0, 6, 300)
+    X = np.column_stack([np.eye(6)[kind], rng.normal(size=(300, 2))])
+    groups = [*["kind"] * 6, "a", "b"]
+    plain = AutoencoderOutlierDetector(Autoencoder(3, solver=LBFGS(10)), random_state=0).fit(X)
+    grouped = clone(plain).set_params(feature_groups=groups).fit(X)
+    terms = plain.reconstruction_error(X, per_feature=True)
+    expected = terms[:, :6].mean(axis=1) + terms[:, 6] + terms[:, 7]
+    np.testing.assert_allclose(grouped.reconstruction_error(X), expected, rtol=1e-12)
+    np.testing.assert_allclose(grouped.reconstruction_error(X, per_feature=True).sum(axis=1), expected, rtol=1e-12)
+    assert (grouped.predict(X) == -1).sum() == 30
+    save(grouped, tmp_path / "model")
+    np.testing.assert_array_equal(load(tmp_path / "model").decision_function(X), grouped.decision_function(X))
+    export_numpy(grouped, tmp_path / "detector.py")
+    program = runpy.run_path(str(tmp_path / "detector.py"))
+    np.testing.assert_allclose(program["decision_function"](X), grouped.decision_function(X), rtol=1e-9, atol=1e-12)
+    module = to_module(grouped)
+    errors = module(torch.from_numpy(X).float())["errors"].numpy(force=True)
+    np.testing.assert_allclose(errors, expected, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="feature_groups has 2 names, but X has 8 features"):
+        clone(grouped).set_params(feature_groups=["a", "b"]).fit(X)

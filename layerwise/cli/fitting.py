@@ -24,7 +24,7 @@ from layerwise.data.csv_tables import FLAGS
 from layerwise.data.inputs import Input
 from layerwise.data.misfits import describe_label_misfit
 from layerwise.data.strays import as_number, find_stray_label
-from layerwise.estimators import AutoencoderImputer
+from layerwise.estimators import AutoencoderImputer, AutoencoderOutlierDetector
 from layerwise.labels import find_labelled, find_missing, has_label
 from layerwise.trackers import MLflow, TensorBoard
 
@@ -231,6 +231,8 @@ def train(
         steps.append(("imputer", imputer))
     checkpoint = Checkpoint(checkpoints / "model", seconds=seconds)
     model = recipes.build(settings).set_params(callbacks=list(callbacks), checkpoint=checkpoint)
+    if isinstance(model, AutoencoderOutlierDetector) and source.encoder is not None:
+        model.set_params(feature_groups=source.feature_columns)  # a column of text counts as one
     watched = {}
     if held_out is not None:
         watched = {"X_val": held_out[0]} | ({} if y is None else {"y_val": held_out[1]})

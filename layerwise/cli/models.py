@@ -215,7 +215,7 @@ def score(
 
     def columns() -> tuple[dict[str, Any], dict[str, Any]]:
         opened = open_model(model, data, array=array, layout=layout, device=device)
-        coder = stack_of(opened.estimator).coder_
+        coder = opened.estimator.coder_
         errors = coder.errors(coder.rows(opened.X), per_feature=True).numpy(force=True)
         columns: dict[str, Any] = {"error": errors.sum(axis=1)}
         if isinstance(opened.estimator, AutoencoderOutlierDetector):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from numbers import Real
 from os import PathLike
 from typing import Any, ClassVar, overload
@@ -17,6 +18,7 @@ from sklearn.utils._param_validation import Interval
 from layerwise import distributed, stacking
 from layerwise.callbacks import Callback, Step
 from layerwise.checkpoint import Checkpoint
+from layerwise.coder import Coder
 from layerwise.estimators._checkpointing import checkpointed
 from layerwise.estimators._checks import like_input, warn_of_target_rows
 from layerwise.estimators._sklearn_callbacks import relayed
@@ -38,7 +40,9 @@ class AutoencoderOutlierDetector(OutlierMixin, WrappingEstimator):
 
     The error of a row x_i is taken in the scale of the training, so that every feature counts as it did there::
 
-        error_i = 1/2 sum_k (x^_ik - x_ik)^2
+        error_i = 1/2 sum_k w_k (x^_ik - x_ik)^2
+
+    where w_k is 1, or 1/n where feature k is one of a group of n.
 
     Parameters
     ----------
@@ -49,6 +53,9 @@ class AutoencoderOutlierDetector(OutlierMixin, WrappingEstimator):
     contamination : float, default=0.1
         Share of the training rows that are taken for outliers, above 0 and up to 0.5, rounded down to whole rows. Rows
         whose errors are the same up to rounding get the same verdict: then there are fewer.
+    feature_groups : array-like of shape (n_features,) or None, default=None
+        A name for each feature; those of one name count as one, such as the columns that were made of one of text:
+        `layerwise.data.TableEncoder.get_feature_columns` gives them. None counts each feature.
     random_state : int, RandomState instance or None, default=None
         For the autoencoder, if that has none of its own.
     callbacks : list of callable or None, default=None
@@ -83,6 +90,7 @@ class AutoencoderOutlierDetector(OutlierMixin, WrappingEstimator):
 
     _parameter_constraints: ClassVar[dict] = WrappingEstimator._parameter_constraints | {
         "contamination": [Interval(Real, 0, 0.5, closed="right")],
+        "feature_groups": ["array-like", None],
     }
 
     def __init__(
@@ -90,15 +98,26 @@ class AutoencoderOutlierDetector(OutlierMixin, WrappingEstimator):
         autoencoder: StackedAutoencoder | Autoencoder | FrozenEstimator | None = None,
         *,
         contamination: float = 0.1,
+        feature_groups: Sequence[Any] | None = None,
         random_state: Any = None,
         callbacks: Sequence[Callback] | None = None,
         checkpoint: str | PathLike[str] | Checkpoint | None = None,
     ):
         self.autoencoder = autoencoder
         self.contamination = contamination
+        self.feature_groups = feature_groups
         self.random_state = random_state
         self.callbacks = callbacks
         self.checkpoint = checkpoint
+
+    @property
+    def coder_(self) -> Coder:
+        """The coder of ``autoencoder_``, which weighs features by their groups."""
+        coder = super().coder_
+        if self.feature_groups is None:
+            return coder
+        _, group, sizes = np.unique(list(map(str, self.feature_groups)), return_inverse=True, return_counts=True)
+        return replace(coder, feature_weights=torch.from_numpy(1 / sizes[group]))
 
     @relayed
     @checkpointed
@@ -120,6 +139,11 @@ class AutoencoderOutlierDetector(OutlierMixin, WrappingEstimator):
         warn_of_target_rows(self, X, y)
         self._validate_params()
         scan, _ = self._pretrain(self._template(), X, sample_weight)
+        if self.feature_groups is not None and len(self.feature_groups) != self.n_features_in_:
+            raise ValueError(
+                f"feature_groups has {len(self.feature_groups)} names, but X has {self.n_features_in_} features; each "
+                f"needs one"
+            )
         rows = self.coder_.scale(scan)
         scores = -self.coder_.errors(rows).cpu().numpy()
         sizes = stacking.apply(lambda x: torch.linalg.vector_norm(x, dim=1, dtype=torch.float64), rows).cpu().numpy()

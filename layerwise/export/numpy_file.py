@@ -107,6 +107,8 @@ def _describe(parts: Parts, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
         _keep_scaling(arrays, "target_", targets)
     if kind == "classifier":
         _keep(arrays, classes=np.array(estimator.classes_.tolist()))
+    if kind == "detector" and estimator.coder_.feature_weights is not None:
+        _keep(arrays, feature_weights=estimator.coder_.feature_weights)
     if parts.feature_names is not None:
         _keep(arrays, feature_names=np.array(parts.feature_names))
     return {

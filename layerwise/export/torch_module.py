@@ -96,18 +96,22 @@ class _Regressing(nn.Module):
 
 
 class _Detecting(nn.Module):
+    weights: Tensor | None
+
     def __init__(self, estimator):
         super().__init__()
         self.scaling = estimator.coder_.scaling
         self.network = estimator.coder_.network
         self.offset = float(estimator.offset_)
+        self.register_buffer("weights", estimator.coder_.feature_weights)
 
     def forward(self, rows: Tensor) -> dict[str, Tensor]:
         x = rows if self.scaling is None else self.scaling(rows)
         expected = self.network(x)
         if self.scaling is not None:
             x, expected = self.scaling.straighten(x), self.scaling.straighten(expected)
-        errors = 0.5 * (expected - x).double().square().sum(dim=1)
+        terms = 0.5 * (expected - x).double().square()
+        errors = (terms if self.weights is None else terms * self.weights).sum(dim=1)
         return {"scores": (-errors - self.offset).to(rows.dtype), "errors": errors.to(rows.dtype)}
 
 
