@@ -20,10 +20,9 @@ from layerwise import distributed, persistence, recipes
 from layerwise.atomic import LOCK
 from layerwise.callbacks import Callback, Step
 from layerwise.checkpoint import Checkpoint
-from layerwise.data.csv_tables import FLAGS
+from layerwise.data.column_types import FLAGS
 from layerwise.data.inputs import Input
-from layerwise.data.misfits import describe_label_misfit
-from layerwise.data.strays import as_number, find_stray_label
+from layerwise.data.profiles import as_number, describe_misfit, find_stray_label
 from layerwise.estimators import AutoencoderImputer
 from layerwise.labels import find_labelled, find_missing, has_label
 from layerwise.trackers import MLflow, TensorBoard
@@ -81,7 +80,7 @@ def _choose_for_text(y: np.ndarray, unlabeled: Any) -> tuple[str, str]:
         return choose_model(numbers)
     labels = _gather_labels(y)
     classes = sorted(set(labels) - {None})
-    misfit = describe_label_misfit(classes, find_stray_label(labels))
+    misfit = describe_misfit(classes, find_stray_label(labels), "counted from 1")
     if misfit and len(classes) > _FEW_CLASSES:
         return "regressor", f"the labels look like {misfit}"
     shown = ", ".join(f"{label:.65}" for label in classes[:_SHOWN_CLASSES])
@@ -156,7 +155,7 @@ def _refuse_text(y: np.ndarray, unlabeled: Any) -> NoReturn:
     """Refuse labels of text for a regressor, one of which may stand for none."""
     labels = [None if label == unlabeled else label for label in _gather_labels(y)]
     stray = find_stray_label(labels)
-    misfit = describe_label_misfit({label for label in labels if label is not None}, stray)
+    misfit = describe_misfit({label for label in labels if label is not None}, stray, "counted from 1")
     if misfit is None:
         found = next(label for label in labels if label is not None and as_number(label) is None)
         raise ValueError(f"a regressor needs numbers as labels, but found {found!r:.65}; choose a classifier")

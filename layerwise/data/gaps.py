@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from layerwise.data._polars import import_polars, match_names, reading
-from layerwise.data.csv_tables import FLAGS
+from layerwise.data.column_types import FLAGS
 from layerwise.data.tables import scan_table
 
 if TYPE_CHECKING:
