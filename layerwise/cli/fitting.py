@@ -25,6 +25,7 @@ from layerwise.data.inputs import Input
 from layerwise.data.profiles import as_number, describe_misfit, find_stray_label
 from layerwise.estimators import AutoencoderImputer
 from layerwise.labels import find_labelled, find_missing, has_label
+from layerwise.solvers import SOLVERS
 from layerwise.trackers import MLflow, TensorBoard
 
 Tracked: TypeAlias = MLflow | TensorBoard
@@ -188,8 +189,17 @@ def refuse_gaps(missing: str, source: Input) -> NoReturn:
     """Refuse missing values, which this sentence of `describe_missing` tells, where nothing fills them in."""
     if sparse.issparse(source.X):
         raise ValueError(f"{missing}; put numbers in their place, as --impute needs rows that are not sparse")
-    without = "leave such columns out with --ignore NAME" if source.encoder else "save the rows without such columns"
-    raise ValueError(f"{missing}; fill them in with --impute, or {without}")
+    if source.encoder is not None:
+        raise ValueError(
+            f"{missing}; have them filled in (without --no-impute), or leave such columns out with --ignore NAME"
+        )
+    raise ValueError(f"{missing}; fill them in with --impute, or save the rows without such columns")
+
+
+def fills_gaps(source: Input, settings: Mapping[str, Any]) -> bool:
+    """Whether what is missing is filled in: where that is asked for, and in a table unless it is told not to."""
+    impute = settings.get("impute")
+    return source.encoder is not None if impute is None else bool(impute)
 
 
 def train(
@@ -210,15 +220,17 @@ def train(
     if source.encoder is not None:
         steps.append(("table", source.encoder))
     X, weights = source.X, {} if source.weights is None else {"sample_weight": source.weights}
-    if missing and not settings.get("impute"):
+    if missing and not fills_gaps(source, settings):
         refuse_gaps(missing, source)
-    if settings.get("impute"):
+    if settings.get("impute") or missing:
         if sparse.issparse(X):
             raise ValueError(
                 "impute=True needs dense rows, but the data is a sparse matrix, in which nothing is missing"
             )
         imputer = AutoencoderImputer(random_state=settings["random_state"])
         imputer.set_params(autoencoder__dtype=settings.get("dtype", "float32"))
+        if (max_iter := _iterations_asked_for(settings)) is not None:
+            imputer.set_params(autoencoder__solver__max_iter=max_iter)
         imputer.set_params(
             callbacks=[_prefixed("imputer", callback) for callback in callbacks],
             checkpoint=Checkpoint(checkpoints / "imputer", seconds=seconds),
@@ -232,6 +244,18 @@ def train(
         model.classes_ = model.classes_.astype(bool)  # which have been numbers beside gaps
     steps.append(("model", model))
     return (model if len(steps) == 1 else Pipeline(steps)), X
+
+
+def _iterations_asked_for(settings: Mapping[str, Any]) -> int | None:
+    """Return how many iterations the first layer has, if that is not what it has when nothing is said."""
+    layers, usual = settings.get("layers", []), recipes.default_layers(settings["model"])
+    given, default = (
+        spec[0].get("solver", {}) if spec and isinstance(spec[0].get("solver", {}), Mapping) else {}
+        for spec in (layers, usual)
+    )
+    solver = SOLVERS[given.get("name", "lbfgs")]()
+    asked = given.get("max_iter")
+    return None if asked in (default.get("max_iter"), solver.max_iter) else asked
 
 
 def open_trackers(

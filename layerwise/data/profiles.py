@@ -7,8 +7,6 @@ from collections.abc import Collection
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from layerwise.data._polars import import_polars
 from layerwise.data.column_types import (
     MARKERS,
@@ -111,7 +109,7 @@ class Profile:
         self.is_time = dtype in (pl.Date, pl.Time) or dtype == pl.Datetime
         self.is_known = self.is_number or self.is_text or self.is_time
         # Of numbers as long as none repeats: their values.
-        self.values: pl.DataFrame | None = None
+        self.values: Any = None
         self.n_values = 0.0
         self._differs = self.is_number and dtype != pl.Boolean
 
@@ -313,7 +311,7 @@ def _has_comma(value: str) -> bool:
 
 
 def _are_nearly_all(values: Collection[str], pattern: re.Pattern) -> bool:
-    return len(values) > 0 and np.mean([pattern.fullmatch(value) is not None for value in values]) >= NEARLY_ALL
+    return len(values) > 0 and sum(map(bool, map(pattern.fullmatch, values))) >= NEARLY_ALL * len(values)
 
 
 def _find_units(values: Collection[str]) -> list[str]:

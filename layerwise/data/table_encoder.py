@@ -228,7 +228,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         check_is_fitted(self, "categories_")
         kinds: dict[str, list[str]] = {}
         for name in self.numbers_:
-            reading = self._reading(name)
+            reading = self.get_reading(name)
             kind = "number"
             if isinstance(reading, Flag):
                 kind = "true or false" if reading.is_truth else "text of 2 values"
@@ -274,10 +274,10 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         pl = import_polars()
         frame = drop_marks(match_names(to_frame(X), self.feature_names_in_), self.list_missing())
         self.check_columns(frame.lazy())
-        columns = [_encode(frame[name], self._reading(name)) for name in self.numbers_]
+        columns = [_encode(frame[name], self.get_reading(name)) for name in self.numbers_]
         unknown = {}
         for name, column in zip(self.numbers_, columns, strict=True):
-            if isinstance(self._reading(name), Flag) and (column == 0.5).any():
+            if isinstance(self.get_reading(name), Flag) and (column == 0.5).any():
                 unknown[name] = frame[name].filter(column == 0.5).unique().sort().to_list()
         for name, categories in self.categories_.items():
             values = _as_text(frame[name]).fill_null(MISSING)
@@ -318,7 +318,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             raise ValueError(f"X has shape {X.shape}, but encoded rows of shape (n_samples, {width}) are expected")
         columns = {}
         for place, name in enumerate(self.numbers_):
-            numbers, reading = pl.Series(name, X[:, place]).fill_nan(None), self._reading(name)
+            numbers, reading = pl.Series(name, X[:, place]).fill_nan(None), self.get_reading(name)
             columns[name] = numbers if reading is None else reading.decode(numbers).alias(name)
         start = len(self.numbers_)
         for name, categories in self.categories_.items():
@@ -341,7 +341,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         names : ndarray of shape (n_features_out,), object
         """
         check_is_fitted(self, "categories_")
-        flags = {name: reading for name in self.numbers_ if isinstance(reading := self._reading(name), Flag)}
+        flags = {name: reading for name in self.numbers_ if isinstance(reading := self.get_reading(name), Flag)}
         flags = {name: reading for name, reading in flags.items() if not reading.is_truth}
         names = dict.fromkeys(name for name in self.numbers_ if name not in flags)
         wanted = [name if name not in flags else f"{name}={flags[name].high}" for name in self.numbers_]
@@ -385,7 +385,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     def list_codes(self) -> list[str]:
         """Return the names of the columns of numbers that are rather codes, by their names."""
-        return [name for name in self.numbers_ if self._reading(name) is None and looks_coded(name)]
+        return [name for name in self.numbers_ if self.get_reading(name) is None and looks_coded(name)]
 
     def _begin(self, frame: pl.DataFrame) -> dict[str, Profile]:
         ignored = self.list_ignored()
@@ -431,7 +431,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         self.feature_names_in_ = np.array(used, dtype=object)
         self._choices = choices
 
-    def _reading(self, name: str) -> Reading | None:
+    def get_reading(self, name: str) -> Reading | None:
         """Return how a column of one number is written, if that is not plain."""
         plain = getattr(self, "readings_", {}).get(name)
         return None if plain is None or plain["type"] in ("pooled", *_LEFT_OUT) else from_plain(plain)
@@ -457,7 +457,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             listed = ", ".join(f"{name!r} {types[name]}" for name in odd)
             raise ValueError(f"training had numbers where columns hold values of other types: {listed}")
         found = {
-            name: _find_stray(table, name, self._reading(name))
+            name: _find_stray(table, name, self.get_reading(name))
             for name in [name for name, profile in profiles.items() if profile.is_text]
         }
         listed = ", ".join(f"{name!r} holds {text[0]!r:.65} in row {text[1]}" for name, text in found.items() if text)
@@ -468,7 +468,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             )
 
     def _fits(self, name: str, profile: Profile) -> bool:
-        if isinstance(self._reading(name), Date):
+        if isinstance(self.get_reading(name), Date):
             return profile.is_text or profile.is_time
         return profile.is_text or profile.is_number
 
