@@ -20,7 +20,7 @@ from layerwise import distributed, persistence, recipes
 from layerwise.atomic import LOCK
 from layerwise.callbacks import Callback, Step
 from layerwise.checkpoint import Checkpoint
-from layerwise.data.column_types import FLAGS
+from layerwise.data.column_types import FLAGS, MARKERS
 from layerwise.data.inputs import Input
 from layerwise.data.profiles import as_number, describe_misfit, find_stray_label
 from layerwise.estimators import AutoencoderImputer
@@ -46,7 +46,7 @@ def choose_model(y: np.ndarray | None, contamination: float | None = None, unlab
         return ("autoencoder", why) if contamination is None else ("outliers", f"{why}, but a contamination is given")
     if y.ndim == 2:
         return "regressor", "each row has several targets"
-    if unlabeled is not None:
+    if unlabeled is not None and not _is_gap(unlabeled, y):
         y = y[find_labelled(y, _as_label("unlabeled", unlabeled, y))]
     if y.dtype.kind not in "iuf" and not are_all(y, int):
         return ("classifier", "the labels are true and false") if are_all(y, bool) else _choose_for_text(y, unlabeled)
@@ -66,6 +66,11 @@ def choose_model(y: np.ndarray | None, contamination: float | None = None, unlab
         ("classes", "regressor", "amounts") if model == "classifier" else ("amounts", "classifier", "classes")
     )
     return model, f"{why}, taken as {taken}; if they are {meant}, choose --model {other}"
+
+
+def _is_gap(unlabeled: Any, y: np.ndarray) -> bool:
+    """Whether the label that stands for none has been read as a gap among numbers."""
+    return unlabeled in MARKERS and y.dtype.kind not in "OU" and distributed.any_rank(bool(find_missing(y).any()))
 
 
 def have_fractions(y: np.ndarray) -> bool:
@@ -119,6 +124,8 @@ def mark_unlabeled(y: np.ndarray | None, settings: Mapping[str, Any]) -> tuple[n
     if y is None:
         raise ValueError(f"model={settings['model']!r} needs labels; give them with --labels")
     finetuning = dict(settings.get("finetuning", {}))
+    if _is_gap(finetuning.get("unlabeled"), y):
+        settings["finetuning"] = finetuning = {k: v for k, v in finetuning.items() if k != "unlabeled"}
     unlabeled = finetuning.get("unlabeled")
     if isinstance(finetuning.get("class_weight"), Mapping):  # TOML knows no keys but texts
         named = finetuning["class_weight"].items()

@@ -194,7 +194,7 @@ def choose(profile: Profile, max_categories: int) -> Choice:
         return Choice(reading)
     if reading is not None:
         return Choice(type(reading).__name__.lower(), reading)
-    many = profile.n_values > max_categories
+    many = profile.n_values + bool(profile.n_missing) > max_categories
     misfit = None if declared else describe_misfit(profile.texts, profile.find_stray(), units=many)
     if misfit and many:
         return Choice("category", misfit=misfit)
