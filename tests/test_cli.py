@@ -198,7 +198,15 @@ def test_fit_with_labels_asks_for_other_rows(run, model, files, tmp_path):
         (np.repeat(np.arange(62), 6), "classifier", "62 different whole numbers in 372 rows.*choose --model regressor"),
         (np.repeat(np.arange(1.0, 101), 5), "classifier", "100 different whole numbers in 500 rows"),
         (np.append(np.tile(np.arange(5.0), 2), np.nan), "classifier", "5 different whole numbers in 10 rows$"),
-        (np.arange(12) * 1000, "classifier", "12 different .*taken as classes; if they are amounts, .*regressor"),
+        (np.arange(12) // 1 % 4 + 3, "classifier", "4 different whole numbers in 12 rows$"),
+        (
+            np.repeat(np.arange(12), 2),
+            "classifier",
+            "12 different .*taken as classes; if they are amounts, .*regressor",
+        ),
+        (np.arange(12) * 1000, "regressor", "12 different .*taken as amounts; if they are classes, .*classifier"),
+        (np.repeat(np.arange(12) * 1000, 9), "regressor", "12 different whole numbers in 108 rows"),  # spread
+        (np.arange(8) * 7, "regressor", "8 different whole numbers in 8 rows"),  # none repeats
         (
             np.repeat(np.arange(62), 2),
             "regressor",
@@ -1026,10 +1034,8 @@ def test_a_mark_among_targets_stands_for_none(run, tmp_path, monkeypatch):
     words = ("--layers", 2, "--max-iter", 40, "--random-state", 0, "--no-report")
     code, _, err = run("fit", "x.csv", "--labels", "price", "--unlabeled", "tba", "--out", "r", *words)
     assert code == 0
-    assert (
-        "60 rows of 2 features, 58 of them with labels\nColumns: 2 numbers\nModel: regressor, because the labels are numbers with"
-        in err
-    )
+    told = "60 rows of 2 features, 58 of them with labels\nColumns: 2 numbers\nModel: regressor, because the labels are num"
+    assert told in err
     figures = json.loads(run("evaluate", "r", "x.csv", "--json")[1])
     assert figures["n_labelled"] == 58
     assert figures["r2"] > 0.9

@@ -278,7 +278,8 @@ def fit(
         not to.
     model
         What to train. If not given: a classifier or a regressor, by the labels, and said with the reason (whole numbers
-        are classes up to 30 of them, and up to 100 that count from 0 or 1 without gaps, each in 5 rows on average);
+        are classes up to 30 of them that repeat and are not spread, and up to 100 that count from 0 or 1 without gaps,
+        each in 5 rows on average);
         without labels autoencoders, or an outlier detector if contamination is given.
     contamination
         Share of the rows to take for outliers; 0.1 if not given.

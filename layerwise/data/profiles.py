@@ -110,8 +110,9 @@ class Profile:
         self.is_known = self.is_number or self.is_text or self.is_time
         # Of numbers as long as none repeats: their values.
         self.values: Any = None
-        self.n_values = 0.0
+        self.n_values, self.is_sampled = 0.0, False
         self._differs = self.is_number and dtype != pl.Boolean
+        self.low = self.high = None
 
     def add(self, column: pl.Series) -> None:
         """Look at further values, of which text has no blanks around it."""
@@ -128,18 +129,19 @@ class Profile:
             if not self._differs:
                 self.values = None
                 return
+            ends = [filled.min(), filled.max(), *({self.low, self.high} - {None})]
+            self.low, self.high = min(ends), max(ends)
         self.__dict__.pop("texts", None)
         found = pl.DataFrame({"value": column}).with_row_index("first", offset=start).drop_nulls()
         self.n_missing += len(column) - len(found)
         found = found.with_columns(pl.lit(1, pl.UInt32).alias("n"))
         both = found if self.values is None else pl.concat([self.values, found.select(self.values.columns)])
         both = both.group_by("value").agg(pl.sum("n"), pl.min("first"))
-        if len(both) > _MAX_VALUES or self.n_values > _MAX_VALUES:
+        self.is_sampled |= len(both) > _MAX_VALUES
+        if self.is_sampled:  # by their hashes: which values are kept depends on no order, and all of each are counted
             both = both.sort(pl.col("value").hash(0)).head(_MAX_VALUES)
-            self.n_values = _MAX_VALUES * 2.0**64 / max(1, both["value"].hash(0)[-1])
-        else:
-            self.n_values = float(len(both))
         self.values = both
+        self.n_values = self.n_filled / both["n"].mean() if self.is_sampled else float(len(both))
         if self.is_number and (both["n"] > 1).any():
             self._differs, self.values = False, None
 
@@ -225,9 +227,7 @@ def _names_rows(profile: Profile) -> bool:
     """Whether whole numbers count the rows, in any order, or differ under the name of an identifier."""
     if profile.values is None or profile.n_rows < 2:
         return False
-    low, high = profile.values["value"].min(), profile.values["value"].max()
-    exact = profile.n_values <= _MAX_VALUES
-    counts = low in (0, 1) and (high - low == profile.n_rows - 1 if exact else high - low < profile.n_rows)
+    counts = profile.low in (0, 1) and profile.high - profile.low == profile.n_rows - 1
     return profile.has_name() or (counts and profile.n_rows >= FEW_ROWS)
 
 

@@ -237,17 +237,17 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             elif reading is not None:
                 kind = f"number written with {reading}"
             kinds.setdefault(kind, []).append(name)
-        texts = [len(values) for name, values in self.categories_.items() if name not in self.readings_]
+        texts = [len(values) for name, values in self.categories_.items() if name not in self._readings()]
         parts = [_count(kind, names, named="written" in kind) for kind, names in kinds.items()]
         if texts:
             span = f"{min(texts)} to {max(texts)}" if min(texts) < max(texts) else f"{texts[0]}"
             parts.append(f"{len(texts)} text{'s' * (len(texts) > 1)} of {span} value{'s' * (span != '1')}")
         for name, values in self.categories_.items():
-            if name in self.readings_:
-                count = self.readings_[name]["n_values"]
+            if name in self._readings():
+                count = self._readings()[name]["n_values"]
                 parts.append(f"1 text of {count:,} values, the {len(values) - 1} most frequent kept ({name!r:.65})")
         for kind, words in _LEFT_OUT.items():
-            names = [name for name, plain in self.readings_.items() if plain["type"] == kind]
+            names = [name for name, plain in self._readings().items() if plain["type"] == kind]
             if names:
                 parts.append(f"{len(names)} {words} left out ({list_names(names)})")
         return ", ".join(parts)
@@ -282,7 +282,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         for name, categories in self.categories_.items():
             values = _as_text(frame[name]).fill_null(MISSING)
             strange = ~values.is_in(categories)
-            if name in self.readings_:
+            if name in self._readings():
                 values = values.set(strange, OTHER)
             elif strange.any():
                 unknown[name] = values.filter(strange).unique().sort().to_list()
@@ -377,15 +377,19 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     def list_row_names(self) -> list[str]:
         """Return the names of the columns that name rows."""
-        return [name for name, plain in getattr(self, "readings_", {}).items() if plain["type"] == "row name"]
+        return [name for name, plain in self._readings().items() if plain["type"] == "row name"]
 
     def list_texts(self) -> list[str]:
         """Return the names of the columns that are read as text."""
-        return [*self.categories_, *getattr(self, "readings_", {})]
+        return [*self.categories_, *self._readings()]
 
     def list_codes(self) -> list[str]:
         """Return the names of the columns of numbers that are rather codes, by their names."""
         return [name for name in self.numbers_ if self.get_reading(name) is None and looks_coded(name)]
+
+    def _readings(self) -> dict[str, dict[str, Any]]:
+        """Return the types of columns; models of before know none."""
+        return getattr(self, "readings_", {})
 
     def _begin(self, frame: pl.DataFrame) -> dict[str, Profile]:
         ignored = self.list_ignored()
@@ -433,7 +437,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     def get_reading(self, name: str) -> Reading | None:
         """Return how a column of one number is written, if that is not plain."""
-        plain = getattr(self, "readings_", {}).get(name)
+        plain = self._readings().get(name)
         return None if plain is None or plain["type"] in ("pooled", *_LEFT_OUT) else from_plain(plain)
 
     def check_columns(self, table: pl.LazyFrame) -> None:

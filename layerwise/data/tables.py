@@ -114,7 +114,7 @@ def drop_marks(table: Any, missing: Collection[Any]) -> Any:
     for name, dtype in table.collect_schema().items():
         value = columns(name)
         if dtype.is_numeric() and numbers:
-            changed.append(pl.when(value.is_in(numbers)).then(None).otherwise(value).alias(name))
+            changed.append(pl.when(value.cast(pl.Float64).is_in(numbers)).then(None).otherwise(value).alias(name))
         elif dtype in (pl.String, pl.Categorical, pl.Enum):
             odd = value.cast(pl.String).str.strip_chars().is_in(list(map(str, missing)))
             changed.append(pl.when(odd).then(None).otherwise(value).alias(name))
