@@ -183,10 +183,10 @@ def read_input(
     >>> _ = path.write_text("name,age,town,ill\nAnn,31,Bern,no\nBob,?,Basel,yes\n")
     >>> people = read_input(path, id="name", labels="ill")
     >>> people.feature_names, people.y.tolist(), people.ids["name"].tolist()
-    (['age', 'town=Basel', 'town=Bern'], ['no', 'yes'], ['Ann', 'Bob'])
+    (['age', 'town=Bern'], ['no', 'yes'], ['Ann', 'Bob'])
     >>> people.X
-    array([[31.,  0.,  1.],
-           [nan,  1.,  0.]])
+    array([[31.,  1.],
+           [nan,  0.]])
     """
     path = Path(path)
     if sample_weight is not None and str(labels) == sample_weight:

@@ -75,16 +75,16 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     Examples
     --------
     >>> import polars as pl
-    >>> people = pl.DataFrame({"town": ["Bern", None, "Basel"], "age": [31, 28, None], "wage": ["$1,200", "$900", "-"]})
+    >>> people = pl.DataFrame({"town": ["Bern", None, "Basel"], "age": [31, 28, None], "wage": ["$20", "$35", "-"]})
     >>> encoder = TableEncoder().fit(people)
     >>> encoder.get_feature_names_out().tolist()
     ['age', 'wage', 'town=Basel', 'town=Bern', 'town=missing']
     >>> encoder.transform(people)
-    array([[  31., 1200.,    0.,    1.,    0.],
-           [  28.,  900.,    0.,    0.,    1.],
-           [  nan,   nan,    1.,    0.,    0.]])
+    array([[31., 20.,  0.,  1.,  0.],
+           [28., 35.,  0.,  0.,  1.],
+           [nan, nan,  1.,  0.,  0.]])
     >>> encoder.describe()
-    "1 number, 1 number written with '$', thousands ',' ('wage'), 1 text of 3 values"
+    "1 number, 1 number written with '$' ('wage'), 1 text of 3 values"
     """
 
     _parameter_constraints: ClassVar[dict] = {
