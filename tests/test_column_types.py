@@ -330,6 +330,12 @@ def test_a_table_of_pandas_comes_back_with_its_index(tmp_path, capsys):
     assert {line.split(",")[2] for line in lines[1:]} <= {"True", "False"}
     call(capsys, "encode", run, tmp_path / "x.csv", "--out", tmp_path / "c.csv")
     assert call(capsys, "decode", run, tmp_path / "c.csv")[0].splitlines()[0] == '"",x,ill,wage'
+    frame.assign(grade=[1, 2, 3] * 4).to_csv(tmp_path / "graded.csv")
+    words = ["fit", tmp_path / "graded.csv", *fit_quickly[2:], "--labels", "grade", "--out", tmp_path / "graded"]
+    told = (
+        "Model: classifier, because the labels are 3 different whole numbers in 12 rows (--model regressor for amounts)"
+    )
+    assert told in call(capsys, *words)[1]
     filled = frame.dropna().assign(wage="$5")
     filled.to_csv(tmp_path / "y.csv")
     call(capsys, "fit", tmp_path / "y.csv", *fit_quickly[2:], "--out", tmp_path / "whole")

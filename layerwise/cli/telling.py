@@ -48,6 +48,13 @@ def describe_columns(source: Input) -> list[str]:
     return lines
 
 
+def describe_task(model: str, why: str, source: Input) -> str:
+    """Return which model was chosen, why, and how to choose the other where whole numbers may be either."""
+    numbers = source.y is not None and source.y.ndim == 1 and source.y.dtype.kind in "iuf"
+    other = " (--model regressor for amounts)" if model == "classifier" and numbers and "--model" not in why else ""
+    return f"Model: {model}, because {why}{other}"
+
+
 def warn_of_stages(place: Path, facts: Mapping[str, Any]) -> list[str]:
     """Say which stages of the training failed."""
     failed = [

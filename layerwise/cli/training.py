@@ -43,7 +43,14 @@ from layerwise.cli.fitting import (
 )
 from layerwise.cli.opening import digest_rows, list_columns, name_rows
 from layerwise.cli.recipe_flags import overlay
-from layerwise.cli.telling import advise_on_labels, describe_columns, describe_rows, suggest_next, warn_of_stages
+from layerwise.cli.telling import (
+    advise_on_labels,
+    describe_columns,
+    describe_rows,
+    describe_task,
+    suggest_next,
+    warn_of_stages,
+)
 from layerwise.cli.unfinished import CHECKPOINTS, SCRATCH, read_begun, refuse_changes, tidy, unfinished_run
 from layerwise.data import load_mnist_small
 from layerwise.data.inputs import read_input
@@ -446,7 +453,7 @@ def _fit_into(
     odd = [] if source.feature_columns is None else describe_odd_columns(source.X, source.feature_columns)
     missing = describe_missing(source.X, source.feature_names)
     told = [describe_rows(source, n_labelled), *describe_columns(source)]
-    told += [f"Model: {chosen}, because {why}"] if why else []
+    told += [describe_task(chosen, why, source)] if why else []
     if missing and fills_gaps(source, settings):
         told.append(f"Filled in by an autoencoder first: {missing} (--no-impute refuses them)")
     for line in (*told, *odd):

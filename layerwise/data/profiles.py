@@ -112,7 +112,8 @@ class Profile:
         self.values: Any = None
         self.n_values, self.is_sampled = 0.0, False
         self._differs = self.is_number and dtype != pl.Boolean
-        self.low = self.high = None
+        self.low: Any = None
+        self.high: Any = None
 
     def add(self, column: pl.Series) -> None:
         """Look at further values, of which text has no blanks around it."""
@@ -129,7 +130,7 @@ class Profile:
             if not self._differs:
                 self.values = None
                 return
-            ends = [filled.min(), filled.max(), *({self.low, self.high} - {None})]
+            ends: list[Any] = [filled.min(), filled.max(), *({self.low, self.high} - {None})]
             self.low, self.high = min(ends), max(ends)
         self.__dict__.pop("texts", None)
         found = pl.DataFrame({"value": column}).with_row_index("first", offset=start).drop_nulls()
