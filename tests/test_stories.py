@@ -295,7 +295,7 @@ def test_a_table_is_filled_and_otherwise_as_it_was(shell, tmp_path):
     for k, (row, line) in enumerate(zip(rows, found[1:], strict=True)):
         assert {(k, name) for name, old, new in zip(names, row, line, strict=True) if old != new} <= filled
     assert re.fullmatch(r"-?\d+,\d+", found[1][3])
-    assert found[2][5] in ("true", "false")
+    assert found[2][5] in ("True", "False")  # as the others are
     assert float(found[4][7]) == pytest.approx(2, abs=0.5)
     shell("impute model x.csv --out filled.parquet")
     frame = pl.read_parquet("filled.parquet")

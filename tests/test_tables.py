@@ -51,7 +51,11 @@ def table_of(path, content, **options):
         ("a, b\n 1 , x \n", [(1, "x")]),
         ('a,b\n"1","x ""y"",\nz"\n', [(1, 'x "y",\nz')]),
         ("a,b\n1,\n2,y\n", [(1, None), (2, "y")]),
-        ("a,b\n?,NA\n1, null\nnan,None\n2,z\n", [(None, None), (1, None), (None, None), (2, "z")]),
+        ("a,b\n?,NA\n1, null\nnan,None\n2,z\n", [(None, "NA"), (1, "null"), (None, "None"), (2, "z")]),
+        (
+            "a,b\n.,x\n-,-\n3,?\n#DIV/0!,\\N\n\\N,unknown\n",
+            [(None, "x"), (None, "-"), (3, "?"), (None, "\\N"), (None, "unknown")],
+        ),
         ("a,b\ninf,1e3\n-Inf,.5\n", [(np.inf, 1000), (-np.inf, 0.5)]),
         ("a,b\n1,True\n,false\n", [(1, True), (None, False)]),
         ("a,b\n1,true\n2,yes\n", [(1, "true"), (2, "yes")]),
@@ -59,8 +63,9 @@ def table_of(path, content, **options):
         ("a,b\n1,2\n,\n", [(1, 2), (None, None)]),
         ("a\n1\n\n2\n", [(1,), (None,), (2,)]),
         ("a,b\n,1\n,2\n", [(None, 1), (None, 2)]),
-        (",a,b\n0,1,x\n1,2,y\n", [(1, "x"), (2, "y")]),
+        (",a,b\n0,1,x\n1,2,y\n", [(0, 1, "x"), (1, 2, "y")]),
         ("400.5,401,type\n1,2,x\n", [(1, 2, "x")]),
+        ("type,4000,3998.5,20\nx,1,2,.5\n", [("x", 1, 2, 0.5)]),
         ("a;b\n3,14;x\n-,5;y\n2;z\n;1,5\n", [(3.14, "x"), (-0.5, "y"), (2, "z"), (None, "1,5")]),
         ("a;b\n1,234;1.5\n1,5e3;2\n", [(1.234, 1.5), (1500, 2)]),
         ("a\tb\n3,14\t0,125\n2\t2,5\n", [(3.14, 0.125), (2, 2.5)]),
@@ -167,11 +172,21 @@ def test_encoder_of_numbers_and_text():
 
 
 def test_names_that_columns_and_values_would_share_are_told_apart():
-    table = pl.DataFrame({"k": ["x", "y=z", "x"], "k=y": ["z", "w", "z"], "k=x": [5.0, 6, 7], "k=x (2)": [1.0, 1, 2]})
+    table = pl.DataFrame(
+        {
+            "k": ["x", "y=z", "v"],
+            "k=y": ["z", "w", "v"],
+            "k=x": [5.0, 6, 7],
+            "k=x (2)": [1.0, 1, 2],
+            "f": ["a", "b", "a"],
+        }
+    )
+    table = table.with_columns(pl.Series("f=b", [1.0, 2, 2]))
     encoder = TableEncoder().fit(table)
     names = encoder.get_feature_names_out().tolist()
-    assert names == ["k=x", "k=x (2)", "k=x (3)", "k=y=z", "k=y=w", "k=y=z (2)"]
-    assert encoder.transform(table)[1].tolist() == [6, 1, 0, 1, 1, 0]
+    texts = ["k=v", "k=x (3)", "k=y=z", "k=y=v", "k=y=w", "k=y=z (2)"]
+    assert names == ["k=x", "k=x (2)", "f=b (2)", "f=b", *texts]
+    assert encoder.transform(table)[1].tolist() == [6, 1, 1, 2, 0, 0, 1, 0, 1, 0]
     assert_frame_equal(encoder.inverse_transform(encoder.transform(table)), table)
 
 
@@ -179,8 +194,8 @@ def test_names_that_columns_and_values_would_share_are_told_apart():
     ("values", "numbers", "categories"),
     [
         (pd.Categorical([3, 1, None, 3]), [], ["1", "3", "missing"]),
-        (pd.Categorical(["b", "a", "b", "b"], ordered=True), [], ["a", "b"]),
-        (pd.cut([1, 4, 9, 2], [0, 3, 10]), [], ["(0, 3]", "(3, 10]"]),
+        (pd.Categorical(["b", "a", "b", "c"], ordered=True), [], ["a", "b", "c"]),
+        (pd.cut([1, 4, 19, 2], [0, 3, 10, 20]), [], ["(0, 3]", "(10, 20]", "(3, 10]"]),
         (pd.array(pd.interval_range(0, 4)), [], ["(0, 1]", "(1, 2]", "(2, 3]", "(3, 4]"]),
         (pd.Series([1, 2.5, None, np.int8(4)], dtype=object), [1, 2.5, np.nan, 4], None),
         (pd.Series([Decimal("0.5"), True, np.float32(2), pd.NA], dtype=object), [0.5, 1, 2, np.nan], None),
@@ -212,15 +227,15 @@ def test_encoder_takes_data_frames_of_pandas():
         rows = encoder.transform(frame.astype({"town": town}) if town is not str else frame)
         np.testing.assert_array_equal(rows, encoder.transform(PEOPLE))
     assert TableEncoder().fit(frame).categories_ == encoder.categories_
-    assert TableEncoder().fit(pd.DataFrame({0: [1, 2], 1: ["a", "b"]})).numbers_ == ["0"]
+    assert TableEncoder().fit(pd.DataFrame({0: [1, 2], 1: ["a", "b"]})).numbers_ == ["0", "1"]
 
 
 def frames(min_size=1):
-    text = st.one_of(st.none(), st.text(string.printable.replace(",", ""), max_size=3))
+    text = st.one_of(st.none(), st.text(string.ascii_letters + " \t!#", max_size=3))
     number = st.one_of(st.none(), st.integers(-9, 9), st.floats(-1e300, 1e300))
     row = st.tuples(number, text, st.one_of(st.none(), st.booleans()), text)
     schema = {"a": pl.Float64, "b": pl.String, "c": pl.Boolean, "d": pl.String}
-    return st.lists(row, min_size=min_size, max_size=12).map(lambda rows: pl.DataFrame(rows, schema, orient="row"))
+    return st.lists(row, min_size=min_size, max_size=9).map(lambda rows: pl.DataFrame(rows, schema, orient="row"))
 
 
 @pytest.mark.filterwarnings("ignore:columns? .* differ only in blanks or case")
@@ -244,7 +259,8 @@ def test_batches_teach_what_the_whole_does(frame, cuts):
 def test_inverse_of_transform(frame):
     encoder = TableEncoder().fit(frame)
     rows = encoder.transform(frame)
-    assert (np.nansum(rows[:, 2:], axis=1) == 2).all()  # one value for each of two columns of text
+    n_texts = len(encoder.categories_)
+    assert (np.nansum(rows[:, 4 - n_texts :], axis=1) == n_texts).all()  # one value for each column of text
     trimmed = pl.col("b", "d").str.strip_chars().replace("", None)
     assert_frame_equal(encoder.inverse_transform(rows), frame.with_columns(pl.col("c").cast(pl.Float64), trimmed))
 
@@ -269,12 +285,13 @@ def test_inverse_takes_the_largest():
 
 
 def test_text_that_training_did_not_have_is_zeros_with_a_warning():
-    encoder = TableEncoder().fit(pl.DataFrame({"a": ["x", "y"], "b": ["u", "v"]}))
-    with pytest.warns(UserWarning, match="encoded as zeros: a: 'z'; b: 'w', an empty field") as caught:
-        rows = encoder.transform(pl.DataFrame({"a": ["z", "y"], "b": [None, "w"]}))
+    encoder = TableEncoder().fit(pl.DataFrame({"a": ["x", "y", "x"], "b": ["u", "v", "w"]}))
+    told = "encoded as zeros and halfway: a: 'z'; b: 'q', an empty field"
+    with pytest.warns(UserWarning, match=told) as caught:
+        rows = encoder.transform(pl.DataFrame({"a": ["z", "y"], "b": [None, "q"]}))
     assert len(caught) == 1
     assert caught[0].filename == __file__
-    assert rows.tolist() == [[0, 0, 0, 0], [0, 1, 0, 0]]
+    assert rows.tolist() == [[0.5, 0, 0, 0], [1, 0, 0, 0]]
     assert encoder.inverse_transform(rows).rows() == [(None, None), ("y", None)]
 
 
@@ -285,8 +302,9 @@ def test_columns_in_another_order_and_more_of_them():
 
 
 def test_numbers_as_text_and_the_other_way_round():
-    encoder = TableEncoder().fit(pl.DataFrame({"n": [1, 2], "t": ["1", "2"]}))
-    assert encoder.transform(pl.DataFrame({"n": [" 2", None], "t": [2, 1]}))[0].tolist() == [2, 0, 1]
+    encoder = TableEncoder().fit(pl.DataFrame({"n": [1, 2], "t": ["1", "2"], "c": ["1", "x"]}))
+    table = pl.DataFrame({"n": [" 2", None], "t": [2, 1], "c": [1, 1]})
+    assert encoder.transform(table)[0].tolist() == [2, 2, 0]
 
 
 @pytest.mark.parametrize(
@@ -309,13 +327,12 @@ def test_table_that_does_not_fit_the_encoder(frame, message):
 @pytest.mark.parametrize(
     ("frame", "message"),
     [
-        (pl.DataFrame({"day": [date(2020, 1, 1)]}), "'day' holds values of type Date.*--ignore day"),
+        (pl.DataFrame({"wait": [timedelta(1)]}), "'wait' holds values of type Duration.*--ignore wait"),
         (
-            pl.DataFrame({"day": [date(2020, 1, 1)], "a b": [b"x"]}),
-            "columns 'day', 'a b' hold values of type Date, Binary, .* leave them out .*--ignore day 'a b'",
+            pl.DataFrame({"-t": [[1]], "a b": [b"x"]}),
+            "columns '-t', 'a b' hold values of type List.*, Binary, .* leave them out .*--ignore 'a b' --ignore=-t",
         ),
         (pl.DataFrame({"x": [{"y": 1}]}), "'x' holds values of type Struct"),
-        (pd.DataFrame({"x": pd.to_datetime(["2020-01-01"])}), "'x' holds values of type Datetime"),
         (pd.DataFrame({"x": [1, "a"]}, dtype=object), "'x' mixes values of types int, str"),
         (pd.DataFrame([[1, 2]], columns=["x", "x"]), "two columns called 'x'"),
         (pl.DataFrame({"x": [1]}).clear(), "has no rows"),
@@ -334,46 +351,37 @@ def days(form, n=101):
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"x": ["3,14", "2", None]}, r"^column 'x' looks like numbers with commas \('3,14'\); save plain numbers with"),
-        ({"x": ["1.234,56", "7"]}, "numbers with commas"),
-        ({"x": ["1,234.5", "1,234,567"]}, "numbers with commas"),
         ({"x": [f"{place},5" for place in range(101)] + ["n.a."]}, r"commas \('0,5', but also 'n\.a\.'\)"),
-        ({"x": ["1,5"], "y": ["2,5"]}, r"^columns 'x', 'y' look like .* leave them out .*--ignore x y, or --id"),
-        ({"day": days("%Y-%m-%d")}, r"^column 'day' looks like dates \('2020-01-31'\); make numbers .*--ignore day"),
-        ({"day": days("%d/%m/%y")}, "looks like dates"),
-        ({"day": days("%d.%m.%Y %H:%M")}, "looks like dates"),
-        ({"day": days("%Y-%m-%dT%H:%M:%SZ")[:-5] + [f"unknown {k}" for k in range(5)]}, "looks like dates"),
+        (
+            {"day": days("%Y-%m-%dT%H:%M:%SZ")[:-5] + [f"unknown {k}" for k in range(5)]},
+            "looks like dates .*--ignore day",
+        ),
         (
             {"x": [str(place) for place in range(150)] + ["12kg", "?"] + [str(place) for place in range(48)]},
             r"^column 'x' looks like numbers \(198 of 200 values are, but not '12kg' in row 151, counted from 1, below "
             r"the names\); correct such values or leave them empty, or leave it out .*--ignore x",
         ),
-        (
-            {"x": [f"{place / 10}%" for place in range(101)]},
-            r"^column 'x' looks like numbers with '%' around them \('0\.0%'\); remove that, and save plain numbers, or",
-        ),
         ({"x": [f"{place} kg" for place in range(99)] + ["5", "9g", "?"]}, "numbers with 'g', 'kg' around them"),
-        ({"x": [f"{place}{unit}" for place in range(26) for unit in "abcd"]}, "holds text with at least 104 different"),
         (
-            {"day": days("%x"), "a": days("a%j%y"), "b": days("b%j%y", 102), "n": ["1,5"]},
-            "^column 'n' looks like numbers .*; column 'day' looks like dates .*; columns 'a', 'b' hold text with at "
-            "least 102, 102 different values, .*leave them out .*--ignore n day a b",
+            {"day": [*days("%d/%m/%y"), "never"], "n": [*(f"{place},5" for place in range(101)), "x"]},
+            "^column 'day' looks like dates .*; column 'n' looks like numbers .*leave them out .*--ignore day n, or",
         ),
     ],
 )
 def test_all_columns_of_text_that_are_no_categories_are_told(columns, message):
     longest = max(map(len, columns.values()))
     frame = pl.DataFrame({name: values + [None] * (longest - len(values)) for name, values in columns.items()})
+    frame = frame.with_columns(number=pl.lit(1.5))
     with pytest.raises(ValueError, match=message):
         TableEncoder().fit(frame)
 
 
-def test_commas_are_judged_when_all_rows_are_known():
+def test_types_are_judged_when_all_rows_are_known():
     encoder = TableEncoder().partial_fit(pl.DataFrame({"x": ["3,14"]}))
-    with pytest.raises(ValueError, match="looks like numbers with commas"):
-        encoder.check_categories()
-    encoder.partial_fit(pl.DataFrame({"x": ["a", "b"]})).check_categories()
+    assert encoder.readings_["x"]["point"] == ","
+    encoder.partial_fit(pl.DataFrame({"x": ["a", "b"]})).check_types()
     assert encoder.categories_ == {"x": ["3,14", "a", "b"]}
+    assert encoder.readings_ == {}
 
 
 def test_lists_are_categories():
@@ -384,11 +392,11 @@ def test_lists_are_categories():
 def test_few_numbers_and_dates_that_are_taken_as_categories_are_told_once():
     weights = [str(place % 31) for place in range(59)]
     weights[7:9] = ["12kg", " "]
-    table = {"weight": weights, "when": days("%-d/%-m/%y", 59), "iso": days("%Y-%m-%dT%H:%M", 59), "a": ["x"] * 59}
+    table = {"weight": weights, "when": [*days("%-d/%-m/%y", 58), "soon"], "a": ["x"] * 59}
     told = (
-        r"^columns 'weight', 'when', 'iso' are taken as 33, 59, 59 categories, but column 'weight' looks like numbers "
-        r"\(57 of 58 values are, but not '12kg' in row 8, counted .*; columns 'when', 'iso' look like dates \("
-        r"'1/2/20', '2020-01-31T00:00'\); make numbers .*, or leave them out .*--ignore weight when iso"
+        r"^columns 'weight', 'when' are taken as 33, 59 categories, but column 'weight' looks like numbers "
+        r"\(57 of 58 values are, but not '12kg' in row 8, counted .*; column 'when' looks like dates \("
+        r"'1/2/20'\); make numbers .*, or leave them out .*--ignore weight when"
     )
     with pytest.warns(UserWarning, match=told) as caught:
         encoder = TableEncoder().fit(pl.DataFrame(table))
@@ -400,9 +408,10 @@ def test_few_numbers_and_dates_that_are_taken_as_categories_are_told_once():
 
 def test_parameters_that_are_refused():
     names = pl.DataFrame({"name": [f"n{place}" for place in range(101)]})
-    with pytest.raises(ValueError, match=r"'name' holds text with at least 101 .* max_categories=100 .*--ignore name"):
+    with pytest.raises(
+        ValueError, match=r"no column is left .* 'name' names the rows, .*max_categories=100 .--max-cat"
+    ):
         TableEncoder().fit(names)
-    assert len(TableEncoder(max_categories=101).fit(names).categories_["name"]) == 101
     with pytest.raises(ValueError, match=r"no column is left .* the table has 'name'"):
         TableEncoder(ignore=["name"]).fit(names)
     with pytest.raises(ValueError, match="max_categories"):
@@ -415,7 +424,7 @@ def test_parameters_that_are_refused():
 
 def test_encoder_is_one_of_scikit_learn():
     encoder = TableEncoder(ignore=("size",), max_categories=7)
-    assert clone(encoder).get_params() == {"ignore": ("size",), "max_categories": 7}
+    assert clone(encoder).get_params() == {"ignore": ("size",), "max_categories": 7, "missing": ()}
     complete = PEOPLE.drop_nulls()
     rows = make_pipeline(encoder, StandardScaler()).fit_transform(complete)
     assert rows.shape == (2, 3)
@@ -427,7 +436,7 @@ def test_encoder_is_one_of_scikit_learn():
 def test_what_the_encoder_learns_is_plain():
     encoder = TableEncoder().fit(PEOPLE)
     learnt = {name: value for name, value in vars(encoder).items() if name.endswith("_")}
-    assert sorted(learnt) == ["categories_", "feature_names_in_", "n_features_in_", "numbers_"]
+    assert sorted(learnt) == ["categories_", "feature_names_in_", "n_features_in_", "numbers_", "readings_"]
     restored = TableEncoder()
     for name, value in learnt.items():
         plain = value.tolist() if isinstance(value, np.ndarray) else value
@@ -501,6 +510,6 @@ def test_texts_that_differ_only_in_case_are_told_once():
     ("values", "told"), [([None, "red"], "an empty field"), (["green", " "], "'green', an empty field")]
 )
 def test_an_empty_text_that_training_did_not_have_is_called_so(values, told):
-    encoder = TableEncoder().fit(pl.DataFrame({"colour": ["red", "blue"]}))
+    encoder = TableEncoder().fit(pl.DataFrame({"colour": ["red", "blue", "white"]}))
     with pytest.warns(UserWarning, match=f"encoded as zeros: colour: {told}$"):
         encoder.transform(pl.DataFrame({"colour": values}))

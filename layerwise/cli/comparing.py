@@ -98,7 +98,7 @@ def compare_command(
         The column or array of the data, and of the test data, that says how often each row counts; that of the model if
         not given.
     impute
-        Fill in missing numbers by an autoencoder trained on the same rows; done if the model does it.
+        Fill in missing numbers by an autoencoder trained on the same rows; done for tables, and if the model does it.
     max_categories
         How many different values a column of text may have; as for the model, or 100, if not given.
     pretraining
@@ -155,7 +155,7 @@ def compare_command(
         ).without_weightless()
     X, y, X_test = train.X, train.y, test.X
     missing = describe_missing(X, train.feature_names) or describe_missing(X_test, train.feature_names)
-    if missing and not (impute or step_of(trained, AutoencoderImputer)):
+    if missing and train.encoder is None and not (impute or step_of(trained, AutoencoderImputer)):
         refuse_gaps(missing, train)
     n_labelled = int(find_labelled(np.asarray(y), unlabeled).sum())
     with (

@@ -22,8 +22,9 @@ from layerwise import stacking
 from layerwise.cli.common import AnyText, Array, Data, Device, Labels, Layout, Model, Reply
 from layerwise.cli.fitting import as_amounts
 from layerwise.cli.opening import open_model
+from layerwise.data.column_types import MARKERS
 from layerwise.estimators import AutoencoderOutlierDetector, StackedClassifier, StackedRegressor
-from layerwise.labels import has_label
+from layerwise.labels import find_missing, has_label
 
 
 def evaluate(
@@ -128,6 +129,8 @@ def _stands_for_none(y: np.ndarray, unlabeled: Any) -> np.ndarray:
         return np.zeros(len(y), bool)
     if y.dtype.kind not in "biuf":
         return y.astype(str) == str(unlabeled)
+    if unlabeled in MARKERS:
+        return find_missing(y)
     try:
         return y == float(unlabeled)
     except ValueError:

@@ -20,21 +20,25 @@ from layerwise import distributed, persistence, recipes
 from layerwise.atomic import LOCK
 from layerwise.callbacks import Callback, EarlyStopping, Step
 from layerwise.checkpoint import Checkpoint
-from layerwise.data.csv_tables import FLAGS
+from layerwise.data.column_types import FLAGS, MARKERS
 from layerwise.data.inputs import Input
-from layerwise.data.misfits import describe_label_misfit
-from layerwise.data.strays import as_number, find_stray_label
+from layerwise.data.profiles import as_number, describe_misfit, find_stray_label
 from layerwise.estimators import AutoencoderImputer, AutoencoderOutlierDetector
 from layerwise.labels import find_labelled, find_missing, has_label
+from layerwise.solvers import SOLVERS
 from layerwise.trackers import MLflow, TensorBoard
 
 Tracked: TypeAlias = MLflow | TensorBoard
 
-# Whole numbers of at most so many different values are classes. With more, up to the second limit, they are so where
-# they count from 0 or 1 without gaps and each stands for so many rows on average: heuristic choices.
+# Whole numbers of at most so many different values are classes, where they repeat and are not spread. With more, up to
+# the second limit, they are so where they count from 0 or 1 without gaps and each stands for so many rows on average:
+# heuristic choices.
 _FEW_CLASSES, _MAX_CLASSES, _ROWS_OF_CLASS = 30, 100, 5
 # Of fewer different whole numbers nobody doubts that they are classes.
 _DOUBTFUL = 10
+# More different whole numbers than that are spread if they take less than this share of those between the ends; they
+# repeat if each stands for so many rows on average: heuristic choices.
+_DENSE, _REPEATS = 1 / 3, 2
 # So many classes of text are named.
 _SHOWN_CLASSES = 10
 
@@ -46,7 +50,7 @@ def choose_model(y: np.ndarray | None, contamination: float | None = None, unlab
         return ("autoencoder", why) if contamination is None else ("outliers", f"{why}, but a contamination is given")
     if y.ndim == 2:
         return "regressor", "each row has several targets"
-    if unlabeled is not None:
+    if unlabeled is not None and not _is_gap(unlabeled, y):
         y = y[find_labelled(y, _as_label("unlabeled", unlabeled, y))]
     if y.dtype.kind not in "iuf" and not are_all(y, int):
         return ("classifier", "the labels are true and false") if are_all(y, bool) else _choose_for_text(y, unlabeled)
@@ -56,9 +60,9 @@ def choose_model(y: np.ndarray | None, contamination: float | None = None, unlab
     count = len(known)
     n_labelled = sum(distributed.gather_counts([int((~find_missing(y)).sum())]))
     numbered = count <= _MAX_CLASSES and known[0] in (0, 1) and known[-1] - known[0] == count - 1
-    model = (
-        "classifier" if count <= _FEW_CLASSES or (numbered and n_labelled >= _ROWS_OF_CLASS * count) else "regressor"
-    )
+    dense = count < _DOUBTFUL or count >= _DENSE * (known[-1] - known[0])
+    few = count <= _FEW_CLASSES and dense and (n_labelled >= _REPEATS * count or count <= _REPEATS)
+    model = "classifier" if few or (numbered and n_labelled >= _ROWS_OF_CLASS * count) else "regressor"
     why = f"the labels are {count:,} different whole number{'s' if count > 1 else ''} in {n_labelled:,} rows"
     if count < _DOUBTFUL:
         return model, why
@@ -66,6 +70,11 @@ def choose_model(y: np.ndarray | None, contamination: float | None = None, unlab
         ("classes", "regressor", "amounts") if model == "classifier" else ("amounts", "classifier", "classes")
     )
     return model, f"{why}, taken as {taken}; if they are {meant}, choose --model {other}"
+
+
+def _is_gap(unlabeled: Any, y: np.ndarray) -> bool:
+    """Whether the label that stands for none has been read as a gap among numbers."""
+    return unlabeled in MARKERS and y.dtype.kind not in "OU" and distributed.any_rank(bool(find_missing(y).any()))
 
 
 def have_fractions(y: np.ndarray) -> bool:
@@ -81,7 +90,7 @@ def _choose_for_text(y: np.ndarray, unlabeled: Any) -> tuple[str, str]:
         return choose_model(numbers)
     labels = _gather_labels(y)
     classes = sorted(set(labels) - {None})
-    misfit = describe_label_misfit(classes, find_stray_label(labels))
+    misfit = describe_misfit(classes, find_stray_label(labels), "counted from 1")
     if misfit and len(classes) > _FEW_CLASSES:
         return "regressor", f"the labels look like {misfit}"
     shown = ", ".join(f"{label:.65}" for label in classes[:_SHOWN_CLASSES])
@@ -119,6 +128,8 @@ def mark_unlabeled(y: np.ndarray | None, settings: Mapping[str, Any]) -> tuple[n
     if y is None:
         raise ValueError(f"model={settings['model']!r} needs labels; give them with --labels")
     finetuning = dict(settings.get("finetuning", {}))
+    if _is_gap(finetuning.get("unlabeled"), y):
+        settings["finetuning"] = finetuning = {k: v for k, v in finetuning.items() if k != "unlabeled"}
     unlabeled = finetuning.get("unlabeled")
     if isinstance(finetuning.get("class_weight"), Mapping):  # TOML knows no keys but texts
         named = finetuning["class_weight"].items()
@@ -156,7 +167,7 @@ def _refuse_text(y: np.ndarray, unlabeled: Any) -> NoReturn:
     """Refuse labels of text for a regressor, one of which may stand for none."""
     labels = [None if label == unlabeled else label for label in _gather_labels(y)]
     stray = find_stray_label(labels)
-    misfit = describe_label_misfit({label for label in labels if label is not None}, stray)
+    misfit = describe_misfit({label for label in labels if label is not None}, stray, "counted from 1")
     if misfit is None:
         found = next(label for label in labels if label is not None and as_number(label) is None)
         raise ValueError(f"a regressor needs numbers as labels, but found {found!r:.65}; choose a classifier")
@@ -189,8 +200,17 @@ def refuse_gaps(missing: str, source: Input) -> NoReturn:
     """Refuse missing values, which this sentence of `describe_missing` tells, where nothing fills them in."""
     if sparse.issparse(source.X):
         raise ValueError(f"{missing}; put numbers in their place, as --impute needs rows that are not sparse")
-    without = "leave such columns out with --ignore NAME" if source.encoder else "save the rows without such columns"
-    raise ValueError(f"{missing}; fill them in with --impute, or {without}")
+    if source.encoder is not None:
+        raise ValueError(
+            f"{missing}; have them filled in (without --no-impute), or leave such columns out with --ignore NAME"
+        )
+    raise ValueError(f"{missing}; fill them in with --impute, or save the rows without such columns")
+
+
+def fills_gaps(source: Input, settings: Mapping[str, Any]) -> bool:
+    """Whether what is missing is filled in: where that is asked for, and in a table unless it is told not to."""
+    impute = settings.get("impute")
+    return source.encoder is not None if impute is None else bool(impute)
 
 
 def train(
@@ -212,15 +232,17 @@ def train(
     if source.encoder is not None:
         steps.append(("table", source.encoder))
     X, weights = source.X, {} if source.weights is None else {"sample_weight": source.weights}
-    if missing and not settings.get("impute"):
+    if missing and not fills_gaps(source, settings):
         refuse_gaps(missing, source)
-    if settings.get("impute"):
+    if settings.get("impute") or missing:
         if sparse.issparse(X):
             raise ValueError(
                 "impute=True needs dense rows, but the data is a sparse matrix, in which nothing is missing"
             )
         imputer = AutoencoderImputer(random_state=settings["random_state"])
         imputer.set_params(autoencoder__dtype=settings.get("dtype", "float32"))
+        if (max_iter := _iterations_asked_for(settings)) is not None:
+            imputer.set_params(autoencoder__solver__max_iter=max_iter)
         imputer.set_params(
             callbacks=[_prefixed("imputer", callback) for callback in callbacks],
             checkpoint=Checkpoint(checkpoints / "imputer", seconds=seconds),
@@ -243,6 +265,18 @@ def train(
         model.classes_ = model.classes_.astype(bool)  # which have been numbers beside gaps
     steps.append(("model", model))
     return (model if len(steps) == 1 else Pipeline(steps)), X, None if held_out is None else held_out[0]
+
+
+def _iterations_asked_for(settings: Mapping[str, Any]) -> int | None:
+    """Return how many iterations the first layer has, if that is not what it has when nothing is said."""
+    layers, usual = settings.get("layers", []), recipes.default_layers(settings["model"])
+    given, default = (
+        spec[0].get("solver", {}) if spec and isinstance(spec[0].get("solver", {}), Mapping) else {}
+        for spec in (layers, usual)
+    )
+    solver = SOLVERS[given.get("name", "lbfgs")]()
+    asked = given.get("max_iter")
+    return None if asked in (default.get("max_iter"), solver.max_iter) else asked
 
 
 def open_trackers(

@@ -25,7 +25,7 @@ from layerwise.cli.common import (
     check_apart,
 )
 from layerwise.cli.opening import Opened, list_columns, open_model
-from layerwise.data.gaps import fill_table
+from layerwise.data.gaps import as_array, fill_table
 from layerwise.data.inputs import read_input
 from layerwise.data.outputs import check_output, write_columns, write_csv
 from layerwise.data.tables import find_separator
@@ -142,7 +142,8 @@ def impute(
             return _as_rows(opened, opened.X), opened.source.ids
         numbers = {name: opened.X[:, place] for place, name in enumerate(opened.encoder.numbers_)}
         texts = list_columns(data) if as_text else [*opened.source.ids, *opened.encoder.categories_]
-        filled = fill_table(data, numbers, text=texts)
+        readings = {name: opened.encoder.get_reading(name) for name in numbers}
+        filled = fill_table(data, numbers, text=texts, readings=readings, missing=opened.encoder.list_missing())
         return filled if as_text else filled | opened.source.ids, {}
 
     return _write(columns, data, out, overwrite, display, separator=find_separator(data))
@@ -254,7 +255,7 @@ def _as_rows(opened: Opened, X: np.ndarray) -> dict[str, Any]:
     if opened.encoder is None:
         return {"x": X}
     frame = opened.encoder.inverse_transform(X)
-    return {name: frame[name].to_numpy() for name in frame.columns}
+    return {name: as_array(frame[name]) for name in frame.columns}
 
 
 def _write(

@@ -10,6 +10,7 @@ from layerwise import distributed, runs
 from layerwise.cli.common import as_command
 from layerwise.cli.opening import list_columns
 from layerwise.data.inputs import Input
+from layerwise.data.naming import as_flag, name_columns
 
 # What a person wants next, by the model that was trained.
 _NEXT = {"autoencoder": ["encode", "--out", "codes.csv"], "outliers": ["score", "--because", "--out", "scores.csv"]}
@@ -31,6 +32,27 @@ def describe_rows(source: Input, n_labelled: int | None) -> str:
     if n_labelled is None:
         return text
     return f"{text}, {'' if n_labelled == n_rows else f'{n_labelled:,} of them '}with labels"
+
+
+def describe_columns(source: Input) -> list[str]:
+    """Return what the columns of a table were taken for, in a line, and one on those that may be codes."""
+    if source.encoder is None:
+        return []
+    codes = source.encoder.list_codes()
+    lines = [f"Columns: {source.encoder.describe()}"]
+    if codes:
+        lines.append(
+            f"{name_columns(codes)} {'is' if len(codes) == 1 else 'are'} read as numbers: if they are codes, "
+            f"{as_flag('--ignore', codes)}, or put a letter before each"
+        )
+    return lines
+
+
+def describe_task(model: str, why: str, source: Input) -> str:
+    """Return which model was chosen, why, and how to choose the other where whole numbers may be either."""
+    numbers = source.y is not None and source.y.ndim == 1 and source.y.dtype.kind in "iuf"
+    other = " (--model regressor for amounts)" if model == "classifier" and numbers and "--model" not in why else ""
+    return f"Model: {model}, because {why}{other}"
 
 
 def warn_of_stages(place: Path, facts: Mapping[str, Any]) -> list[str]:

@@ -32,11 +32,26 @@ from layerwise.cli.common import (
     given,
     list_contents,
 )
-from layerwise.cli.fitting import choose_model, count_labelled, log_run, mark_unlabeled, open_trackers, train
+from layerwise.cli.fitting import (
+    choose_model,
+    count_labelled,
+    fills_gaps,
+    log_run,
+    mark_unlabeled,
+    open_trackers,
+    train,
+)
 from layerwise.cli.held_out import hold_out, judge, tell_held_out
 from layerwise.cli.opening import digest_rows, list_columns, name_rows
 from layerwise.cli.recipe_flags import overlay
-from layerwise.cli.telling import advise_on_labels, describe_rows, suggest_next, warn_of_stages
+from layerwise.cli.telling import (
+    advise_on_labels,
+    describe_columns,
+    describe_rows,
+    describe_task,
+    suggest_next,
+    warn_of_stages,
+)
 from layerwise.cli.unfinished import CHECKPOINTS, SCRATCH, read_begun, refuse_changes, tidy, unfinished_run
 from layerwise.data import load_mnist_small
 from layerwise.data.inputs import read_input
@@ -112,6 +127,7 @@ def init(
     ignore: Annotated[list[str] | None, Words] = None,
     sample_weight: str | None = None,
     max_categories: int | None = None,
+    missing: Annotated[list[str] | None, Words] = None,
     array: Array = None,
     layout: Layout = None,
     image_shape: Annotated[list[int] | None, Words] = None,
@@ -132,7 +148,9 @@ def init(
     sample_weight
         The column, or the array in the same file, that says how often each row counts: no feature, not negative.
     max_categories
-        How many different values a column of text may have; 100 if not given.
+        How many different values a column of text may have, beyond which rare ones are pooled; 100 if not given.
+    missing
+        What stands for nothing in the table, in columns of text and labels too: --missing unknown --missing=-999.
     image_shape
         Height and width, and 3 for colour: images of a folder are resized to it, rows of other files are such images.
     model
@@ -144,15 +162,15 @@ def init(
     check_apart(out, data)
     with atomic(out, overwrite=overwrite) as staging:
         source = read_input(**_where(places))
-        missing = describe_missing(source.X, source.feature_names)
+        gaps = describe_missing(source.X, source.feature_names)
         n_labelled = None if source.y is None else count_labelled(source.y, {})
         chosen, why = (model, None) if model else choose_model(source.y)
         layers = recipes.default_layers(chosen, source.X.shape[1])
         recipe = recipes.build({"model": chosen, "layers": layers, "random_state": 0})
-        settings = recipes.describe(recipe) | places | {"out": f"runs/{data.stem}", "impute": bool(missing) or None}
+        settings = recipes.describe(recipe) | places | {"out": f"runs/{data.stem}", "impute": bool(gaps) or None}
         write_file(staging, recipes.write_toml(settings))
     recipe_line = f"A recipe for model={chosen!r} is in {out}{f' ({why})' if why else ''}"
-    lines = [describe_rows(source, n_labelled), missing, recipe_line]
+    lines = [describe_rows(source, n_labelled), *describe_columns(source), gaps, recipe_line]
     text = "\n".join(line for line in lines if line)
     facts = {
         "out": str(out),
@@ -174,10 +192,11 @@ def fit(
     ignore: Annotated[list[str] | None, Words, _DATA] = None,
     sample_weight: Annotated[str | None, _DATA] = None,
     max_categories: Annotated[int | None, _DATA] = None,
+    missing: Annotated[list[str] | None, Words, _DATA] = None,
     array: Annotated[Array, _DATA] = None,
     layout: Annotated[Layout, _DATA] = None,
     image_shape: Annotated[list[int] | None, Words, _DATA] = None,
-    impute: Annotated[bool | None, Parameter(negative=""), _DATA] = None,
+    impute: Annotated[bool | None, _DATA] = None,
     model: Annotated[Literal["autoencoder", "classifier", "regressor", "outliers"] | None, _TRAINING] = None,
     contamination: Annotated[float | None, _TRAINING] = None,
     layers: Annotated[list[int] | None, Words, _LAYERS] = None,
@@ -235,7 +254,7 @@ def fit(
     ----------
     data
         Rows: CSV, Parquet, Feather, .npy, .npz, IDX, .mat, .safetensors, or a folder of images. Bytes are scaled to
-        [0, 1]; columns of text become one column for each of their values.
+        [0, 1]; what the columns of a table are taken for is said.
     out
         Folder for the model, the metrics, the pictures and the report.
     config
@@ -250,14 +269,18 @@ def fit(
     sample_weight
         The column, or the array in the same file, that says how often each row counts: no feature, not negative.
     max_categories
-        How many different values a column of text may have; 100 if not given.
+        How many different values a column of text may have, beyond which rare ones are pooled; 100 if not given.
+    missing
+        What stands for nothing in the table, in columns of text and labels too: --missing unknown --missing=-999.
     image_shape
         Height and width, and 3 for colour: images of a folder are resized to it, rows of other files are such images.
     impute
-        Fill in missing numbers by an autoencoder first.
+        Fill in missing numbers by an autoencoder first; done where numbers of a table are missing, unless it is told
+        not to.
     model
         What to train. If not given: a classifier or a regressor, by the labels, and said with the reason (whole numbers
-        are classes up to 30 of them, and up to 100 that count from 0 or 1 without gaps, each in 5 rows on average);
+        are classes up to 30 of them that repeat and are not spread, and up to 100 that count from 0 or 1 without gaps,
+        each in 5 rows on average);
         without labels autoencoders, or an outlier detector if contamination is given.
     contamination
         Share of the rows to take for outliers; 0.1 if not given.
@@ -432,10 +455,13 @@ def _fit_into(
     n_labelled = None if source.y is None else count_labelled(source.y, complete)
     held_out = hold_out(source, y, complete)
     odd = [] if source.feature_columns is None else describe_odd_columns(source.X, source.feature_columns)
-    for line in (describe_rows(source, n_labelled), *([f"Model: {chosen}, because {why}"] if why else []), *odd):
-        display.say(line)
-    display.say(f"Held out: {held_out.how}")
     missing = describe_missing(source.X, source.feature_names)
+    told = [describe_rows(source, n_labelled), *describe_columns(source)]
+    told += [describe_task(chosen, why, source)] if why else []
+    if missing and fills_gaps(source, settings):
+        told.append(f"Filled in by an autoencoder first: {missing} (--no-impute refuses them)")
+    for line in (*told, f"Held out: {held_out.how}", *odd):
+        display.say(line)
     places = {name: settings[name] for name in _SETTLED if name in settings}
     recipe = recipes.describe(recipes.build(settings)) | places
     if not (folder / runs.SETTINGS).is_file():  # --resume reads it, whenever the process dies
@@ -462,7 +488,7 @@ def _fit_into(
     facts = runs.gather_facts(
         model=settings["model"],
         chosen_because=why,
-        **places | {"image_shape": source.image_shape},
+        **{name: value for name, value in places.items() if name != "missing"} | {"image_shape": source.image_shape},
         random_state=settings["random_state"],
         n_rows=sum(distributed.gather_counts([source.X.shape[0]])),
         n_labelled=n_labelled,

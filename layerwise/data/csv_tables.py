@@ -7,29 +7,25 @@ import csv
 import gzip
 import io
 import math
+import warnings
 import zlib
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from layerwise.data._polars import check_names, columns, composed, import_polars, list_names, reading
-from layerwise.data.misfits import advise_to_ignore, name_columns
+from layerwise.data.column_types import FLAGS, MARKERS
+from layerwise.data.naming import advise_to_ignore, name_columns
 from layerwise.errors import FileError
 from layerwise.limits import VARIABLE, check_room, max_bytes
 
 if TYPE_CHECKING:
     import polars as pl
 
-# What stands for a missing value in CSV, besides nothing: what R, pandas, databases and the UCI repository write.
-MISSING = (
-    *("", "?", "NA", "N/A", "n/a", "#N/A", "#NA", "<NA>", "NaN", "nan", "NAN", "-NaN", "-nan"),
-    *("null", "NULL", "Null", "None"),
-)
-# What stands for true and false.
-FLAGS = {"false": False, "False": False, "FALSE": False, "true": True, "True": True, "TRUE": True}
 # A number with a decimal comma, by what separates values. Where that is a tabulator, 1,234 may be a thousand.
 _DECIMAL_COMMA = {
     ";": r"^[+-]?\d*,?\d+([eE][+-]?\d+)?$",
@@ -48,7 +44,9 @@ EXACT = 2**53
 _EXPANSION = 200
 
 
-def scan_csv(path: Path, text: Collection[str]) -> pl.LazyFrame:
+def scan_csv(
+    path: Path, text: Collection[str], missing: Collection[Any] = (), *, as_written: bool = False
+) -> pl.LazyFrame:
     """Open a CSV file with the columns typed, those named in ``text`` left as text; see `scan_table`."""
     pl = import_polars()
     names, separator = read_header(path)
@@ -68,19 +66,20 @@ def scan_csv(path: Path, text: Collection[str]) -> pl.LazyFrame:
                 raw = raw.head(n_rows)
             if n_rows == 0:
                 raise FileError(f"{path} has a line with the names of its columns, but no rows")
-            return _typed(path, raw.select(_clean(name) for name in names if name), text, separator)
+            none = ["", *map(str, missing)]
+            return _typed(path, raw.select(_clean(name, none) for name in names), text, separator, as_written)
     except FileError:
         _count_blank_end(path, separator, len(names))  # says which line is wrong, if it is that
         raise
 
 
-def _typed(path: Path, table: pl.LazyFrame, text: Collection[str], separator: str) -> pl.LazyFrame:
-    """Turn columns of text into numbers, or true and false, where all their values are that."""
+def _typed(path: Path, table: pl.LazyFrame, text: Collection[str], separator: str, as_written: bool) -> pl.LazyFrame:
+    """Turn columns of text into numbers, or true and false, where all their values are that, or stand for nothing."""
     pl = import_polars()
     as_text = set(map(composed, text))
     candidates = [name for name in table.collect_schema().names() if composed(name) not in as_text]
-    numbers = {name: columns(name).cast(pl.Float64, strict=False) for name in candidates}
-    flags = {name: columns(name).replace_strict(FLAGS, default=None, return_dtype=pl.Boolean) for name in candidates}
+    numbers = {name: _known(name).cast(pl.Float64, strict=False) for name in candidates}
+    flags = {name: _known(name).replace_strict(FLAGS, default=None, return_dtype=pl.Boolean) for name in candidates}
     commas = {name: _with_decimal_commas(name, separator) for name in candidates if separator in _DECIMAL_COMMA}
     found: dict[str, Any] = {}
     for conversions in (numbers, flags, commas):
@@ -91,6 +90,8 @@ def _typed(path: Path, table: pl.LazyFrame, text: Collection[str], separator: st
             exact, _ = _that_lose_nothing(table, {name: _as_whole(name, whole) for name in large})
             found |= exact
             large = [name for name in large if name not in exact]
+        if conversions is flags and as_written:
+            found = {name: columns(name) if name in fitting else conversion for name, conversion in found.items()}
     if fitting:  # the last, those with decimal commas
         _refuse_thousands(path, table, [name for name in candidates if name not in fitting], next(iter(fitting)))
     return table.with_columns(found.values())
@@ -112,13 +113,13 @@ def _refuse_thousands(path: Path, table: pl.LazyFrame, names: list[str], with_co
 
 
 def _with_decimal_commas(name: str, separator: str) -> pl.Expr:
-    value = columns(name)
+    value = _known(name)
     number = value.str.replace(",", ".", literal=True).cast(import_polars().Float64, strict=False)
     return import_polars().when(value.str.contains(_DECIMAL_COMMA[separator])).then(number).alias(name)
 
 
 def _as_whole(name: str, dtype: Any) -> pl.Expr:
-    return columns(name).str.replace(r"\.0*$", "").cast(dtype, strict=False).alias(name)
+    return _known(name).str.replace(r"\.0*$", "").cast(dtype, strict=False).alias(name)
 
 
 def _that_lose_nothing(table: pl.LazyFrame, conversions: dict[str, pl.Expr]) -> tuple[dict[str, pl.Expr], list[str]]:
@@ -131,7 +132,7 @@ def _that_lose_nothing(table: pl.LazyFrame, conversions: dict[str, pl.Expr]) -> 
     pl = import_polars()
     checks = [
         pl.struct(
-            (conversion.null_count() - columns(name).null_count()).alias("lost"),
+            (conversion.null_count() - _known(name).null_count()).alias("lost"),
             (conversion.cast(pl.Float64).abs() >= EXACT).any().alias("large"),
         ).alias(name)
         for name, conversion in conversions.items()
@@ -141,10 +142,16 @@ def _that_lose_nothing(table: pl.LazyFrame, conversions: dict[str, pl.Expr]) -> 
     return kept, [name for name in kept if found[name]["large"]]
 
 
-def _clean(name: str) -> pl.Expr:
+def _clean(name: str, missing: Collection[str]) -> pl.Expr:
     pl = import_polars()
     value = columns(name).str.strip_chars()
-    return pl.when(value.is_in(MISSING)).then(None).otherwise(value).alias(name)
+    return pl.when(value.is_in(missing)).then(None).otherwise(value).alias(name)
+
+
+def _known(name: str) -> pl.Expr:
+    """Return a column without what stands for nothing among numbers."""
+    pl = import_polars()
+    return pl.when(columns(name).is_in(MARKERS)).then(None).otherwise(columns(name)).alias(name)
 
 
 def read_header(path: Path) -> tuple[list[str], str]:
@@ -158,14 +165,15 @@ def read_header(path: Path) -> tuple[list[str], str]:
     first = head.split("\n", 1)[0]
     separator = "\t" if ".tsv" in path.suffixes[-2:] else max(",;\t|", key=first.count)
     try:
-        names = [name.strip() for name in next(csv.reader(io.StringIO(head, newline=""), delimiter=separator))]
+        lines = csv.reader(io.StringIO(head, newline=""), delimiter=separator)
+        names = [name.strip() for name in next(lines)]
     except csv.Error as error:
         raise FileError(f"{path} has a first line that cannot be read as names of columns ({error})") from error
-    _check_header(path, names)
+    _check_header(path, names, lines)
     return names, separator
 
 
-def _check_header(path: Path, names: list[str]) -> None:
+def _check_header(path: Path, names: list[str], lines: Iterator[list[str]]) -> None:
     if len(names) > _MAX_COLUMNS:
         raise FileError(
             f"{path} names {len(names)} columns in its first line, more than the {_MAX_COLUMNS} that CSV may have; "
@@ -181,8 +189,29 @@ def _check_header(path: Path, names: list[str]) -> None:
     except ValueError as error:
         raise FileError(f"{error}; {hint}") from None
     numbers = [float(name) for name in names if _is_number(name)]
-    if numbers != sorted(numbers):  # rising ones may be positions or wavelengths
+    rising, falling = numbers == sorted(numbers), numbers == sorted(numbers, reverse=True)
+    like = len(numbers) > 0 and _looks_like(names, lines)
+    if not rising and (like or not falling):  # those that rise or fall may be positions or wavelengths
         raise FileError(f"{path} has numbers in its first line, which must name the columns; {hint}")
+    if like:
+        warnings.warn(
+            f"{path} has numbers in its first line, like those below, which are taken as names of columns; {hint}",
+            stacklevel=2,
+        )
+
+
+def _looks_like(names: list[str], lines: Iterator[list[str]]) -> bool:
+    """Whether most of the numbers among these names lie among those in the first rows."""
+    rows: list[list[str]] = []
+    with suppress(csv.Error):
+        rows += islice(lines, 50)
+    inside = []
+    for place, name in enumerate(names):
+        values = [float(row[place]) for row in rows if len(row) == len(names) and _is_number(row[place])]
+        if _is_number(name) and values:
+            reach = max(values) - min(values) or abs(max(values)) / 2
+            inside.append(min(values) - reach <= float(name) <= max(values) + reach)
+    return sum(inside) > len(inside) / 2
 
 
 def _is_number(text: str) -> bool:

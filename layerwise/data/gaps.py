@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from layerwise.data._polars import import_polars, match_names, reading
-from layerwise.data.csv_tables import FLAGS
-from layerwise.data.tables import scan_table
+from layerwise.data._polars import columns, import_polars, match_names
+from layerwise.data._polars import reading as reading_of
+from layerwise.data.column_types import MARKERS, Reading
+from layerwise.data.tables import drop_marks, scan_table
 
 if TYPE_CHECKING:
     import polars as pl
 
 
-def fill_table(path: Path, numbers: Mapping[str, np.ndarray], *, text: Collection[str] = ()) -> dict[str, np.ndarray]:
+def fill_table(
+    path: Path,
+    numbers: Mapping[str, np.ndarray],
+    *,
+    text: Collection[str] = (),
+    readings: Mapping[str, Reading | None] = MappingProxyType({}),
+    missing: Collection[Any] = (),
+) -> dict[str, np.ndarray]:
     """Return the columns of a table, with numbers where values are missing.
 
     Parameters
@@ -26,6 +35,10 @@ def fill_table(path: Path, numbers: Mapping[str, np.ndarray], *, text: Collectio
         By column, what to put where its values are missing; other columns stay as they are.
     text : collection of str, default=()
         Columns of CSV to keep as the text that they are there.
+    readings : mapping of str to Flag, Date, Marked or None, default={}
+        By column, how its numbers are written, if that is not plain.
+    missing : collection of str, int or float, default=()
+        What else stands for nothing in the columns of numbers.
 
     Returns
     -------
@@ -33,13 +46,14 @@ def fill_table(path: Path, numbers: Mapping[str, np.ndarray], *, text: Collectio
         In the order of the table. Text, and dates as text, are objects, with None for what is missing.
     """
     table = match_names(scan_table(path, text=text), numbers)
-    with reading(path):
+    with reading_of(path):
         frame = table.collect()
-    filled = {name: _fill(frame[name], values) for name, values in numbers.items()}
-    return {name: _as_array(filled.get(name, frame[name])) for name in frame.columns}
+    known = drop_marks(frame.select(columns(*numbers)), [*missing, *MARKERS])
+    filled = {name: _fill(known[name], values, readings.get(name)) for name, values in numbers.items()}
+    return {name: as_array(filled.get(name, frame[name])) for name in frame.columns}
 
 
-def _fill(column: pl.Series, numbers: np.ndarray) -> pl.Series:
+def _fill(column: pl.Series, numbers: np.ndarray, reading: Reading | None) -> pl.Series:
     """Fill the gaps of a column as its other values are written: with true or false, or with decimal commas."""
     pl = import_polars()
     column = column.fill_nan(None) if column.dtype.is_float() else column
@@ -50,15 +64,17 @@ def _fill(column: pl.Series, numbers: np.ndarray) -> pl.Series:
         return column.fill_null(values.cast(column.dtype))
     if column.dtype == pl.Boolean:
         return column.fill_null(values >= 0.5)
+    if reading is not None:
+        written = reading.decode(values)
+        return column.fill_null(written if column.dtype == pl.String else written.cast(column.dtype))
     if column.dtype != pl.String:
         return column.cast(pl.Float64).fill_null(values)
-    if len(known) and known.is_in(list(FLAGS)).all():
-        return column.fill_null((values >= 0.5).cast(pl.String))
     point = "," if known.str.contains(",", literal=True).any() else "."
     return column.fill_null(values.cast(pl.String).str.replace(".", point, literal=True))
 
 
-def _as_array(column: pl.Series) -> np.ndarray:
+def as_array(column: pl.Series) -> np.ndarray:
+    """Return numbers as they are, and others as text, None where there is none."""
     pl = import_polars()
     if column.dtype.is_numeric() or column.dtype == pl.Boolean:
         return column.to_numpy()

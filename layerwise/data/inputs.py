@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import warnings
 from collections.abc import Callable, Collection, Sequence
@@ -19,7 +18,6 @@ from layerwise.data.files import load_arranged, load_labels
 from layerwise.data.image_folder import load_image_folder
 from layerwise.data.image_labels import load_image_labels
 from layerwise.data.scratch import MEMORY, allocate
-from layerwise.data.strays import find_strays
 from layerwise.data.table_encoder import MAX_CATEGORIES, TableEncoder
 from layerwise.data.tables import (
     batches,
@@ -112,6 +110,7 @@ def read_input(
     ignore: str | Sequence[str] = (),
     sample_weight: str | None = None,
     max_categories: int | None = None,
+    missing: Sequence[Any] = (),
     array: str | None = None,
     layout: str | None = None,
     encoder: TableEncoder | None = None,
@@ -136,13 +135,16 @@ def read_input(
         from the folder on, or names alone, with or without endings) and one of labels; a file of labels alone goes by
         the order of the images.
     id : str, sequence of str or None, default=None
-        Columns of the table, or arrays in the same file, that name the rows; they are no features.
+        Columns of the table, or arrays in the same file, that name the rows; they are no features. Those that the
+        encoder finds come after them.
     ignore : str or sequence of str, default=()
         Columns of the table to leave out.
     sample_weight : str or None, default=None
         The column of the table, or the array in the same file, that says how often each row counts; it is no feature.
     max_categories : int or None, default=None
         How many different values a column of text in the table may have; None is the default of `TableEncoder`.
+    missing : sequence of str, int or float, default=()
+        Values that stand for nothing in the table, in columns of text and labels too.
     array : str or None, default=None
         Which array holds the rows, if the file has several; of a struct in a ``.mat`` file also ``"name.field"``.
     layout : {"images-first", "images-last", "pixels", "windows"} or None, default=None
@@ -181,10 +183,10 @@ def read_input(
     >>> _ = path.write_text("name,age,town,ill\nAnn,31,Bern,no\nBob,?,Basel,yes\n")
     >>> people = read_input(path, id="name", labels="ill")
     >>> people.feature_names, people.y.tolist(), people.ids["name"].tolist()
-    (['age', 'town=Basel', 'town=Bern'], ['no', 'yes'], ['Ann', 'Bob'])
+    (['age', 'town=Bern'], ['no', 'yes'], ['Ann', 'Bob'])
     >>> people.X
-    array([[31.,  0.,  1.],
-           [nan,  1.,  0.]])
+    array([[31.,  1.],
+           [nan,  0.]])
     """
     path = Path(path)
     if sample_weight is not None and str(labels) == sample_weight:
@@ -195,15 +197,16 @@ def read_input(
         raise FileNotFoundError(f"{path} is not there")
     if is_table(path) and not path.is_dir():
         _refuse(path, "a table", array=array, layout=layout)
-        found = _read_table(path, labels, names, ignored, sample_weight, max_categories, encoder, scratch, memory)
+        used = (sample_weight, max_categories, missing, encoder, scratch, memory)
+        found = _read_table(path, labels, names, ignored, *used)
     elif encoder is not None:
         raise ValueError(f"{path} is no table with named columns, but the model was trained on one; give it a table")
     elif path.is_dir():
         own = {"array": array, "layout": layout, "id": id, "ignore": ignore, "sample_weight": sample_weight}
-        _refuse(path, "a folder of images", **own, max_categories=max_categories)
+        _refuse(path, "a folder of images", **own, max_categories=max_categories, missing=missing)
         return _read_folder(path, labels, image_shape, scratch, memory)
     else:
-        _refuse(path, "no table", ignore=ignore, max_categories=max_categories)
+        _refuse(path, "no table", ignore=ignore, max_categories=max_categories, missing=missing)
         found = _read_arrays(path, labels, names, sample_weight, array, layout)
     return found if image_shape is None else found._replace(image_shape=_check_shape(path, found.X, image_shape))
 
@@ -254,15 +257,17 @@ def _read_table(
     ignore: list[str],
     sample_weight: str | None,
     max_categories: int | None,
+    missing: Sequence[Any],
     encoder: TableEncoder | None,
     scratch: str | PathLike[str] | None,
     memory: int,
 ) -> Input:
-    text = ignore if encoder is None else [*encoder.list_ignored(), *encoder.categories_]
+    text = ignore if encoder is None else [*encoder.list_ignored(), *encoder.list_texts()]
+    missing = list(missing) if encoder is None else encoder.list_missing()
     weighing = [] if sample_weight is None else [sample_weight]
     used = [] if encoder is None else encoder.feature_names_in_.tolist()
     wanted = [*ids, *ignore, *weighing, *used, *([] if labels is None else [str(labels)])]
-    table = match_names(scan_table(path, text=[*ids, *text]), wanted)
+    table = match_names(scan_table(path, text=[*ids, *text], missing=missing, as_written=True), wanted)
     there = table.collect_schema().names()
     for parameter, names in (("id", ids), ("ignore", ignore), ("sample_weight", weighing)):
         absent = [name for name in names if name not in there]
@@ -283,11 +288,12 @@ def _read_table(
             others = {*ids, *weighing, *([str(labels)] if own else [])}
             features = whole.drop(columns(*others.difference(ignore)))
             at_most = MAX_CATEGORIES if max_categories is None else max_categories
-            new = TableEncoder(ignore=tuple(ignore), max_categories=at_most)
-            encoder = _learn(path, features, start, stop, new)
+            new = TableEncoder(ignore=tuple(ignore), max_categories=at_most, missing=tuple(missing))
+            encoder = _learn(path, features, n_rows, new)
         else:
             with reading(path):
                 encoder.check_columns(whole)  # batches would count their own rows
+        ids = [*ids, *(name for name in encoder.list_row_names() if name in there and name not in ids)]
         X = allocate((stop - start, len(encoder.get_feature_names_out())), np.float64, memory=memory, scratch=scratch)
         named = _encode(path, table, encoder, ids, X)
         refuse_infinity(X[:, : len(encoder.numbers_)], encoder.numbers_, start)
@@ -319,18 +325,12 @@ def _check_weights(path: Path, name: str | None, read: Callable[[str], np.ndarra
     return _share_labels(path, "sample_weight", weights, n_rows)
 
 
-def _learn(path: Path, features: pl.LazyFrame, start: int, stop: int, encoder: TableEncoder) -> TableEncoder:
-    """Fit an encoder, the same on all ranks; only columns of text need a look at the rows, each rank at its own."""
-    encoder.partial_fit(without_rows(features))
-    if encoder.categories_:
-        with reading(path):
-            strays = find_strays(features, encoder.categories_)
-        own = features.select(columns(*encoder.categories_)).slice(start, stop - start)
-        for batch in batches(path, own, stop - start):
-            encoder.add_categories(encoder.find_categories(batch), strays)
-        for categories in distributed.gather_bytes(json.dumps(encoder.categories_).encode()):
-            encoder.add_categories(json.loads(categories), strays)
-        encoder.check_categories(strays)
+def _learn(path: Path, features: pl.LazyFrame, n_rows: int, encoder: TableEncoder) -> TableEncoder:
+    """Fit an encoder, the same on all ranks, each of which looks at all rows."""
+    encoder.add_rows(without_rows(features))
+    for batch in batches(path, features, n_rows):
+        encoder.add_rows(batch)
+    encoder.check_types()
     return encoder
 
 

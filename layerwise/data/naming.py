@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+
+from layerwise.data._polars import list_names
 
 _KNOWN: ContextVar[Mapping[str, Sequence[object] | None] | None] = ContextVar("names of columns", default=None)
 
@@ -31,3 +34,24 @@ def names_of(rows: str, n_columns: int) -> Sequence[object] | None:
     """Return what to call so many columns of ``X``, ``y``, ...; None for their numbers."""
     names = (_KNOWN.get() or {}).get(rows)
     return names if names is not None and len(names) == n_columns else None
+
+
+def name_columns(names: Sequence[str]) -> str:
+    """Return the subject of a sentence on columns."""
+    return f"{'column' if len(names) == 1 else 'columns'} {list_names(names)}"
+
+
+def as_flag(flag: str, names: Sequence[str]) -> str:
+    """Return names of columns behind a flag of the command line, as a shell takes them."""
+    plain = [shlex.quote(name) for name in names[:20] if not name.startswith("-")]
+    words = [flag, *plain] if plain else []
+    return " ".join([*words, *(f"{flag}={shlex.quote(name)}" for name in names[:20] if name.startswith("-"))])
+
+
+def advise_to_ignore(names: Sequence[str]) -> str:
+    """Return how to do without columns."""
+    more = " ..." if len(names) > 20 else ""
+    return (
+        f"leave {'it' if len(names) == 1 else 'them'} out with ignore (at the command line: "
+        f"{as_flag('--ignore', names)}{more}, or --id for what names the rows)"
+    )

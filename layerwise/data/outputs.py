@@ -186,7 +186,7 @@ def _to_frame(flat: Mapping[str, np.ndarray]) -> pl.DataFrame:
         text = array.dtype.kind in "UO"
         column = pl.Series(name, _plain(array) if text else np.ascontiguousarray(array), strict=not text)
         columns.append(column.fill_nan(None) if column.dtype.is_float() else column)
-    return pl.DataFrame(columns)
+    return pl.DataFrame({column.name: column for column in columns})  # of a list, one without a name gets one
 
 
 # One function a kind of file, with columns and identifiers

@@ -1,11 +1,10 @@
-"""Tables to numbers and back: numbers stay, text becomes one column of 0 and 1 for each of its values."""
+"""Tables to numbers and back: each column as what it is, by the rule of `layerwise.data.profiles`."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -15,35 +14,39 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from layerwise import distributed
-from layerwise.data._polars import import_polars, list_names, match_names
-from layerwise.data.misfits import (
-    MISSING,
-    advise_to_ignore,
-    describe_doubts,
-    describe_twins,
-    name_columns,
-    refuse_misfits,
-)
-from layerwise.data.strays import Stray, find_strays, find_text, parse_numbers
-from layerwise.data.tables import to_frame
+from layerwise.data._polars import columns, import_polars, list_names, match_names
+from layerwise.data.column_types import MARKERS, Date, Flag, Reading, as_plain, from_plain, parse_numbers
+from layerwise.data.naming import advise_to_ignore, name_columns
+from layerwise.data.profiles import MISSING, OTHER, Choice, Profile, choose, find_twins, looks_coded
+from layerwise.data.tables import drop_marks, to_frame
 
 if TYPE_CHECKING:
     import polars as pl
 
 # How many different values a column of text may have.
 MAX_CATEGORIES = 100
-# Where nothing is known of all rows.
-_NO_STRAYS: Mapping[str, Stray] = MappingProxyType({})
+# What is left out, by its kind, in words.
+_LEFT_OUT = {"row name": "name per row", "text": "text of too many values"}
 
 
 class TableEncoder(TransformerMixin, BaseEstimator):
     """Turn the columns of a data frame into numbers.
 
-    Columns of numbers, and of true and false, come first and keep their values; what is missing is NaN. Each column of
-    text follows as one column for each value that it had in training, in alphabetical order, 1 where a row has that
-    value and 0 elsewhere. A missing text is a value too, called ``"missing"``. As in CSV, blanks around text do not
-    count, and text of nothing else is missing. In pandas, categories are text whatever they hold, numbers and intervals
-    (``pandas.cut``) too; a column of objects that are all numbers is one of numbers.
+    Each column is taken for what its values say it is:
+
+    - Numbers keep their values, and what is missing (also ``NA``, ``-`` and the like, written among them) is NaN. True
+      and false are 1 and 0.
+    - Dates and times become days (since 1970); numbers with a unit, a percent sign or a currency, with thousands
+      separators or in parentheses, numbers, if all of a column are written alike.
+    - Text of two values is one column; of more values one for each, in alphabetical order, 1 where a row has that value
+      and 0 elsewhere. A missing text is a value too, called ``"missing"``. Of more than ``max_categories`` the rare
+      ones are one, called ``"other"``.
+    - Names of rows are left out: text that differs in nearly every row, whole numbers that count the rows, or differ
+      under a name such as ``id``, and a column without a name; and so is text of many values that hardly repeat.
+
+    Columns of one number come first, then those of categories. As in CSV, blanks around text do not count, and text of
+    nothing else is missing. In pandas, categories are text whatever they hold, numbers and intervals (``pandas.cut``)
+    too; a column of objects that are all numbers is one of numbers.
 
     Needs polars: ``pip install 'layerwise[tables]'``.
 
@@ -52,9 +55,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     ignore : str or sequence of str, default=()
         Columns to leave out.
     max_categories : int, default=100
-        How many different values a column of text may have; more are refused, because such a column is rather a name
-        or a number of each row, dates, or free text. Text that looks like numbers with commas is refused in any case;
-        columns of fewer values, nearly all of which are numbers or dates, are told in a warning.
+        How many different values a column of text may have; of more the rare ones are pooled.
+    missing : str, int, float or sequence of these, default=()
+        Values that stand for nothing, in all columns: ``-999``, ``"unknown"``.
 
     Attributes
     ----------
@@ -62,34 +65,41 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         The columns that are used, in the order of the data frame.
     n_features_in_ : int
     numbers_ : list of str
-        The columns of numbers.
+        The columns that become one column of numbers.
     categories_ : dict of str to list of str
-        The columns of text, and the values of each.
+        The columns of text that become more, and the values of each.
+    readings_ : dict of str to dict
+        How other columns than plain numbers and categories are read, by ``"type"``: ``"flag"``, ``"date"``,
+        ``"marked"``, ``"pooled"``; ``"row name"`` and ``"text"`` are left out.
 
     Examples
     --------
     >>> import polars as pl
-    >>> people = pl.DataFrame({"town": ["Bern", None, "Basel"], "age": [31, 28, None]})
+    >>> people = pl.DataFrame({"town": ["Bern", None, "Basel"], "age": [31, 28, None], "wage": ["$20", "$35", "-"]})
     >>> encoder = TableEncoder().fit(people)
     >>> encoder.get_feature_names_out().tolist()
-    ['age', 'town=Basel', 'town=Bern', 'town=missing']
+    ['age', 'wage', 'town=Basel', 'town=Bern', 'town=missing']
     >>> encoder.transform(people)
-    array([[31.,  0.,  1.,  0.],
-           [28.,  0.,  0.,  1.],
-           [nan,  1.,  0.,  0.]])
+    array([[31., 20.,  0.,  1.,  0.],
+           [28., 35.,  0.,  0.,  1.],
+           [nan, nan,  1.,  0.,  0.]])
+    >>> encoder.describe()
+    "1 number, 1 number written with '$' ('wage'), 1 text of 3 values"
     """
 
     _parameter_constraints: ClassVar[dict] = {
         "ignore": ["array-like", str],
         "max_categories": [Interval(Integral, 1, None, closed="left")],
+        "missing": ["array-like", str, int, float],
     }
 
-    def __init__(self, *, ignore: str | Sequence[str] = (), max_categories: int = MAX_CATEGORIES):
+    def __init__(self, *, ignore: str | Sequence[str] = (), max_categories: int = MAX_CATEGORIES, missing: Any = ()):
         self.ignore = ignore
         self.max_categories = max_categories
+        self.missing = missing
 
     def fit(self, X: Any, y: Any = None) -> TableEncoder:
-        """Learn the columns, and the values of those of text.
+        """Learn what the columns are, and the values of those of text.
 
         Parameters
         ----------
@@ -104,31 +114,31 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If a column to ignore is not there, or columns are neither numbers nor text, or have more than
-            ``max_categories`` values, or look like numbers with commas.
+            If a column to ignore is not there, if columns are of types that are no numbers, text or dates, or have more
+            than ``max_categories`` values nearly all of which are numbers, or dates.
         TypeError
             If ``X`` is no data frame.
 
         Warns
         -----
         UserWarning
-            If columns are taken as categories though at least 90 % of their values are numbers, or dates: names the
-            first value that is no number, and its row. If values of a column differ only in blanks or case.
+            If columns are taken as categories though at least 90 % of their values are numbers, or dates. If values of
+            a column differ only in blanks or case.
         """
-        self.__dict__.pop("feature_names_in_", None)
+        for name in ("feature_names_in_", "_profiles"):
+            self.__dict__.pop(name, None)
         frame = to_frame(X)
         if not len(frame):
             raise ValueError("X has no rows, but at least one is needed to learn the values of its columns")
-        self.partial_fit(frame.clear())
-        strays = find_strays(frame.lazy(), self.categories_)
-        self.add_categories(self.find_categories(frame), strays)
-        self.check_categories(strays)
+        self.partial_fit(frame)
+        self.check_types()
         return self
 
     def partial_fit(self, X: Any, y: Any = None) -> TableEncoder:
         """Learn from some of the rows; all batches together teach what `fit` learns from the whole.
 
-        Columns that look like numbers with commas are refused by `check_categories` once all rows are known.
+        Columns that look like numbers or dates, but not all of whose values are, are refused by `check_types` once all
+        rows are known.
 
         Parameters
         ----------
@@ -147,60 +157,100 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             As for `fit`.
         """
         self._validate_params()
-        frame = to_frame(X)
-        if not hasattr(self, "feature_names_in_"):
-            self._learn_columns(match_names(frame, self.list_ignored()))
-        frame = match_names(frame, self.feature_names_in_)
-        self.add_categories(self.find_categories(frame))
+        self.add_rows(X)
+        self._choose()
         return self
 
-    def find_categories(self, frame: pl.DataFrame) -> dict[str, set[str]]:
-        """Return the different values of the columns of text in these rows."""
-        _check_names(frame.columns, list(self.categories_))
-        return {name: set(_as_text(frame[name].unique())) for name in self.categories_}
+    def add_rows(self, X: Any) -> None:
+        """Look at some of the rows, as `partial_fit` does, which learns from them too."""
+        frame = drop_marks(to_frame(X), self.list_missing())
+        if not hasattr(self, "_profiles"):
+            if hasattr(self, "feature_names_in_"):
+                raise ValueError("this TableEncoder was loaded, which kept no counts of its values; fit a new one")
+            self._profiles = self._begin(match_names(frame, self.list_ignored()))
+        frame = match_names(frame, self._profiles)
+        _check_names(frame.columns, list(self._profiles))
+        for name, profile in self._profiles.items():
+            profile.add(_as_text(frame[name]) if profile.is_text else frame[name])
 
-    def add_categories(self, found: Mapping[str, Collection[str]], strays: Mapping[str, Stray] = _NO_STRAYS) -> None:
-        """Learn values of columns of text that were found in other rows.
-
-        Parameters
-        ----------
-        found : mapping of str to collection of str
-            Values by column.
-        strays : mapping of str to Stray, default={}
-            What `find_strays` found in all rows, where they are known.
-
-        Raises
-        ------
-        ValueError
-            If a column has more than ``max_categories`` values.
-        """
-        learnt = self.categories_ | {name: sorted({*self.categories_[name], *found[name]}) for name in found}
-        if any(len(categories) > self.max_categories for categories in learnt.values()):
-            refuse_misfits(learnt, self.max_categories, strays)
-        self.categories_.update(learnt)
-
-    def check_categories(self, strays: Mapping[str, Stray] = _NO_STRAYS) -> None:
+    def check_types(self) -> None:
         """Refuse columns of text that are rather something else, once the values in all rows are known.
-
-        Warns, on the first rank, of columns of few values that are nearly all numbers, or dates, and of values that
-        differ only in blanks or case.
-
-        Parameters
-        ----------
-        strays : mapping of str to Stray, default={}
-            What `find_strays` found in all rows.
 
         Raises
         ------
         ValueError
             As for `fit`.
+
+        Warns
+        -----
+        UserWarning
+            As for `fit`; only the first rank.
         """
-        refuse_misfits(self.categories_, self.max_categories, strays)
-        doubts = describe_doubts(self.categories_, strays)
-        twins = describe_twins(self.categories_)
-        for told in filter(None, (doubts, twins)):
-            if distributed.rank() == 0:
+        self._choose(check=True)
+        odd = {name: choice for name, choice in self._choices.items() if choice.misfit}
+        refused = [name for name, choice in odd.items() if not choice.values]
+        if refused:
+            raise ValueError(f"{_tell(odd, refused)}, or {advise_to_ignore(refused)}")
+        warned = []
+        if odd:
+            counts = ", ".join(str(len(choice.values)) for choice in odd.values())
+            warned.append(
+                f"{name_columns(list(odd))} {'is' if len(odd) == 1 else 'are'} taken as {counts} categories, but "
+                f"{_tell(odd, list(odd))}, or {advise_to_ignore(list(odd))}"
+            )
+        values = {name: choice.values for name, choice in self._choices.items() if choice.values}
+        flags = {
+            name: [choice.reading.low, choice.reading.high]
+            for name, choice in self._choices.items()
+            if isinstance(choice.reading, Flag)
+        }
+        twins = {name: found for name, texts in {**values, **flags}.items() if (found := find_twins(texts))}
+        if twins:
+            shown = "; ".join(
+                f"{name}: {list_names([text for group in found for text in group])}" for name, found in twins.items()
+            )
+            warned.append(
+                f"{name_columns(list(twins))} {'has' if len(twins) == 1 else 'have'} values that differ only in blanks "
+                f"or case, and are taken as different ({shown}); write them alike if they are the same"
+            )
+        if distributed.rank() == 0:
+            for told in warned:
                 warnings.warn(told, UserWarning, stacklevel=3)  # where fit is called
+
+    def describe(self) -> str:
+        """Return what the columns are taken for, in words, with the names of those that are read otherwise or left out.
+
+        Returns
+        -------
+        words : str
+            Such as "4 numbers, 1 date, 1 text of 3 values, 1 name per row left out".
+        """
+        check_is_fitted(self, "categories_")
+        kinds: dict[str, list[str]] = {}
+        for name in self.numbers_:
+            reading = self.get_reading(name)
+            kind = "number"
+            if isinstance(reading, Flag):
+                kind = "true or false" if reading.is_truth else "text of 2 values"
+            elif isinstance(reading, Date):
+                kind = f"date written as {reading}" if "%" in reading.format else "date"
+            elif reading is not None:
+                kind = f"number written with {reading}"
+            kinds.setdefault(kind, []).append(name)
+        texts = [len(values) for name, values in self.categories_.items() if name not in self._readings()]
+        parts = [_count(kind, names, named="written" in kind) for kind, names in kinds.items()]
+        if texts:
+            span = f"{min(texts)} to {max(texts)}" if min(texts) < max(texts) else f"{texts[0]}"
+            parts.append(f"{len(texts)} text{'s' * (len(texts) > 1)} of {span} value{'s' * (span != '1')}")
+        for name, values in self.categories_.items():
+            if name in self._readings():
+                count = self._readings()[name]["n_values"]
+                parts.append(f"1 text of {count:,} values, the {len(values) - 1} most frequent kept ({name!r:.65})")
+        for kind, words in _LEFT_OUT.items():
+            names = [name for name, plain in self._readings().items() if plain["type"] == kind]
+            if names:
+                parts.append(f"{len(names)} {words} left out ({list_names(names)})")
+        return ", ".join(parts)
 
     def transform(self, X: Any) -> np.ndarray:
         """Encode rows. Columns that training did not have are passed over.
@@ -212,7 +262,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         Returns
         -------
         rows : ndarray of shape (n_samples, n_features_out), float64
-            A text that training did not have is 0 in all columns of its values, with a warning.
+            A text that training did not have is 0 in all columns of its values, or 0.5 where they are one, with a
+            warning; where rare values were pooled, it is one of those.
 
         Raises
         ------
@@ -221,13 +272,27 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self, "categories_")
         pl = import_polars()
-        frame = match_names(to_frame(X), self.feature_names_in_)
+        frame = drop_marks(match_names(to_frame(X), self.feature_names_in_), self.list_missing())
         self.check_columns(frame.lazy())
-        self._warn_of_unknown(frame)
-        columns = [_as_numbers(frame[name]) for name in self.numbers_]
+        columns = [_encode(frame[name], self.get_reading(name)) for name in self.numbers_]
+        unknown = {}
+        for name, column in zip(self.numbers_, columns, strict=True):
+            if isinstance(self.get_reading(name), Flag) and (column == 0.5).any():
+                unknown[name] = frame[name].filter(column == 0.5).unique().sort().to_list()
         for name, categories in self.categories_.items():
-            values = _as_text(frame[name])
+            values = _as_text(frame[name]).fill_null(MISSING)
+            strange = ~values.is_in(categories)
+            if name in self._readings():
+                values = values.set(strange, OTHER)
+            elif strange.any():
+                unknown[name] = values.filter(strange).unique().sort().to_list()
             columns += [(values == category).cast(pl.Float64) for category in categories]
+        if unknown:
+            shown = "; ".join(f"{name}: {_list_values(values)}" for name, values in unknown.items())
+            kinds = {name in self.categories_ for name in unknown}
+            how = " and ".join(word for several, word in ((True, "as zeros"), (False, "halfway")) if several in kinds)
+            message = f"the table has values that training did not have, which are encoded {how}: {shown}"
+            warnings.warn(message, UserWarning, stacklevel=3)  # scikit-learn wraps transform
         named = [column.alias(str(place)) for place, column in enumerate(columns)]
         return pl.DataFrame(named).to_numpy(order="c", writable=True)
 
@@ -242,7 +307,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         Returns
         -------
         table : polars.DataFrame of shape (n_samples, n_features)
-            Numbers as float64. A text is missing where the largest is that of ``"missing"``, or where all are equal.
+            Numbers as float64; dates, numbers with units and the like as they were written. A text is missing where the
+            largest is that of ``"missing"``, or where all are equal.
         """
         check_is_fitted(self, "categories_")
         pl = import_polars()
@@ -250,7 +316,10 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         width = len(self.get_feature_names_out())
         if X.shape[1] != width:
             raise ValueError(f"X has shape {X.shape}, but encoded rows of shape (n_samples, {width}) are expected")
-        columns = {name: pl.Series(name, X[:, place]).fill_nan(None) for place, name in enumerate(self.numbers_)}
+        columns = {}
+        for place, name in enumerate(self.numbers_):
+            numbers, reading = pl.Series(name, X[:, place]).fill_nan(None), self.get_reading(name)
+            columns[name] = numbers if reading is None else reading.decode(numbers).alias(name)
         start = len(self.numbers_)
         for name, categories in self.categories_.items():
             columns[name] = _largest(name, categories, X[:, start : start + len(categories)])
@@ -272,15 +341,21 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         names : ndarray of shape (n_features_out,), object
         """
         check_is_fitted(self, "categories_")
-        names = dict.fromkeys(self.numbers_)
-        for column, values in self.categories_.items():
-            for category in values:
-                name, count = f"{column}={category}", 1
-                while name in names:
-                    count += 1
-                    name = f"{column}={category} ({count})"
-                names[name] = None
-        return np.array(list(names), dtype=object)
+        flags = {name: reading for name in self.numbers_ if isinstance(reading := self.get_reading(name), Flag)}
+        flags = {name: reading for name, reading in flags.items() if not reading.is_truth}
+        names = dict.fromkeys(name for name in self.numbers_ if name not in flags)
+        wanted = [name if name not in flags else f"{name}={flags[name].high}" for name in self.numbers_]
+        wanted += [f"{column}={category}" for column, values in self.categories_.items() for category in values]
+        found = []
+        for place, name in enumerate(wanted):
+            unique, count = name, 1
+            plain = place < len(self.numbers_) and self.numbers_[place] not in flags
+            while not plain and unique in names:
+                count += 1
+                unique = f"{name} ({count})"
+            names[unique] = None
+            found.append(unique)
+        return np.array(found, dtype=object)
 
     def get_feature_columns(self) -> list[str]:
         """Return, for each encoded column, the column of the table that it was made of: ``"age"``, ..., ``"town"``, ...
@@ -296,27 +371,74 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         """Return the names of the columns that are left out."""
         return [self.ignore] if isinstance(self.ignore, str) else list(self.ignore)
 
-    def _learn_columns(self, frame: pl.DataFrame) -> None:
+    def list_missing(self) -> list[Any]:
+        """Return the values that stand for nothing."""
+        return [self.missing] if isinstance(self.missing, (str, int, float)) else list(self.missing)
+
+    def list_row_names(self) -> list[str]:
+        """Return the names of the columns that name rows."""
+        return [name for name, plain in self._readings().items() if plain["type"] == "row name"]
+
+    def list_texts(self) -> list[str]:
+        """Return the names of the columns that are read as text."""
+        return [*self.categories_, *self._readings()]
+
+    def list_codes(self) -> list[str]:
+        """Return the names of the columns of numbers that are rather codes, by their names."""
+        return [name for name in self.numbers_ if self.get_reading(name) is None and looks_coded(name)]
+
+    def _readings(self) -> dict[str, dict[str, Any]]:
+        """Return the types of columns; models of before know none."""
+        return getattr(self, "readings_", {})
+
+    def _begin(self, frame: pl.DataFrame) -> dict[str, Profile]:
         ignored = self.list_ignored()
         absent = [name for name in ignored if name not in frame.columns]
         if absent:
             raise ValueError(
                 f"ignore={absent[0]!r} is no column of the table, which has {list_names(frame.columns) or 'none'}"
             )
-        names = [name for name in frame.columns if name not in ignored]
-        if not names:
+        profiles = {name: Profile(name, frame[name].dtype) for name in frame.columns if name not in ignored}
+        if not profiles:
             raise ValueError(f"no column is left to learn from; the table has {list_names(frame.columns) or 'none'}")
-        other = [name for name in names if not (_is_number(frame[name].dtype) or _is_text(frame[name].dtype))]
+        other = [name for name, profile in profiles.items() if not profile.is_known]
         if other:
             types = ", ".join(dict.fromkeys(str(frame[name].dtype) for name in other))
             raise ValueError(
-                f"{name_columns(other)} {'holds' if len(other) == 1 else 'hold'} values of type {types}, but numbers "
-                f"or text are needed; make numbers of them first, or {advise_to_ignore(other)}"
+                f"{name_columns(other)} {'holds' if len(other) == 1 else 'hold'} values of type {types}, but numbers, "
+                f"text or dates are needed; make numbers of them first, or {advise_to_ignore(other)}"
             )
-        self.numbers_ = [name for name in names if _is_number(frame[name].dtype)]
-        self.categories_: dict[str, list[str]] = {name: [] for name in names if _is_text(frame[name].dtype)}
-        self.n_features_in_ = len(names)
-        self.feature_names_in_ = np.array(names, dtype=object)
+        return profiles
+
+    def _choose(self, check: bool = False) -> None:
+        """Choose the types of the columns by their profiles."""
+        choices = {name: choose(profile, self.max_categories) for name, profile in self._profiles.items()}
+        used = [name for name, choice in choices.items() if choice.kind not in _LEFT_OUT]
+        if check and not used:
+            raise ValueError(
+                f"no column is left to learn from: {name_columns(list(choices))} "
+                f"{'names' if len(choices) == 1 else 'name'} the rows, or {'is' if len(choices) == 1 else 'are'} text "
+                f"of too many values (more than max_categories={self.max_categories} (--max-categories))"
+            )
+        several = [name for name in used if choices[name].kind in ("category", "pooled")]
+        self.numbers_ = [name for name in used if name not in several]
+        self.categories_: dict[str, list[str]] = {name: choices[name].values for name in several}
+        self.readings_: dict[str, dict[str, Any]] = {}
+        for name, choice in choices.items():
+            if choice.reading is not None:
+                self.readings_[name] = as_plain(choice.reading)
+            elif choice.kind in _LEFT_OUT:
+                self.readings_[name] = {"type": choice.kind}
+            elif choice.kind == "pooled":
+                self.readings_[name] = {"type": "pooled", "n_values": int(self._profiles[name].n_values)}
+        self.n_features_in_ = len(used)
+        self.feature_names_in_ = np.array(used, dtype=object)
+        self._choices = choices
+
+    def get_reading(self, name: str) -> Reading | None:
+        """Return how a column of one number is written, if that is not plain."""
+        plain = self._readings().get(name)
+        return None if plain is None or plain["type"] in ("pooled", *_LEFT_OUT) else from_plain(plain)
 
     def check_columns(self, table: pl.LazyFrame) -> None:
         """Refuse a table without the columns of the training, or with something else in those of numbers.
@@ -333,11 +455,15 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         """
         types = table.collect_schema()
         _check_names(types.names(), self.feature_names_in_.tolist())
-        odd = [name for name in self.numbers_ if not (_is_number(types[name]) or _is_text(types[name]))]
+        profiles = {name: Profile(name, types[name]) for name in self.numbers_}
+        odd = [name for name, profile in profiles.items() if not self._fits(name, profile)]
         if odd:
             listed = ", ".join(f"{name!r} {types[name]}" for name in odd)
             raise ValueError(f"training had numbers where columns hold values of other types: {listed}")
-        found = {name: find_text(table, name) for name in self.numbers_ if _is_text(types[name])}
+        found = {
+            name: _find_stray(table, name, self.get_reading(name))
+            for name in [name for name, profile in profiles.items() if profile.is_text]
+        }
         listed = ", ".join(f"{name!r} holds {text[0]!r:.65} in row {text[1]}" for name, text in found.items() if text)
         if listed:
             raise ValueError(
@@ -345,13 +471,10 @@ class TableEncoder(TransformerMixin, BaseEstimator):
                 f"numbers of it, or leave such values empty"
             )
 
-    def _warn_of_unknown(self, frame: pl.DataFrame) -> None:
-        found = self.find_categories(frame).items()
-        unknown = {name: sorted(values.difference(self.categories_[name])) for name, values in found}
-        named = "; ".join(f"{name}: {_list_values(values)}" for name, values in unknown.items() if values)
-        if named:
-            message = f"the table has values that training did not have, which are encoded as zeros: {named}"
-            warnings.warn(message, UserWarning, stacklevel=4)  # scikit-learn wraps transform
+    def _fits(self, name: str, profile: Profile) -> bool:
+        if isinstance(self.get_reading(name), Date):
+            return profile.is_text or profile.is_time
+        return profile.is_text or profile.is_number
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -359,9 +482,22 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return tags
 
 
-def _list_values(values: Sequence[str]) -> str:
+def _tell(odd: dict[str, Choice], names: Iterable[str]) -> str:
+    """Say what columns of text rather look like."""
+    return "; ".join(f"column {name!r:.65} looks like {odd[name].misfit}" for name in names)
+
+
+def _count(kind: str, names: Sequence[str], named: bool) -> str:
+    """Return how many columns of a kind there are, in words."""
+    first, _, rest = kind.partition(" ")
+    plural = first + "s" * (len(names) > 1 and first != "true")
+    shown = f" ({list_names(names)})" if named else ""
+    return f"{len(names)} {plural}{' ' * bool(rest)}{rest}{shown}"
+
+
+def _list_values(values: Sequence[str | None]) -> str:
     """Return the values of a column of text in words; what is missing has no name in the table."""
-    there = [value for value in values if value != MISSING]
+    there = [value for value in values if value not in (None, MISSING)]
     return ", ".join(
         [*([list_names(there)] if there else []), *(["an empty field"] if len(there) < len(values) else [])]
     )
@@ -375,26 +511,33 @@ def _check_names(there: Sequence[str], needed: Sequence[str]) -> None:
         )
 
 
-def _is_number(dtype: Any) -> bool:
-    pl = import_polars()
-    return dtype.is_numeric() or dtype in (pl.Boolean, pl.Null)
-
-
-def _is_text(dtype: Any) -> bool:
-    pl = import_polars()
-    return dtype in (pl.String, pl.Categorical, pl.Enum)
-
-
 def _as_text(column: pl.Series) -> pl.Series:
     """Return a column as text, as CSV would hold it: without blanks around it, and missing where nothing is left."""
     pl = import_polars()
     text = column.cast(pl.String).str.strip_chars()
-    return text.set(text == "", None).fill_null(MISSING)
+    return text.set(text == "", None)
 
 
-def _as_numbers(column: pl.Series) -> pl.Series:
+def _encode(column: pl.Series, reading: Reading | None) -> pl.Series:
     """Return a column as float64, with null for what is missing."""
-    return column.cast(import_polars().Float64) if _is_number(column.dtype) else parse_numbers(column)
+    pl = import_polars()
+    if reading is None:
+        return (
+            column.cast(pl.Float64)
+            if column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null)
+            else parse_numbers(column)
+        )
+    return reading.encode(column if isinstance(reading, Date) and column.dtype.is_temporal() else _as_text(column))
+
+
+def _find_stray(table: pl.LazyFrame, name: str, reading: Reading | None) -> tuple[str, int] | None:
+    """Return the first value of a column that is not written as it was, and its row from 1; None if all are."""
+    pl = import_polars()
+    rows = table.select(columns(name).alias("value")).with_row_index("row")
+    rows = rows.group_by(pl.col("value").cast(pl.String).str.strip_chars()).agg(pl.min("row"))
+    found = rows.collect(engine="streaming").filter(~pl.col("value").is_in(MARKERS))
+    odd = found.filter(_encode(found["value"], reading).is_null()).sort("row").head(1)
+    return (odd["value"][0], odd["row"][0] + 1) if len(odd) else None
 
 
 def _largest(name: str, categories: list[str], columns: np.ndarray) -> pl.Series:

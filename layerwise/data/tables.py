@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from layerwise.data._polars import check_names, columns, import_polars, match_names, reading
+from layerwise.data.column_types import FLAGS, MARKERS
 from layerwise.data.csv_tables import EXACT, read_header, scan_csv
-from layerwise.data.misfits import describe_commas, has_commas
+from layerwise.data.naming import advise_to_ignore
+from layerwise.data.profiles import as_number, describe_misfit, has_commas
 from layerwise.errors import FileError
 from layerwise.limits import DEFLATE_LIMIT, check_room
 
@@ -28,12 +30,19 @@ _NUMBERS = (Real, Decimal, np.bool_, type(None))
 _BATCH = 2**22
 
 
+def is_csv(path: Path) -> bool:
+    """Whether the name of a file ends like that of text with separators."""
+    return path.name.lower().endswith(_CSV)
+
+
 def is_table(path: str | PathLike[str]) -> bool:
     """Whether the name of a file ends like that of a table."""
     return Path(path).name.lower().endswith(TABLE_ENDINGS)
 
 
-def scan_table(path: str | PathLike[str], *, text: Collection[str] = ()) -> pl.LazyFrame:
+def scan_table(
+    path: str | PathLike[str], *, text: Collection[str] = (), missing: Collection[Any] = (), as_written: bool = False
+) -> pl.LazyFrame:
     r"""Open a table without reading it into memory.
 
     Parameters
@@ -42,12 +51,16 @@ def scan_table(path: str | PathLike[str], *, text: Collection[str] = ()) -> pl.L
         A CSV or TSV file in UTF-8, compressed with gzip or not, whose first line names the columns; or a Parquet,
         Feather or Arrow IPC file. The separator of a ``.csv`` is that of ``, ; |`` and tabulator which is most
         frequent in its first line. In CSV, a column is numbers, or true and false, if all its values are; blanks
-        around values do not count; an empty value, ``NA``, ``NaN``, ``null``, ``?`` and the like are missing. Between
-        ``;``, and tabulators, numbers may have decimal commas (1,234 between tabulators may be a thousand, and is
-        left as text); where they have, numbers with thousands dots (5.620 beside 12) are refused. A first column
-        without a name, such as pandas writes for its index, is left out.
+        around values do not count; an empty value is missing, and among numbers ``NA``, ``NaN``, ``null``, ``?``,
+        ``.``, ``-`` and the like are. Between ``;``, and tabulators, numbers may have decimal commas (1,234 between
+        tabulators may be a thousand, and is left as text); where they have, numbers with thousands dots (5.620 beside
+        12) are refused. A first column may be without a name, such as pandas writes for its index.
     text : collection of str, default=()
         Columns of CSV to leave as text even if they hold numbers. Other names do no harm.
+    missing : collection of str, int or float, default=()
+        Values that stand for nothing, in all columns.
+    as_written : bool, default=False
+        Leave true and false in CSV as text.
 
     Returns
     -------
@@ -76,8 +89,8 @@ def scan_table(path: str | PathLike[str], *, text: Collection[str] = ()) -> pl.L
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there, or is not a file")
     pl = import_polars()
-    if path.name.lower().endswith(_CSV):
-        return scan_csv(path, text)
+    if is_csv(path):
+        return drop_marks(scan_csv(path, text, missing, as_written=as_written), missing)
     parquet = path.suffix.lower() == ".parquet"
     with reading(path, "Parquet" if parquet else "Feather or Arrow IPC"):
         table = (pl.scan_parquet if parquet else pl.scan_ipc)(path, glob=False, hive_partitioning=False)
@@ -88,19 +101,36 @@ def scan_table(path: str | PathLike[str], *, text: Collection[str] = ()) -> pl.L
     n_bytes = 8 * n_rows * n_columns
     if n_bytes > DEFLATE_LIMIT * path.stat().st_size:  # values that repeat take no room in a file
         check_room(path, n_bytes)
-    return table
+    return drop_marks(table, missing)
+
+
+def drop_marks(table: Any, missing: Collection[Any]) -> Any:
+    """Return a table without values that stand for nothing, which text may be, or numbers."""
+    if not missing:
+        return table
+    pl = import_polars()
+    numbers = [float(value) for value in missing if as_number(value) is not None]
+    changed = []
+    for name, dtype in table.collect_schema().items():
+        value = columns(name)
+        if dtype.is_numeric() and numbers:
+            changed.append(pl.when(value.cast(pl.Float64).is_in(numbers)).then(None).otherwise(value).alias(name))
+        elif dtype in (pl.String, pl.Categorical, pl.Enum):
+            odd = value.cast(pl.String).str.strip_chars().is_in(list(map(str, missing)))
+            changed.append(pl.when(odd).then(None).otherwise(value).alias(name))
+    return table.with_columns(changed)
 
 
 def column_names(path: Path) -> list[str]:
     """Return the names of the columns of a table, without a look at its rows."""
-    if path.name.lower().endswith(_CSV):
-        return [name for name in read_header(path)[0] if name]
+    if is_csv(path):
+        return read_header(path)[0]
     return scan_table(path).collect_schema().names()
 
 
 def find_separator(path: Path) -> str:
     """Return what separates the values of a CSV file, and would those of another table."""
-    return read_header(path)[1] if path.name.lower().endswith(_CSV) and path.is_file() else ","
+    return read_header(path)[1] if is_csv(path) and path.is_file() else ","
 
 
 def count_rows(path: Path, table: pl.LazyFrame) -> int:
@@ -148,7 +178,7 @@ def to_frame(X: Any) -> pl.DataFrame:
     names = [str(name) for name in X.columns]
     check_names("X", names)
     # Column by column: polars itself would need pyarrow for this.
-    return pl.DataFrame([_from_pandas(name, X.iloc[:, place]) for place, name in enumerate(names)])
+    return pl.DataFrame({name: _from_pandas(name, X.iloc[:, place]) for place, name in enumerate(names)})
 
 
 def _from_pandas(name: str, column: Any) -> pl.Series:
@@ -159,7 +189,7 @@ def _from_pandas(name: str, column: Any) -> pl.Series:
         return pl.Series(name, column.to_numpy(dtype=np.float64, na_value=np.nan))
     values = [None if gap else value for value, gap in zip(column.tolist(), missing, strict=True)]
     if categories or hasattr(column.dtype, "closed"):  # intervals, as pandas.cut makes them
-        return pl.Series(name, [None if value is None else str(value) for value in values], dtype=pl.String)
+        return pl.Series(name, [None if value is None else str(value) for value in values], dtype=pl.Categorical)
     if any(value is not None for value in values) and all(isinstance(value, _NUMBERS) for value in values):
         return pl.Series(name, [None if value is None else float(value) for value in values], dtype=pl.Float64)
     try:
@@ -210,7 +240,8 @@ def label_values(column: pl.Series) -> np.ndarray:
     labels = column.cast(pl.String)
     values = labels.drop_nulls().unique().to_list()
     if has_commas(values):
-        raise ValueError(describe_commas({column.name: values}))
+        like = describe_misfit(values, None)
+        raise ValueError(f"column {column.name!r:.65} looks like {like}, or {advise_to_ignore([column.name])}")
     return np.array(labels.to_list(), dtype=object)
 
 
@@ -235,7 +266,9 @@ def read_labels(path: Path, table: pl.LazyFrame, name: str) -> np.ndarray:
     pl = import_polars()
     with reading(path):
         column = table.select(columns(name)).collect().to_series()
-        if column.dtype == pl.Float64 and path.name.lower().endswith(_CSV) and (column.abs() >= EXACT).any():
+        if column.dtype == pl.String and is_csv(path) and column.drop_nulls().is_in([*FLAGS, *MARKERS]).all():
+            column = column.replace_strict(FLAGS, default=None, return_dtype=pl.Boolean)
+        if column.dtype == pl.Float64 and is_csv(path) and (column.abs() >= EXACT).any():
             text = match_names(scan_csv(path, [name]), [name]).select(columns(name)).collect().to_series()
             whole = text.filter(text.str.contains(r"^[+-]?\d+$").fill_null(False))
             if whole.n_unique() > whole.cast(pl.Float64).n_unique():

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from layerwise import distributed
-from layerwise.data.misfits import name_columns
+from layerwise.data.naming import name_columns
 
 # Values that are looked at in one go.
 _BLOCK = 2**22

@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from layerwise.data.misfits import find_twins
-from layerwise.data.strays import as_number
+from layerwise.data.profiles import as_number, find_twins
 from layerwise.estimators._intake import fill_masked, refuse_kind
 from layerwise.labels import find_missing, has_label, is_missing
 

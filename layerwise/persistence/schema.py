@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
+from layerwise.data.column_types import is_plain
 from layerwise.data.scaling import Scaling
 from layerwise.data.table_encoder import TableEncoder
 from layerwise.estimators import (
@@ -91,6 +92,7 @@ KINDS: dict[str, Callable[[Any], bool]] = {
     "empty_features_": lambda value: _is_vector(value, "i"),
     "numbers_": _is_texts,
     "categories_": lambda value: isinstance(value, dict) and all(map(_is_texts, value.values())),
+    "readings_": lambda value: isinstance(value, dict) and all(map(is_plain, value.values())),
 }
 _ALWAYS, _SAMPLE = {"n_features_in_", "history_"}, {"explained_variance_ratio_", "pca_explained_variance_ratio_"}
 # What each class has after a fit, and what it may have.
@@ -101,7 +103,7 @@ ATTRIBUTES: dict[type, tuple[set[str], set[str]]] = {
     StackedRegressor: (_ALWAYS | {"autoencoder_", "n_outputs_"}, set()),
     AutoencoderOutlierDetector: ({"n_features_in_", "autoencoder_", "offset_"}, set()),
     AutoencoderImputer: ({"n_features_in_", "autoencoder_", "empty_features_"}, set()),
-    TableEncoder: ({"n_features_in_", "feature_names_in_", "numbers_", "categories_"}, set()),
+    TableEncoder: ({"n_features_in_", "feature_names_in_", "numbers_", "categories_"}, {"readings_"}),
 }
 
 

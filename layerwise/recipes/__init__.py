@@ -79,6 +79,7 @@ _KINDS: dict[str, tuple[Any, str]] = {
         (bool, "true or false"),
     ),
     **dict.fromkeys(("id", "ignore"), (list, "a list of names of columns")),
+    "missing": (list, "a list of texts"),
     "max_categories": (int, "a whole number"),
     "image_shape": (list, "a list of height and width, and 3 for colour"),
     "contamination": ((int, float), "a number"),
@@ -89,7 +90,8 @@ _KINDS: dict[str, tuple[Any, str]] = {
 # Of these those that name a file or a folder.
 _PLACES = {"data", "out", "validation_data"}
 DATA_KEYS = (
-    *("data", "out", "labels", "id", "ignore", "sample_weight", "max_categories", "array", "layout", "image_shape"),
+    *("data", "out", "labels", "id", "ignore", "sample_weight", "max_categories", "missing", "array", "layout"),
+    "image_shape",
 )
 
 
@@ -141,7 +143,10 @@ def _parse(path: Path) -> dict[str, Any]:
             raise FileError(f'{path}: {name} = "" is empty; write what it shall be, or leave the line out')
     for name in _PLACES & settings.keys():
         settings[name] = str(Path(settings[name]).expanduser())
-    for name, kind, words in (("id", str, "names of columns"), ("ignore", str, "names of columns")):
+    for name, kind, words in (
+        *((name, str, "names of columns") for name in ("id", "ignore")),
+        ("missing", str, "texts"),
+    ):
         _check_items(f"{path}: {name}", settings.get(name, []), kind, words)
     _check_items(f"{path}: image_shape", settings.get("image_shape", []), int, "whole numbers")
     _check_items(f"{path}: layers", settings.get("layers", []), dict, "tables, [[layers]]")
