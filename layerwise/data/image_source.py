@@ -12,6 +12,7 @@ import numpy as np
 from layerwise import distributed
 from layerwise.data.image_folder import ImageFolder, load_image_folder
 from layerwise.data.image_labels import load_image_labels
+from layerwise.data.parts import Where, find_parts
 from layerwise.data.source import Input, Source
 
 
@@ -23,8 +24,11 @@ class ImageSource(Source):
     refused = ("array", "layout", "id", "ignore", "sample_weight", "max_categories")
     names = ("class",)
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, where: Where):
+        paths = find_parts(where)
+        if len(paths) > 1:
+            raise ValueError(f"{paths[1]} is one of {len(paths)} folders, but images are read from one folder alone")
+        self.path = paths[0]
 
     @cached_property
     def _images(self) -> ImageFolder:

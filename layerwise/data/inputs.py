@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from layerwise.data.scratch import MEMORY
 from layerwise.data.source import Input, Options, Source
 from layerwise.data.table_encoder import TableEncoder
 from layerwise.data.table_source import TableSource
-from layerwise.data.tables import find_tables_in, is_table
+from layerwise.data.tables import TableFile, find_tables_in, is_table
 
 __all__ = ["Input", "Source", "open_source", "read", "read_input"]
 
@@ -29,19 +29,27 @@ def open_source(where: Where) -> Source:
     in `layerwise.data.tables`, or in `layerwise.data.archives`.
     """
     paths = find_parts(where)
-    folders = [path for path in paths if path.is_dir()]
-    if len(folders) < len(paths):
-        mixed = [path for path in paths if is_table(path) != is_table(paths[0]) or path in folders]
-        if mixed and len(paths) > 1:
-            raise ValueError(
-                f"{mixed[0]} is not of the kind of {paths[0]}; several files are one table, or one array, in parts"
-            )
-        return TableSource(where) if is_table(paths[0]) else ArraySource(where)
-    if all(find_tables_in(folder) for folder in folders):
-        return TableSource(where)
-    if len(folders) > 1:
-        raise ValueError(f"{folders[1]} is one of {len(folders)} folders, but images are read from one folder alone")
-    return ImageSource(folders[0])
+    kinds = [_choose_kind(path) for path in paths]
+    other = next((path for path, kind in zip(paths, kinds, strict=True) if kind is not kinds[0]), None)
+    if other is not None:
+        raise ValueError(f"{other} is not of the kind of {paths[0]}; several files are parts of one table or array")
+    return kinds[0](where)
+
+
+def is_tabular(where: Where) -> bool:
+    """Whether all of it is a table."""
+    return all(_choose_kind(path) is TableSource for path in find_parts(where))
+
+
+def find_separator(where: Where) -> str:
+    """Return what separates the values of a table of text, and would those of anything else."""
+    return (TableFile(where).separator or ",") if is_tabular(where) else ","
+
+
+def _choose_kind(path: Path) -> Callable[[Where], Source]:
+    if path.is_dir():
+        return TableSource if find_tables_in(path) else ImageSource
+    return TableSource if is_table(path) else ArraySource
 
 
 def read(
@@ -154,7 +162,7 @@ def read(
     y = None if labels is None else source.labels(labels)
     weights = None if sample_weight is None else source.weights(sample_weight)
     found = source.rows()
-    own = labels is not None and str(labels) in source.names
+    own = isinstance(source, TableSource) and str(labels) in source.names
     found = found._replace(
         y=y, ids=found.ids | source.ids(named), weights=weights, label_name=str(labels) if own else None
     )

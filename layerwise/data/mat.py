@@ -198,7 +198,8 @@ class _Child:
         values, *parts = (self._take(name) for name in ("array", "indices", "indptr", "shape"))
         if values is None:
             raise FileError(f"{self.path} cannot be trusted: the process that read it did not hand back an array")
-        return values if parts[0] is None else _as_sparse(self.path, values, *parts)
+        found = [part for part in parts if part is not None]
+        return _as_sparse(self.path, values, *found) if len(found) == len(parts) else values
 
     def _take(self, name: str) -> np.ndarray | None:
         result = self._place(f"{name}.npy")

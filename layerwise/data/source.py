@@ -44,7 +44,7 @@ class Input(NamedTuple):
     weights : ndarray of shape (n_samples,), float64, or None, default=None
         How often each row counts.
     label_name : str or None, default=None
-        The column, or array, of the same source that the labels are from.
+        The column of the table that the labels are from.
     """
 
     X: np.ndarray

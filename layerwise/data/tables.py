@@ -196,19 +196,6 @@ def scan_table(path: Where, *, text: Collection[str] = ()) -> pl.LazyFrame:
     return TableFile(path).scan(text)
 
 
-def column_names(path: Path) -> list[str]:
-    """Return the names of the columns of a table, without a look at its rows."""
-    return TableFile(path).names
-
-
-def find_separator(path: Where) -> str:
-    """Return what separates the values of a CSV file, and would those of another table."""
-    try:
-        return TableFile(path).separator or ","
-    except (ValueError, OSError):
-        return ","
-
-
 def count_rows(path: Path, table: pl.LazyFrame) -> int:
     """Return how many rows a table has that was read from ``path``."""
     with reading(path):
