@@ -28,11 +28,11 @@ from layerwise.data import (
     load_mat,
     load_rows,
     mat,
-    open_source,
     read_input,
     scan_table,
 )
 from layerwise.data.archives import list_arrays, open_archive
+from layerwise.data.inputs import open_source
 
 CSV = "id,age,town,class\n007,31,Bern,a\n008,,Basel,\n009,5,,b\n"
 

@@ -63,7 +63,13 @@ def main() -> None:
         leave_output()
     except cyclopts.CycloptsError as error:
         called = next((f"{word} " for word in sys.argv[1:] if word in _COMMANDS), "")
-        fail(f"{' '.join(str(error).split())} (see layerwise {called}--help)", 2)
+        unused = getattr(error, "unused_tokens", None) or ()
+        several = (
+            "; several files of data are one pattern in quotes: 'part-*.csv'"
+            if any(map(os.path.exists, unused))
+            else ""
+        )
+        fail(f"{' '.join(str(error).split())}{several} (see layerwise {called}--help)", 2)
     except OSError as error:
         fail(describe_os_error(error), 2)
     except PeerError:  # the process that came upon it says so

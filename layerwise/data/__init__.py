@@ -5,7 +5,7 @@ from layerwise.data.files import load_labels, load_rows
 from layerwise.data.idx import load_idx
 from layerwise.data.image_folder import ImageFolder, load_image_folder
 from layerwise.data.images import load_images, load_mat_images, whiten_images
-from layerwise.data.inputs import Input, open_source, read, read_input
+from layerwise.data.inputs import Input, read_input
 from layerwise.data.mapped_rows import MappedRows
 from layerwise.data.mat import load_mat
 from layerwise.data.outputs import check_output, write_columns, write_csv
@@ -38,8 +38,6 @@ __all__ = [
     "load_mnist_small",
     "load_rows",
     "normalize_patches",
-    "open_source",
-    "read",
     "read_input",
     "scan_table",
     "whiten_images",

@@ -172,7 +172,21 @@ def read(
 
 
 def read_input(path: Where, *, id: str | Sequence[str] | None = None, **options: Any) -> Input:
-    """Read rows as `layerwise.read` does, whose ``ids`` are called ``id`` here."""
+    """Read rows as `layerwise.read` does, under its earlier name.
+
+    Parameters
+    ----------
+    path : str, path-like, or sequence of those
+        As for `layerwise.read`.
+    id : str, sequence of str or None, default=None
+        Its ``ids``.
+    **options : dict
+        Its other parameters.
+
+    Returns
+    -------
+    found : Input
+    """
     return read(path, ids=id, **options)
 
 

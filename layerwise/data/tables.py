@@ -134,7 +134,7 @@ def open_table(path: Path) -> Part:
     """Read the names of the columns of one file."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there, or is not a file")
-    return _open_typed(path) if path.name.lower().endswith(_TYPED) else open_csv(path)
+    return _OPENERS.get(path.suffix.lower(), open_csv)(path)
 
 
 def _open_typed(path: Path) -> Part:
@@ -148,6 +148,10 @@ def _open_typed(path: Path) -> Part:
     if not names:
         raise FileError(f"{path} holds a table without rows")
     return Part(path, names, lambda keep: table)
+
+
+# By how the name of a file ends; what is not here is text.
+_OPENERS = dict.fromkeys(_TYPED, _open_typed)
 
 
 def scan_table(path: Where, *, text: Collection[str] = ()) -> pl.LazyFrame:
