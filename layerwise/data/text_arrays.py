@@ -14,8 +14,8 @@ from layerwise.limits import check_room
 TEXT_ENDINGS = (".txt", ".dat", ".txt.gz", ".dat.gz")
 # How a line begins that is a remark.
 _REMARKS = ("#", "%")
-# Characters that are read in one go, and those of a file that are looked at for its first line.
-_BLOCK, _HEAD = 2**24, 2**21
+# Characters that are read in one go, and those of the first line that are looked at.
+_BLOCK, _LINE = 2**20, 2**21
 
 
 def is_text(path: Path) -> bool:
@@ -53,16 +53,18 @@ def load_text(path: Path) -> np.ndarray:
     values : ndarray of shape (n_rows, n_columns), float64
         A file of one column has one column.
     """
-    check_lines(path)
-    delimiter, parts, n_bytes, n_rows = find_delimiter(_first_line(path)), [], 0, 0
+    first = _first_line(path)
+    delimiter, n_lines = find_delimiter(first), check_lines(path, "\n")
+    check_room(path, 8 * n_lines * len(_split(first, delimiter)))
+    parts: list[np.ndarray] = []
+    n_rows = 0
     with open_text(path) as file:
         while lines := file.readlines(_BLOCK):
             kept = [line for line in lines if line.strip() and not line.lstrip().startswith(_REMARKS)]
             if not kept:
                 continue
             parts.append(_parse(path, kept, delimiter, n_rows))
-            n_rows, n_bytes = n_rows + len(kept), n_bytes + parts[-1].nbytes
-            check_room(path, n_bytes)
+            n_rows += len(kept)
             if parts[-1].shape[1] != parts[0].shape[1]:
                 raise FileError(
                     f"{path} has {parts[-1].shape[1]} values in row {n_rows}, but {parts[0].shape[1]} above"
@@ -89,8 +91,10 @@ def _parse(path: Path, lines: list[str], delimiter: str | None, before: int) -> 
 
 def _first_line(path: Path) -> str:
     with open_text(path) as file:
-        lines = file.read(_HEAD).splitlines()
-    return next((line for line in lines if line.strip() and not line.lstrip().startswith(_REMARKS)), "")
+        while line := file.readline(_LINE):
+            if line.strip() and not line.lstrip().startswith(_REMARKS):
+                return line
+    return ""
 
 
 def _split(line: str, delimiter: str | None) -> list[str]:
