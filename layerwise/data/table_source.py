@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from layerwise import distributed
+from layerwise.atomic import naming
 from layerwise.data._polars import columns, import_polars, list_names, match_names, reading
 from layerwise.data.parts import Where
 from layerwise.data.scratch import allocate
@@ -76,7 +77,8 @@ class TableSource(Source):
             self._folder = tempfile.mkdtemp(prefix="layerwise-", dir=self.options.scratch)
             weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         path = Path(self._folder) / f"{self._n_bytes}.arrow"
-        table.sink_ipc(path, compression="zstd")
+        with naming(path, reads=True):
+            table.sink_ipc(path, compression="zstd")
         return import_polars().scan_ipc(path)
 
     @cached_property
