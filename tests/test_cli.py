@@ -1121,6 +1121,20 @@ def test_advice_on_missing_values_fits_the_data(run, tmp_path, monkeypatch):
     assert "save the rows without such columns" in run("compare", "x.npy", "y.npy", "--out", "c")[2]
 
 
+def test_fit_and_predict_parse_a_csv_once(run, tmp_path, monkeypatch, passes):
+    monkeypatch.chdir(tmp_path)
+    looked, parsed = passes
+    rows = [f"{place},{place % 7},{'ab'[place % 2]},{'' if place % 5 else 'x'},{place % 3}" for place in range(90)]
+    (tmp_path / "x.csv").write_text("\n".join(["key,n,kind,gap,y", *rows]))
+    words = ["--labels", "y", "--id", "key", "--layers", 2, "--max-iter", 2, "--random-state", 0, "--no-report"]
+    for command in (("fit", "x.csv", *words, "--out", "r"), ("predict", "r", "x.csv", "--out", "p.csv")):
+        code, _, err = run(*command)
+        assert code == 0, err
+        assert (len(looked), sum(parsed)) == (1, 90)
+        looked.clear()
+        parsed.clear()
+
+
 def test_parts_of_a_table_are_as_the_whole(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     draw = np.random.default_rng(0)

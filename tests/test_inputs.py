@@ -20,7 +20,6 @@ import layerwise
 from layerwise import FileError
 from layerwise.data import (
     TableEncoder,
-    csv_tables,
     describe_missing,
     load_image_folder,
     load_images,
@@ -1189,26 +1188,11 @@ def test_parts_that_are_sparse_are_one(tmp_path):
 # Opened once
 
 
-def test_csv_is_parsed_once(tmp_path, monkeypatch):
+def test_csv_is_parsed_once(tmp_path, passes):
     """Its bytes are looked through for rows that never end, and parsed; whatever else is asked reads neither again."""
     frame = pl.concat([MIXED] * 500).with_columns(flag=pl.col("ill") == 1, whole=pl.lit(2**60))
     frame.write_csv(tmp_path / "x.csv")
-    looked, parsed = [], []
-    original, scan = csv_tables.check_lines, pl.scan_csv
-
-    def count(path, *rest):
-        looked.append(path)
-        return original(path, *rest)
-
-    def watch(path, **options):
-        def note(batch):
-            parsed.append(len(batch))
-            return batch
-
-        return scan(path, **options).map_batches(note, streamable=True)
-
-    monkeypatch.setattr("layerwise.data.csv_tables.check_lines", count)
-    monkeypatch.setattr(pl, "scan_csv", watch)
+    looked, parsed = passes
     found = layerwise.read(tmp_path / "x.csv", **NAMED)
     assert (len(looked), sum(parsed)) == (1, 3000)
     assert found.X.shape == (3000, 7)
