@@ -17,7 +17,7 @@ from layerwise.data.scratch import MEMORY
 from layerwise.data.source import Input, Options, Source
 from layerwise.data.table_encoder import TableEncoder
 from layerwise.data.table_source import TableSource
-from layerwise.data.tables import TableFile, find_tables_in, is_table
+from layerwise.data.tables import TableFile, find_tables, is_table
 
 __all__ = ["Input", "Source", "open_source", "read", "read_input"]
 
@@ -48,7 +48,7 @@ def find_separator(where: Where) -> str:
 
 def _choose_kind(path: Path) -> Callable[[Where], Source]:
     if path.is_dir():
-        return TableSource if find_tables_in(path) else ImageSource
+        return TableSource if find_tables(path) else ImageSource
     return TableSource if is_table(path) else ArraySource
 
 

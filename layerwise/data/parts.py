@@ -1,4 +1,4 @@
-"""Which files a path, a pattern, a list or a folder stands for, and what a file of a table must answer."""
+"""Which files a path, a pattern or a list stands for, and what a file of a table must answer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
-from urllib.parse import unquote
 
 from layerwise.errors import FileError
 
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
 Where: TypeAlias = str | PathLike[str] | Sequence[str | PathLike[str]]
 # What holds the rows of a table, of so many bytes in memory, for the questions to come.
 Keep: TypeAlias = Callable[["pl.LazyFrame", int], "pl.LazyFrame"]
-# What Hive, Spark and Dask write for a value that is missing.
-_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
 class Part(NamedTuple):
@@ -74,32 +71,14 @@ def name_parts(where: Where, parts: Sequence[Path]) -> Path:
     return parts[0] if not more else Path(f"{parts[0]} and {more} more file{'s' if more > 1 else ''}")
 
 
-def find_tables(folder: Path, is_table: Callable[[Path], bool]) -> dict[Path, dict[str, str | None]]:
-    """Return the files of a table in a folder, such as Spark and Dask write, each with the columns that folders name.
-
-    Names that begin with ``_`` or ``.`` (``_SUCCESS``, ``_metadata``) are passed over; a folder ``year=2024`` is a
-    column ``year``. There are none where there is anything else in the folder.
-    """
-    found: dict[Path, dict[str, str | None]] = {}
-    for path in folder.rglob("*"):
-        inner = path.relative_to(folder)
-        if any(name.startswith(("_", ".")) for name in inner.parts) or not path.is_file():
-            continue
-        if not is_table(path):
-            return {}
-        pairs = [name.split("=", 1) for name in inner.parts[:-1] if "=" in name]
-        found[path] = {unquote(name): None if value == _NO_VALUE else unquote(value) for name, value in pairs}
-    return dict(sorted(found.items()))
-
-
-def check_parts(parts: Sequence[tuple[Path, Sequence[str]]], what: str = "column") -> None:
-    """Refuse parts that have not the same columns, in one order or another, or arrays."""
+def check_parts(parts: Sequence[tuple[Path, Sequence[str]]]) -> None:
+    """Refuse parts that have not the same columns, in one order or another."""
     first, names = parts[0]
     for path, others in parts[1:]:
         for owner, own, other, known in ((path, others, first, names), (first, names, path, others)):
             absent = [name for name in known if name not in set(own)]
             if absent:
                 raise FileError(
-                    f"{owner} has no {what} {absent[0]!r}, which {other} has; the parts of one table need the same "
-                    f"{what}s"
+                    f"{owner} has no column {absent[0]!r}, which {other} has; the parts of one table need the same "
+                    f"columns"
                 )

@@ -43,11 +43,6 @@ class TableSource(Source):
         self._folder: str | None = None
 
     @property
-    def separator(self) -> str | None:
-        """What separates values, where the table is text."""
-        return self._file.separator
-
-    @property
     def names(self) -> list[str]:
         """Of the columns, in the spelling of `options` where only that differs (NFC, NFD)."""
         there = import_polars().LazyFrame(schema=dict.fromkeys(self._file.names, import_polars().String))

@@ -8,13 +8,14 @@ from numbers import Real
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import numpy as np
 
 from layerwise.data._polars import check_names, columns, import_polars, match_names, reading
 from layerwise.data.csv_tables import CSV_ENDINGS, EXACT, open_csv, type_columns
 from layerwise.data.misfits import describe_commas, has_commas
-from layerwise.data.parts import Keep, Part, Where, check_parts, find_parts, find_tables, name_parts
+from layerwise.data.parts import Keep, Part, Where, check_parts, find_parts, name_parts
 from layerwise.data.text_arrays import holds_numbers, is_text
 from layerwise.errors import FileError
 from layerwise.limits import DEFLATE_LIMIT, check_room
@@ -26,6 +27,8 @@ _TYPED = (".parquet", ".feather", ".arrow", ".ipc")
 TABLE_ENDINGS = (*CSV_ENDINGS, *_TYPED)
 # What a column of objects may hold to be one of numbers.
 _NUMBERS = (Real, Decimal, np.bool_, type(None))
+# What Hive, Spark and Dask write for a value that is missing.
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 # Values in a batch of rows.
 _BATCH = 2**22
 
@@ -45,9 +48,22 @@ def _is_named_table(path: Path) -> bool:
     return path.name.lower().endswith(TABLE_ENDINGS)
 
 
-def find_tables_in(folder: Path) -> dict[Path, dict[str, str | None]]:
-    """Return the files of the table that a folder is, with the columns that folders in it name; none of another."""
-    return find_tables(folder, _is_named_table)
+def find_tables(folder: Path) -> dict[Path, dict[str, str | None]]:
+    """Return the files of a table in a folder, such as Spark and Dask write, each with the columns that folders name.
+
+    Names that begin with ``_`` or ``.`` (``_SUCCESS``, ``_metadata``) are passed over; a folder ``year=2024`` is a
+    column ``year``. There are none where there is anything else in the folder.
+    """
+    found: dict[Path, dict[str, str | None]] = {}
+    for path in folder.rglob("*"):
+        inner = path.relative_to(folder)
+        if any(name.startswith(("_", ".")) for name in inner.parts) or not path.is_file():
+            continue
+        if not _is_named_table(path):
+            return {}
+        pairs = [name.split("=", 1) for name in inner.parts[:-1] if "=" in name]
+        found[path] = {unquote(name): None if value == _NO_VALUE else unquote(value) for name, value in pairs}
+    return dict(sorted(found.items()))
 
 
 class TableFile:
@@ -73,7 +89,7 @@ class TableFile:
         self.path = name_parts(where, paths)
         named: dict[Path, dict[str, str | None]] = {}
         for path in paths:
-            named |= find_tables_in(path) if path.is_dir() else {path: {}}
+            named |= find_tables(path) if path.is_dir() else {path: {}}
         if not named:
             raise FileError(f"{self.path} is a folder without tables, or with other files among them")
         self._parts = [(open_table(path), folders) for path, folders in named.items()]
