@@ -4,6 +4,7 @@ from layerwise.activations import TopK
 from layerwise.callbacks import EarlyStopping
 from layerwise.checkpoint import Checkpoint
 from layerwise.corruptions import Gaussian, Masking, SaltAndPepper
+from layerwise.data.inputs import read
 from layerwise.errors import FileError
 from layerwise.estimators import (
     Autoencoder,
@@ -39,5 +40,6 @@ __all__ = [
     "TopK",
     "check_gradient",
     "load",
+    "read",
     "save",
 ]

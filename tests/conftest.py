@@ -8,11 +8,12 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+import polars
 import pytest
 import torch
 
 from layerwise import cli
-from layerwise.data import load_mnist, load_mnist_small
+from layerwise.data import csv_tables, load_mnist, load_mnist_small
 
 mpl.use("Agg")
 SHARED = Path(__file__).parents[2] / "shared"
@@ -67,3 +68,22 @@ def run(monkeypatch, capsys):
         return code, captured.out, captured.err
 
     return call
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """Return two lists that fill as CSV files are read: of those whose bytes are looked through, of rows parsed."""
+    looked, parsed = [], []
+    look, scan = csv_tables.check_lines, polars.scan_csv
+
+    def count(path, *rest):
+        looked.append(path)
+        return look(path, *rest)
+
+    def note(batch):
+        parsed.append(len(batch))
+        return batch
+
+    monkeypatch.setattr(csv_tables, "check_lines", count)
+    monkeypatch.setattr(polars, "scan_csv", lambda path, **rest: scan(path, **rest).map_batches(note, streamable=True))
+    return looked, parsed

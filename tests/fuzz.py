@@ -105,6 +105,7 @@ LOADERS = {
     "npy": Loader("npy", s.npy, m.mutate_npy, s.rows_and_labels),
     "npz": Loader("npz", s.npz, m.mutate_npz, s.rows),
     "csv": Loader("csv", s.csv, m.mutate_lines, s.table),
+    "txt": Loader("txt", s.txt, m.mutate_lines, s.table),
     "model": Loader("", s.models, mutate_model, load_model),
     "toml": Loader("toml", s.toml, m.mutate_lines, s.recipe),
     "mat": Loader("mat", s.mat, m.mutate_bytes, s.matlab, seconds=5.0),

@@ -79,6 +79,12 @@ def csv() -> list[bytes]:
     return list(_CSV)
 
 
+def txt() -> list[bytes]:
+    """Return plain text: numbers between blanks and commas, and a table whose rows have names, as R writes it."""
+    table = b'"a" "b"\n"1" 5.1 "x y"\n"2" NA "z"\n'
+    return [to_bytes(lambda file: np.savetxt(file, X)), b"% made by hand\r\n1,2e3,nan\r\n-3,.5,4\r\n", table]
+
+
 def csv_gz() -> list[bytes]:
     """Return the same, compressed."""
     return [gzip.compress(content, mtime=0) for content in _CSV]

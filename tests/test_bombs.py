@@ -193,6 +193,14 @@ def csv_of_a_million_columns(path):
     path.write_text(",".join(f"c{k}" for k in range(10**6)) + "\n" + ",".join(["1"] * 10**6) + "\n")
 
 
+def txt_of_one_line(path):
+    path.write_bytes(b"1 " * 2**25)
+
+
+def txt_of_short_lines(path):
+    path.write_bytes(b"1\n" * 2**24)
+
+
 def csv_of_one_field(path):
     path.write_bytes(b'a,b\n1,"' + b"x" * 2**25)
 
@@ -300,6 +308,8 @@ BOMBS = [
     ("table", "csv.gz", csv_gz, "LAYERWISE_MAX_BYTES|expands to more than"),
     ("table", "csv", csv_of_a_million_columns, r"names \d+ columns"),
     ("table", "csv", csv_of_one_field, "a row of more than 4194304 bytes"),
+    ("table", "txt", txt_of_one_line, "a row of more than 4194304 bytes"),
+    ("table", "txt", txt_of_short_lines, "more than LAYERWISE_MAX_BYTES=67108864 allows"),
     ("table", "parquet", parquet, "more than LAYERWISE_MAX_BYTES"),
     ("recipe", "toml", toml_nested, "nested too deeply"),
     ("recipe", "toml", toml_of_dots, "more than 4000 dots"),

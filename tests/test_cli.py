@@ -1132,3 +1132,82 @@ def test_advice_on_missing_values_fits_the_data(run, tmp_path, monkeypatch):
     )
     np.save("y.npy", np.arange(20) % 2)
     assert "save the rows without such columns" in run("compare", "x.npy", "y.npy", "--out", "c")[2]
+
+
+def test_fit_and_predict_parse_a_csv_once(run, tmp_path, monkeypatch, passes):
+    monkeypatch.chdir(tmp_path)
+    looked, parsed = passes
+    rows = [f"{place},{place % 7},{'ab'[place % 2]},{'' if place % 5 else 'x'},{place % 3}" for place in range(90)]
+    (tmp_path / "x.csv").write_text("\n".join(["key,n,kind,gap,y", *rows]))
+    words = ["--labels", "y", "--id", "key", "--layers", 2, "--max-iter", 2, "--random-state", 0, "--no-report"]
+    for command in (("fit", "x.csv", *words, "--out", "r"), ("predict", "r", "x.csv", "--out", "p.csv")):
+        code, _, err = run(*command)
+        assert code == 0, err
+        assert (len(looked), sum(parsed)) == (1, 90)
+        looked.clear()
+        parsed.clear()
+
+
+def test_parts_of_a_table_are_as_the_whole(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    draw = np.random.default_rng(0)
+    table = pl.DataFrame({"key": [f"k{place}" for place in range(30)], "x": draw.random(30), "z": draw.random(30)})
+    table = table.with_columns(kind=pl.Series(["a", "b", None] * 10), y=pl.Series([0, 1] * 15))
+    table = table.with_columns(z=pl.when(pl.col("x") > 0.9).then(None).otherwise("z"))
+    table.write_csv("whole.csv", separator=";")
+    (tmp_path / "parts").mkdir()
+    for place in range(3):
+        table[10 * place : 10 * place + 10].write_csv(f"part-{place}.csv", separator=";")
+        table[10 * place : 10 * place + 10].write_parquet(f"parts/part-{place}.parquet")
+    (tmp_path / "parts" / "_SUCCESS").touch()
+    options = [
+        "--labels",
+        "y",
+        "--id",
+        "key",
+        "--impute",
+        "--layers",
+        "2",
+        "--max-iter",
+        "3",
+        "--random-state",
+        "0",
+        "--no-report",
+    ]
+    for data, out in (("whole.csv", "a"), ("part-*.csv", "b"), ("parts", "c")):
+        code, _, err = run("fit", data, *options, "--out", out)
+        assert code == 0, err
+        assert (tmp_path / out / "model.safetensors").read_bytes() == (tmp_path / "a/model.safetensors").read_bytes()
+    written = {}
+    for model, data in (("a", "whole.csv"), ("b", "part-*.csv"), ("c", "parts"), ("a", "parts"), ("c", "part-*.csv")):
+        for words in ("predict", "evaluate", "impute", "encode"):
+            code, out, err = run(words, model, data)
+            assert code == 0, err
+            out = out.replace(";", ",") if words == "impute" else out
+            assert written.setdefault(words, out).split() == out.split(), (words, model, data)
+    assert written["impute"].startswith("key,x,z,kind,y\nk0,")
+    code, _, err = run("report", "b", "--out", "b.html")
+    assert code == 0, err
+    code, _, err = run("init", "part-*.csv", "--labels", "y", "--id", "key", "--out", "part.toml")
+    assert code == 0, err
+    assert 'out = "runs/part"' in (tmp_path / "part.toml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("fit part-0.csv part-1.csv --out r", "several files of data are one pattern in quotes: 'part-*.csv'"),
+        ("init part-*.csv --out part-1.csv --overwrite", "out=part-1.csv is the data itself"),
+        ("fit absent-*.csv --out r", "no file fits absent-*.csv"),
+        ("fit *.csv --out r", "other.csv has no column 'x', which part-0.csv has; the parts of one table need"),
+    ],
+)
+def test_parts_that_are_refused(run, tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    for name, head in (("part-0", "x,y"), ("part-1", "x,y"), ("other", "y")):
+        (tmp_path / f"{name}.csv").write_text(head + "\n" + "\n".join([head.replace("x", "1").replace("y", "2")] * 5))
+    code, out, err = run(*words.split())
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "r").exists()

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import polars
 import pytest
 import torch
 
@@ -257,3 +258,14 @@ def test_every_command_in_steps(options, command, run, table, trained, disk, tmp
         subprocess.run(["find", str(folder), "-mindepth", "1", "-delete"], check=True)
     assert ends[0] == 2
     assert ends[-1] == 0
+
+
+def test_no_room_for_the_text_of_a_table(table, tmp_path, monkeypatch):
+    sink = polars.LazyFrame.sink_ipc
+    monkeypatch.setattr(polars.LazyFrame, "sink_ipc", lambda frame, _, **options: sink(frame, "/dev/full", **options))
+    with pytest.raises(OSError, match="No space left on device") as error:
+        layerwise.read(table, memory=100, scratch=tmp_path)
+    assert not isinstance(error.value, ValueError)
+    assert Path(error.value.filename).is_relative_to(tmp_path)
+    del error
+    assert not list(tmp_path.iterdir())

@@ -21,6 +21,7 @@ CASES = {
     "npy": 1500,
     "npz": 1000,
     "csv": 200,
+    "txt": 200,
     "model": 300,
     "toml": 500,
     "mat": 6,

@@ -5,6 +5,7 @@ import struct
 import sys
 import unicodedata
 import zipfile
+from functools import partial
 
 import h5py
 import numpy as np
@@ -25,10 +26,12 @@ from layerwise.data import (
     load_labels,
     load_mat,
     load_rows,
+    mat,
     read_input,
     scan_table,
 )
-from layerwise.data.archives import list_arrays
+from layerwise.data.archives import list_arrays, open_archive
+from layerwise.data.inputs import open_source
 
 CSV = "id,age,town,class\n007,31,Bern,a\n008,,Basel,\n009,5,,b\n"
 
@@ -1014,3 +1017,285 @@ def test_labels_by_whole_paths_and_endings_in_capitals(tmp_path, name):
     (tmp_path / "labels.csv").write_text("\n".join(["picture,label", *lines]))
     found = read_input(folder, labels=tmp_path / "labels.csv")
     assert found.y.tolist() == ["uv"[int(file[2:-4]) % 3 == 0] for file in found.ids["file"]]
+
+
+# Several files as one
+
+
+MIXED = pl.DataFrame(
+    {
+        "key": ["p0", "p1", "p2", "p3", "p4", "p5"],
+        "age": [31.0, None, 5.5, 8.0, 1.0, 2.0],
+        "town": ["Bern", "Basel", None, "Bern", "Bern", "Chur"],
+        "ill": [1, 0, 1, 1, 0, 0],
+        "weight": [1.0, 2.0, 1.0, 0.5, 1.0, 3.0],
+    }
+)
+NAMED = {"ids": "key", "labels": "ill", "sample_weight": "weight"}
+
+
+def check_mixed(found, more=()):
+    """What was read is `MIXED`, perhaps with other columns of numbers behind its own."""
+    assert found.feature_names == ["age", *more, "town=Basel", "town=Bern", "town=Chur", "town=missing"]
+    np.testing.assert_array_equal(found.X[:, 0], [31, np.nan, 5.5, 8, 1, 2])
+    assert found.X[:, 1 + len(more) :].argmax(axis=1).tolist() == [1, 0, 3, 1, 1, 2]
+    assert found.y.tolist() == [1, 0, 1, 1, 0, 0]
+    assert found.ids["key"].tolist() == MIXED["key"].to_list()
+    assert found.weights.tolist() == MIXED["weight"].to_list()
+    assert found.label_name == "ill"
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv.gz", "parquet", "feather"])
+def test_parts_of_a_table_are_one(tmp_path, ending):
+    paths = [tmp_path / f"part-{place}.{ending}" for place in range(3)]
+    for place, path in enumerate(paths):
+        part = MIXED[2 * place : 2 * place + 2]
+        part = part.select(reversed(part.columns)) if place == 1 else part  # by name, not by place
+        if ending == "tsv.gz":
+            path.write_bytes(gzip.compress(part.write_csv(separator="\t").encode()))
+        else:
+            getattr(part, {"csv": "write_csv", "parquet": "write_parquet"}.get(ending, "write_ipc"))(path)
+    for where in (tmp_path / f"part-*.{ending}", str(tmp_path / f"p*[0-9].{ending}"), paths, tmp_path):
+        check_mixed(layerwise.read(where, **NAMED))
+    backwards = layerwise.read(paths[::-1], **NAMED)
+    assert backwards.ids["key"].tolist() == ["p4", "p5", "p2", "p3", "p0", "p1"]
+    assert layerwise.read(paths[0], ids="key").feature_names == ["age", "ill", "weight", "town=Basel", "town=Bern"]
+
+
+def test_type_of_a_column_is_that_of_all_parts(tmp_path):
+    (tmp_path / "a.csv").write_text("x,y,z\n1,true,9007199254740993\n")
+    (tmp_path / "b.csv").write_text("x,y,z\nred,false,9007199254740995\n")
+    found = layerwise.read([tmp_path / "a.csv", tmp_path / "b.csv"], labels="z")
+    assert found.feature_names == ["y", "x=1", "x=red"]
+    assert found.X.tolist() == [[1, 1, 0], [0, 0, 1]]
+    assert found.y.tolist() == [2**53 + 1, 2**53 + 3]
+    pl.DataFrame({"x": [1, 2]}).write_parquet(tmp_path / "a.parquet")
+    pl.DataFrame({"x": [0.5, None]}).write_parquet(tmp_path / "b.parquet")
+    pl.DataFrame({"x": [None]}).write_parquet(tmp_path / "c.parquet")
+    np.testing.assert_array_equal(layerwise.read(tmp_path / "*.parquet").X[:, 0], [1, 2, 0.5, np.nan, np.nan])
+
+
+def test_folder_as_spark_and_dask_write_it(tmp_path):
+    for place, (year, kind) in enumerate([("2023", "a%20b"), ("2023", "c"), ("2024", "__HIVE_DEFAULT_PARTITION__")]):
+        folder = tmp_path / "rows.parquet" / f"year={year}" / f"kind={kind}"
+        folder.mkdir(parents=True)
+        MIXED[2 * place : 2 * place + 2].write_parquet(folder / f"part-0000{place}.snappy.parquet")
+        (folder / f".part-0000{place}.snappy.parquet.crc").write_bytes(b"crc")
+    MIXED.clear().write_parquet(tmp_path / "rows.parquet" / "part-9.snappy.parquet")
+    for name in ("_SUCCESS", "_metadata", "_common_metadata"):
+        (tmp_path / "rows.parquet" / name).write_bytes(b"no table")
+    with pytest.raises(FileError, match=r"part-9\.snappy\.parquet has no column '(year|kind)', which .*part-00000"):
+        layerwise.read(tmp_path / "rows.parquet")
+    (tmp_path / "rows.parquet" / "part-9.snappy.parquet").unlink()
+    (tmp_path / "rows.parquet" / "year=2024" / "kind=c").mkdir()
+    MIXED.clear().write_parquet(tmp_path / "rows.parquet" / "year=2024" / "kind=c" / "part-9.parquet")  # as Spark does
+    found = layerwise.read(tmp_path / "rows.parquet", ignore="kind", **NAMED)
+    check_mixed(found, ["year"])
+    assert found.X[:, 1].tolist() == [2023] * 4 + [2024] * 2
+    kinds = layerwise.read(tmp_path / "rows.parquet", labels="kind").y
+    assert kinds.tolist() == ["a b", "a b", "c", "c", None, None]
+    (tmp_path / "csv" / "k=5").mkdir(parents=True)
+    (tmp_path / "csv" / "k=0x").mkdir()
+    (tmp_path / "csv" / "k=5" / "1.csv").write_text("a\n1\n")
+    (tmp_path / "csv" / "k=0x" / "1.csv").write_text("a\n2\n")
+    assert layerwise.read(tmp_path / "csv", ids="k").ids["k"].tolist() == ["0x", "5"]
+
+
+def test_a_table_beside_images_makes_no_table_of_their_folder(pictures):
+    (pictures / "labels.csv").write_text("file,label\ncat/a.tif,1\ncat/b.BMP,2\ndog/a.png,3\n")
+    with pytest.warns(UserWarning, match=r"left out by the ending: 1 of \.csv"):
+        assert layerwise.read(pictures, labels=pictures / "labels.csv").y.tolist() == [1, 2, 3]
+
+
+def test_parts_that_do_not_agree(tmp_path):
+    for name, text in {
+        "a.csv": "x,y\n1,2\n",
+        "b.csv": "x,z\n1,2\n",
+        "c.csv": "x\n1\n",
+        "d.csv": "x,y,w\n1,2,3\n",
+        "e.csv": "x;y\n1;2\n",
+        "f.csv": "x,y\n1,2\n3\n",
+    }.items():
+        (tmp_path / name).write_text(text)
+    pl.DataFrame({"x": [1], "y": [2]}).write_parquet(tmp_path / "a.parquet")
+    pl.DataFrame({"x": [1], "y": ["2"]}).write_parquet(tmp_path / "b.parquet")
+    np.save(tmp_path / "a.npy", np.eye(2))
+    np.save(tmp_path / "b.npy", np.eye(3))
+    (tmp_path / "f1").mkdir()
+    (tmp_path / "f2").mkdir()
+    for names, message in (
+        ("a.csv b.csv", r"b\.csv has no column 'y', which .*a\.csv has; the parts of one table need the same columns"),
+        ("a.csv c.csv", r"c\.csv has no column 'y', which .*a\.csv has"),
+        ("a.csv d.csv", r"a\.csv has no column 'w', which .*d\.csv has"),
+        ("a.csv e.csv", r"e\.csv and .*a\.csv do not separate their values alike"),
+        ("a.csv f.csv", r"f\.csv has 1 value in line 3, but its first line names 2 columns"),
+        ("a.csv a.parquet", r"a\.parquet and .*a\.csv do not separate"),
+        ("a.parquet b.parquet", r"b\.parquet holds column 'y' as String, but .*a\.parquet as Int64; .*the same types"),
+        ("a.csv a.npy", r"a\.npy is not of the kind of .*a\.csv; several files are parts of one table or array"),
+        ("a.npy b.npy", r"b\.npy has rows of 3 values, but .*a\.npy of 2; the parts of one array need the same colum"),
+        ("a.csv a.csv", r"a\.csv is named twice"),
+        ("f1 f2", r"f2 is one of 2 folders, but images are read from one folder alone"),
+        ("", "no file is named"),
+    ):
+        with pytest.raises(ValueError, match=message) as error:
+            layerwise.read([tmp_path / name for name in names.split()])
+        assert "\n" not in str(error.value)
+    for where in ([tmp_path / "a.csv", tmp_path / "absent.csv"], tmp_path / "absent-*.csv"):
+        with pytest.raises(FileNotFoundError, match=r"absent.*\.csv is not there|no file fits .*absent-\*\.csv"):
+            layerwise.read(where)
+    np.save(tmp_path / "y.npy", np.arange(3))
+    (tmp_path / "g.csv").write_text("x,y\n1,2\n")
+    with pytest.raises(ValueError, match=r"a\.csv and 1 more file has 2 rows, but labels has 3; each row needs one"):
+        layerwise.read([tmp_path / "a.csv", tmp_path / "g.csv"], labels=tmp_path / "y.npy")
+
+
+@pytest.mark.parametrize("ending", ["npy", "npz", "mat", "idx", "txt"])
+def test_parts_of_an_array_are_one(tmp_path, ending):
+    x, y = np.arange(24.0).reshape(6, 4).astype(np.uint8), np.array([0, 1, 1, 0, 2, 2], np.uint8)
+    for place in range(3):
+        path, rows = tmp_path / f"{place}.{ending}", slice(2 * place, 2 * place + 2)
+        arrays = {"data": x[rows], "y": y[rows], "row": np.arange(6)[rows], "w": (1.0 + y)[rows]}
+        if ending == "idx":
+            path.write_bytes(struct.pack(">HBBII", 0, 8, 2, 2, 4) + x[rows].tobytes())
+        elif ending == "txt":
+            np.savetxt(path, x[rows])
+        else:
+            write = {"npy": partial(np.save, path, x[rows]), "npz": partial(np.savez, path, **arrays)}
+            write.get(ending, partial(savemat, path, arrays))()
+    named = {"array": "data", "labels": "y", "ids": "row", "sample_weight": "w"} if ending in ("npz", "mat") else {}
+    found = layerwise.read(tmp_path / f"*.{ending}", **named)
+    np.testing.assert_array_equal(found.X, x)
+    assert found.X.dtype == (np.float64 if ending == "txt" else np.uint8)
+    if named:
+        assert (found.y.tolist(), found.ids["row"].tolist(), found.weights.tolist()) == (
+            y.tolist(),
+            list(range(6)),
+            (1.0 + y).tolist(),
+        )
+    mapped = layerwise.read(tmp_path / f"*.{ending}", **named, memory=4, scratch=tmp_path)
+    assert isinstance(mapped.X, np.memmap)
+    np.testing.assert_array_equal(mapped.X, x)
+
+
+def test_parts_that_are_sparse_are_one(tmp_path):
+    dense = np.diag(np.arange(1.0, 5))
+    for place in range(2):
+        sparse.save_npz(tmp_path / f"{place}.npz", sparse.csr_matrix(dense[2 * place : 2 * place + 2]))
+    found = layerwise.read(tmp_path / "*.npz").X
+    assert found.format == "csr"
+    np.testing.assert_array_equal(found.toarray(), dense)
+
+
+# Opened once
+
+
+def test_csv_is_parsed_once(tmp_path, passes):
+    """Its bytes are looked through for rows that never end, and parsed; whatever else is asked reads neither again."""
+    frame = pl.concat([MIXED] * 500).with_columns(flag=pl.col("ill") == 1, whole=pl.lit(2**60))
+    frame.write_csv(tmp_path / "x.csv")
+    looked, parsed = passes
+    found = layerwise.read(tmp_path / "x.csv", **NAMED)
+    assert (len(looked), sum(parsed)) == (1, 3000)
+    assert found.X.shape == (3000, 7)
+    parsed.clear()
+    kept = layerwise.read(tmp_path / "x.csv", **NAMED, memory=100, scratch=tmp_path)
+    assert (len(looked), sum(parsed)) == (2, 3000)
+    np.testing.assert_array_equal(kept.X, found.X.astype(np.float32))
+    assert [kept.y.tolist(), kept.ids["key"].tolist()] == [found.y.tolist(), found.ids["key"].tolist()]
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".csv", ".npy"]  # text that was kept is gone
+
+
+@pytest.mark.parametrize("n_files", [1, 2])
+def test_mat_is_read_by_one_process(tmp_path, monkeypatch, n_files):
+    for place in range(n_files):
+        arrays = {"X": X + place, "y": Y, "w": np.ones(6), "key": np.arange(6.0), "s": sparse.csc_matrix(np.eye(6))}
+        savemat(tmp_path / f"{place}.mat", arrays)
+    started = []
+    original = mat.subprocess.Popen
+    monkeypatch.setattr(
+        mat.subprocess, "Popen", lambda *args, **options: started.append(1) or original(*args, **options)
+    )
+    found = layerwise.read(tmp_path / "*.mat", array="X", labels="y", ids="key", sample_weight="w")
+    assert len(started) == n_files
+    np.testing.assert_array_equal(found.X, np.concatenate([X + place for place in range(n_files)]))
+    assert found.y.tolist() == Y.tolist() * n_files
+    archive = open_archive(tmp_path / "0.mat")
+    np.testing.assert_array_equal(archive.load("s").toarray(), np.eye(6))
+    np.testing.assert_array_equal(archive.load("X"), X)  # not as sparse as what was asked for before
+    with pytest.raises(FileError, match="holds no variable name='absent'"):
+        archive.load("absent")
+    assert archive.load("y").tolist() == [Y.tolist()]
+
+
+def test_source_answers_from_its_header(people, tmp_path):
+    source = open_source(people)
+    people.unlink()
+    assert (source.names, source.kind) == (["id", "age", "town", "class"], "a table")
+    people.write_text(CSV)
+    assert source.n_rows == 3
+    assert source.labels("class").tolist() == ["a", None, "b"]
+    assert list(source.ids(["id"])) == ["id"]
+    assert source.rows().X.shape == (3, 8)
+    np.savez(tmp_path / "x.npz", X=X, y=Y)
+    source = open_source(tmp_path / "x.npz")
+    assert source.names == {"X": (6, 4), "y": (6,)}
+    assert (source.n_rows, source.labels("y").tolist()) == (6, Y.tolist())
+    found = layerwise.read(source, array="X", labels="y")
+    np.testing.assert_array_equal(found.X, X)
+
+
+# Plain text
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"header": "a b c"}, {"delimiter": ","}, {"delimiter": "\t"}, {"fmt": "%9.4f"}]
+)
+@pytest.mark.parametrize("name", ["x.txt", "x.dat", "x.txt.gz"])
+def test_numbers_of_numpy_as_text(tmp_path, name, options):
+    values = np.random.default_rng(0).normal(size=(7, 3)).round(4)
+    values[2, 1] = np.nan
+    np.savetxt(tmp_path / name, values, **options)
+    found = layerwise.read(tmp_path / name)
+    np.testing.assert_allclose(found.X, values)
+    assert (found.encoder, found.feature_names) == (None, None)
+    np.testing.assert_allclose(load_rows(tmp_path / name).X, values)
+    np.savetxt(tmp_path / f"y{name}", [3, 1, 2, 1, 1, 0, 0], fmt="%d")
+    assert layerwise.read(tmp_path / name, labels=tmp_path / f"y{name}").y.tolist() == [3, 1, 2, 1, 1, 0, 0]
+
+
+@pytest.mark.parametrize("separator", [" ", "\t", ","])
+@pytest.mark.parametrize("row_names", [True, False])
+def test_tables_of_r(tmp_path, separator, row_names):
+    """As write.table writes them: the column of row names has no name, not even an empty one."""
+    lines = ['"length"', '"kind of it"', '"n"'], ["5.1", '"a b"', "1"], ["NA", '"c"', "2"], ["4", "NA", "3"]
+    names = [[], ['"1"'], ['"2"'], ['"x y"']] if row_names else [[]] * 4
+    text = "\n".join(separator.join([*name, *line]) for name, line in zip(names, lines, strict=True)) + "\n"
+    (tmp_path / "x.txt").write_text(text)
+    found = layerwise.read(tmp_path / "x.txt", labels="n")
+    assert found.feature_names == ["length", "kind of it=a b", "kind of it=c", "kind of it=missing"]
+    np.testing.assert_array_equal(found.X, [[5.1, 1, 0, 0], [np.nan, 0, 1, 0], [4, 0, 0, 1]])
+    assert found.y.tolist() == [1, 2, 3]
+    (tmp_path / "x.txt").write_text(text + separator.join(["9"] * (2 + row_names)) + "\n")
+    with pytest.raises(FileError, match=r"x\.txt has . values in line 5, but its first line names"):
+        layerwise.read(tmp_path / "x.txt")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a   b\n1   2\n", r"columns that are filled up with blanks; .*sed"),
+        ("a b\n1  2\n", "filled up with blanks"),
+        ("1 2\n3 x\n", r"holds 'x' in row 2 of its numbers .*; write nan for what is missing, or name the columns"),
+        ("# by hand\n1,2\n3,\n", "holds '' in row 2 of its numbers"),
+        ("1 2\n3 4 5\n", "cannot be read as rows of numbers .*row 2"),
+        ("1 2\n3 4\n" * 9 + "NA 3\n", "holds 'NA' in row 19"),
+        ("", "is empty"),
+        ("# nothing\n", "but no rows"),
+    ],
+)
+def test_text_that_is_refused(tmp_path, text, message):
+    (tmp_path / "x.txt").write_text(text)
+    with pytest.raises(FileError, match=message) as error:
+        layerwise.read(tmp_path / "x.txt")
+    assert str(tmp_path / "x.txt") in str(error.value)
+    assert "\n" not in str(error.value)

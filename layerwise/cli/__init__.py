@@ -63,7 +63,10 @@ def main() -> None:
         leave_output()
     except cyclopts.CycloptsError as error:
         called = next((f"{word} " for word in sys.argv[1:] if word in _COMMANDS), "")
-        fail(f"{' '.join(str(error).split())} (see layerwise {called}--help)", 2)
+        words = " ".join(str(error).split())
+        if any(map(os.path.exists, getattr(error, "unused_tokens", None) or ())):
+            words = f"{words.rstrip('.')}; several files of data are one pattern in quotes: 'part-*.csv'"
+        fail(f"{words} (see layerwise {called}--help)", 2)
     except OSError as error:
         fail(describe_os_error(error), 2)
     except PeerError:  # the process that came upon it says so

@@ -5,6 +5,7 @@ Nothing here imports torch: `layerwise --help` answers at once.
 
 from __future__ import annotations
 
+import glob
 import io
 import json
 import os
@@ -49,7 +50,11 @@ AnyText = Parameter(allow_leading_hyphen=True)
 # What many commands take.
 Model = Annotated[Path, Parameter(help="Folder of a trained model.", validator=_refuse_unfinished)]
 Data = Annotated[
-    Path, Parameter(help="Rows: CSV, Parquet, Feather, .npy, .npz, IDX, .mat, .safetensors, or a folder of images.")
+    Path,
+    Parameter(
+        help="Rows: CSV, Parquet, Feather, .npy, .npz, IDX, .mat, .safetensors, .txt, or a folder of images or of "
+        "tables; several files are one pattern in quotes: 'part-*.csv'."
+    ),
 ]
 Array = Annotated[
     str | None,
@@ -254,10 +259,10 @@ def as_command(*words: object) -> str:
 
 def check_apart(out: Path, data: Path) -> None:
     """Refuse to write over the data, or into a folder of it."""
-    if data.exists() and (
-        out.resolve() == data.resolve() or (data.is_dir() and data.resolve() in out.resolve().parents)
-    ):
-        raise ValueError(f"out={out} is the data itself, or lies inside it; choose another place")
+    place = out.resolve()
+    for part in [data] if data.exists() else map(Path, glob.glob(str(data))):
+        if place == part.resolve() or (part.is_dir() and part.resolve() in place.parents):
+            raise ValueError(f"out={out} is the data itself, or lies inside it; choose another place")
 
 
 def printable(text: str) -> str:

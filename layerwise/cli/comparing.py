@@ -33,9 +33,8 @@ from layerwise.cli.common import (
 from layerwise.cli.fitting import choose_model, have_fractions, mark_unlabeled, refuse_gaps
 from layerwise.cli.opening import open_model
 from layerwise.comparison import NONE, RIVALS, Comparison, compare, recipe
-from layerwise.data.inputs import Input, read_input
+from layerwise.data.inputs import Input, is_tabular, read
 from layerwise.data.naming import naming_columns
-from layerwise.data.tables import is_table
 from layerwise.data.values import describe_missing
 from layerwise.estimators import AutoencoderImputer, StackedClassifier, check_gradient
 from layerwise.estimators._finetuning import FineTunedEstimator
@@ -125,12 +124,12 @@ def compare_command(
     """
     facts = {} if model is None else runs.read_facts(model)
     trained = None if model is None else layerwise.load(model)
-    shaped = not (data.is_dir() or is_table(data))
+    shaped = not (data.is_dir() or is_tabular(data))
     weighing = sample_weight or facts.get("sample_weight")
-    train = read_input(
+    train = read(
         data,
         labels=labels,
-        id=id or facts.get("id"),
+        ids=id or facts.get("id"),
         ignore=ignore or facts.get("ignore") or (),
         sample_weight=weighing,
         max_categories=facts.get("max_categories") if max_categories is None else max_categories,
@@ -145,7 +144,7 @@ def compare_command(
     if test_data is None:
         train, test = _hold_out(train, unlabeled, seed)
     else:
-        test = read_input(
+        test = read(
             test_data,
             labels=test_labels or labels,
             sample_weight=weighing,

@@ -26,9 +26,8 @@ from layerwise.cli.common import (
 )
 from layerwise.cli.opening import Opened, list_columns, open_model
 from layerwise.data.gaps import as_array, fill_table
-from layerwise.data.inputs import read_input
+from layerwise.data.inputs import find_separator, read
 from layerwise.data.outputs import check_output, write_columns, write_csv
-from layerwise.data.tables import find_separator
 from layerwise.estimators import AutoencoderOutlierDetector, StackedClassifier, StackedRegressor
 from layerwise.inspection import stack_of
 
@@ -85,7 +84,7 @@ def decode(
         if isinstance(opened.estimator, (StackedClassifier, StackedRegressor)):
             raise ValueError(f"{model} has codes that labels have changed, which cannot be decoded; see reconstruct")
         others = [name for name in list_columns(codes) if not name.startswith("code_")]
-        source = read_input(codes, id=others)
+        source = read(codes, ids=others)
         return _as_rows(opened, stack_of(opened.estimator).inverse_transform(source.X)), source.ids
 
     return _write(columns, codes, out, overwrite, display)

@@ -13,10 +13,10 @@ import layerwise
 from layerwise import runs
 from layerwise.cli.fitting import as_amounts
 from layerwise.data._polars import composed
-from layerwise.data.inputs import Input, read_input
+from layerwise.data.inputs import Input, TableSource, is_tabular, open_source, read
 from layerwise.data.rows import Rows
 from layerwise.data.table_encoder import TableEncoder
-from layerwise.data.tables import column_names, is_table
+from layerwise.data.tables import TableFile
 from layerwise.data.values import describe_missing
 from layerwise.estimators import AutoencoderImputer, StackedRegressor
 from layerwise.estimators._checkpointing import digest_of_rows
@@ -64,7 +64,7 @@ def digest_rows(X: Any) -> str:
 
 def list_columns(data: Path) -> list[str]:
     """Return the names of the columns of a table; none of other files."""
-    return column_names(data) if is_table(data) else []
+    return TableFile(data).names if is_tabular(data) else []
 
 
 def open_model(
@@ -85,14 +85,14 @@ def open_model(
     data : Path or None
         None reads nothing.
     labels : str or None, default=None
-        Where the labels are, as `read_input` takes it; None takes the column of the training, where there is such.
+        Where the labels are, as `layerwise.read` takes it; None takes the column of the training, where there is such.
     sample_weight : str or None, default=None
         Which column or array says how often each row counts; rows of 0 are
         left out. None is none, whatever it was in the training.
     array : str or None, default=None
         Which array of a file holds the rows; None takes that of the training.
     layout : str or None, default=None
-        Which axis counts rows, as `read_input` takes it; None takes that of the training.
+        Which axis counts rows, as `layerwise.read` takes it; None takes that of the training.
     device : str, default="auto"
 
     Returns
@@ -105,16 +105,19 @@ def open_model(
         nothing = np.empty((0, 0))
         return Opened(folder, bare(model), encoder, Input(nothing, None, {}, None, None, None), nothing)
     facts = runs.read_facts(folder)
-    columns = set(map(composed, list_columns(data))) if encoder is not None else set()
-    source = read_input(
-        data,
+    opened = open_source(data)
+    tabular = isinstance(opened, TableSource)
+    columns = set(map(composed, opened.names)) if tabular and encoder is not None else set()
+    image_shape = facts.get("image_shape") if data.is_dir() and not tabular else None
+    source = read(
+        opened,
         labels=labels or (facts.get("labels") if composed(facts.get("labels") or "") in columns else None),
-        id=[name for name in facts.get("id") or [] if composed(name) in columns],
+        ids=[name for name in facts.get("id") or [] if composed(name) in columns],
         sample_weight=sample_weight,
         array=array or (facts.get("array") if data.suffix in _WITH_NAMES else None),
-        layout=layout or (None if data.is_dir() or is_table(data) else facts.get("layout")),
+        layout=layout or (None if data.is_dir() or tabular else facts.get("layout")),
         encoder=encoder,
-        image_shape=tuple(facts["image_shape"]) if data.is_dir() and facts.get("image_shape") else None,
+        image_shape=tuple(image_shape) if image_shape else None,
     ).without_weightless()
     if encoder is None and source.encoder is not None and source.encoder.categories_:
         raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import warnings
 from contextlib import ExitStack
 from pathlib import Path
@@ -64,7 +65,7 @@ def report(
     facts = runs.read_facts(run)
     if data is None and facts.get("data") is None:
         raise ValueError(f"{run} does not say what it was trained on; give rows: {as_command('report', run, 'DATA')}")
-    if data is None and not Path(facts["data"]).exists():
+    if data is None and not (Path(facts["data"]).exists() or glob.glob(facts["data"])):
         raise ValueError(
             f"{run} was trained on {facts['data']}, which is not here; give rows: {as_command('report', run, 'DATA')}"
         )

@@ -42,7 +42,7 @@ from layerwise.cli.fitting import (
     train,
 )
 from layerwise.cli.held_out import hold_out, judge, tell_held_out
-from layerwise.cli.opening import digest_rows, list_columns, name_rows
+from layerwise.cli.opening import digest_rows, name_rows
 from layerwise.cli.recipe_flags import overlay
 from layerwise.cli.telling import (
     advise_on_labels,
@@ -54,7 +54,7 @@ from layerwise.cli.telling import (
 )
 from layerwise.cli.unfinished import CHECKPOINTS, SCRATCH, read_begun, refuse_changes, tidy, unfinished_run
 from layerwise.data import load_mnist_small
-from layerwise.data.inputs import read_input
+from layerwise.data.inputs import read
 from layerwise.data.naming import naming_columns
 from layerwise.data.values import describe_missing, describe_odd_columns
 from layerwise.inspection import describe_scale, inspect_model, layers_of
@@ -161,13 +161,14 @@ def init(
     places = _take(given(**locals()), [name for name in DATA_KEYS if name != "out"])
     check_apart(out, data)
     with atomic(out, overwrite=overwrite) as staging:
-        source = read_input(**_where(places))
+        source = read(**_where(places))
         gaps = describe_missing(source.X, source.feature_names)
         n_labelled = None if source.y is None else count_labelled(source.y, {})
         chosen, why = (model, None) if model else choose_model(source.y)
         layers = recipes.default_layers(chosen, source.X.shape[1])
         recipe = recipes.build({"model": chosen, "layers": layers, "random_state": 0})
-        settings = recipes.describe(recipe) | places | {"out": f"runs/{data.stem}", "impute": bool(gaps) or None}
+        out_of = f"runs/{data.stem.strip('*?-_. ') or 'model'}"
+        settings = recipes.describe(recipe) | places | {"out": out_of, "impute": bool(gaps) or None}
         write_file(staging, recipes.write_toml(settings))
     recipe_line = f"A recipe for model={chosen!r} is in {out}{f' ({why})' if why else ''}"
     lines = [describe_rows(source, n_labelled), *describe_columns(source), gaps, recipe_line]
@@ -253,8 +254,9 @@ def fit(
     Parameters
     ----------
     data
-        Rows: CSV, Parquet, Feather, .npy, .npz, IDX, .mat, .safetensors, or a folder of images. Bytes are scaled to
-        [0, 1]; what the columns of a table are taken for is said.
+        Rows: CSV, Parquet, Feather, .npy, .npz, IDX, .mat, .safetensors, .txt, or a folder of images or of tables.
+        Several files are one pattern in quotes: 'part-*.csv'. Bytes are scaled to [0, 1]; what the columns of a table
+        are taken for is said.
     out
         Folder for the model, the metrics, the pictures and the report.
     config
@@ -441,7 +443,7 @@ def _fit_into(
 ) -> dict[str, Any]:
     """Train, and let rank 0 write all of the run into a folder; return its facts."""
     start = time.perf_counter()
-    source = read_input(**_where(settings), scratch=folder / SCRATCH)
+    source = read(**_where(settings), scratch=folder / SCRATCH)
     chosen, why = settings.get("model"), None
     if chosen is None:
         contamination = flags.get("contamination", settings.get("contamination"))
@@ -471,8 +473,7 @@ def _fit_into(
     trackers = open_trackers(track, Path(settings["out"]), folder, recipe, opened)
     with MetricsFile(folder / runs.METRICS, resume=True) as metrics:
         watchers: list[Callback] = [*callbacks, metrics, *trackers]
-        label = settings.get("labels") if settings.get("labels") in list_columns(Path(settings["data"])) else None
-        with naming_columns(X=source.feature_names, y=None if label is None else [label]):
+        with naming_columns(X=source.feature_names, y=source.label_name and [source.label_name]):
             fitted, X, X_held_out = train(
                 held_out.source,
                 held_out.y,
@@ -536,10 +537,9 @@ def _take(flags: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
 
 
 def _where(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what `read_input` takes."""
+    """Return what `layerwise.read` takes."""
     places = {name: settings[name] for name in DATA_KEYS if name in settings and name not in ("data", "out")}
     if "image_shape" in places:
         places["image_shape"] = tuple(places["image_shape"])
-    if "groups" in settings:  # kept beside the rows, as what names them is
-        places["id"] = [*places.get("id", []), settings["groups"]]
+    places["ids"] = [*places.pop("id", []), *([settings["groups"]] if "groups" in settings else [])]  # kept beside rows
     return {"path": settings["data"], **places}

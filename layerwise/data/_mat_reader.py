@@ -38,7 +38,10 @@ class _RefusedError(Exception):
 
 
 def _main(path: str, result: str, max_bytes: str, memory: str, name: str | None = None) -> None:
-    """Write the array to ``result``, or exit with the reason why not: the end of a sentence that names the file."""
+    """Write the array to ``result``, or exit with the reason why not: the end of a sentence that names the file.
+
+    If ``result`` is a ``.json`` file, names and shapes go there, and arrays to a file beside it as they are asked for.
+    """
     warnings.simplefilter("ignore")
     _limit_memory(int(memory) + READER_BYTES)
     try:
@@ -46,25 +49,46 @@ def _main(path: str, result: str, max_bytes: str, memory: str, name: str | None 
         variables = list_variables(path)
         if result.endswith(".json"):
             Path(result).write_text(json.dumps(_list(path, variables, read)))
+            _answer(path, str(Path(result).with_name("array.npy")), int(max_bytes), variables, read)
             return
-        name = _choose(variables, name)
-        first, *fields = [name] if name in variables else name.split(".")
-        shape, kind = variables[first]
-        if not fields:
-            _check_kind(name, shape, kind, int(max_bytes))
-        value = read(path, first)
-        for field in fields:
-            value = _field(name, value, field)
-        _save(name, value, kind if kind in _DTYPES and not fields else None, result, int(max_bytes))
-    except _RefusedError as error:
-        sys.exit(str(error))
+        _load(path, result, int(max_bytes), variables, read, name)
     except ModuleNotFoundError:
         sys.exit(NO_H5PY)
-    except MemoryError:
-        sys.exit(f"takes more memory to read than max_bytes={max_bytes} allows; raise max_bytes if you trust it")
     except Exception as error:
-        # Whatever SciPy or h5py comes upon in bytes that are not what they should be.
-        sys.exit(f"is not a MAT file, or is damaged ({type(error).__name__}: {str(error)[:200]!r})")
+        sys.exit(_reason(error, max_bytes))
+
+
+def _reason(error: Exception, max_bytes: Any) -> str:
+    if isinstance(error, MemoryError):
+        return f"takes more memory to read than max_bytes={max_bytes} allows; raise max_bytes if you trust it"
+    if isinstance(error, _RefusedError):
+        return str(error)
+    # Whatever SciPy or h5py comes upon in bytes that are not what they should be.
+    return f"is not a MAT file, or is damaged ({type(error).__name__}: {str(error)[:200]!r})"
+
+
+def _answer(path: str, result: str, max_bytes: int, variables: dict, read: Any) -> None:
+    """Load each variable whose name comes as a line of JSON; answer by the reason why not, or by nothing."""
+    print("null", flush=True)
+    for line in sys.stdin:
+        reason = None
+        try:
+            _load(path, result, max_bytes, variables, read, json.loads(line))
+        except Exception as error:
+            reason = _reason(error, max_bytes)
+        print(json.dumps(reason), flush=True)
+
+
+def _load(path: str, result: str, max_bytes: int, variables: dict, read: Any, name: str | None) -> None:
+    name = _choose(variables, name)
+    first, *fields = [name] if name in variables else name.split(".")
+    shape, kind = variables[first]
+    if not fields:
+        _check_kind(name, shape, kind, max_bytes)
+    value = read(path, first)
+    for field in fields:
+        value = _field(name, value, field)
+    _save(name, value, kind if kind in _DTYPES and not fields else None, result, max_bytes)
 
 
 def _check_kind(name: str, shape: tuple[int, ...], kind: str, max_bytes: int) -> None:

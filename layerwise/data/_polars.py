@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from layerwise.errors import FileError
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def import_polars() -> Any:
@@ -36,7 +39,7 @@ def reading(path: Path, kind: str = "a table") -> Iterator[None]:
     try:
         yield
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        if isinstance(error, PermissionError):
+        if isinstance(error, PermissionError) or getattr(error, "errno", None) in _NO_ROOM:  # not of the file
             raise
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise FileError(f"{path} cannot be read as {kind} ({reason})") from error

@@ -5,16 +5,16 @@ from __future__ import annotations
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from layerwise.data.mat import Shapes as MatShapes
-from layerwise.data.mat import list_mat, load_mat
+from layerwise.data.mat import MatFile
 from layerwise.data.npy import Header, read_header, read_values
 from layerwise.errors import FileError
 from layerwise.limits import DEFLATE_LIMIT, array_bytes, check_expansion, check_room, max_bytes
@@ -40,32 +40,37 @@ def is_archive(path: str | PathLike[str]) -> bool:
     return Path(path).suffix.lower() in _FORMATS
 
 
-def list_arrays(path: str | PathLike[str]) -> dict[str, tuple[int, ...]]:
-    """Return the names and shapes of the arrays in a ``.npz``, ``.mat`` or ``.safetensors`` file.
+class Archive(NamedTuple):
+    """A file of several arrays that has been opened, once.
+
+    Attributes
+    ----------
+    shapes : mapping of str to tuple of int
+        Of the arrays in it, by name.
+    load : callable
+        Loads one of them by its name; what is sparse there is a CSR matrix.
+    """
+
+    shapes: Shapes
+    load: Callable[[str], Any]
+
+
+def open_archive(path: str | PathLike[str]) -> Archive:
+    """Open a ``.npz``, ``.mat`` or ``.safetensors`` file.
 
     Raises
     ------
     OSError
         If the file cannot be read.
     FileError
-        If it is damaged.
+        If it is damaged, or, of ``load``, if it takes more memory than ``LAYERWISE_MAX_BYTES``.
     """
-    return _FORMATS[Path(path).suffix.lower()][0](Path(path))
+    return _FORMATS[Path(path).suffix.lower()](Path(path))
 
 
-def load_array(path: str | PathLike[str], name: str) -> Any:
-    """Load one array from a ``.npz``, ``.mat`` or ``.safetensors`` file; what is sparse there is a CSR matrix.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be read.
-    FileError
-        If it is damaged, or takes more memory than ``LAYERWISE_MAX_BYTES``.
-    ValueError
-        If there is no such array.
-    """
-    return _FORMATS[Path(path).suffix.lower()][1](Path(path), name)
+def list_arrays(path: str | PathLike[str]) -> Shapes:
+    """Return the names and shapes of the arrays in a file of several."""
+    return open_archive(path).shapes
 
 
 def choose_rows(path: str | PathLike[str], shapes: Shapes, name: str | None, *, deep: bool = False) -> str:
@@ -227,16 +232,10 @@ def _npy_header(path: Path, archive: zipfile.ZipFile, name: str) -> Header:
 # MATLAB
 
 
-def _list_mat(path: Path) -> MatShapes:
-    return list_mat(path, max_bytes=max_bytes(), timeout=_mat_seconds(path))
-
-
-def _load_mat(path: Path, name: str) -> Any:
-    return load_mat(path, name, max_bytes=max_bytes(), timeout=_mat_seconds(path))
-
-
-def _mat_seconds(path: Path) -> float:
-    return _MAT_SECONDS + (path.stat().st_size / _MAT_SPEED if path.is_file() else 0)
+def _open_mat(path: Path) -> Archive:
+    seconds = _MAT_SECONDS + (path.stat().st_size / _MAT_SPEED if path.is_file() else 0)
+    file = MatFile(path, max_bytes=max_bytes(), timeout=seconds)
+    return Archive(file.shapes, file.load)
 
 
 # safetensors
@@ -291,9 +290,9 @@ def _safetensors(path: Path) -> Iterator[Any]:
         ) from error
 
 
-_FORMATS: dict[str, tuple[Any, Any]] = {
-    ".npz": (_list_npz, _load_npz),
-    ".mat": (_list_mat, _load_mat),
-    ".safetensors": (_list_safetensors, _load_safetensors),
+_FORMATS: dict[str, Callable[[Path], Archive]] = {
+    ".npz": lambda path: Archive(_list_npz(path), partial(_load_npz, path)),
+    ".mat": _open_mat,
+    ".safetensors": lambda path: Archive(_list_safetensors(path), partial(_load_safetensors, path)),
 }
 ARCHIVE_ENDINGS = tuple(_FORMATS)

@@ -11,7 +11,8 @@ import warnings
 import zlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
-from itertools import islice
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -20,12 +21,14 @@ import numpy as np
 from layerwise.data._polars import check_names, columns, composed, import_polars, list_names, reading
 from layerwise.data.column_types import FLAGS, MARKERS
 from layerwise.data.naming import advise_to_ignore, name_columns
+from layerwise.data.parts import Keep, Part
 from layerwise.errors import FileError
 from layerwise.limits import VARIABLE, check_room, max_bytes
 
 if TYPE_CHECKING:
     import polars as pl
 
+CSV_ENDINGS = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 # A number with a decimal comma, by what separates values. Where that is a tabulator, 1,234 may be a thousand.
 _DECIMAL_COMMA = {
     ";": r"^[+-]?\d*,?\d+([eE][+-]?\d+)?$",
@@ -36,6 +39,8 @@ _THOUSANDS = r"^[+-]?(\d+|[1-9]\d{0,2}(\.\d{3})+)$"
 # The header of a CSV file must end within this many characters, and name at most this many columns: polars takes
 # 50 KB and 0.3 ms for each of them.
 _HEADER, _MAX_COLUMNS = 2**21, 2**15
+# The bytes that a value of text takes in memory, beside its letters.
+_VALUE = 16
 # The longest row, in bytes: polars takes 15 times as much memory for one that does not end.
 _MAX_ROW = 2**22
 # Whole numbers below this one have each a float64 of their own.
@@ -44,33 +49,48 @@ EXACT = 2**53
 _EXPANSION = 200
 
 
-def scan_csv(
-    path: Path, text: Collection[str], missing: Collection[Any] = (), *, as_written: bool = False
-) -> pl.LazyFrame:
-    """Open a CSV file with the columns typed, those named in ``text`` left as text; see `scan_table`."""
+def open_csv(path: Path) -> Part:
+    """Read the names of the columns of a CSV file."""
+    names, separator, named_rows = read_header(path)
+    return Part(path, names, partial(_scan, path, names, separator, named_rows), separator)
+
+
+def _scan(path: Path, names: list[str], separator: str, named_rows: bool, keep: Keep) -> pl.LazyFrame:
+    """Return the columns as text, with null for what is missing, once all rows were found to be whole."""
     pl = import_polars()
-    names, separator = read_header(path)
-    _check_rows(path)
+    n_separators = check_lines(path, separator)
     try:
         with reading(path, "CSV"):
-            raw = pl.scan_csv(path, separator=separator, infer_schema=False, glob=False)
+            head: dict[str, Any] = {"has_header": False, "skip_rows": 1} if named_rows else {}
+            raw = pl.scan_csv(path, separator=separator, infer_schema=False, glob=False, **head)
             found = raw.collect_schema().names()
             if len(found) != len(names):
                 raise FileError(f"{path} has a first line that cannot be read as names of columns")
             raw = raw.rename(dict(zip(found, names, strict=True)))
-            # Of all columns: polars looks no further in a row than the last column that it is asked for.
-            counts = raw.select(pl.all().null_count().name.prefix("-"), pl.len()).collect(engine="streaming").row(0)
+            n_bytes = (n_separators + 1) * _VALUE + path.stat().st_size
+            table = keep(raw.select(_clean(name) for name in names), n_bytes)
+            counts = table.select(pl.all().null_count().name.prefix("-"), pl.len()).collect(engine="streaming").row(0)
             n_empty, n_rows = counts[-2:]
-            if n_empty and len(names) > 1:  # a row that ends early has no last value
+            # A row that ends early has no last value, and one that is too long ends where polars need not look if it is
+            # not asked for all columns.
+            doubtful = len(names) > 1 and n_empty
+            if doubtful and n_separators != (n_rows + 1) * (len(names) - 1) - named_rows:
                 n_rows -= _count_blank_end(path, separator, len(names))
-                raw = raw.head(n_rows)
+                table = table.head(n_rows)
             if n_rows == 0:
                 raise FileError(f"{path} has a line with the names of its columns, but no rows")
-            none = ["", *map(str, missing)]
-            return _typed(path, raw.select(_clean(name, none) for name in names), text, separator, as_written)
+            return table
     except FileError:
         _count_blank_end(path, separator, len(names))  # says which line is wrong, if it is that
         raise
+
+
+def type_columns(
+    path: Any, table: pl.LazyFrame, text: Collection[str], separator: str, *, as_written: bool = False
+) -> pl.LazyFrame:
+    """Return a table of text with the columns typed, those named in ``text`` left as text; see `scan_table`."""
+    with reading(path, "CSV"):
+        return _typed(path, table, text, separator, as_written)
 
 
 def _typed(path: Path, table: pl.LazyFrame, text: Collection[str], separator: str, as_written: bool) -> pl.LazyFrame:
@@ -142,10 +162,10 @@ def _that_lose_nothing(table: pl.LazyFrame, conversions: dict[str, pl.Expr]) -> 
     return kept, [name for name in kept if found[name]["large"]]
 
 
-def _clean(name: str, missing: Collection[str]) -> pl.Expr:
+def _clean(name: str) -> pl.Expr:
     pl = import_polars()
     value = columns(name).str.strip_chars()
-    return pl.when(value.is_in(missing)).then(None).otherwise(value).alias(name)
+    return pl.when(value == "").then(None).otherwise(value).alias(name)
 
 
 def _known(name: str) -> pl.Expr:
@@ -154,23 +174,42 @@ def _known(name: str) -> pl.Expr:
     return pl.when(columns(name).is_in(MARKERS)).then(None).otherwise(columns(name)).alias(name)
 
 
-def read_header(path: Path) -> tuple[list[str], str]:
-    """Return the names of the columns, and the separator."""
-    with _open_text(path) as file:
+def read_header(path: Path) -> tuple[list[str], str, bool]:
+    """Return the names of the columns, the separator, and whether rows have names of which the first line says nothing.
+
+    R writes such names; the name of their column is empty.
+    """
+    with open_text(path) as file:
         head = file.read(_HEADER).lstrip("\r\n")
     if not head.strip():
         raise FileError(f"{path} is empty")
     if "\0" in head:
         raise FileError(f"{path} is not a CSV file: it holds bytes that are not text")
-    first = head.split("\n", 1)[0]
-    separator = "\t" if ".tsv" in path.suffixes[-2:] else max(",;\t|", key=first.count)
+    plain = not path.name.lower().endswith(CSV_ENDINGS)
+    separator = _find_separator(path, head.split("\n", 1)[0], plain)
+    lines = csv.reader(io.StringIO(head, newline=""), delimiter=separator)
     try:
-        lines = csv.reader(io.StringIO(head, newline=""), delimiter=separator)
         names = [name.strip() for name in next(lines)]
+        second = next(lines, []) if plain else []
     except csv.Error as error:
         raise FileError(f"{path} has a first line that cannot be read as names of columns ({error})") from error
-    _check_header(path, names, lines)
-    return names, separator
+    named_rows = len(second) == len(names) + 1 and bool(second[-1].strip())
+    names = ["", *names] if named_rows else names
+    if separator == " " and ("" in names[1:] or "" in second[1:]):
+        raise FileError(
+            f"{path} has columns that are filled up with blanks; save it with one separator between values, for "
+            f"example by: sed 's/^ *//; s/  */ /g' OLD.txt > NEW.txt"
+        )
+    _check_header(path, names, chain([second] if second else [], lines))
+    return names, separator, named_rows
+
+
+def _find_separator(path: Path, first: str, plain: bool) -> str:
+    """Return what separates the names in a first line; blanks do so in plain text alone."""
+    if ".tsv" in path.suffixes[-2:]:
+        return "\t"
+    found = max(",;\t|", key=first.count)
+    return found if first.count(found) or not plain else " "
 
 
 def _check_header(path: Path, names: list[str], lines: Iterator[list[str]]) -> None:
@@ -224,7 +263,7 @@ def _is_number(text: str) -> bool:
 def _count_blank_end(path: Path, separator: str, width: int) -> int:
     """Return how many blank lines end a CSV file; refuse other lines that have not ``width`` values."""
     blank = 0
-    with _open_text(path) as file:
+    with open_text(path) as file:
         reader = csv.reader(file, delimiter=separator)
         next(row for row in reader if row)  # the names; blank lines may stand above them
         for row in reader:
@@ -236,29 +275,40 @@ def _count_blank_end(path: Path, separator: str, width: int) -> int:
     return blank
 
 
-def _last_row_end(block: bytes, quoted: bool) -> tuple[int, bool]:
-    """Return where the last row that ends in a block does so, 0 for nowhere, and whether a quote is open at its end."""
+def _look(block: bytes, separator: bytes, quoted: bool) -> tuple[int, int, bool]:
+    """Return where the last row that ends in a block does so, how many separators it has, and whether a quote is open.
+
+    The first is 0 for nowhere; separators within quotes are parts of values.
+    """
     if not quoted and b'"' not in block:
-        return block.rfind(b"\n") + 1, False
+        return block.rfind(b"\n") + 1, block.count(separator), False
     values = np.frombuffer(block, np.uint8)
     inside = (np.cumsum(values == ord('"'), dtype=np.int32) + quoted) % 2 == 1
-    ends = np.flatnonzero((values == ord("\n")) & ~inside)
-    return (int(ends[-1]) + 1 if len(ends) else 0), bool(inside[-1])
+    ends, between = (np.flatnonzero((values == ord(char)) & ~inside) for char in (b"\n", separator))
+    return (int(ends[-1]) + 1 if len(ends) else 0), len(between), bool(inside[-1])
 
 
 def _is_compressed(path: Path) -> bool:
     return path.suffix.lower() == ".gz"
 
 
-def _check_rows(path: Path) -> None:
-    """Refuse rows that never end, and a compressed file that expands to too much: polars would hold it in memory."""
+def check_lines(path: Path, separator: str = ",") -> int:
+    """Return how many separators there are between values.
+
+    Refuses rows that never end, and a compressed file that expands to too much: polars would hold it in memory.
+    """
     compressed, size = _is_compressed(path), path.stat().st_size
-    length, last, quoted = 0, 0, False  # bytes so far, where the last row ended, whether a quote is open
+    length, last, quoted, n_separators = (
+        0,
+        0,
+        False,
+        0,
+    )  # last: where the last row ended; quoted: whether a quote is open
     with _refusing(path), gzip.open(path) if compressed else path.open("rb") as file:
         while block := file.read(2**20):
-            end, quoted = _last_row_end(block, quoted)
+            end, count, quoted = _look(block, separator.encode(), quoted)
             last = length + end if end else last
-            length += len(block)
+            length, n_separators = length + len(block), n_separators + count
             if length - last > _MAX_ROW:
                 raise FileError(
                     f"{path} has a row of more than {_MAX_ROW} bytes after byte {last}; close the quote that is open "
@@ -272,10 +322,11 @@ def _check_rows(path: Path) -> None:
                     f"{path} expands to more than {_EXPANSION} times its {size} bytes; decompress it, or raise "
                     f"{VARIABLE} in the environment, if you trust it"
                 )
+    return n_separators
 
 
 @contextmanager
-def _open_text(path: Path) -> Iterator[IO[str]]:
+def open_text(path: Path) -> Iterator[IO[str]]:
     """Open a CSV file, compressed or not, for a look at its lines."""
     opener: Any = gzip.open if _is_compressed(path) else open
     with _refusing(path), opener(path, "rt", encoding="utf-8-sig", newline="") as file:

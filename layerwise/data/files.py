@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import sparse
 
-from layerwise.data._polars import list_names, reading
-from layerwise.data.archives import ARCHIVE_ENDINGS, choose_labels, choose_rows, is_archive, list_arrays, load_array
+from layerwise.data._polars import list_names
+from layerwise.data.archives import ARCHIVE_ENDINGS, Shapes, choose_labels, choose_rows, is_archive, open_archive
 from layerwise.data.axes import Arranged, arrange, check_layout
 from layerwise.data.idx import load_idx
 from layerwise.data.npy import map_npy
-from layerwise.data.tables import TABLE_ENDINGS, is_table, read_labels, scan_table
+from layerwise.data.tables import TABLE_ENDINGS, TableFile, is_table, read_labels
+from layerwise.data.text_arrays import TEXT_ENDINGS, is_text, load_text
 from layerwise.errors import FileError, in_content_of
 
 
@@ -40,8 +41,9 @@ def load_rows(path: str | PathLike[str], array: str | None = None, *, layout: st
     Parameters
     ----------
     path : str or path-like
-        A ``.npy``, ``.npz``, ``.mat`` or ``.safetensors`` file (never pickled objects), or else an IDX file, compressed
-        with gzip or not.
+        A ``.npy``, ``.npz``, ``.mat`` or ``.safetensors`` file (never pickled objects); a ``.txt`` or ``.dat`` file of
+        numbers without a line of names, such as `numpy.savetxt` writes; or else an IDX file, compressed with gzip or
+        not.
     array : str or None, default=None
         Which array of a file of several, or field of a struct of ``.mat``, as in ``"data.train"``. None takes the only
         matrix, or the one called X, x, data, features or images.
@@ -74,24 +76,67 @@ def load_rows(path: str | PathLike[str], array: str | None = None, *, layout: st
     >>> [load_rows(path, layout=layout).X.shape for layout in ("images-first", "images-last", "pixels")]
     [(20, 300), (12, 500), (500, 12)]
     """
-    arranged = load_arranged(Path(path), array, layout)
+    arranged = ArrayFile(Path(path)).rows(array, layout)
     return Table(arranged.X, arranged.image_shape)
 
 
-def load_arranged(path: Path, array: str | None, layout: str | None) -> Arranged:
-    """Load rows as `load_rows` does, with how the axes were read."""
-    check_layout(layout)
-    if is_archive(path):
-        values = load_array(path, choose_rows(path, list_arrays(path), array, deep=layout is not None))
-    else:
-        values = _load_single(path, array)
-    if values.ndim < 2:
-        raise FileError(f"{path} has shape {values.shape}, but rows need two axes: samples and features")
-    if values.dtype.kind not in "biuf":
-        raise FileError(f"{path} holds values of type {values.dtype}, but numbers are needed")
-    if math.prod(values.shape) == 0:
-        raise FileError(f"{path} has shape {values.shape}, so there is no value in it")
-    return arrange(path, values, layout)
+class ArrayFile:
+    """A file of arrays that has been opened, once.
+
+    Parameters
+    ----------
+    path : Path
+
+    Attributes
+    ----------
+    shapes : mapping of str to tuple of int
+        Of the arrays in it, by name; empty where it holds a single one without a name.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._archive = open_archive(path) if is_archive(path) else None
+        self.shapes: Shapes = {} if self._archive is None else self._archive.shapes
+
+    def rows(self, array: str | None, layout: str | None) -> Arranged:
+        """Load rows as `load_rows` does, with how the axes were read."""
+        path = self.path
+        check_layout(layout)
+        if self._archive is not None:
+            values = self._archive.load(choose_rows(path, self.shapes, array, deep=layout is not None))
+        else:
+            values = _load_single(path, array)
+        if values.ndim < 2:
+            raise FileError(f"{path} has shape {values.shape}, but rows need two axes: samples and features")
+        if values.dtype.kind not in "biuf":
+            raise FileError(f"{path} holds values of type {values.dtype}, but numbers are needed")
+        if math.prod(values.shape) == 0:
+            raise FileError(f"{path} has shape {values.shape}, so there is no value in it")
+        return arrange(path, values, layout)
+
+    def labels(self, array: str | None, grid: tuple[int, int] | None) -> np.ndarray:
+        """Load labels as `load_labels` does."""
+        path = self.path
+        if self._archive is not None:
+            values = self._archive.load(choose_labels(path, self.shapes, array, grid))
+        else:
+            values = _load_single(path, array)
+        if sparse.issparse(values):
+            raise FileError(f"{path} holds a sparse matrix, but labels need one axis: one label a row")
+        if grid is not None:
+            values = _flatten_map(path, values, grid)
+        if values.ndim > 1 and values.size == max(values.shape):  # one row or column, as in MATLAB
+            values = values.reshape(-1)
+        if values.ndim != 1:
+            raise FileError(f"{path} has shape {values.shape}, but labels need one axis: one label a row")
+        if values.dtype.kind not in "biufU":
+            raise FileError(f"{path} holds values of type {values.dtype}, but numbers, or text for labels, are needed")
+        codes = (
+            np.ascontiguousarray(values).view(f"{values.dtype.str[0]}u4") if values.dtype.kind == "U" else values[:0]
+        )
+        if (codes > 0x10FFFF).any():
+            raise FileError(f"{path} is damaged: it holds text that is no Unicode")
+        return values
 
 
 def load_labels(
@@ -124,25 +169,7 @@ def load_labels(
         If there is no such array, or ``array`` must say which.
     """
     path = Path(path)
-    if is_table(path):
-        return _load_column(path)
-    if is_archive(path):
-        values = load_array(path, choose_labels(path, list_arrays(path), array, grid))
-    else:
-        values = _load_single(path, array)
-    if sparse.issparse(values):
-        raise FileError(f"{path} holds a sparse matrix, but labels need one axis: one label a row")
-    if grid is not None:
-        values = _flatten_map(path, values, grid)
-    if values.ndim > 1 and values.size == max(values.shape):  # one row or column, as in MATLAB
-        values = values.reshape(-1)
-    if values.ndim != 1:
-        raise FileError(f"{path} has shape {values.shape}, but labels need one axis: one label a row")
-    if values.dtype.kind not in "biufU":
-        raise FileError(f"{path} holds values of type {values.dtype}, but numbers, or text for labels, are needed")
-    if values.dtype.kind == "U" and (np.ascontiguousarray(values).view(f"{values.dtype.str[0]}u4") > 0x10FFFF).any():
-        raise FileError(f"{path} is damaged: it holds text that is no Unicode")
-    return values
+    return _load_column(path) if is_table(path) else ArrayFile(path).labels(array, grid)
 
 
 def _flatten_map(path: Path, values: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
@@ -165,9 +192,9 @@ def _load_single(path: Path, name: str | None) -> np.ndarray:
         raise ValueError(f"{path} holds no arrays with names, so there is no {name!r} in it")
     if is_table(path):
         raise FileError(f"{path} is a table with named columns, but an array is needed here: .npy, .npz or IDX")
-    if path.suffix.lower() != ".npy":
-        return _load_idx(path)
-    return map_npy(path)
+    if is_text(path):
+        return load_text(path)
+    return map_npy(path) if path.suffix.lower() == ".npy" else _load_idx(path)
 
 
 def _load_idx(path: Path) -> np.ndarray:
@@ -177,17 +204,16 @@ def _load_idx(path: Path) -> np.ndarray:
     except FileError as error:
         if "not an IDX file" not in str(error) or path.suffix.lower() in ("", ".gz", ".idx"):
             raise
-        known = ", ".join((*TABLE_ENDINGS, ".npy", *ARCHIVE_ENDINGS))
+        known = ", ".join((*TABLE_ENDINGS, *TEXT_ENDINGS, ".npy", *ARCHIVE_ENDINGS))
         raise FileError(f"{path} is of no known format; known are {known}, IDX, and folders of images") from error
 
 
 def _load_column(path: Path) -> np.ndarray:
-    table = scan_table(path)
-    with reading(path):
-        frame = table.collect()
-    if frame.width != 1:
+    file = TableFile(path)
+    if len(file.names) != 1:
         raise FileError(
-            f"{path} has the {frame.width} columns {list_names(frame.columns)}, but a file of labels needs a single one"
+            f"{path} has the {len(file.names)} columns {list_names(file.names)}, but a file of labels needs a single "
+            f"one"
         )
     with in_content_of(path):
-        return read_labels(path, table, frame.columns[0])
+        return read_labels(file, file.scan(), file.names[0])

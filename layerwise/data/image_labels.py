@@ -15,7 +15,7 @@ from layerwise import distributed
 from layerwise.data._polars import import_polars, list_names, reading
 from layerwise.data.archives import LABEL_NAMES
 from layerwise.data.files import load_labels
-from layerwise.data.tables import column_names, is_table, label_values, scan_table
+from layerwise.data.tables import TableFile, is_table, label_values, scan_table
 from layerwise.errors import FileError, in_content_of
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def load_image_labels(path: Path, folder: Path, files: Sequence[str]) -> np.ndar
     -------
     y : ndarray of shape (n_images,)
     """
-    if is_table(path) and len(column_names(path)) > 1:
+    if is_table(path) and len(TableFile(path).names) > 1:
         with in_content_of(path):
             return _look_up(path, folder, files)
     y = load_labels(path)
@@ -68,7 +68,7 @@ def load_image_labels(path: Path, folder: Path, files: Sequence[str]) -> np.ndar
 
 def _look_up(path: Path, folder: Path, files: Sequence[str]) -> np.ndarray:
     """Return the labels that a table has for these files."""
-    names = column_names(path)
+    names = TableFile(path).names
     texts = scan_table(path, text=names)
     with reading(path):
         frame = texts.collect()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import queue
 import subprocess
 import sys
 import tempfile
+import threading
+import weakref
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -20,8 +24,8 @@ from layerwise.data.npy import read_header, read_values
 from layerwise.errors import FileError
 from layerwise.limits import DEFLATE_LIMIT, max_expanded
 
-# The longest list of names.
-_MAX_LIST = 2**23
+# The longest list of names, and the longest reason why an array cannot be read, in bytes.
+_MAX_LIST, _MAX_REASON = 2**23, 2**16
 
 
 def load_mat(
@@ -75,29 +79,9 @@ def load_mat(
     >>> load_mat(path).shape
     (8, 8, 2)
     """
-    path = _check_there(path)
-    with tempfile.TemporaryDirectory() as folder:
-        result = Path(folder) / "array.npy"
-        max_bytes = max_expanded(path.stat().st_size, int(max_bytes))
-        _read_in_child(path, name, result, max_bytes, timeout)
-        if not result.is_file():
-            raise FileError(f"{path} cannot be trusted: the process that read it did not hand back an array")
-        values = _read_back(path, result, max_bytes)
-        if not (Path(folder) / "indices.npy").is_file():
-            return values
-        parts = [
-            _read_back(path, result.with_name(f"{name}.npy"), max_bytes) for name in ("indices", "indptr", "shape")
-        ]
-        return _as_sparse(path, values, *parts)
-
-
-def _read_back(path: Path, result: Path, max_bytes: int) -> np.ndarray:
-    """Return what the child has written, which is not trusted either."""
-    with result.open("rb") as file:
-        header = read_header(file, path)
-        if header.start + header.n_bytes != result.stat().st_size or header.n_bytes > max(max_bytes, 2**10):
-            raise FileError(f"{path} cannot be trusted: the process that read it did not hand back a whole array")
-        return read_values(file, header)[0]
+    child = _Child(path, "array.npy", max_bytes, timeout, *([] if name is None else [name]))
+    child.hear()
+    return child.take_array()
 
 
 def _as_sparse(
@@ -125,31 +109,115 @@ class Shapes(dict[str, tuple[int, ...]]):
         self.others = dict(others)
 
 
-def list_mat(path: str | PathLike[str], *, max_bytes: int = 2**30, timeout: float = 60) -> Shapes:
-    """Return the names and shapes of the arrays in a MAT file that `load_mat` reads, fields of structs among them.
+class MatFile:
+    """A MAT file that one process reads for as long as this is there: what is in it, and each array when asked for.
 
     Parameters
     ----------
     path : str or path-like
         The file.
-    max_bytes : int, default=2**30
+    max_bytes : int
         As for `load_mat`; structs and cells are read to list what they hold.
-    timeout : float, default=60
-        How many seconds reading may take.
+    timeout : float
+        How many seconds each answer may take.
 
-    Returns
-    -------
+    Attributes
+    ----------
     shapes : Shapes
-
-    Raises
-    ------
-    FileNotFoundError, FileError, ImportError
-        As for `load_mat`.
+        Of the arrays that `load_mat` reads, fields of structs among them.
     """
-    path = _check_there(path)
-    with tempfile.TemporaryDirectory() as folder:
-        result = Path(folder) / "shapes.json"
-        _read_in_child(path, None, result, max_expanded(path.stat().st_size, int(max_bytes)), timeout)
+
+    def __init__(self, path: str | PathLike[str], *, max_bytes: int, timeout: float):
+        self._child = _Child(path, "shapes.json", max_bytes, timeout)
+        self._child.hear()
+        self.shapes = self._child.take_shapes()
+
+    def load(self, name: str) -> Any:
+        """Load one array, as `load_mat` does."""
+        self._child.say(name)
+        self._child.hear()
+        return self._child.take_array()
+
+
+class _Child:
+    """The process that reads a MAT file, and the folder that it writes to; both go with this object."""
+
+    def __init__(self, path: str | PathLike[str], result: str, max_bytes: int, timeout: float, *name: str):
+        self.path, self.timeout = Path(path), timeout
+        if not self.path.is_file():
+            raise FileNotFoundError(f"{path} is not there, or is not a file")
+        size = self.path.stat().st_size
+        self.max_bytes = max_expanded(size, int(max_bytes))
+        # No variable can be larger than deflate makes the file, and a wrong header must not get more memory than that.
+        memory = 3 * min(self.max_bytes, DEFLATE_LIMIT * size)
+        self._folder = tempfile.TemporaryDirectory()
+        # -P keeps modules in the working directory from being imported.
+        command = [sys.executable, "-P", _mat_reader.__file__, str(self.path.absolute()), str(self._place(result))]
+        # Threads of NumPy's matrix products would take address space, and nothing is multiplied.
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        pipes: Any = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        self._process = subprocess.Popen([*command, str(self.max_bytes), str(memory), *name], env=environment, **pipes)
+        self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        threading.Thread(target=_pass_lines, args=(self._process, self._lines), daemon=True).start()
+        weakref.finalize(self, _end, self._process, self._folder)
+
+    def _place(self, name: str) -> Path:
+        return Path(self._folder.name) / name
+
+    def say(self, name: str) -> None:
+        """Ask for an array."""
+        with contextlib.suppress(BrokenPipeError):  # what it died of, `hear` says
+            self._process.stdin.write(json.dumps(name).encode() + b"\n")  # type: ignore[union-attr]
+            self._process.stdin.flush()  # type: ignore[union-attr]
+
+    def hear(self) -> None:
+        """Wait for an answer, or for a good end; raise the reason why there is none."""
+        try:
+            line = self._lines.get(timeout=self.timeout)
+            code = None if line else self._process.wait(timeout=self.timeout)
+        except (queue.Empty, subprocess.TimeoutExpired) as error:
+            message = f"{self.path} was not read within timeout={self.timeout:g} seconds; raise timeout if you trust it"
+            raise FileError(message) from error
+        if code == _mat_reader.NO_H5PY:
+            raise ImportError(
+                f"{self.path} is a MAT file of version 7.3, which needs h5py: pip install 'layerwise[matlab]', or save "
+                f"it in MATLAB with the option '-v7'"
+            )
+        if code == 1:
+            reason = self._process.stderr.read(_MAX_REASON).decode(errors="replace")  # type: ignore[union-attr]
+            raise FileError(f"{self.path} {reason.strip()}")
+        if code:
+            raise FileError(
+                f"{self.path} is damaged or made to do harm: the process that read it broke down (exit status {code})"
+            )
+        if line and line.strip() != b"null":
+            raise FileError(f"{self.path} {_as_text(line)}")
+
+    def take_array(self) -> Any:
+        """Return the array that the process has written, which is not trusted either."""
+        values, *parts = (self._take(name) for name in ("array", "indices", "indptr", "shape"))
+        if values is None:
+            raise FileError(f"{self.path} cannot be trusted: the process that read it did not hand back an array")
+        found = [part for part in parts if part is not None]
+        return _as_sparse(self.path, values, *found) if len(found) == len(parts) else values
+
+    def _take(self, name: str) -> np.ndarray | None:
+        result = self._place(f"{name}.npy")
+        if not result.is_file():
+            return None
+        with result.open("rb") as file:
+            header = read_header(file, self.path)
+            if header.start + header.n_bytes != result.stat().st_size or header.n_bytes > max(self.max_bytes, 2**10):
+                raise FileError(
+                    f"{self.path} cannot be trusted: the process that read it did not hand back a whole array"
+                )
+            values = read_values(file, header)[0]
+        result.unlink()
+        return values
+
+    def take_shapes(self) -> Shapes:
+        """Return what there is in the file, which is not trusted either."""
+        result = self._place("shapes.json")
         try:
             if result.stat().st_size > _MAX_LIST:
                 raise ValueError("the list is too long")
@@ -157,39 +225,30 @@ def list_mat(path: str | PathLike[str], *, max_bytes: int = 2**30, timeout: floa
             shapes = {str(name): tuple(map(int, shape)) for name, shape in found["shapes"].items()}
             return Shapes(shapes, {str(name): str(reason) for name, reason in found["others"].items()})
         except (OSError, LookupError, ValueError, AttributeError, TypeError) as error:
-            raise FileError(f"{path} cannot be trusted: the process that read it did not hand back names") from error
+            raise FileError(
+                f"{self.path} cannot be trusted: the process that read it did not hand back names"
+            ) from error
 
 
-def _check_there(path: str | PathLike[str]) -> Path:
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is not there, or is not a file")
-    return path
+def _pass_lines(process: subprocess.Popen, lines: queue.SimpleQueue[bytes]) -> None:
+    """Hand on what a process says, line by line, and an empty one at its end."""
+    with process.stdout as answers:  # type: ignore[union-attr]
+        while line := answers.readline(_MAX_REASON):
+            lines.put(line)
+    lines.put(b"")
 
 
-def _read_in_child(path: Path, name: str | None, result: Path, max_bytes: int, timeout: float) -> None:
-    """Run this file as a program that writes the array, or names and shapes, to ``result``; raise where it fails."""
-    # No variable can be larger than deflate makes the file, and a wrong header must not get more memory than that.
-    memory = 3 * min(int(max_bytes), DEFLATE_LIMIT * path.stat().st_size)
-    # -P keeps modules in the working directory from being imported.
-    command = [sys.executable, "-P", _mat_reader.__file__, str(path.absolute()), str(result), str(int(max_bytes))]
-    command += [str(memory), *([] if name is None else [name])]
-    # Threads of NumPy's matrix products would take address space, and nothing is multiplied.
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+def _end(process: subprocess.Popen, folder: tempfile.TemporaryDirectory) -> None:
+    process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stderr):  # that of its answers is closed by the thread that reads them
+        with contextlib.suppress(OSError):
+            pipe.close()  # type: ignore[union-attr]
+    folder.cleanup()
+
+
+def _as_text(line: bytes) -> str:
     try:
-        child = subprocess.run(command, env=environment, timeout=timeout, capture_output=True, stdin=subprocess.DEVNULL)
-    except subprocess.TimeoutExpired as error:
-        message = f"{path} was not read within timeout={timeout:g} seconds; raise timeout if you trust it"
-        raise FileError(message) from error
-    if child.returncode == _mat_reader.NO_H5PY:
-        raise ImportError(
-            f"{path} is a MAT file of version 7.3, which needs h5py: pip install 'layerwise[matlab]', or save it in "
-            f"MATLAB with the option '-v7'"
-        )
-    if child.returncode == 1:
-        raise FileError(f"{path} {child.stderr.decode(errors='replace').strip()}")
-    if child.returncode != 0:
-        raise FileError(
-            f"{path} is damaged or made to do harm: the process that read it broke down (exit status "
-            f"{child.returncode})"
-        )
+        return str(json.loads(line))
+    except ValueError:
+        return "cannot be trusted: the process that read it gave no answer"

@@ -2,54 +2,199 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from decimal import Decimal
 from numbers import Real
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import numpy as np
 
 from layerwise.data._polars import check_names, columns, import_polars, match_names, reading
 from layerwise.data.column_types import FLAGS, MARKERS
-from layerwise.data.csv_tables import EXACT, read_header, scan_csv
+from layerwise.data.csv_tables import CSV_ENDINGS, EXACT, open_csv, type_columns
 from layerwise.data.naming import advise_to_ignore
+from layerwise.data.parts import Keep, Part, Where, check_parts, find_parts, name_parts
 from layerwise.data.profiles import as_number, describe_misfit, has_commas
+from layerwise.data.text_arrays import holds_numbers, is_text
 from layerwise.errors import FileError
 from layerwise.limits import DEFLATE_LIMIT, check_room
 
 if TYPE_CHECKING:
     import polars as pl
 
-_CSV = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
-TABLE_ENDINGS = (*_CSV, ".parquet", ".feather", ".arrow", ".ipc")
+_TYPED = (".parquet", ".feather", ".arrow", ".ipc")
+TABLE_ENDINGS = (*CSV_ENDINGS, *_TYPED)
 # What a column of objects may hold to be one of numbers.
 _NUMBERS = (Real, Decimal, np.bool_, type(None))
+# What Hive, Spark and Dask write for a value that is missing.
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 # Values in a batch of rows.
 _BATCH = 2**22
 
 
-def is_csv(path: Path) -> bool:
-    """Whether the name of a file ends like that of text with separators."""
-    return path.name.lower().endswith(_CSV)
+def _read_anew(table: pl.LazyFrame, n_bytes: int) -> pl.LazyFrame:
+    """Keep nothing: each question reads the file."""
+    return table
 
 
 def is_table(path: str | PathLike[str]) -> bool:
-    """Whether the name of a file ends like that of a table."""
-    return Path(path).name.lower().endswith(TABLE_ENDINGS)
+    """Whether a file is a table, by how its name ends; plain text is one if its first line is not numbers."""
+    path = Path(path)
+    return _is_named_table(path) or (is_text(path) and path.is_file() and not holds_numbers(path))
+
+
+def _is_named_table(path: Path) -> bool:
+    return path.name.lower().endswith(TABLE_ENDINGS)
+
+
+def find_tables(folder: Path) -> dict[Path, dict[str, str | None]]:
+    """Return the files of a table in a folder, such as Spark and Dask write, each with the columns that folders name.
+
+    Names that begin with ``_`` or ``.`` (``_SUCCESS``, ``_metadata``) are passed over; a folder ``year=2024`` is a
+    column ``year``. There are none where there is anything else in the folder.
+    """
+    found: dict[Path, dict[str, str | None]] = {}
+    for path in folder.rglob("*"):
+        inner = path.relative_to(folder)
+        if any(name.startswith(("_", ".")) for name in inner.parts) or not path.is_file():
+            continue
+        if not _is_named_table(path):
+            return {}
+        pairs = [name.split("=", 1) for name in inner.parts[:-1] if "=" in name]
+        found[path] = {unquote(name): None if value == _NO_VALUE else unquote(value) for name, value in pairs}
+    return dict(sorted(found.items()))
+
+
+class TableFile:
+    """A table in a file, or in several, whose names of columns have been read.
+
+    Parameters
+    ----------
+    where : str, path-like or sequence of those
+        A file, a pattern of files, a folder of them, or a list.
+
+    Attributes
+    ----------
+    path : Path
+        What to call it in messages.
+    names : list of str
+        Of its columns.
+    separator : str or None
+        What separates values, where it is text.
+    """
+
+    def __init__(self, where: Where):
+        paths = find_parts(where)
+        self.path = name_parts(where, paths)
+        named: dict[Path, dict[str, str | None]] = {}
+        for path in paths:
+            named |= find_tables(path) if path.is_dir() else {path: {}}
+        if not named:
+            raise FileError(f"{self.path} is a folder without tables, or with other files among them")
+        self._parts = [(open_table(path), folders) for path, folders in named.items()]
+        check_parts([(part.path, [*part.names, *folders]) for part, folders in self._parts])
+        first, folders = self._parts[0]
+        self.names, self.separator, self._folders = [*first.names, *folders], first.separator, list(folders)
+        check_names(first.path, self.names)
+        for part, _ in self._parts:
+            if part.separator != first.separator:
+                raise FileError(
+                    f"{part.path} and {first.path} do not separate their values alike; the parts of one table need the "
+                    f"same format"
+                )
+
+    def scan(
+        self,
+        text: Collection[str] = (),
+        keep: Keep = _read_anew,
+        *,
+        missing: Collection[Any] = (),
+        as_written: bool = False,
+    ) -> pl.LazyFrame:
+        """Return the columns, typed but for those named in ``text``, see `scan_table`."""
+        pl = import_polars()
+        folders = pl.DataFrame(
+            [pl.Series(name, [own[name] for _, own in self._parts], pl.String) for name in self._folders]
+        )
+        if self.separator is None and self._folders:
+            folders = type_columns(self.path, folders.lazy(), text, ",", as_written=as_written).collect()
+        tables = []
+        for place, (part, _) in enumerate(self._parts):
+            own = [pl.lit(folders[name][place], folders[name].dtype).alias(name) for name in self._folders]
+            tables.append(part.scan(keep).with_columns(own).select(columns(*self.names)))
+        if self.separator is not None:
+            table = drop_marks(pl.concat(tables), missing)
+            typed = type_columns(self.path, table, text, self.separator, as_written=as_written)
+            return drop_marks(typed, missing)
+        self._check_types(tables)
+        with reading(self.path):
+            table = pl.concat(tables, how="vertical_relaxed") if len(tables) > 1 else tables[0]
+            table.collect_schema()
+        if count_rows(self.path, table) == 0:
+            raise FileError(f"{self.path} holds a table without rows")
+        return drop_marks(table, missing)
+
+    def _check_types(self, tables: Sequence[pl.LazyFrame]) -> None:
+        first = tables[0].collect_schema()
+        for (part, _), table in zip(self._parts, tables, strict=True):
+            for name, dtype in table.collect_schema().items():
+                kinds = {_kind(found) for found in (dtype, first[name])} - {None}
+                if len(kinds) > 1:
+                    raise FileError(
+                        f"{part.path} holds column {name!r} as {dtype}, but {self._parts[0][0].path} as {first[name]}; "
+                        f"the parts of one table need the same types"
+                    )
+
+
+def _kind(dtype: Any) -> str | None:
+    """Return what values of a type can stand beside in one column; None for none at all."""
+    pl = import_polars()
+    if dtype == pl.Null:
+        return None
+    return "number" if dtype.is_numeric() else str(dtype)
+
+
+def open_table(path: Path) -> Part:
+    """Read the names of the columns of one file."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not there, or is not a file")
+    return _OPENERS.get(path.suffix.lower(), open_csv)(path)
+
+
+def _open_typed(path: Path) -> Part:
+    pl, parquet = import_polars(), path.suffix.lower() == ".parquet"
+    with reading(path, "Parquet" if parquet else "Feather or Arrow IPC"):
+        table = (pl.scan_parquet if parquet else pl.scan_ipc)(path, glob=False, hive_partitioning=False)
+        names = table.collect_schema().names()
+    n_bytes = 8 * count_rows(path, table) * len(names) if names else 0
+    if n_bytes > DEFLATE_LIMIT * path.stat().st_size:  # values that repeat take no room in a file
+        check_room(path, n_bytes)
+    if not names:
+        raise FileError(f"{path} holds a table without rows")
+    return Part(path, names, lambda keep: table)
+
+
+# By how the name of a file ends; what is not here is text.
+_OPENERS = dict.fromkeys(_TYPED, _open_typed)
 
 
 def scan_table(
-    path: str | PathLike[str], *, text: Collection[str] = (), missing: Collection[Any] = (), as_written: bool = False
+    path: Where, *, text: Collection[str] = (), missing: Collection[Any] = (), as_written: bool = False
 ) -> pl.LazyFrame:
     r"""Open a table without reading it into memory.
 
     Parameters
     ----------
-    path : str or path-like
+    path : str, path-like or sequence of those
         A CSV or TSV file in UTF-8, compressed with gzip or not, whose first line names the columns; or a Parquet,
-        Feather or Arrow IPC file. The separator of a ``.csv`` is that of ``, ; |`` and tabulator which is most
+        Feather or Arrow IPC file; or several with the same columns: a list, a pattern such as ``part-*.csv``, or a
+        folder, as Spark and Dask write them, in which names that begin with ``_`` or ``.`` are passed over, and a
+        folder ``year=2024`` is a column ``year``. Plain text (``.txt``, ``.dat``) is CSV too, with blanks between
+        values where there is no other separator, also if its rows begin with names that the first line says nothing
+        of, as R writes them. The separator of a ``.csv`` is that of ``, ; |`` and tabulator which is most
         frequent in its first line. In CSV, a column is numbers, or true and false, if all its values are; blanks
         around values do not count; an empty value is missing, and among numbers ``NA``, ``NaN``, ``null``, ``?``,
         ``.``, ``-`` and the like are. Between ``;``, and tabulators, numbers may have decimal commas (1,234 between
@@ -85,23 +230,7 @@ def scan_table(
     >>> scan_table(path).collect().rows()
     [(31.0, 'Bern'), (None, 'Basel')]
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is not there, or is not a file")
-    pl = import_polars()
-    if is_csv(path):
-        return drop_marks(scan_csv(path, text, missing, as_written=as_written), missing)
-    parquet = path.suffix.lower() == ".parquet"
-    with reading(path, "Parquet" if parquet else "Feather or Arrow IPC"):
-        table = (pl.scan_parquet if parquet else pl.scan_ipc)(path, glob=False, hive_partitioning=False)
-        n_columns = len(table.collect_schema())
-    n_rows = count_rows(path, table) if n_columns else 0
-    if n_rows == 0:
-        raise FileError(f"{path} holds a table without rows")
-    n_bytes = 8 * n_rows * n_columns
-    if n_bytes > DEFLATE_LIMIT * path.stat().st_size:  # values that repeat take no room in a file
-        check_room(path, n_bytes)
-    return drop_marks(table, missing)
+    return TableFile(path).scan(text, missing=missing, as_written=as_written)
 
 
 def drop_marks(table: Any, missing: Collection[Any]) -> Any:
@@ -119,18 +248,6 @@ def drop_marks(table: Any, missing: Collection[Any]) -> Any:
             odd = value.cast(pl.String).str.strip_chars().is_in(list(map(str, missing)))
             changed.append(pl.when(odd).then(None).otherwise(value).alias(name))
     return table.with_columns(changed)
-
-
-def column_names(path: Path) -> list[str]:
-    """Return the names of the columns of a table, without a look at its rows."""
-    if is_csv(path):
-        return read_header(path)[0]
-    return scan_table(path).collect_schema().names()
-
-
-def find_separator(path: Path) -> str:
-    """Return what separates the values of a CSV file, and would those of another table."""
-    return read_header(path)[1] if is_csv(path) and path.is_file() else ","
 
 
 def count_rows(path: Path, table: pl.LazyFrame) -> int:
@@ -255,8 +372,8 @@ def _as_integers(column: pl.Series) -> pl.Series:
     return next((found for found in whole if found.null_count() == column.null_count()), column)
 
 
-def read_labels(path: Path, table: pl.LazyFrame, name: str) -> np.ndarray:
-    """Return a column of labels of a table that was read from ``path``, as `label_values` does.
+def read_labels(file: TableFile, table: pl.LazyFrame, name: str) -> np.ndarray:
+    """Return a column of labels of a table that was read from ``file``, as `label_values` does.
 
     Raises
     ------
@@ -264,16 +381,16 @@ def read_labels(path: Path, table: pl.LazyFrame, name: str) -> np.ndarray:
         If it cannot be read, or holds whole numbers too long to be told apart as numbers.
     """
     pl = import_polars()
-    with reading(path):
+    with reading(file.path):
         column = table.select(columns(name)).collect().to_series()
-        if column.dtype == pl.String and is_csv(path) and column.drop_nulls().is_in([*FLAGS, *MARKERS]).all():
+        if column.dtype == pl.String and file.separator and column.drop_nulls().is_in([*FLAGS, *MARKERS]).all():
             column = column.replace_strict(FLAGS, default=None, return_dtype=pl.Boolean)
-        if column.dtype == pl.Float64 and is_csv(path) and (column.abs() >= EXACT).any():
-            text = match_names(scan_csv(path, [name]), [name]).select(columns(name)).collect().to_series()
+        if column.dtype == pl.Float64 and file.separator and (column.abs() >= EXACT).any():
+            text = match_names(file.scan([name]), [name]).select(columns(name)).collect().to_series()
             whole = text.filter(text.str.contains(r"^[+-]?\d+$").fill_null(False))
             if whole.n_unique() > whole.cast(pl.Float64).n_unique():
                 raise FileError(
-                    f"{path} has whole numbers in column {name!r} that take more than 64 bits, such as "
+                    f"{file.path} has whole numbers in column {name!r} that take more than 64 bits, such as "
                     f"{whole[0]:.65}, and would run together; put a letter before them, so that they are text"
                 )
     return label_values(column)

@@ -1,0 +1,84 @@
+"""Which files a path, a pattern or a list stands for, and what a file of a table must answer."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Callable, Sequence
+from os import PathLike, fspath
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from layerwise.errors import FileError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Where: TypeAlias = str | PathLike[str] | Sequence[str | PathLike[str]]
+# What holds the rows of a table, of so many bytes in memory, for the questions to come.
+Keep: TypeAlias = Callable[["pl.LazyFrame", int], "pl.LazyFrame"]
+
+
+class Part(NamedTuple):
+    """A file of a table, whose header has been read.
+
+    Attributes
+    ----------
+    path : Path
+    names : list of str
+        Of its columns.
+    scan : callable
+        Checks the rows, and returns the columns; takes what keeps them if they would else be read anew for each
+        question.
+    separator : str or None, default=None
+        What separates values, where the file is text and so are all columns; None where columns have types.
+    """
+
+    path: Path
+    names: list[str]
+    scan: Callable[[Keep], pl.LazyFrame]
+    separator: str | None = None
+
+
+def find_parts(where: Where) -> list[Path]:
+    """Return the files that a path, a pattern such as ``part-*.csv`` or a list of paths stands for.
+
+    Raises
+    ------
+    FileNotFoundError
+        If one is not there, or nothing fits the pattern.
+    ValueError
+        If the list is empty, or names a file twice.
+    """
+    if not isinstance(where, (str, PathLike)):
+        parts = [part for item in where for part in find_parts(item)]
+        twice = next((part for place, part in enumerate(parts) if part in parts[:place]), None)
+        if not parts or twice:
+            raise ValueError(f"{twice} is named twice; name each file once" if twice else "no file is named")
+        return parts
+    path = Path(where)
+    if path.exists():
+        return [path]
+    if glob.has_magic(fspath(where)) and (found := sorted(glob.glob(fspath(where)))):
+        return [Path(part) for part in found]
+    raise FileNotFoundError(f"{path} is not there" if not glob.has_magic(fspath(where)) else f"no file fits {path}")
+
+
+def name_parts(where: Where, parts: Sequence[Path]) -> Path:
+    """Return what to call all files in messages."""
+    if isinstance(where, (str, PathLike)):
+        return Path(where)
+    more = len(parts) - 1
+    return parts[0] if not more else Path(f"{parts[0]} and {more} more file{'s' if more > 1 else ''}")
+
+
+def check_parts(parts: Sequence[tuple[Path, Sequence[str]]]) -> None:
+    """Refuse parts that have not the same columns, in one order or another."""
+    first, names = parts[0]
+    for path, others in parts[1:]:
+        for owner, own, other, known in ((path, others, first, names), (first, names, path, others)):
+            absent = [name for name in known if name not in set(own)]
+            if absent:
+                raise FileError(
+                    f"{owner} has no column {absent[0]!r}, which {other} has; the parts of one table need the same "
+                    f"columns"
+                )

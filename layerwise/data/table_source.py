@@ -1,0 +1,143 @@
+"""A table as a source of rows: its files are read once, and text is kept, in a file where it takes too much memory."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from layerwise import distributed
+from layerwise.atomic import naming
+from layerwise.data._polars import columns, import_polars, list_names, match_names, reading
+from layerwise.data.parts import Where
+from layerwise.data.scratch import allocate
+from layerwise.data.source import Input, Source
+from layerwise.data.table_encoder import MAX_CATEGORIES, TableEncoder
+from layerwise.data.tables import TableFile, batches, count_rows, identifier_values, read_labels, without_rows
+from layerwise.data.values import refuse_infinity
+from layerwise.errors import in_content_of
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+class TableSource(Source):
+    """A table with named columns, in one file or several."""
+
+    kind = "a table"
+    thing = "a column"
+    refused = ("array", "layout")
+
+    def __init__(self, where: Where):
+        self._file = TableFile(where)
+        self.path = self._file.path
+        self._n_bytes = 0
+        self._folder: str | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """Of the columns, in the spelling of `options` where only that differs (NFC, NFD)."""
+        there = import_polars().LazyFrame(schema=dict.fromkeys(self._file.names, import_polars().String))
+        return match_names(there, self._wanted()).collect_schema().names()
+
+    def _wanted(self) -> list[str]:
+        encoder = self.options.encoder
+        used = [] if encoder is None else encoder.feature_names_in_.tolist()
+        return [*self.options.others, *self.options.ignore, *used]
+
+    @cached_property
+    def table(self) -> pl.LazyFrame:
+        """The columns, typed; identifiers, and what is ignored or was text in training, stay text."""
+        encoder, ignored = self.options.encoder, self.options.ignore
+        text = ignored if encoder is None else [*encoder.list_ignored(), *encoder.list_texts()]
+        missing = self.options.missing if encoder is None else encoder.list_missing()
+        table = self._file.scan([*self.options.ids, *text], self._keep, missing=missing, as_written=True)
+        if self._n_bytes and self._folder is None:  # what was typed takes less room than text
+            with reading(self.path):
+                table = table.collect(engine="streaming").lazy()
+        return match_names(table, self._wanted())
+
+    def _keep(self, table: pl.LazyFrame, n_bytes: int) -> pl.LazyFrame:
+        self._n_bytes += n_bytes
+        if self._n_bytes <= self.options.memory // distributed.world_size():
+            return table.collect(engine="streaming").lazy()
+        if self._folder is None:
+            self._folder = tempfile.mkdtemp(prefix="layerwise-", dir=self.options.scratch)
+            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        path = Path(self._folder) / f"{self._n_bytes}.arrow"
+        with naming(path, reads=True):
+            table.sink_ipc(path, compression="zstd")
+        return import_polars().scan_ipc(path)
+
+    @cached_property
+    def n_rows(self) -> int:
+        """Of all ranks."""
+        return count_rows(self.path, self.table)
+
+    def column(self, name: str) -> np.ndarray:
+        """Return a column of labels."""
+        with in_content_of(self.path):
+            return read_labels(self._file, self.table, name)
+
+    def numbers(self, name: str) -> np.ndarray:
+        """Return a column as it is."""
+        with reading(self.path):
+            column = self.table.select(columns(name)).collect().to_series()
+            return column.cast(import_polars().Float64).to_numpy() if column.dtype.is_numeric() else column.to_numpy()
+
+    def ids(self, names: Iterable[str]) -> dict[str, np.ndarray]:
+        """Return columns that name the rows."""
+        with reading(self.path):
+            own = self._own().select(columns(*names)).collect()
+        return {name: identifier_values(own[name]) for name in names}
+
+    def check_named(self, parameter: str, names: Iterable[str]) -> None:
+        """Refuse a name that no column has."""
+        absent = [name for name in names if name not in self.names]
+        if absent:
+            raise ValueError(
+                f"{parameter}={absent[0]!r} is no column of {self.path}, which has {list_names(self.names)}"
+            )
+
+    def _own(self) -> pl.LazyFrame:
+        start, stop = distributed.share_bounds(self.n_rows)
+        return self.table.slice(start, stop - start)
+
+    def rows(self) -> Input:
+        """Return the rows as numbers."""
+        encoder, options = self.options.encoder, self.options
+        start, stop = distributed.share_bounds(self.n_rows)
+        with in_content_of(self.path):
+            if encoder is None:
+                encoder = self._learn()
+            else:
+                with reading(self.path):
+                    encoder.check_columns(self.table)  # batches would count their own rows
+            shape = (stop - start, len(encoder.get_feature_names_out()))
+            X, place = allocate(shape, np.float64, memory=options.memory, scratch=options.scratch), 0
+            needed = self._own().select(columns(*encoder.feature_names_in_))
+            for batch in batches(self.path, needed, len(X)):
+                X[place : place + len(batch)] = encoder.transform(batch)
+                place += len(batch)
+            refuse_infinity(X[:, : len(encoder.numbers_)], encoder.numbers_, start)
+        ids = self.ids([name for name in encoder.list_row_names() if name in self.names and name not in options.ids])
+        return Input(X, None, ids, None, encoder, list(encoder.get_feature_names_out()))
+
+    def _learn(self) -> TableEncoder:
+        """Fit an encoder, the same on all ranks, each of which looks at all rows."""
+        options = self.options
+        at_most = MAX_CATEGORIES if options.max_categories is None else options.max_categories
+        encoder = TableEncoder(ignore=tuple(options.ignore), max_categories=at_most, missing=tuple(options.missing))
+        others = set(options.others).intersection(self.names).difference(options.ignore)
+        features = self.table.drop(columns(*others))
+        encoder.add_rows(without_rows(features))
+        for batch in batches(self.path, features, self.n_rows):
+            encoder.add_rows(batch)
+        encoder.check_types()
+        return encoder
