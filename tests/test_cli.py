@@ -206,6 +206,7 @@ def test_fit_with_labels_asks_for_other_rows(run, model, files, tmp_path):
         ),
         (np.arange(12) * 1000, "regressor", "12 different .*taken as amounts; if they are classes, .*classifier"),
         (np.repeat(np.arange(12) * 1000, 9), "regressor", "12 different whole numbers in 108 rows"),  # spread
+        (np.array([3, 0, 9, 4, 1]), "classifier", "5 different whole numbers in 5 rows$"),  # few labels
         (np.arange(8) * 7, "regressor", "8 different whole numbers in 8 rows"),  # none repeats
         (
             np.repeat(np.arange(62), 2),

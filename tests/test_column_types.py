@@ -71,6 +71,7 @@ def test_columns_of_real_tables_are_what_a_statistician_says():
         (["5", "#DIV/0!", "\\N"], "number", [5, np.nan, np.nan]),
         (["unknown", "-2e3", "3"], "number", [np.nan, -2000, 3]),
         (["5 min", "6 hr", "7 s"], "category", None),
+        (["INF", "INF", "INF"], "category", None),
         (["3:1", "2:2", "0:1"], "category", None),
         (["10-20", "20-30", "NA"], "category", None),
         (["yes", "no", None], "category", None),

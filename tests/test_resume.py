@@ -86,7 +86,7 @@ def outcome(out):
 def test_goes_on_to_the_same_run(number, code, word, run, fit, signal_at, tmp_path):
     reference, out, partial = tmp_path / "reference", tmp_path / "run", tmp_path / "run.partial"
     assert run(*fit, "--out", reference)[0] == 0
-    for steps, stage in ((5, "imputer layer 0"), (200, "layer 0"), (6, "head")):  # counted anew each time
+    for steps, stage in ((5, "imputer layer 0"), (3, "layer 0"), (8, "head")):  # counted anew each time
         signal_at(steps, number)
         words = ("fit", "--resume", "--quiet", "--checkpoint-seconds", 0) if partial.exists() else fit
         found, printed, err = run(*words, "--out", out)

@@ -30,9 +30,9 @@ from layerwise.trackers import MLflow, TensorBoard
 
 Tracked: TypeAlias = MLflow | TensorBoard
 
-# Whole numbers of at most so many different values are classes, where they repeat and are not spread. With more, up to
-# the second limit, they are so where they count from 0 or 1 without gaps and each stands for so many rows on average:
-# heuristic choices.
+# Whole numbers of at most so many different values are classes, where they repeat and are not spread (of at most ten,
+# one of both is enough). With more, up to the second limit, they are so where they count from 0 or 1 without gaps and each
+# stands for so many rows on average: heuristic choices.
 _FEW_CLASSES, _MAX_CLASSES, _ROWS_OF_CLASS = 30, 100, 5
 # Of fewer different whole numbers nobody doubts that they are classes.
 _DOUBTFUL = 10
@@ -60,8 +60,12 @@ def choose_model(y: np.ndarray | None, contamination: float | None = None, unlab
     count = len(known)
     n_labelled = sum(distributed.gather_counts([int((~find_missing(y)).sum())]))
     numbered = count <= _MAX_CLASSES and known[0] in (0, 1) and known[-1] - known[0] == count - 1
-    dense = count < _DOUBTFUL or count >= _DENSE * (known[-1] - known[0])
-    few = count <= _FEW_CLASSES and dense and (n_labelled >= _REPEATS * count or count <= _REPEATS)
+    dense, repeats = count >= _DENSE * (known[-1] - known[0]), n_labelled >= _REPEATS * count
+    few = (
+        count <= _REPEATS
+        or (count <= _DOUBTFUL and (dense or repeats))
+        or (count <= _FEW_CLASSES and dense and repeats)
+    )
     model = "classifier" if few or (numbered and n_labelled >= _ROWS_OF_CLASS * count) else "regressor"
     why = f"the labels are {count:,} different whole number{'s' if count > 1 else ''} in {n_labelled:,} rows"
     if count < _DOUBTFUL:

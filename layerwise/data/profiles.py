@@ -218,7 +218,7 @@ def _read(profile: Profile) -> Reading | str | None:
     pl = import_polars()
     values = pl.Series(profile.texts)
     numbers = parse_numbers(values)
-    if not numbers.null_count():
+    if not numbers.null_count() and numbers.is_finite().any():
         differs = profile.has_name() and len(values) == profile.n_rows and (numbers == numbers.floor()).all()
         return "row name" if differs and len(values) > 1 else "number"
     return find_flag(profile.texts) or find_dates(values) or find_marks(profile.texts)

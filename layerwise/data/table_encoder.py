@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,8 +16,9 @@ from sklearn.utils.validation import check_is_fitted
 from layerwise import distributed
 from layerwise.data._polars import columns, import_polars, list_names, match_names
 from layerwise.data.column_types import MARKERS, Date, Flag, Reading, as_plain, from_plain, parse_numbers
+from layerwise.data.column_words import LEFT_OUT, describe_types, judge
 from layerwise.data.naming import advise_to_ignore, name_columns
-from layerwise.data.profiles import MISSING, OTHER, Choice, Profile, choose, find_twins, looks_coded
+from layerwise.data.profiles import MISSING, OTHER, Profile, choose, looks_coded
 from layerwise.data.tables import drop_marks, to_frame
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 # How many different values a column of text may have.
 MAX_CATEGORIES = 100
-# What is left out, by its kind, in words.
-_LEFT_OUT = {"row name": "name per row", "text": "text of too many values"}
 
 
 class TableEncoder(TransformerMixin, BaseEstimator):
@@ -187,34 +186,11 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             As for `fit`; only the first rank.
         """
         self._choose(check=True)
-        odd = {name: choice for name, choice in self._choices.items() if choice.misfit}
-        refused = [name for name, choice in odd.items() if not choice.values]
-        if refused:
-            raise ValueError(f"{_tell(odd, refused)}, or {advise_to_ignore(refused)}")
-        warned = []
-        if odd:
-            counts = ", ".join(str(len(choice.values)) for choice in odd.values())
-            warned.append(
-                f"{name_columns(list(odd))} {'is' if len(odd) == 1 else 'are'} taken as {counts} categories, but "
-                f"{_tell(odd, list(odd))}, or {advise_to_ignore(list(odd))}"
-            )
-        values = {name: choice.values for name, choice in self._choices.items() if choice.values}
-        flags = {
-            name: [choice.reading.low, choice.reading.high]
-            for name, choice in self._choices.items()
-            if isinstance(choice.reading, Flag)
-        }
-        twins = {name: found for name, texts in {**values, **flags}.items() if (found := find_twins(texts))}
-        if twins:
-            shown = "; ".join(
-                f"{name}: {list_names([text for group in found for text in group])}" for name, found in twins.items()
-            )
-            warned.append(
-                f"{name_columns(list(twins))} {'has' if len(twins) == 1 else 'have'} values that differ only in blanks "
-                f"or case, and are taken as different ({shown}); write them alike if they are the same"
-            )
+        refusal, doubts = judge(self._choices)
+        if refusal:
+            raise ValueError(refusal)
         if distributed.rank() == 0:
-            for told in warned:
+            for told in doubts:
                 warnings.warn(told, UserWarning, stacklevel=3)  # where fit is called
 
     def describe(self) -> str:
@@ -226,31 +202,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             Such as "4 numbers, 1 date, 1 text of 3 values, 1 name per row left out".
         """
         check_is_fitted(self, "categories_")
-        kinds: dict[str, list[str]] = {}
-        for name in self.numbers_:
-            reading = self.get_reading(name)
-            kind = "number"
-            if isinstance(reading, Flag):
-                kind = "true or false" if reading.is_truth else "text of 2 values"
-            elif isinstance(reading, Date):
-                kind = f"date written as {reading}" if "%" in reading.format else "date"
-            elif reading is not None:
-                kind = f"number written with {reading}"
-            kinds.setdefault(kind, []).append(name)
-        texts = [len(values) for name, values in self.categories_.items() if name not in self._readings()]
-        parts = [_count(kind, names, named="written" in kind) for kind, names in kinds.items()]
-        if texts:
-            span = f"{min(texts)} to {max(texts)}" if min(texts) < max(texts) else f"{texts[0]}"
-            parts.append(f"{len(texts)} text{'s' * (len(texts) > 1)} of {span} value{'s' * (span != '1')}")
-        for name, values in self.categories_.items():
-            if name in self._readings():
-                count = self._readings()[name]["n_values"]
-                parts.append(f"1 text of {count:,} values, the {len(values) - 1} most frequent kept ({name!r:.65})")
-        for kind, words in _LEFT_OUT.items():
-            names = [name for name, plain in self._readings().items() if plain["type"] == kind]
-            if names:
-                parts.append(f"{len(names)} {words} left out ({list_names(names)})")
-        return ", ".join(parts)
+        return describe_types(
+            {name: self.get_reading(name) for name in self.numbers_}, self.categories_, self._readings()
+        )
 
     def transform(self, X: Any) -> np.ndarray:
         """Encode rows. Columns that training did not have are passed over.
@@ -413,7 +367,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     def _choose(self, check: bool = False) -> None:
         """Choose the types of the columns by their profiles."""
         choices = {name: choose(profile, self.max_categories) for name, profile in self._profiles.items()}
-        used = [name for name, choice in choices.items() if choice.kind not in _LEFT_OUT]
+        used = [name for name, choice in choices.items() if choice.kind not in LEFT_OUT]
         if check and not used:
             raise ValueError(
                 f"no column is left to learn from: {name_columns(list(choices))} "
@@ -427,7 +381,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         for name, choice in choices.items():
             if choice.reading is not None:
                 self.readings_[name] = as_plain(choice.reading)
-            elif choice.kind in _LEFT_OUT:
+            elif choice.kind in LEFT_OUT:
                 self.readings_[name] = {"type": choice.kind}
             elif choice.kind == "pooled":
                 self.readings_[name] = {"type": "pooled", "n_values": int(self._profiles[name].n_values)}
@@ -438,7 +392,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     def get_reading(self, name: str) -> Reading | None:
         """Return how a column of one number is written, if that is not plain."""
         plain = self._readings().get(name)
-        return None if plain is None or plain["type"] in ("pooled", *_LEFT_OUT) else from_plain(plain)
+        return None if plain is None or plain["type"] in ("pooled", *LEFT_OUT) else from_plain(plain)
 
     def check_columns(self, table: pl.LazyFrame) -> None:
         """Refuse a table without the columns of the training, or with something else in those of numbers.
@@ -480,19 +434,6 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = tags.input_tags.string = tags.input_tags.categorical = True
         return tags
-
-
-def _tell(odd: dict[str, Choice], names: Iterable[str]) -> str:
-    """Say what columns of text rather look like."""
-    return "; ".join(f"column {name!r:.65} looks like {odd[name].misfit}" for name in names)
-
-
-def _count(kind: str, names: Sequence[str], named: bool) -> str:
-    """Return how many columns of a kind there are, in words."""
-    first, _, rest = kind.partition(" ")
-    plural = first + "s" * (len(names) > 1 and first != "true")
-    shown = f" ({list_names(names)})" if named else ""
-    return f"{len(names)} {plural}{' ' * bool(rest)}{rest}{shown}"
 
 
 def _list_values(values: Sequence[str | None]) -> str:
