@@ -284,9 +284,7 @@ class Autoencoder(CodingEstimator):
         self._check_parameters()
         goes_on = (self.warm_start or one_iteration) and hasattr(self, "layer_")
         seen = seen or scan_rows(self, self, X, sample_weight, X_val, reset=not goes_on, trained=goes_on)
-        _, _, training, stages = self._train_layers(
-            [self], [False], seen, goes_on=goes_on, one_iteration=one_iteration
-        )
+        _, _, training, stages = self._train_layers([self], [False], seen, goes_on=goes_on, one_iteration=one_iteration)
         keep_states(self, stages, one_iteration=one_iteration)
         self._summarise(seen[0], training.seed)
         warn_unless_converged(self, stages)
