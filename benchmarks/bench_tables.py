@@ -85,7 +85,7 @@ def without_labels(X: np.ndarray, seeds: list[int]) -> Figures:
         n_hidden = max(1, round(train.shape[1] / 3))
         pca = PCA(n_hidden).fit(train)
         began = time.process_time()  # on a machine that others use too
-        stack = table_autoencoder(*train.shape, n_hidden, random_state=seed).fit(train)
+        stack = table_autoencoder(train.shape[1], n_hidden, random_state=seed).fit(train)
         seconds = time.process_time() - began
         both = [
             explained(test, model.inverse_transform(model.transform(test)), train.mean(axis=0))
@@ -127,11 +127,11 @@ def labelled(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return dict(found.values())
 
 
-def rivals(n_samples: int, n_features: int, seed: int) -> dict[str, BaseEstimator]:
+def rivals(seed: int) -> dict[str, BaseEstimator]:
     """Return who takes part: each gets standard scores."""
     return {
         "linear": LogisticRegressionCV(cv=3, max_iter=500),
-        "layerwise": table_predictor(n_samples, n_features, random_state=seed),
+        "layerwise": table_predictor(random_state=seed),
         "MLPClassifier": MLPClassifier((100,), max_iter=300, random_state=seed),
         "boosting": HistGradientBoostingClassifier(random_state=seed),
         "StackedClassifier()": StackedClassifier(random_state=seed),
@@ -152,7 +152,7 @@ def with_labels(X: np.ndarray, y: np.ndarray, seeds: list[int], hidden: float, n
         scaler = StandardScaler().fit(train)
         train, test = scaler.transform(train), scaler.transform(test)
         scores: Figures = {}
-        for name, model in rivals(*train.shape, seed).items():
+        for name, model in rivals(seed).items():
             if name not in names:
                 continue
             began = time.process_time()
@@ -194,7 +194,7 @@ def main() -> None:
     options.add_argument("--tables", type=int, help="how many: 30, or 16 with labels")
     options.add_argument("--first", type=int, default=0, help="which tables: others of those that qualify")
     options.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    options.add_argument("--only", nargs="+", default=list(rivals(10, 5, 0)), help="who takes part")
+    options.add_argument("--only", nargs="+", default=list(rivals(0)), help="who takes part")
     arguments = options.parse_args()
     warnings.simplefilter("ignore")
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from layerwise import distributed
@@ -16,6 +17,8 @@ from layerwise.objective import Objective
 from layerwise.solvers import Solver
 from layerwise.stages import Split, Stage, Training, Watch, run_stage
 
+# Groups of held-out rows, whose losses tell how sure a gain is: a heuristic choice.
+_N_GROUPS = 20
 # Makes the objective of a stage of rows, their targets and a factor of the weight decay, at the network as it is.
 Make = Callable[[AnyRows, Tensor | None, Any], Objective]
 
@@ -71,7 +74,8 @@ def train_stage(
 
     From the same start each is trained until the loss of the held-out rows stops falling. The lowest loss, that of the
     start included, chooses alpha and the number of iterations. With ``refit`` the stage then runs from the start on all
-    rows for as many iterations; otherwise the parameters of the best are kept.
+    rows for as many iterations: none, where the loss of the held-out rows has not fallen by more than its standard
+    error. Otherwise the parameters of the best are kept.
 
     Parameters
     ----------
@@ -111,9 +115,12 @@ def train_stage(
         watching = watch(objective)
         assert watching is not None
         before = watching.loss()
+        groups = _groups(split, watching)
         label = f"{name} (held out)" if alpha is None else f"{name} (alpha={alpha:g})"
         stage = run_stage(label, objective, solver, watching, training)
         n_iter, lowest = split.early_stopping.best_of(before, stage.validation_loss_curve)
+        if split.whole is not None and not _is_clear(groups, _groups(split, watching)):
+            n_iter, lowest = 0, before
         choices.append(_Choice(lowest, n_iter, stage.validation_loss_curve, alpha, vector.read()))
         stages.append(stage)
     vector.write(start)
@@ -124,6 +131,22 @@ def train_stage(
     else:
         vector.write(best.theta if best.n_iter else start)
     return dataclasses.replace(stage, name=name, validation_loss_curve=best.curve[: best.n_iter], alpha=best.alpha)
+
+
+def _groups(split: Split, watch: Watch) -> list[float]:
+    """Return the loss of groups of the held-out rows, at the network as it is."""
+    assert split.held_out is not None
+    places = torch.arange(len(split.held_out), device=split.held_out.device)
+    n_groups = min(_N_GROUPS, max(distributed.gather_counts([len(places)])))
+    return [watch.loss(places[group::n_groups]) for group in range(n_groups)]
+
+
+def _is_clear(before: list[float], after: list[float]) -> bool:
+    """Return whether a loss has fallen by more than the standard error of its fall, as groups of rows tell it."""
+    if len(before) == 1:
+        return True
+    falls = torch.tensor(before, dtype=torch.float64) - torch.tensor(after, dtype=torch.float64)
+    return bool(falls.mean() > falls.std() / len(falls) ** 0.5)
 
 
 def as_list(alpha: float | Sequence[float]) -> list[float]:

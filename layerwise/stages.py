@@ -168,7 +168,13 @@ class Split:
         if self.held_out is None:
             return None
         held_out, targets = self.held_out, self.held_out_targets
-        return Watch(lambda: mean_loss(forward, loss, held_out, targets), self.early_stopping)
+
+        def measure(places: Tensor | None = None) -> float:
+            if places is None:
+                return mean_loss(forward, loss, held_out, targets)
+            return mean_loss(forward, loss, held_out.subset(places), None if targets is None else targets[places])
+
+        return Watch(measure, self.early_stopping)
 
 
 def split_rows(
@@ -207,9 +213,12 @@ def split_rows(
 
 @dataclass
 class Watch:
-    """Follows the validation loss; with early stopping, keeps the best parameters and says when to stop."""
+    """Follows the validation loss; with early stopping, keeps the best parameters and says when to stop.
 
-    loss: Callable[[], float]
+    ``loss()`` is that of all validation rows; ``loss(places)`` that of those at some positions.
+    """
+
+    loss: Callable[..., float]
     early_stopping: EarlyStopping | None
     curve: list[float] = field(default_factory=list)
     best: float = math.inf
