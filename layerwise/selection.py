@@ -136,9 +136,10 @@ def train_stage(
 def _groups(split: Split, watch: Watch) -> list[float]:
     """Return the loss of groups of the held-out rows, at the network as it is."""
     assert split.held_out is not None
+    counts = distributed.gather_counts([len(split.held_out)])
+    n_groups, before = min(_N_GROUPS, sum(counts)), sum(counts[: distributed.rank()])
     places = torch.arange(len(split.held_out), device=split.held_out.device)
-    n_groups = min(_N_GROUPS, max(distributed.gather_counts([len(places)])))
-    return [watch.loss(places[group::n_groups]) for group in range(n_groups)]
+    return [watch.loss(places[(group - before) % n_groups :: n_groups]) for group in range(n_groups)]
 
 
 def _is_clear(before: list[float], after: list[float]) -> bool:

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import tomllib
 
 import numpy as np
 import pytest
@@ -34,6 +35,7 @@ from layerwise.data import Rows
 from layerwise.losses import cross_entropy, reconstruction_loss
 from layerwise.modules import AutoencoderLayer, StackedNetwork, UnrolledAutoencoder, linear_head
 from layerwise.objective import reconstruction_objective, supervised_objective
+from layerwise.recipes import build, describe, write_toml
 from layerwise.recipes.tables import table_autoencoder, table_predictor
 from layerwise.starts import principal_axes, scores_of, start_as_linear, start_as_pca, widen
 
@@ -460,3 +462,11 @@ def test_recipes_of_tables(X, y):
     assert classifier.score(test, y[1::2]) > 0.8
     regressor = table_predictor(regression=True, random_state=0).fit(train[:, 1:], train[:, 0])
     assert regressor.score(test[:, 1:], test[:, 0]) > 0.5
+
+
+@pytest.mark.parametrize("recipe", [table_autoencoder(9), table_predictor(), table_predictor(regression=True)])
+def test_recipes_of_tables_are_settings(recipe):
+    """A file of settings says all of them."""
+    settings = tomllib.loads(write_toml(describe(recipe)))
+    assert settings["finetuning"]["decay"] == "start"
+    assert describe(build(settings)) == describe(recipe)

@@ -359,18 +359,11 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
     def _start_linear(self, scores: Affine, rows: AnyRows, targets: torch.Tensor, seed: int) -> None:
         """Let the network begin as the linear model of the labelled rows of all ranks."""
         z = stacking.apply(lambda x: x.double() @ scores.matrix.T + scores.offset, rows)
-        columns = [
-            z,
-            targets.to(z).reshape(len(z), -1),
-            *([] if rows.weights is None else [rows.weights.to(z)[:, None]]),
-        ]
-        z, y, *weights = (
-            part.cpu().numpy()
-            for part in distributed.gather_rows(torch.cat(columns, dim=1)).split(
-                [column.shape[1] for column in columns], dim=1
-            )
-        )
-        coefficients, intercepts = self._fit_linear(z, y, weights[0][:, 0] if weights else None, seed)
+        y = targets.to(z) if targets.ndim > 1 else targets.to(z)[:, None]
+        weights = z.new_ones(len(z), 1) if rows.weights is None else rows.weights.to(z)[:, None]
+        all_rows = distributed.gather_rows(torch.cat([z, y, weights], dim=1)).cpu().numpy()
+        all_z, all_y, counts = all_rows[:, : z.shape[1]], all_rows[:, z.shape[1] : -1], all_rows[:, -1]
+        coefficients, intercepts = self._fit_linear(all_z, all_y, None if (counts == 1).all() else counts, seed)
         start_as_linear(self.network_, scores, torch.from_numpy(coefficients), torch.from_numpy(intercepts))
 
     def _outputs(self, X: Any) -> torch.Tensor:

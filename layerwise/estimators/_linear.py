@@ -44,8 +44,8 @@ def fit_logistic(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return logits as a linear function of standard scores, by logistic regression.
 
-    The L2 penalty is the one of eight with the lowest cross-entropy over three folds; where a class has fewer than three
-    rows, that of scikit-learn.
+    The L2 penalty is the one of eight with the lowest cross-entropy over three folds; where a class has fewer than
+    three rows, that of scikit-learn.
 
     Parameters
     ----------

@@ -96,4 +96,4 @@ def table_predictor(*, regression: bool = False, **parameters: Any) -> StackedCl
         "early_stopping": EarlyStopping(0.2, patience=50, tol=0.001, refit=True),
     }
     predictor = StackedRegressor if regression else StackedClassifier
-    return predictor(units, **settings | parameters)
+    return predictor(StackedAutoencoder([units]), **settings | parameters)
