@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -123,6 +124,10 @@ class EarlyStopping(BaseEstimator):
         Iterations (epochs of stochastic solvers) to wait for a lower loss.
     tol : float, default=0.0
         A loss counts as lower when it is below the lowest so far by ``tol`` times its size.
+    refit : bool, default=False
+        Whether to train again on all rows, from the same start, for the number of iterations that was best for the
+        held-out rows: none, if their loss does not fall by more than the standard error of its fall. Not where
+        validation rows are given to ``fit``.
 
     Examples
     --------
@@ -137,12 +142,39 @@ class EarlyStopping(BaseEstimator):
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "patience": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
+        "refit": ["boolean"],
     }
 
-    def __init__(self, validation_fraction: float = 0.1, *, patience: int = 10, tol: float = 0.0):
+    def __init__(self, validation_fraction: float = 0.1, *, patience: int = 10, tol: float = 0.0, refit: bool = False):
         self.validation_fraction = validation_fraction
         self.patience = patience
         self.tol = tol
+        self.refit = refit
+
+    def is_lower(self, loss: float, best: float) -> bool:
+        """Return whether a loss counts as lower than the lowest so far."""
+        return loss < best - self.tol * abs(best)
+
+    def best_of(self, start: float, curve: Sequence[float]) -> tuple[int, float]:
+        """Return after how many iterations the loss was lowest, and that loss.
+
+        Parameters
+        ----------
+        start : float
+            The loss before the first iteration.
+        curve : sequence of float
+            The loss after each iteration.
+
+        Returns
+        -------
+        n_iter : int
+        loss : float
+        """
+        n_iter, best = 0, start
+        for place, loss in enumerate(curve, 1):
+            if math.isfinite(loss) and (not math.isfinite(best) or self.is_lower(loss, best)):
+                n_iter, best = place, loss
+        return n_iter, best
 
 
 class Watcher:

@@ -20,14 +20,16 @@ from layerwise.modules import AutoencoderLayer, StackedNetwork, UnrolledAutoenco
 from layerwise.objective import (
     CACHE_BYTES,
     LayerObjective,
+    Objective,
     default_chunk_rows,
     observe,
     reconstruction_objective,
     supervised_objective,
     with_gradients,
 )
+from layerwise.selection import as_list, train_stage
 from layerwise.solvers import Solver
-from layerwise.stages import UNWATCHED, Split, Stage, Training, run_stage, split_rows, threads_for
+from layerwise.stages import UNWATCHED, Split, Stage, Training, Watch, split_rows, threads_for
 
 
 @with_gradients
@@ -82,14 +84,30 @@ def pretrain(
     for index, (layer, solver, stopping, make) in enumerate(zip(layers, solvers, stoppings, makers, strict=True)):
         if solver is not None:
             split = split_rows(rows, None, stopping, validation, None, training)
-            name = f"layer {index}"
-            objective = make(layer, split.rows, seed=training.stage_seed(name), cache_bytes=training.cache_bytes)
-            watch = split.watch(partial(_logits, layer), objective.loss)
-            stages.append(run_stage(name, objective, solver, watch, training))
+            stages.append(_pretrain_layer(f"layer {index}", layer, split, solver, make, training))
         if index + 1 < len(layers):
             rows = encode([layer], rows, training.cache_bytes)
             validation = None if validation is None else encode([layer], validation, training.cache_bytes)
     return stages
+
+
+def _pretrain_layer(
+    name: str,
+    layer: AutoencoderLayer,
+    split: Split,
+    solver: Solver,
+    problem: Callable[..., LayerObjective],
+    training: Training,
+) -> Stage:
+    seed, cache_bytes = training.stage_seed(name), training.cache_bytes
+
+    def make(rows: AnyRows, targets: Tensor | None, alpha: None) -> LayerObjective:
+        return problem(layer, rows, seed=seed, cache_bytes=cache_bytes)
+
+    def watch(objective: LayerObjective) -> Watch | None:
+        return split.watch(partial(_logits, layer), objective.loss)
+
+    return train_stage(name, make, split, watch, solver, training)
 
 
 @with_gradients
@@ -99,6 +117,7 @@ def finetune_reconstruction(
     solver: Solver,
     *,
     loss: str = "squared_error",
+    alpha: float | Sequence[float] = 0.0,
     early_stopping: EarlyStopping | None = None,
     validation: AnyRows | None = None,
     training: Training = UNWATCHED,
@@ -114,11 +133,13 @@ def finetune_reconstruction(
     solver : LBFGS, SGD or Adam
     loss : str, default="squared_error"
         Between the rows and their reconstructions through the whole network, a key of `layerwise.losses.LOSSES`.
+    alpha : float or sequence of float, default=0.0
+        Factor of the weight decay; early stopping chooses among several.
     early_stopping : EarlyStopping or None, default=None
     validation : Rows of shape (n_validation, n_features) or None, default=None
     training : Training
     **problem : float, Corruption, ...
-        ``alpha``, ``dropout``, ``corruption`` and ``terms`` of `reconstruction_objective`.
+        ``decay``, ``dropout``, ``corruption`` and ``terms`` of `reconstruction_objective`.
 
     Returns
     -------
@@ -139,9 +160,14 @@ def finetune_reconstruction(
     """
     split = split_rows(rows, None, early_stopping, validation, None, training)
     between, seed = reconstruction_loss(loss, network.first.output_activation), training.stage_seed("finetune")
-    objective = reconstruction_objective(network, split.rows, between, seed=seed, **problem)
-    watch = split.watch(partial(_logits, network), between)
-    return [run_stage("finetune", objective, solver, watch, training)]
+
+    def make(rows: AnyRows, targets: Tensor | None, alpha: float) -> Objective:
+        return reconstruction_objective(network, rows, between, alpha=alpha, seed=seed, **problem)
+
+    def watch(objective: Objective) -> Watch | None:
+        return split.watch(partial(_logits, network), between)
+
+    return [train_stage("finetune", make, split, watch, solver, training, as_list(alpha))]
 
 
 @with_gradients
@@ -153,10 +179,12 @@ def finetune(
     loss: Loss,
     *,
     depth: int | None = None,
-    alpha: float = 0.0,
+    head: bool = True,
+    alpha: float | Sequence[float] = 0.0,
     early_stopping: EarlyStopping | None = None,
     validation: tuple[AnyRows, Tensor] | None = None,
     training: Training = UNWATCHED,
+    decay: str = "zero",
     **problem: Any,
 ) -> list[Stage]:
     """Train the head on the codes of the encoders; then, if asked, the upper layers with it.
@@ -173,13 +201,17 @@ def finetune(
         ``loss(z, target, weight=) -> (value, gradient)``, as in `layerwise.losses`.
     depth : int or None, default=None
         How many layers to train, from the head down; 0 leaves the encoders as they are, None trains all.
-    alpha : float, default=0.0
+    head : bool, default=True
+        Whether the head is trained alone first; it always is where no layer is trained.
+    alpha : float or sequence of float, default=0.0
         Factor of the weight decay ``alpha/2 |W|^2`` of the head's weights; as in the reference (UFLDL), nothing else
-        decays.
+        decays, unless ``decay="start"``. Early stopping chooses among several, in each stage.
     early_stopping : EarlyStopping or None, default=None
     validation : tuple of (Rows, Tensor) or None, default=None
         Rows and targets to watch the loss of.
     training : Training
+    decay : {"zero", "start"}, default="zero"
+        Of `supervised_objective`.
     **problem : float, Corruption, ...
         ``dropout``, ``corruption`` and ``terms`` of `supervised_objective`, where layers are trained with the head. The
         input that gets the noise is that of the lowest of them.
@@ -187,7 +219,7 @@ def finetune(
     Returns
     -------
     stages : list of Stage
-        ``head`` and, unless left out, ``finetune``.
+        ``head`` and ``finetune``, unless one of them is left out.
 
     Examples
     --------
@@ -208,14 +240,22 @@ def finetune(
     split = split.map(lambda rows: encode(fixed, rows, training.cache_bytes))
 
     def train(name: str, part: StackedNetwork, split: Split, **problem: Any) -> Stage:
-        assert split.targets is not None
         seed = training.stage_seed(name)
-        objective = supervised_objective(part, split.rows, split.targets, loss, alpha=alpha, seed=seed, **problem)
-        return run_stage(name, objective, solver, split.watch(part.forward, loss), training)
 
-    codes = split.map(lambda rows: encode(upper, rows, training.cache_bytes))
-    stages = [train("head", StackedNetwork([], network.head), codes)]
-    del codes  # as large as the rows, perhaps
+        def make(rows: AnyRows, targets: Tensor | None, alpha: float) -> Objective:
+            assert targets is not None
+            return supervised_objective(part, rows, targets, loss, alpha=alpha, decay=decay, seed=seed, **problem)
+
+        def watch(objective: Objective) -> Watch | None:
+            return split.watch(part.forward, loss)
+
+        return train_stage(name, make, split, watch, solver, training, as_list(alpha))
+
+    stages = []
+    if head or not upper:
+        codes = split.map(lambda rows: encode(upper, rows, training.cache_bytes))
+        stages.append(train("head", StackedNetwork([], network.head), codes))
+        del codes  # as large as the rows, perhaps
     if upper:
         stages.append(train("finetune", StackedNetwork(upper, network.head), split, **problem))
     return stages

@@ -55,6 +55,8 @@ class Stage:
         the stage back.
     running : dict
         What the objective carries from batch to batch, `Objective.running`; a later stage goes on with it.
+    alpha : float or None, default=None
+        The factor of the weight decay, where it was chosen among several.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Stage:
     mean_activation: Tensor | None
     state: Any
     running: dict[str, Any] = field(default_factory=dict)
+    alpha: float | None = None
 
     @property
     def converged(self) -> bool:
@@ -143,6 +146,8 @@ class Split:
     held_out : Rows of shape (n_held_out, n_features) or None
     held_out_targets : Tensor of shape (n_held_out, ...) or None
     early_stopping : EarlyStopping or None
+    whole : tuple of (Rows, Tensor or None) or None, default=None
+        All rows and their targets, where a stage is to be trained again on them.
     """
 
     rows: AnyRows
@@ -150,18 +155,26 @@ class Split:
     held_out: AnyRows | None
     held_out_targets: Tensor | None
     early_stopping: EarlyStopping | None
+    whole: tuple[AnyRows, Tensor | None] | None = None
 
     def map(self, function: Callable[[AnyRows], AnyRows]) -> Split:
         """Return the same with a function of both kinds of rows in their places."""
         held_out = None if self.held_out is None else function(self.held_out)
-        return dataclasses.replace(self, rows=function(self.rows), held_out=held_out)
+        whole = None if self.whole is None else (function(self.whole[0]), self.whole[1])
+        return dataclasses.replace(self, rows=function(self.rows), held_out=held_out, whole=whole)
 
     def watch(self, forward: Callable[[Tensor], Tensor], loss: Loss) -> Watch | None:
         """Return what watches the loss of a network on the rows that are held out; None without such."""
         if self.held_out is None:
             return None
         held_out, targets = self.held_out, self.held_out_targets
-        return Watch(lambda: mean_loss(forward, loss, held_out, targets), self.early_stopping)
+
+        def measure(places: Tensor | None = None) -> float:
+            if places is None:
+                return mean_loss(forward, loss, held_out, targets)
+            return mean_loss(forward, loss, held_out.subset(places), None if targets is None else targets[places])
+
+        return Watch(measure, self.early_stopping)
 
 
 def split_rows(
@@ -187,17 +200,25 @@ def split_rows(
     left = torch.ones(len(rows), dtype=torch.bool)
     left[outside] = False
     outside, inside = outside.to(rows.device), left.nonzero().squeeze(1).to(rows.device)
-    if targets is None:
-        return Split(rows.subset(inside), None, rows.subset(outside), None, early_stopping)
-    targets = targets.to(rows.device)
-    return Split(rows.subset(inside), targets[inside], rows.subset(outside), targets[outside], early_stopping)
+    targets = None if targets is None else targets.to(rows.device)
+    return Split(
+        rows=rows.subset(inside),
+        targets=None if targets is None else targets[inside],
+        held_out=rows.subset(outside),
+        held_out_targets=None if targets is None else targets[outside],
+        early_stopping=early_stopping,
+        whole=(rows, targets) if early_stopping.refit else None,
+    )
 
 
 @dataclass
 class Watch:
-    """Follows the validation loss; with early stopping, keeps the best parameters and says when to stop."""
+    """Follows the validation loss; with early stopping, keeps the best parameters and says when to stop.
 
-    loss: Callable[[], float]
+    ``loss()`` is that of all validation rows; ``loss(places)`` that of those at some positions.
+    """
+
+    loss: Callable[..., float]
     early_stopping: EarlyStopping | None
     curve: list[float] = field(default_factory=list)
     best: float = math.inf
@@ -212,7 +233,7 @@ class Watch:
             return False
         # What is not finite is never the best, and anything finite is better.
         first = self.best_theta is None
-        if math.isfinite(loss) and (first or loss < self.best - self.early_stopping.tol * abs(self.best)):
+        if math.isfinite(loss) and (first or self.early_stopping.is_lower(loss, self.best)):
             self.best, self.best_theta, self.stale = loss, theta.clone(), 0
         else:
             self.stale += 1
@@ -226,6 +247,11 @@ class Watch:
         """Take over what `as_dict` gave."""
         for name in self.as_dict():
             setattr(self, name, saved[name])
+
+    @property
+    def over(self) -> bool:
+        """Whether the stage shall end before its first iteration."""
+        return False
 
 
 @contextmanager
@@ -248,7 +274,27 @@ def threads_for(operations: float) -> Iterator[None]:
         torch.set_num_threads(n_threads)
 
 
-def run_stage(name: str, objective: Objective, solver: Solver, watch: Watch | None, training: Training) -> Stage:
+class Following(Protocol):
+    """What follows a stage and may end it: a `Watch`, or what only counts its iterations."""
+
+    curve: list[float]
+    best_theta: Tensor | None
+
+    @property
+    def over(self) -> bool:
+        """Whether the stage shall end before its first iteration."""
+
+    def follow(self, theta: Tensor, /) -> bool:
+        """Take note of an iteration; True stops."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what it has seen, as tensors, numbers and lists."""
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Take over what `as_dict` gave."""
+
+
+def run_stage(name: str, objective: Objective, solver: Solver, watch: Following | None, training: Training) -> Stage:
     """Minimise an objective from the parameters that its network has on rank 0, and leave the best ones in it.
 
     Any rank may ask to stop.
@@ -260,7 +306,7 @@ def run_stage(name: str, objective: Objective, solver: Solver, watch: Watch | No
         return Stage.restore(kept["ended"])
     began = time.perf_counter()
     loss_curve: list[float] = []
-    stopped_early = False
+    stopped_early = watch is not None and watch.over
     earlier, running = training.states.get(name, (None, {}))
     state = None
     if earlier is not None and solver.can_go_on_from(earlier, objective.dtype):
@@ -312,7 +358,7 @@ def run_stage(name: str, objective: Objective, solver: Solver, watch: Watch | No
     return stage
 
 
-def _keep_best(name: str, objective: Objective, result: Result, watch: Watch | None, start: Tensor) -> float:
+def _keep_best(name: str, objective: Objective, result: Result, watch: Following | None, start: Tensor) -> float:
     """Leave the best parameters in the network, and return the objective over all rows at them."""
     theta = result.x if watch is None or watch.best_theta is None else watch.best_theta.double()
     exact = result.gradient is not None and sum(objective.parts.values()) == result.value
@@ -342,7 +388,7 @@ def _recall(name: str, solver: Solver, training: Training, device: torch.device)
 
 
 def _capture(
-    state: Any, objective: Objective, watch: Watch | None, loss_curve: list[float], seconds: float
+    state: Any, objective: Objective, watch: Following | None, loss_curve: list[float], seconds: float
 ) -> dict[str, Any]:
     """Return all that a stage needs to go on, as tensors, numbers, lists and dicts."""
     return {
@@ -354,7 +400,7 @@ def _capture(
     }
 
 
-def _restore(running: Mapping[str, Any], objective: Objective, solver: Any, watch: Watch | None) -> Any:
+def _restore(running: Mapping[str, Any], objective: Objective, solver: Any, watch: Following | None) -> Any:
     """Bring objective and watch to where a stage was left; return the state of its solver."""
     state = solver.restore(running["solver"])
     objective.restore(running["objective"])
@@ -369,7 +415,7 @@ def _describe(
     objective: Objective,
     solver: Solver,
     state: Any,
-    watch: Watch | None,
+    watch: Following | None,
     seconds: float,
     status: Status | None,
 ) -> Step:

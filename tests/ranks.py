@@ -122,7 +122,18 @@ def estimators():
         output_activation="identity",
     )
     common = {"random_state": 0}
+    elu = {"activation": "elu", "output_activation": "identity", "solver": lbfgs}
+    chosen = {
+        "solver": lbfgs,
+        "alpha": [0.01, 1.0],
+        "decay": "start",
+        "early_stopping": EarlyStopping(0.3, patience=5, refit=True),
+        **common,
+    }
+    code = Autoencoder(2, activation="identity", output_activation="elu")
     return {
+        "pca": StackedAutoencoder([Autoencoder(4, **elu), code], init="pca", finetune="reconstruction", **chosen),
+        "linear": StackedClassifier(Autoencoder(4, **elu), init="linear", **chosen),
         "stack": StackedAutoencoder([sparse, Autoencoder(3, solver=lbfgs)], dtype="float64", **common),
         "unrolled": StackedAutoencoder([sparse, 3], finetune="reconstruction", solver=lbfgs, dtype="float64", **common),
         "adam": StackedAutoencoder([noisy, Autoencoder(3, solver=adam)], **common),
@@ -141,7 +152,12 @@ def fitted(part):
     found = {}
     for name, estimator in estimators().items():
         rows = gaps if name == "imputer" else X
-        labels = {"classifier": y, "adam classifier": np.where(X[:, 2] > 0.8, -1, y), "regressor": targets}.get(name)
+        labels = {
+            "classifier": y,
+            "linear": y,
+            "adam classifier": np.where(X[:, 2] > 0.8, -1, y),
+            "regressor": targets,
+        }.get(name)
         estimator.fit(rows, labels, **{"sample_weight": weights} if name == "regressor" else {})
         inner = getattr(estimator, "autoencoder_", estimator)
         tensors = [*inner.to_torch().state_dict().values()]

@@ -20,12 +20,14 @@ HOUSE = [
     {"estimators"},
     {"coder"},
     {"stacking"},
+    {"selection"},
     {"stages"},
     {"checkpoint"},
     {"checkpoint_files"},
     {"trackers", "progress"},
     {"callbacks"},
     {"solvers"},
+    {"starts"},
     {"objective"},
     {"modules"},
     {"penalties", "losses", "corruptions"},
@@ -45,6 +47,7 @@ CLOSED = {
     "plotting": set(FLOOR) - {"labels"},
     "data": set(FLOOR) - {"data", "atomic", "distributed", "limits", "errors"},
     "stacking": {"checkpoint", "atomic"},
+    "selection": {"checkpoint", "atomic", "modules"},
     "stages": {"checkpoint", "atomic", "modules"},
 }
 

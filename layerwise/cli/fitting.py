@@ -31,8 +31,8 @@ from layerwise.trackers import MLflow, TensorBoard
 Tracked: TypeAlias = MLflow | TensorBoard
 
 # Whole numbers of at most so many different values are classes, where they repeat and are not spread (of at most ten,
-# one of both is enough). With more, up to the second limit, they are so where they count from 0 or 1 without gaps and each
-# stands for so many rows on average: heuristic choices.
+# one of both is enough). With more, up to the second limit, they are so where they count from 0 or 1 without gaps and
+# each stands for so many rows on average: heuristic choices.
 _FEW_CLASSES, _MAX_CLASSES, _ROWS_OF_CLASS = 30, 100, 5
 # Of fewer different whole numbers nobody doubts that they are classes.
 _DOUBTFUL = 10
@@ -260,7 +260,7 @@ def train(
     if isinstance(model, AutoencoderOutlierDetector) and source.encoder is not None:
         model.set_params(feature_groups=source.feature_columns)  # a column of text counts as one
     watched = {}
-    if held_out is not None:
+    if held_out is not None and not getattr(vars(model).get("early_stopping"), "refit", False):
         watched = {"X_val": held_out[0]} | ({} if y is None else {"y_val": held_out[1]})
         unset = [name for name, value in model.get_params().items() if name.endswith("early_stopping") and not value]
         model.set_params(**{name: EarlyStopping() for name in unset})

@@ -6,9 +6,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from layerwise.recipes import default_layers
+from layerwise.recipes.tables import table_settings
 
 _SOLVER_FLAGS = ("solver", "max_iter", "batch_size", "learning_rate_init", "learning_rate", "progressive")
+# Flags that go with the recipe for tables; any other asks for layers as the flags say.
+_LEAVE_THE_RECIPE = {"max_iter", "random_state", "dtype", "device", "unlabeled", "class_weight"}
 _OF_FINETUNING = ("dropout", "finetune_corruption", "finetune_corruption_level")
+
+
+def begin_as_table(
+    settings: Mapping[str, Any], flags: Mapping[str, Any], n_rows: int, n_features: int
+) -> dict[str, Any]:
+    """Return the settings of a run on a table with the recipe for tables, unless it is told how to train."""
+    if {"layers", "finetuning"} & settings.keys() or not _LEAVE_THE_RECIPE.issuperset(flags):
+        return dict(settings)
+    return dict(settings) | table_settings(settings["model"], n_rows, n_features)
 
 
 def overlay(settings: Mapping[str, Any], flags: Mapping[str, Any], n_features: int | None = None) -> dict[str, Any]:

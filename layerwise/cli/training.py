@@ -43,7 +43,7 @@ from layerwise.cli.fitting import (
 )
 from layerwise.cli.held_out import hold_out, judge, tell_held_out
 from layerwise.cli.opening import digest_rows, name_rows
-from layerwise.cli.recipe_flags import overlay
+from layerwise.cli.recipe_flags import begin_as_table, overlay
 from layerwise.cli.telling import (
     advise_on_labels,
     describe_columns,
@@ -59,6 +59,7 @@ from layerwise.data.naming import naming_columns
 from layerwise.data.values import describe_missing, describe_odd_columns
 from layerwise.inspection import describe_scale, inspect_model, layers_of
 from layerwise.recipes import DATA_KEYS, HELD_OUT_KEYS
+from layerwise.recipes.tables import table_settings
 from layerwise.reproduce import ufldl_stacked
 from layerwise.reproduce.experiment import Session
 
@@ -165,8 +166,9 @@ def init(
         gaps = describe_missing(source.X, source.feature_names)
         n_labelled = None if source.y is None else count_labelled(source.y, {})
         chosen, why = (model, None) if model else choose_model(source.y)
-        layers = recipes.default_layers(chosen, source.X.shape[1])
-        recipe = recipes.build({"model": chosen, "layers": layers, "random_state": 0})
+        made = {} if source.encoder is None else table_settings(chosen, *source.X.shape)
+        made = made or {"layers": recipes.default_layers(chosen, source.X.shape[1])}
+        recipe = recipes.build({"model": chosen, "random_state": 0} | made)
         out_of = f"runs/{data.stem.strip('*?-_. ') or 'model'}"
         settings = recipes.describe(recipe) | places | {"out": out_of, "impute": bool(gaps) or None}
         write_file(staging, recipes.write_toml(settings))
@@ -450,6 +452,8 @@ def _fit_into(
         unlabeled = flags.get("unlabeled", settings.get("finetuning", {}).get("unlabeled"))
         chosen, why = choose_model(source.y, contamination, unlabeled)
     settings = settings | {"model": chosen}
+    if source.encoder is not None:
+        settings = begin_as_table(settings, flags, *source.X.shape)
     settings = overlay(settings, flags, source.X.shape[1])
     y, complete = mark_unlabeled(source.y, settings)
     if settings["model"] == "regressor":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, overload
 
@@ -32,9 +32,11 @@ from layerwise.estimators._summary import (
     sample_size,
 )
 from layerwise.modules import AutoencoderLayer, UnrolledAutoencoder
-from layerwise.solvers import takes_batches
+from layerwise.solvers import Solver, takes_batches
 from layerwise.stages import Stage, Training
 
+# Sets the weights of modules by the rows.
+Begin = Callable[[Sequence[AutoencoderLayer], Rows, torch.Generator], None]
 _CODE_DTYPES = [np.float64, np.float32]
 
 
@@ -167,9 +169,19 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
         return tags
 
     def _train_layers(
-        self, layers: Sequence[Any], frozen: Sequence[bool], seen: Scans, *, goes_on: bool, one_iteration: bool
+        self,
+        layers: Sequence[Any],
+        frozen: Sequence[bool],
+        seen: Scans,
+        *,
+        goes_on: bool,
+        one_iteration: bool,
+        begin: Begin | None = None,
     ) -> tuple[Rows, Rows | None, Training, list[Stage]]:
-        """Train layers that are not frozen, from the weights that they have if it ``goes_on``, or from new ones."""
+        """Train layers that are not frozen, from the weights that they have if it ``goes_on``, or from new ones.
+
+        Where ``begin(modules, rows, generator)`` is given, it sets their weights, and they are not trained.
+        """
         solvers = [None if keep else check_solver(layer.solver) for layer, keep in zip(layers, frozen, strict=True)]
         in_batches = any(map(takes_batches, [*solvers, vars(self).get("solver")]))
         rows, validation = self._prepare_rows(layers[0], *seen, known=goes_on or frozen[0], in_batches=in_batches)
@@ -185,7 +197,34 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
             layer._start(width, generator, rows.dtype, keep=keep or goes_on).to(rows.device)
             for layer, width, keep in zip(layers, widths, frozen, strict=True)
         ]
-        stages = stacking.pretrain(
+        if begin is None:
+            stages = self._pretrain_modules(layers, modules, solvers, rows, validation, training)
+        else:
+            begin(modules, rows, generator)
+            stages = []
+        for layer, module in zip(layers, modules, strict=True):
+            layer.n_features_in_, layer.layer_ = module.in_features, module
+        for layer in layers[1:]:
+            layer.scaling_, layer.intensities_ = None, False
+        if begin is not None:
+            for layer in layers:
+                layer.history_ = []
+        new = [layer for layer, keep in zip(layers, frozen, strict=True) if not keep and begin is None]
+        for layer, stage in zip(new, stages, strict=True):
+            layer._keep(stage, goes_on=goes_on)
+        return rows, validation, training, stages
+
+    @staticmethod
+    def _pretrain_modules(
+        layers: Sequence[Any],
+        modules: Sequence[AutoencoderLayer],
+        solvers: Sequence[Solver | None],
+        rows: Rows,
+        validation: Rows | None,
+        training: Training,
+    ) -> list[Stage]:
+        """Train the modules of layers, each by its solver, if it has one."""
+        return stacking.pretrain(
             modules,
             rows,
             solvers,
@@ -194,14 +233,6 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
             validation=validation,
             training=training,
         )
-        for layer, module in zip(layers, modules, strict=True):
-            layer.n_features_in_, layer.layer_ = module.in_features, module
-        for layer in layers[1:]:
-            layer.scaling_, layer.intensities_ = None, False
-        new = [layer for layer, keep in zip(layers, frozen, strict=True) if not keep]
-        for layer, stage in zip(new, stages, strict=True):
-            layer._keep(stage, goes_on=goes_on)
-        return rows, validation, training, stages
 
     def _prepare_rows(
         self, first: Any, scan: Scan, validation: Scan | None, *, known: bool, in_batches: bool

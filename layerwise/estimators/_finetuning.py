@@ -6,7 +6,7 @@ import abc
 import copy
 import warnings
 from collections.abc import Sequence
-from numbers import Integral, Real
+from numbers import Integral
 from os import PathLike
 from typing import Any, ClassVar
 
@@ -21,6 +21,7 @@ from layerwise import distributed, stacking
 from layerwise.callbacks import Callback, EarlyStopping
 from layerwise.checkpoint import Checkpoint
 from layerwise.corruptions import Corruption
+from layerwise.data.mapped_rows import AnyRows
 from layerwise.data.repetition import merge_repeated
 from layerwise.estimators._checkpointing import describe_rows, digest_of_all, kept_fit
 from layerwise.estimators._checks import (
@@ -33,8 +34,9 @@ from layerwise.estimators._checks import (
 )
 from layerwise.estimators._class_weight import weigh
 from layerwise.estimators._labels import read_labels, refuse_missing, refuse_near_miss, settle
+from layerwise.estimators._linear import refuse_layers_that_cannot_carry
 from layerwise.estimators._record import RecordMixin, describe, keep_states, make_training, warn_unless_converged
-from layerwise.estimators._regularization import CONSTRAINTS, regularization
+from layerwise.estimators._regularization import CONSTRAINTS, DECAY, regularization, weight_decay_of
 from layerwise.estimators._wrapping import WrappingEstimator
 from layerwise.estimators.autoencoder import Autoencoder
 from layerwise.estimators.stack import StackedAutoencoder
@@ -44,6 +46,7 @@ from layerwise.modules import StackedNetwork, linear_head
 from layerwise.objective import with_gradients
 from layerwise.penalties import Sparsity
 from layerwise.solvers import SOLVERS, Solver, takes_batches
+from layerwise.starts import Affine, scores_of, start_as_linear, widen
 
 _DEPTHS: dict[Any, Any] = {"all": None, "head": 0}
 
@@ -55,7 +58,8 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
 
     _parameter_constraints: ClassVar[dict] = WrappingEstimator._parameter_constraints | {
         "finetune": [StrOptions({"all", "head"}), Interval(Integral, 0, None, closed="left")],
-        "alpha": [Interval(Real, 0, None, closed="left")],
+        "init": [StrOptions({"zero", "linear"})],
+        **DECAY,
         **CONSTRAINTS,
         "fit_intercept": ["boolean"],
         "solver": [HasMethods("minimize"), StrOptions(set(SOLVERS))],
@@ -69,7 +73,9 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
         autoencoder: StackedAutoencoder | Autoencoder | FrozenEstimator | None = None,
         *,
         finetune: str | int = "all",
-        alpha: float = 1e-4,
+        init: str = "zero",
+        alpha: float | Sequence[float] = 1e-4,
+        decay: str = "zero",
         dropout: float = 0.0,
         corruption: Corruption | None = None,
         sparsity: Sparsity | None = None,
@@ -84,7 +90,9 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
     ):
         self.autoencoder = autoencoder
         self.finetune = finetune
+        self.init = init
         self.alpha = alpha
+        self.decay = decay
         self.dropout = dropout
         self.corruption = corruption
         self.sparsity = sparsity
@@ -271,6 +279,9 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
         recipes = template.recipes() if isinstance(template, StackedAutoencoder) else [template]
         last: Any = recipes[-1]
         problem = regularization(self, getattr(last, "estimator", last).activation)
+        alpha = weight_decay_of(self, one_iteration=one_iteration)
+        if self.init == "linear":
+            refuse_layers_that_cannot_carry(recipes)
         n_layers = len(recipes)
         depth = _DEPTHS.get(self.finetune, self.finetune)
         if depth is not None and depth > n_layers:
@@ -287,11 +298,13 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
         else:
             seen, seen_val = self._pretrain(template, X, weights, X_val)
             self.network_ = self._build().to(self.autoencoder_.coder_.device)
+        linear = self.init == "linear" and not goes_on
         with distributed.agreed():
             rows = self.coder_.scale(seen)
         frozen = isinstance(self.autoencoder, FrozenEstimator)
         if kept is not None and frozen:  # no training has looked at them
             kept.match(X=describe_rows(rows))
+        scores = scores_of(rows) if linear else None
         chosen = chosen if weights is None else chosen[weights > 0]
         if not chosen.all():
             rows = rows.subset(torch.from_numpy(np.flatnonzero(chosen)))
@@ -309,6 +322,14 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
         if targets.is_floating_point():
             targets = targets.to(rows.dtype)
             targets_val = None if targets_val is None else targets_val.to(rows.dtype)
+        training = make_training(
+            self,
+            template.cache_size,
+            states=self.__dict__.pop("_states", None) if goes_on else None,
+            one_iteration=one_iteration,
+        )
+        if scores is not None:
+            self._start_linear(scores, rows, targets, training.seed)
         if hasattr(self, "_relay"):
             self._relay.fitted_attributes = lambda: {"network_": self.network_}
         stages = stacking.finetune(
@@ -318,21 +339,34 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
             solver,
             self._loss,
             depth=depth,
-            alpha=self.alpha,
+            head=self.init != "linear",
+            alpha=alpha,
+            decay=self.decay,
             **problem,
             early_stopping=self.early_stopping,
             validation=None if rows_val is None else (rows_val, targets_val),
-            training=make_training(
-                self,
-                template.cache_size,
-                states=self.__dict__.pop("_states", None) if goes_on else None,
-                one_iteration=one_iteration,
-            ),
+            training=training,
         )
         earlier = self.history_ if goes_on else ()
         self.history_ = [*self.autoencoder_.history_, *(describe(stage, earlier) for stage in stages)]
         keep_states(self, stages, one_iteration=one_iteration)
         warn_unless_converged(self, stages)
+
+    @abc.abstractmethod
+    def _fit_linear(
+        self, scores: np.ndarray, targets: np.ndarray, weights: np.ndarray | None, seed: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return coefficients of shape (n_outputs, n_features) and intercepts of a linear model of standard scores."""
+
+    def _start_linear(self, scores: Affine, rows: AnyRows, targets: torch.Tensor, seed: int) -> None:
+        """Let the network begin as the linear model of the labelled rows of all ranks."""
+        z = stacking.apply(lambda x: x.double() @ scores.matrix.T + scores.offset, rows)
+        y = targets.to(z) if targets.ndim > 1 else targets.to(z)[:, None]
+        weights = z.new_ones(len(z), 1) if rows.weights is None else rows.weights.to(z)[:, None]
+        all_rows = distributed.gather_rows(torch.cat([z, y, weights], dim=1)).cpu().numpy()
+        all_z, all_y, counts = all_rows[:, : z.shape[1]], all_rows[:, z.shape[1] : -1], all_rows[:, -1]
+        coefficients, intercepts = self._fit_linear(all_z, all_y, None if (counts == 1).all() else counts, seed)
+        start_as_linear(self.network_, scores, torch.from_numpy(coefficients), torch.from_numpy(intercepts))
 
     def _outputs(self, X: Any) -> torch.Tensor:
         """Return what the head gives for each row."""
@@ -353,6 +387,8 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
     def _build(self) -> StackedNetwork:
         """Return a network that begins with copies of the trained layers, and a new head."""
         layers = copy.deepcopy(self.autoencoder_.coder_.modules)
+        if self.init == "linear":
+            layers = widen(layers, self.n_features_in_)
         dtype = self.autoencoder_.coder_.dtype
         return StackedNetwork(
             layers, linear_head(layers[-1].n_hidden, self._n_outputs, bias=self.fit_intercept, dtype=dtype)

@@ -84,6 +84,8 @@ def describe(stage: Stage, earlier: Sequence[dict[str, Any]] = ()) -> dict[str, 
         "converged": stage.converged,
         "status": stage.status.value,
     }
+    if stage.alpha is not None:
+        record["alpha"] = stage.alpha
     for before in [before for before in earlier if before["stage"] == stage.name][-1:]:
         for name in ("loss_curve", "validation_loss_curve", "n_iter", "n_evaluations", "seconds"):
             record[name] = before[name] + record[name]

@@ -90,4 +90,6 @@ def _with_solver(estimator: BaseEstimator, solver: GradientCheck) -> Any:
     if isinstance(estimator, StackedAutoencoder):
         estimator.layers = [_with_solver(layer, solver) for layer in estimator.recipes()]
     estimator.solver = solver
+    if isinstance(estimator.alpha, (list, tuple)):
+        estimator.alpha = estimator.alpha[0]
     return estimator

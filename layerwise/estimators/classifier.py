@@ -25,6 +25,7 @@ from layerwise.estimators._checks import like_input
 from layerwise.estimators._class_weight import balanced_weights, given_weights
 from layerwise.estimators._finetuning import FineTunedEstimator
 from layerwise.estimators._labels import read_labels, refuse_missing, settle, tell_odd_classes
+from layerwise.estimators._linear import fit_logistic
 from layerwise.estimators._sklearn_callbacks import relayed
 from layerwise.estimators.autoencoder import Autoencoder
 from layerwise.estimators.stack import StackedAutoencoder
@@ -54,8 +55,18 @@ class StackedClassifier(ClassifierMixin, FineTunedEstimator):
     finetune : {"all", "head"} or int, default="all"
         How many layers labels train, from the head down: ``"head"``, or 0, leaves the encoders as pre-training made
         them (for few labels).
-    alpha : float, default=1e-4
-        Factor of the weight decay of the head, see above.
+    init : {"zero", "linear"}, default="zero"
+        How the network begins. ``"zero"`` trains the head from 0 on the codes, then the layers with it. ``"linear"``
+        begins as logistic regression (L2 penalty, its strength by three folds) of the columns: each layer gets one
+        more unit for each column, in which its activation is all but linear, and the head begins with the coefficients
+        of that model; the pre-trained units begin with zero weights to the head. The head is not trained alone then.
+        ``decay="start"`` keeps the network near the linear model.
+    alpha : float or list of float, default=1e-4
+        Factor of the weight decay of the head, see above. Of a list the one is chosen that is best for the samples that
+        ``early_stopping`` holds out; ``history_[-1]["alpha"]`` is the choice.
+    decay : {"zero", "start"}, default="zero"
+        What decays: the weights of the head, to 0; or all that is trained, to the values that this call of ``fit``
+        begins the stage with, ``alpha/2 |theta - theta_0|^2``.
     dropout : float, default=0.0
         Share of the codes of each layer that fine-tuning sets to 0, drawn anew for every batch, the others divided by
         ``1 - dropout``; from 0 to below 1. The head alone, and predictions, have none.
@@ -68,7 +79,8 @@ class StackedClassifier(ClassifierMixin, FineTunedEstimator):
     solver : LBFGS, SGD, Adam, "lbfgs", "sgd" or "adam", default="lbfgs"
         What minimises; a name stands for the default object.
     early_stopping : EarlyStopping or None, default=None
-        Ends a stage when the loss of held-out rows stops falling, and keeps the best parameters.
+        Ends a stage when the loss of held-out rows stops falling, and keeps the best parameters; with ``refit=True`` it
+        is trained again on all rows.
     class_weight : dict, "balanced" or None, default=None
         How much rows of each class count in fine-tuning, beside ``sample_weight``; pre-training, which knows no labels,
         does not heed it. A dict gives weights by class, 1 where there is none. ``"balanced"`` gives
@@ -140,7 +152,9 @@ class StackedClassifier(ClassifierMixin, FineTunedEstimator):
         autoencoder: StackedAutoencoder | Autoencoder | FrozenEstimator | None = None,
         *,
         finetune: str | int = "all",
-        alpha: float = 1e-4,
+        init: str = "zero",
+        alpha: float | Sequence[float] = 1e-4,
+        decay: str = "zero",
         dropout: float = 0.0,
         corruption: Corruption | None = None,
         sparsity: Sparsity | None = None,
@@ -157,7 +171,9 @@ class StackedClassifier(ClassifierMixin, FineTunedEstimator):
         super().__init__(
             autoencoder,
             finetune=finetune,
+            init=init,
             alpha=alpha,
+            decay=decay,
             dropout=dropout,
             corruption=corruption,
             sparsity=sparsity,
@@ -327,6 +343,13 @@ class StackedClassifier(ClassifierMixin, FineTunedEstimator):
         if isinstance(self.class_weight, Mapping):
             return given_weights(self.class_weight, self.classes_)
         return balanced_weights(np.searchsorted(self.classes_, y), weights, len(self.classes_))
+
+    def _fit_linear(
+        self, scores: np.ndarray, targets: np.ndarray, weights: np.ndarray | None, seed: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return fit_logistic(
+            scores, targets[:, 0].astype(int), len(self.classes_), weights, fit_intercept=self.fit_intercept, seed=seed
+        )
 
     def _encode_targets(self, y: np.ndarray, name: str) -> torch.Tensor:
         """Return the index of the class of each row, of shape (n_samples,)."""

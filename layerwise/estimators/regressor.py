@@ -18,6 +18,7 @@ from layerwise.estimators._checkpointing import checkpointed
 from layerwise.estimators._checks import column_ranges, like_input, min_samples
 from layerwise.estimators._finetuning import FineTunedEstimator
 from layerwise.estimators._labels import read_numbers
+from layerwise.estimators._linear import fit_ridge
 from layerwise.estimators._sklearn_callbacks import relayed
 from layerwise.losses import squared_error
 
@@ -43,8 +44,18 @@ class StackedRegressor(RegressorMixin, FineTunedEstimator):
     finetune : {"all", "head"} or int, default="all"
         How many layers targets train, from the head down: ``"head"``, or 0, leaves the encoders as pre-training made
         them (for few labels).
-    alpha : float, default=1e-4
-        Factor of the weight decay of the head, see above.
+    init : {"zero", "linear"}, default="zero"
+        How the network begins. ``"zero"`` trains the head from 0 on the codes, then the layers with it. ``"linear"``
+        begins as ridge regression (its penalty by cross-validation) of the columns: each layer gets one
+        more unit for each column, in which its activation is all but linear, and the head begins with the coefficients
+        of that model; the pre-trained units begin with zero weights to the head. The head is not trained alone then.
+        ``decay="start"`` keeps the network near the linear model.
+    alpha : float or list of float, default=1e-4
+        Factor of the weight decay of the head, see above. Of a list the one is chosen that is best for the samples that
+        ``early_stopping`` holds out; ``history_[-1]["alpha"]`` is the choice.
+    decay : {"zero", "start"}, default="zero"
+        What decays: the weights of the head, to 0; or all that is trained, to the values that this call of ``fit``
+        begins the stage with, ``alpha/2 |theta - theta_0|^2``.
     dropout : float, default=0.0
         Share of the codes of each layer that fine-tuning sets to 0, drawn anew for every batch, the others divided by
         ``1 - dropout``; from 0 to below 1. The head alone, and predictions, have none.
@@ -57,7 +68,8 @@ class StackedRegressor(RegressorMixin, FineTunedEstimator):
     solver : LBFGS, SGD, Adam, "lbfgs", "sgd" or "adam", default="lbfgs"
         What minimises; a name stands for the default object.
     early_stopping : EarlyStopping or None, default=None
-        Ends a stage when the loss of held-out rows stops falling, and keeps the best parameters.
+        Ends a stage when the loss of held-out rows stops falling, and keeps the best parameters; with ``refit=True`` it
+        is trained again on all rows.
     unlabeled : object, default=None
         The value in ``y`` (for example ``float("nan")``, which stands for None, ``pandas.NA`` and masked entries too)
         of rows that have no target and that only pre-training uses.
@@ -230,6 +242,11 @@ class StackedRegressor(RegressorMixin, FineTunedEstimator):
         scaling = learn_scaling(rows, *ranges, "auto", name="y")
         assert scaling is not None
         self.target_scaling_ = scaling
+
+    def _fit_linear(
+        self, scores: np.ndarray, targets: np.ndarray, weights: np.ndarray | None, seed: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return fit_ridge(scores, targets, weights, fit_intercept=self.fit_intercept)
 
     def _encode_targets(self, y: np.ndarray, name: str) -> torch.Tensor:
         """Return scaled targets of shape (n_samples, n_outputs), float64."""

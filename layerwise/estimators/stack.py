@@ -26,7 +26,7 @@ from layerwise.estimators._checks import DTYPES, check_part, check_solver, scan_
 from layerwise.estimators._coding import CodingEstimator
 from layerwise.estimators._columns import compare_columns
 from layerwise.estimators._record import describe, keep_states, warn_unless_converged
-from layerwise.estimators._regularization import CONSTRAINTS, regularization
+from layerwise.estimators._regularization import CONSTRAINTS, DECAY, regularization, weight_decay_of
 from layerwise.estimators._sklearn_callbacks import relayed
 from layerwise.estimators.autoencoder import Autoencoder
 from layerwise.modules import UnrolledAutoencoder
@@ -34,6 +34,7 @@ from layerwise.objective import with_gradients
 from layerwise.penalties import Sparsity
 from layerwise.solvers import SOLVERS, Solver
 from layerwise.stages import Stage, Training
+from layerwise.starts import can_carry, start_as_pca
 
 
 class StackedAutoencoder(CodingEstimator):
@@ -50,10 +51,22 @@ class StackedAutoencoder(CodingEstimator):
     finetune : {"reconstruction"} or None, default=None
         ``"reconstruction"`` goes on with the unrolled deep autoencoder (all encoders, then all decoders) and minimises
         the first layer's loss between rows and reconstructions.
+    init : {"uniform", "pca"}, default="uniform"
+        How weights begin. ``"uniform"`` draws them, and the layers are trained one after the other. ``"pca"`` skips
+        that: each layer but the last gets one more unit for each column, in which its activation is all but linear, and
+        the stack begins as PCA with as many components as the last layer has units; its other units are random and
+        begin to work in fine-tuning, which must be ``"reconstruction"``. Choose a linear last layer,
+        ``Autoencoder(k, activation="identity", output_activation="tanh")``, above tanh units with linear outputs,
+        ``Autoencoder(n, activation="tanh", output_activation="identity")``, not tied; ``decay="start"`` keeps the stack
+        near PCA.
     untie : bool, default=False
         Whether fine-tuning gives tied decoders weights of their own, which begin as the encoders'.
-    alpha : float, default=0.0
-        Factor of the weight decay ``alpha/2 |W|^2`` in fine-tuning.
+    alpha : float or list of float, default=0.0
+        Factor of the weight decay ``alpha/2 |W|^2`` in fine-tuning. Of a list the one is chosen that is best for the
+        samples that ``early_stopping`` holds out; ``history_[-1]["alpha"]`` is the choice.
+    decay : {"zero", "start"}, default="zero"
+        Where weights decay to: 0, or the weights (biases too) that this call of ``fit`` begins fine-tuning with,
+        ``alpha/2 |theta - theta_0|^2``.
     dropout : float, default=0.0
         Share of the codes of each layer that fine-tuning sets to 0, drawn anew for every batch, the others divided by
         ``1 - dropout``; from 0 to below 1. Codes that `transform` gives have none.
@@ -64,7 +77,7 @@ class StackedAutoencoder(CodingEstimator):
     solver : LBFGS, SGD, Adam, "lbfgs", "sgd" or "adam", default="lbfgs"
         What minimises in fine-tuning; a name stands for the default object.
     early_stopping : EarlyStopping or None, default=None
-        Of fine-tuning; the layers have their own.
+        Of fine-tuning; the layers have their own. With ``refit=True`` it is trained again on all samples.
     cache_size : float, default=1000
         MB of memory that the codes of all rows may take, for each layer; if they would take more, they are computed
         again when needed.
@@ -126,8 +139,9 @@ class StackedAutoencoder(CodingEstimator):
     _parameter_constraints: ClassVar[dict] = {
         "layers": [list, tuple],
         "finetune": [StrOptions({"reconstruction"}), None],
+        "init": [StrOptions({"uniform", "pca"})],
         "untie": ["boolean"],
-        "alpha": [Interval(Real, 0, None, closed="left")],
+        **DECAY,
         **CONSTRAINTS,
         "solver": [HasMethods("minimize"), StrOptions(set(SOLVERS))],
         "early_stopping": [EarlyStopping, None],
@@ -145,8 +159,10 @@ class StackedAutoencoder(CodingEstimator):
         layers: Sequence[Autoencoder | int] = (200, 200),
         *,
         finetune: str | None = None,
+        init: str = "uniform",
         untie: bool = False,
-        alpha: float = 0.0,
+        alpha: float | Sequence[float] = 0.0,
+        decay: str = "zero",
         dropout: float = 0.0,
         corruption: Corruption | None = None,
         sparsity: Sparsity | None = None,
@@ -162,8 +178,10 @@ class StackedAutoencoder(CodingEstimator):
     ):
         self.layers = layers
         self.finetune = finetune
+        self.init = init
         self.untie = untie
         self.alpha = alpha
+        self.decay = decay
         self.dropout = dropout
         self.corruption = corruption
         self.sparsity = sparsity
@@ -239,6 +257,7 @@ class StackedAutoencoder(CodingEstimator):
                 f"layers has {len(self.layers)} entries, but the stack to go on with has {len(self.layers_)}; set "
                 f"warm_start=False to begin anew"
             )
+        alpha = weight_decay_of(self, one_iteration=one_iteration)
         layers = self.layers_ if goes_on else self._start_layers()
         fixed = goes_on and self.finetune is not None
         frozen = [fixed or isinstance(recipe, FrozenEstimator) for recipe in self.layers]
@@ -246,21 +265,28 @@ class StackedAutoencoder(CodingEstimator):
         if frozen[0]:
             with distributed.agreed():
                 compare_columns(layers[0], X)
+        begin = None
+        if self.init == "pca" and not goes_on:
+            for layer in layers[:-1]:
+                layer.n_hidden += self.n_features_in_
+            begin = start_as_pca
         rows, validation, training, stages = self._train_layers(
-            layers, frozen, seen, goes_on=goes_on, one_iteration=one_iteration
+            layers, frozen, seen, goes_on=goes_on, one_iteration=one_iteration, begin=begin
         )
         self.layers_ = layers
         earlier = self.history_ if goes_on else ()
         self.history_ = [record for layer in layers for record in layer.history_]
         if self.finetune is not None:
-            stages += self._finetune(rows, validation, training)
+            stages += self._finetune(rows, validation, training, alpha)
             self.history_.append(describe(stages[-1], earlier))
         keep_states(self, stages, one_iteration=one_iteration)
         self._summarise(seen[0], training.seed)
         warn_unless_converged(self, stages)
         return self
 
-    def _finetune(self, rows: Rows, validation: Rows | None, training: Training) -> list[Stage]:
+    def _finetune(
+        self, rows: Rows, validation: Rows | None, training: Training, alpha: float | list[float]
+    ) -> list[Stage]:
         """Train all layers together on the reconstruction of the rows."""
         modules = self.coder_.modules
         if self.untie:
@@ -272,7 +298,8 @@ class StackedAutoencoder(CodingEstimator):
             rows,
             check_solver(self.solver),
             loss=self.layers_[0].loss,
-            alpha=self.alpha,
+            alpha=alpha,
+            decay=self.decay,
             **regularization(self, self.layers_[-1].activation),
             early_stopping=self.early_stopping,
             validation=validation,
@@ -350,6 +377,28 @@ class StackedAutoencoder(CodingEstimator):
         check_part("early_stopping", self.early_stopping)
         if len(self.layers) == 0:
             raise ValueError("layers=[] is empty, but a stack needs at least one layer, for example [200]")
+        if self.init == "pca":
+            self._check_pca()
+
+    def _check_pca(self) -> None:
+        """Refuse layers that cannot begin as PCA."""
+        if self.finetune is None:
+            raise ValueError("init='pca' leaves the training to fine-tuning; set finetune='reconstruction'")
+        for index, layer in enumerate(self.recipes()):
+            if isinstance(layer, FrozenEstimator):
+                raise ValueError(f"init='pca' sets new weights, but layers[{index}] is frozen; set init='uniform'")
+            if layer.tied:
+                raise ValueError(
+                    f"init='pca' needs a decoder of its own, but layers[{index}] has tied=True; set it False"
+                )
+            outputs = ("identity",) if index == 0 else ()
+            for name, known in (("activation", ()), ("output_activation", outputs)):
+                value = getattr(layer, name)
+                if not can_carry(get_activation(value)) or (known and value not in known):
+                    wanted = " or ".join(map(repr, known or ("tanh", "identity")))
+                    raise ValueError(
+                        f"init='pca' cannot begin with {name}={value!r} of layers[{index}]; choose {wanted}"
+                    )
 
     def _start_layers(self) -> list[Autoencoder]:
         """Return an unfitted clone of every layer, or a copy of a frozen one, with its parameters checked."""

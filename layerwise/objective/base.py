@@ -67,7 +67,10 @@ class Objective:
 
     With m rows of weight 1, a kernel that gives the terms of each, and the weights W that decay::
 
-        J = 1/m sum_i terms(x_i)  +  alpha/2 |W|^2  +  sparsity(1/m sum_i h_i)
+        J = 1/m sum_i terms(x_i)  +  alpha/2 |W - W0|^2  +  sparsity(1/m sum_i h_i)
+
+    where W0 is zero, or, with ``decay="start"``, what W is when the objective is made (L2-SP of Li et al., "Explicit
+    inductive bias for transfer learning with convolutional networks", ICML 2018, equation 2).
 
     A row of weight w counts as w rows. Averages are over the rows of all ranks (see `layerwise.distributed`), each of
     which has some of them, or none. All ranks must call the same methods, with the same parameters; what they return is
@@ -99,6 +102,8 @@ class Objective:
         Those of the parameters that decay.
     alpha : float, default=0.0
         Factor of the weight decay.
+    decay : {"zero", "start"}, default="zero"
+        Where the weights decay to: 0, or the values that they have now.
     seed : int, default=0
         Draws samples, the order of batches and the noise.
     chunk_rows : int or None, default=None
@@ -128,6 +133,7 @@ class Objective:
         activation: Activation | None = None,
         decayed: Sequence[nn.Parameter] = (),
         alpha: float = 0.0,
+        decay: str = "zero",
         seed: int = 0,
         chunk_rows: int | None = None,
         cache_bytes: int = CACHE_BYTES,
@@ -152,6 +158,7 @@ class Objective:
         self._mean = torch.zeros(kernel.n_codes, dtype=torch.float64, device=rows.device)
         self._mean_weight = 0.0
         self._decays = [any(parameter is one for one in decayed) for parameter in self.vector.parameters]
+        self._centers = None if decay == "zero" else self.vector.views(self.vector.read())
         self._orders: list[Tensor] | None = None
         self._cache_bytes = cache_bytes
         self._codes: dict[int, Tensor] = {}  # of each chunk, by its first row
@@ -448,6 +455,8 @@ class Objective:
 
     def _add_decay(self, parameters: Sequence[Tensor], gradient: Tensor | None = None) -> Tensor:
         """Return the decay of parameters, and add its gradient to that of the rest."""
+        if self._centers is not None:
+            parameters = [one - center.to(one) for one, center in zip(parameters, self._centers, strict=True)]
         weights = [weight for weight, decays in zip(parameters, self._decays, strict=True) if decays]
         if gradient is not None:
             pieces = [piece for piece, decays in zip(self.vector.views(gradient), self._decays, strict=True) if decays]

@@ -33,6 +33,7 @@ def supervised_objective(
     corruption: Corruption | None = None,
     dropout: float = 0.0,
     alpha: float = 0.0,
+    decay: str = "zero",
     seed: int = 0,
     chunk_rows: int | None = None,
 ) -> Objective:
@@ -42,7 +43,9 @@ def supervised_objective(
 
         J = 1/m sum_i loss(network(x_i), y_i)  +  alpha/2 |W|^2  +  penalties of the last codes
 
-    The weights of the head decay and nothing else does, as in the reference (UFLDL).
+    The weights of the head decay and nothing else does, as in the reference (UFLDL). With ``decay="start"`` all
+    parameters theta that are trained decay, biases too, towards their values theta_0 at the start:
+    ``alpha/2 |theta - theta_0|^2``. An infinite alpha leaves the network as it starts.
 
     Parameters
     ----------
@@ -59,6 +62,7 @@ def supervised_objective(
     dropout : float, default=0.0
         Share of the codes of each layer that are set to 0 in training, the others divided by ``1 - dropout``.
     alpha : float, default=0.0
+    decay : {"zero", "start"}, default="zero"
     seed : int, default=0
     chunk_rows : int or None, default=None
 
@@ -98,8 +102,9 @@ def supervised_objective(
         dropout=dropout,
         targets=targets,
         corruption=corruption,
-        decayed=head[:1],
+        decayed=head[:1] if decay == "zero" else [*head, *layers],
         alpha=alpha,
+        decay=decay,
         seed=seed,
         chunk_rows=chunk_rows,
     )
@@ -114,6 +119,7 @@ def reconstruction_objective(
     corruption: Corruption | None = None,
     dropout: float = 0.0,
     alpha: float = 0.0,
+    decay: str = "zero",
     seed: int = 0,
     chunk_rows: int | None = None,
 ) -> Objective:
@@ -122,11 +128,11 @@ def reconstruction_objective(
     Parameters
     ----------
     network : UnrolledAutoencoder
-        All weights decay, a tied one once.
+        All weights decay, a tied one once; with ``decay="start"`` the biases too.
     rows : Rows of shape (n_samples, n_features)
     loss : callable
         That of `layerwise.losses.reconstruction_loss`.
-    terms, corruption, dropout, alpha, seed, chunk_rows
+    terms, corruption, dropout, alpha, decay, seed, chunk_rows
         As in `supervised_objective`; the loss compares with the rows as they are without noise.
 
     Returns
@@ -144,8 +150,9 @@ def reconstruction_objective(
         terms=terms,
         dropout=dropout,
         corruption=corruption,
-        decayed=[parameter for parameter in parameters if parameter.ndim > 1],
+        decayed=[parameter for parameter in parameters if parameter.ndim > 1 or decay == "start"],
         alpha=alpha,
+        decay=decay,
         seed=seed,
         chunk_rows=chunk_rows,
     )

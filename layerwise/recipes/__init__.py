@@ -58,7 +58,7 @@ _PREDICTORS: dict[str, Any] = {"classifier": StackedClassifier, "regressor": Sta
 _LAYER_KEYS = tuple(name for name in Autoencoder().get_params(deep=False) if name not in _OF_RUN)
 _SWITCHES = ("tied", "untie", "fit_intercept", "unlabeled")
 _FINETUNING_KEYS = (
-    *("finetune", "untie", "alpha", "dropout", "corruption", "sparsity", "fit_intercept", "solver"),
+    *("finetune", "init", "untie", "alpha", "decay", "dropout", "corruption", "sparsity", "fit_intercept", "solver"),
     *("early_stopping", "unlabeled", "class_weight"),
 )
 _RUN_KEYS = (
