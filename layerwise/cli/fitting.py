@@ -31,8 +31,8 @@ from layerwise.trackers import MLflow, TensorBoard
 Tracked: TypeAlias = MLflow | TensorBoard
 
 # Whole numbers of at most so many different values are classes, where they repeat and are not spread (of at most ten,
-# one of both is enough). With more, up to the second limit, they are so where they count from 0 or 1 without gaps and each
-# stands for so many rows on average: heuristic choices.
+# one of both is enough). With more, up to the second limit, they are so where they count from 0 or 1 without gaps and
+# each stands for so many rows on average: heuristic choices.
 _FEW_CLASSES, _MAX_CLASSES, _ROWS_OF_CLASS = 30, 100, 5
 # Of fewer different whole numbers nobody doubts that they are classes.
 _DOUBTFUL = 10
