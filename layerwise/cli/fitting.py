@@ -273,10 +273,13 @@ def train(
 
 def _iterations_asked_for(settings: Mapping[str, Any]) -> int | None:
     """Return how many iterations the first layer has, if that is not what it has when nothing is said."""
-    layers, usual = settings.get("layers", []), recipes.default_layers(settings["model"])
+    finetuning, layers = settings.get("finetuning", {}), settings.get("layers", [])
+    # The recipe for tables has iterations of its own for its layer.
+    spec = finetuning if finetuning.get("init") == "linear" else layers[0] if layers else {}
+    usual = recipes.default_layers(settings["model"])
     given, default = (
-        spec[0].get("solver", {}) if spec and isinstance(spec[0].get("solver", {}), Mapping) else {}
-        for spec in (layers, usual)
+        one.get("solver", {}) if isinstance(one.get("solver", {}), Mapping) else {}
+        for one in (spec, usual[0] if usual else {})
     )
     solver = SOLVERS[given.get("name", "lbfgs")]()
     asked = given.get("max_iter")
