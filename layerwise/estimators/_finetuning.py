@@ -308,7 +308,9 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
         chosen = chosen if weights is None else chosen[weights > 0]
         if not chosen.all():
             rows = rows.subset(torch.from_numpy(np.flatnonzero(chosen)))
-        rows, targets = merge_repeated(rows, targets)
+        if not (self.init == "linear" or getattr(self.early_stopping, "refit", False)):
+            # Folds and held-out rows that choose are a sample of the rows as they come, repeated ones too.
+            rows, targets = merge_repeated(rows, targets)
         with distributed.agreed():
             rows_val = None if seen_val is None else self.coder_.scale(seen_val, "X_val")
             if by_target is not None:
