@@ -126,7 +126,7 @@ class EarlyStopping(BaseEstimator):
         A loss counts as lower when it is below the lowest so far by ``tol`` times its size.
     refit : bool, default=False
         Whether to train again on all rows, from the same start, for the number of iterations that was best for the
-        held-out rows: none, if their loss does not fall by more than the standard error of its fall. Not where
+        held-out rows: none, if their loss does not fall by more than twice the standard error of its fall. Not where
         validation rows are given to ``fit``.
 
     Examples

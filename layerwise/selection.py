@@ -19,6 +19,8 @@ from layerwise.stages import Split, Stage, Training, Watch, run_stage
 
 # Groups of held-out rows, whose losses tell how sure a gain is: a heuristic choice.
 _N_GROUPS = 20
+# Standard errors that a gain must exceed: more than one, since the best of many iterations was taken.
+_SURE = 2
 # Makes the objective of a stage of rows, their targets and a factor of the weight decay, at the network as it is.
 Make = Callable[[AnyRows, Tensor | None, Any], Objective]
 
@@ -74,8 +76,8 @@ def train_stage(
 
     From the same start each is trained until the loss of the held-out rows stops falling. The lowest loss, that of the
     start included, chooses alpha and the number of iterations. With ``refit`` the stage then runs from the start on all
-    rows for as many iterations: none, where the loss of the held-out rows has not fallen by more than its standard
-    error. Otherwise the parameters of the best are kept.
+    rows for as many iterations: none, where the loss of the held-out rows has not fallen by more than twice the
+    standard error of its fall. Otherwise the parameters of the best are kept.
 
     Parameters
     ----------
@@ -143,11 +145,11 @@ def _groups(split: Split, watch: Watch) -> list[float]:
 
 
 def _is_clear(before: list[float], after: list[float]) -> bool:
-    """Return whether a loss has fallen by more than the standard error of its fall, as groups of rows tell it."""
+    """Return whether a loss has fallen by more than twice the standard error of its fall, by groups of rows."""
     if len(before) == 1:
         return True
     falls = torch.tensor(before, dtype=torch.float64) - torch.tensor(after, dtype=torch.float64)
-    return bool(falls.mean() > falls.std() / len(falls) ** 0.5)
+    return bool(falls.mean() > _SURE * falls.std() / len(falls) ** 0.5)
 
 
 def as_list(alpha: float | Sequence[float]) -> list[float]:

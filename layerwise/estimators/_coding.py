@@ -183,8 +183,9 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
         Where ``begin(modules, rows, generator)`` is given, it sets their weights, and they are not trained.
         """
         solvers = [None if keep else check_solver(layer.solver) for layer, keep in zip(layers, frozen, strict=True)]
-        in_batches = any(map(takes_batches, [*solvers, vars(self).get("solver")]))
-        rows, validation = self._prepare_rows(layers[0], *seen, known=goes_on or frozen[0], in_batches=in_batches)
+        merges = not any(map(takes_batches, [*solvers, vars(self).get("solver")]))
+        merges &= not getattr(vars(self).get("early_stopping"), "refit", False)  # held-out rows come as they are
+        rows, validation = self._prepare_rows(layers[0], *seen, known=goes_on or frozen[0], merges=merges)
         training = make_training(
             self,
             self.cache_size,
@@ -235,7 +236,7 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
         )
 
     def _prepare_rows(
-        self, first: Any, scan: Scan, validation: Scan | None, *, known: bool, in_batches: bool
+        self, first: Any, scan: Scan, validation: Scan | None, *, known: bool, merges: bool
     ) -> tuple[Rows, Rows | None]:
         """Return rows to train and to validate with, scaled; the first layer learns how, unless that is known."""
         if known:
@@ -245,7 +246,7 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
         kept = kept_fit(self)
         if kept is not None:
             kept.match(X=describe_rows(*scan))
-        if not in_batches:
+        if merges:
             scan = scan._replace(rows=merge_repeated(scan.rows)[0])
         if not known:
             reach = get_activation(first.output_activation)

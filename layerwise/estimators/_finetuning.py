@@ -308,7 +308,9 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
         chosen = chosen if weights is None else chosen[weights > 0]
         if not chosen.all():
             rows = rows.subset(torch.from_numpy(np.flatnonzero(chosen)))
-        if not takes_batches(solver):
+        # Folds and held-out rows that choose are a sample of the rows as they come, repeated ones too.
+        chooses = self.init == "linear" or getattr(self.early_stopping, "refit", False)
+        if not (chooses or takes_batches(solver)):
             rows, positions = merge_repeated(rows, targets)
             targets = targets[positions]
         with distributed.agreed():

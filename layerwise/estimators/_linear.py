@@ -76,9 +76,8 @@ def fit_logistic(
             for place, strength in enumerate(_INVERSE_PENALTIES):
                 model.set_params(C=strength)
                 _fit(model, scores[train], classes[train], None if weights is None else weights[train])
-                logs = model.predict_log_proba(scores[test])[
-                    np.arange(len(test)), np.searchsorted(present, classes[test])
-                ]
+                p = model.predict_proba(scores[test])[np.arange(len(test)), np.searchsorted(present, classes[test])]
+                logs = np.log(np.maximum(p, np.finfo(float).tiny))
                 losses[place] -= np.average(logs, weights=None if weights is None else weights[test])
         strength = _INVERSE_PENALTIES[losses.argmin()]
     model = _fit(_logistic(fit_intercept, C=strength), scores, classes, weights)
