@@ -184,7 +184,6 @@ class CodingEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
         """
         solvers = [None if keep else check_solver(layer.solver) for layer, keep in zip(layers, frozen, strict=True)]
         merges = not any(map(takes_batches, [*solvers, vars(self).get("solver")]))
-        merges &= not getattr(vars(self).get("early_stopping"), "refit", False)  # held-out rows come as they are
         rows, validation = self._prepare_rows(layers[0], *seen, known=goes_on or frozen[0], merges=merges)
         training = make_training(
             self,
