@@ -133,7 +133,9 @@ def estimators():
     code = Autoencoder(2, activation="identity", output_activation="elu")
     return {
         "pca": StackedAutoencoder([Autoencoder(4, **elu), code], init="pca", finetune="reconstruction", **chosen),
-        "linear": StackedClassifier(Autoencoder(4, **elu), init="linear", **chosen),
+        "linear": StackedClassifier(
+            Autoencoder(4, **elu), init="linear", decay="start", alpha=1.0, solver=lbfgs, **common
+        ),
         "stack": StackedAutoencoder([sparse, Autoencoder(3, solver=lbfgs)], dtype="float64", **common),
         "unrolled": StackedAutoencoder([sparse, 3], finetune="reconstruction", solver=lbfgs, dtype="float64", **common),
         "adam": StackedAutoencoder([noisy, Autoencoder(3, solver=adam)], **common),
