@@ -529,6 +529,7 @@ def _fit_into(
         row_names=name_rows(shown),
         report=report,
         trained_on=held_out.rows is None,
+        unfilled=shown.X,
     )
     log_run(trackers, folder)
     return facts | {"stages": inspect_model(fitted)["stages"]}
