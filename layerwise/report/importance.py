@@ -20,7 +20,7 @@ from layerwise.report.subject import Subject, find_classes
 _N_REPEATS = 5
 _MAX_BARS, _MAX_LINES = 12, 30
 # Multiplications of all passes together, two seconds or so; of a pass beside the weights, for an entry and at all.
-_WORK, _ENTRY, _PASS = 2e10, 50, 1e7
+_WORK, _ENTRY, _PASS = 4e10, 50, 1e7
 _FEWEST_ROWS = 200
 
 

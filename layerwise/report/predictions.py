@@ -122,7 +122,7 @@ def describe_deviations(subject: Subject, row: int) -> list[tuple[str, str, str]
             place = column.largest(values[row])
             far, words = abs(deviations[place]), f"{deviations[place]:+.1f} sd"
             if column.texts is not None:  # as far as numbers that so few rows go beyond, were they normal
-                share = float(np.mean(values[:, place] > 0.5))
+                share = float(np.mean((values[:, place] > 0.5) == (values[row, place] > 0.5)))
                 far, words = NormalDist().inv_cdf(1 - share / 2), f"{percent(share)} of the rows"
             found.append((far, (column.name, column.tell(values[row]), words)))
     found.sort(key=lambda item: -item[0])

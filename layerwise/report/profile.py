@@ -43,9 +43,11 @@ def profile_column(column: Column, values: np.ndarray) -> dict[str, Any]:
     Returns
     -------
     profile : dict
-        ``name``, ``type``, ``missing`` (a share), ``words``, and ``counts`` of a histogram or ``values`` with shares.
+        ``name``, ``type``, ``missing`` (a share; ``gaps`` in words), ``words``, and ``counts`` of a histogram or
+        ``values`` with shares.
     """
-    return {"name": column.name} | (_profile_text(column, values) if column.texts else _profile_numbers(values[:, 0]))
+    profile = _profile_text(column, values) if column.texts else _profile_numbers(values[:, 0])
+    return {"name": column.name, "gaps": percent(profile["missing"])} | profile
 
 
 def _profile_text(column: Column, values: np.ndarray) -> dict[str, Any]:
