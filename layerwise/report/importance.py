@@ -83,7 +83,7 @@ def _permute(subject: Subject) -> Section:
         columns,
         means,
         [
-            f"{mean:.3f}" + (f" ± {spread:.3f}" if n_repeats > 1 else "")
+            f"{round(mean, 3) + 0.0:.3f}" + (f" ± {spread:.3f}" if n_repeats > 1 else "")
             for mean, spread in zip(means, spreads, strict=True)
         ],
         f"loss of {name}",
