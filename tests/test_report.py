@@ -359,6 +359,8 @@ def test_tables_begin_with_results_and_end_with_units(tmp_path, page):
         *("codes", "activations", "filters", "browser"),
     ]
     assert (tmp_path / "r.html").stat().st_size < 5e5
+    test_structure(tmp_path / "r.html")
+    test_needs_nothing_from_outside(tmp_path / "r.html")
     assert section_names(page) == [
         *("summary", "run", "losses", "classes", "filters", "browser", "reconstructions", "variance", "activations"),
         "codes",
@@ -520,6 +522,9 @@ def test_profile_of_the_columns(tmp_path):
     assert [value[::2] for value in truth["values"]] == [("no", 0.75), ("yes", 0.25)]
     assert profile_column(Column("n", [0], None), np.full((3, 1), 7.0))["words"] == "always 7"
     assert profile_column(Column("n", [0], None), np.full((3, 1), nan))["words"] == "no values"
+    for values in ([-1e308, 1.0, 1e308], [1e16, 1e16 + 2, 1e16 + 4], [0.1, 0.1 + 2**-56, 0.1 + 2**-55]):
+        counts = profile_column(Column("odd", [0], None), np.array(values)[:, None])["counts"]
+        assert (counts[0], counts[8], counts[-1], sum(counts)) == (1, 1, 1, 3)
     flag = profile_column(Column("sex", [0], ["m"]), np.array([[1.0], [0], [1], [nan]]))
     assert [value[::2] for value in flag["values"]] == [("m", 0.5), ("not m", 0.25)]
     assert flag["missing"] == 0.25

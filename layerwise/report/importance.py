@@ -25,12 +25,12 @@ _FEWEST_ROWS = 200
 
 
 def importance_section(subject: Subject) -> Section | None:
-    """Return the section of how much each column matters; None for images, and without labels or a detector."""
+    """Return the section of how much each column matters; None for images, and without anything to measure it by."""
     if subject.image_shape is not None:
         return None
     if isinstance(subject.model, AutoencoderOutlierDetector):
         return _share_errors(subject)
-    if subject.known.any() and (is_classifier(subject.model) or is_regressor(subject.model)):
+    if subject.known.sum() > 1 and (is_classifier(subject.model) or is_regressor(subject.model)):
         return _permute(subject)
     return None
 
@@ -111,7 +111,7 @@ def _score_classes(model: Any, true: np.ndarray, rows: np.ndarray) -> float:
 
 
 def _score_values(model: Any, true: np.ndarray, rows: np.ndarray) -> float:
-    return float(r2_score(true, model.predict(rows))) if len(rows) > 1 else 0.0
+    return float(r2_score(true, model.predict(rows)))
 
 
 def _share_errors(subject: Subject) -> Section:

@@ -80,7 +80,8 @@ def _profile_numbers(values: np.ndarray) -> dict[str, Any]:
         share = float(there.mean())
         common = [("yes", percent(share), share), ("no", percent(1 - share), 1 - share)]
         return profile | {"type": "yes or no", "words": "", "values": sorted(common, key=lambda item: -item[2])}
-    counts = np.histogram(there, _BINS)[0].tolist()
+    shares = (there / 2 - low / 2) / (high / 2 - low / 2)  # halves, as the range may be larger than any number
+    counts = np.histogram(shares, _BINS, (0.0, 1.0))[0].tolist()
     return profile | {
         "words": f"{number(low)} to {number(high)}, mean {number(float(there.mean()))}",
         "counts": counts,
