@@ -118,7 +118,7 @@ def write_run(
     report : bool, default=True
         Whether to write ``report.html``.
     **about_rows : array-like, sequence of str, bool or None
-        ``y``, ``feature_names``, ``feature_columns``, ``row_names`` and ``trained_on``, as
+        ``y``, ``feature_names``, ``feature_columns``, ``row_names``, ``trained_on`` and ``unfilled``, as
         `layerwise.report.write_report` takes them.
     """
     history = read_metrics(folder)

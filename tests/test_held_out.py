@@ -1,6 +1,7 @@
 """Rows that `fit` holds out: which they are, that nothing is learnt from them, and what is said of them."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -37,6 +38,7 @@ def test_parts_are_all_rows_once_in_the_proportions_of_the_classes():
     assert sorted([*held.source.X[:, 0], *held.rows.X[:, 0]]) == list(range(101))
     assert pd.Series(held.labels).value_counts().to_dict() == {"a": 12, "b": 6, "c": 2}  # the only d is trained on
     np.testing.assert_array_equal(y[held.rows.X[:, 0].astype(int)], held.labels)
+    np.testing.assert_array_equal(held.rows.X[:, 0], held.places)
     np.testing.assert_array_equal(y[held.source.X[:, 0].astype(int)], held.y)
     again = hold_out(rows_of(X, y), y, SETTINGS)
     np.testing.assert_array_equal(held.rows.X, again.rows.X)
@@ -124,7 +126,11 @@ def test_said_in_terminal_card_and_report_and_repeated_from_toml(run, tmp_path):
     assert "ridge regression 0." in told
     assert told in text
     assert told in (out / "MODEL_CARD.md").read_text().replace("\\", "")
-    assert "Figures are of other rows than the model was trained on" in (out / "report.html").read_text()
+    page = (out / "report.html").read_text()
+    assert "Figures are of other rows than the model was trained on" in page
+    assert (
+        max(int(place) for place in re.findall(r">row (\d+)<", page)) > 89
+    )  # as in the file, not among those held out
     code, _, err = run("fit", "--config", out / "run.toml", "--out", tmp_path / "again")
     assert code == 0, err
     bits = [(folder / "model.safetensors").read_bytes() for folder in (out, tmp_path / "again")]

@@ -12,6 +12,7 @@ import torch
 from scipy import sparse
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 
 from layerwise import (
     LBFGS,
@@ -26,9 +27,12 @@ from layerwise import (
     StackedRegressor,
 )
 from layerwise.callbacks import History
-from layerwise.report import coding, write_report
+from layerwise.report import coding, importance, write_report
+from layerwise.report.columns import Column
 from layerwise.report.figures import chart, picture, shrink
 from layerwise.report.filters import excite
+from layerwise.report.metrics import draw_probabilities, measure_classes
+from layerwise.report.profile import profile_column
 from layerwise.report.section import number
 from layerwise.report.subject import Subject, find_classes
 
@@ -341,6 +345,208 @@ def test_columns_of_text_are_told_as_such(tmp_path):
     words = report_of(model, X, y, tmp_path / "r.html", **columns)
     assert re.search("row 7 .*? town Ulm \\(0.5 % of the rows\\) *, ", words)
     assert "of the rows) , town" not in words
+
+
+def section_names(path):
+    return [attributes["id"] for attributes in read(path).all("section")]
+
+
+def test_tables_begin_with_results_and_end_with_units(tmp_path, page):
+    model = StackedClassifier(SMALL, solver=LBFGS(max_iter=2), random_state=0).fit(TABLE.data, TABLE.target)
+    report_of(model, TABLE.data, TABLE.target, tmp_path / "r.html")
+    assert section_names(tmp_path / "r.html") == [
+        *("summary", "classes", "importance", "columns", "run", "losses", "reconstructions", "variance"),
+        *("codes", "activations", "filters", "browser"),
+    ]
+    assert (tmp_path / "r.html").stat().st_size < 5e5
+    test_structure(tmp_path / "r.html")
+    test_needs_nothing_from_outside(tmp_path / "r.html")
+    assert section_names(page) == [
+        *("summary", "run", "losses", "classes", "filters", "browser", "reconstructions", "variance", "activations"),
+        "codes",
+    ]
+
+
+def test_figures_by_class_are_those_of_scikit_learn(tmp_path, digits_data):
+    X, y = digits_data[0][:300] / 255, digits_data[1][:300]
+    model = StackedClassifier(SMALL, solver=SHORT, random_state=0).fit(X, y)
+    report_of(model, X, y, tmp_path / "r.html")
+    _, rows = cells(tmp_path / "r.html", "By class")
+    expected = precision_recall_fscore_support(y, model.predict(X), zero_division=np.nan)
+    words = [[f"{value:.3f}".replace("nan", "\N{EN DASH}") for value in line] for line in np.transpose(expected[:3])]
+    assert rows == [[str(k), *line, str(count)] for k, line, count in zip(range(10), words, expected[3], strict=True)]
+    assert "ROC" not in read(tmp_path / "r.html").words
+
+
+def test_of_many_classes_those_that_do_worst_are_shown():
+    true = np.repeat(np.arange(40), 2)
+    predicted = np.where(true < 8, (true + 1) % 8, true)
+    found = measure_classes(true, predicted, [f"class {k}" for k in range(40)])
+    assert [row["name"] for row in found] == [f"class {k}" for k in range(30)]
+    assert [row["f1"] for row in found] == [0.0] * 8 + [1.0] * 22
+
+
+def test_curves_of_two_classes(tmp_path):
+    model = StackedClassifier(SMALL, solver=LBFGS(max_iter=2), random_state=0).fit(TABLE.data, TABLE.target)
+    words = report_of(model, TABLE.data, TABLE.target, tmp_path / "r.html")
+    assert f"ROC curve of 1: AUC {roc_auc_score(TABLE.target, model.predict_proba(TABLE.data)[:, 1]):.4g};" in words
+    true = np.array([0, 0, 0, 1, 0, 1, 1, 1, 1, 1])
+    sure = np.repeat([0.1, 0.9], 5)
+    (_, roc), (_, calibration) = draw_probabilities(true, np.column_stack([1 - sure, sure]), ["no", "yes"])
+    assert "ROC curve of yes against no on 10 rows; the area under it (AUC) is 0.9167." in roc
+    assert "10.0 % predicted, 20.0 % true; 90.0 % predicted, 100.0 % true." in calibration.replace(
+        "\N{NO-BREAK SPACE}", " "
+    )
+    assert draw_probabilities(true[:3], np.column_stack([1 - sure, sure])[:3], ["no", "yes"]) == []
+
+
+def planted(n_rows=400):
+    """Rows whose label is in a column of text; two columns of noise."""
+    rng = np.random.default_rng(0)
+    towns = rng.integers(0, 3, n_rows)
+    X = np.column_stack([rng.normal(size=(n_rows, 2)), np.eye(3)[towns]])
+    columns = {
+        "feature_names": ["size", "age", "town=Basel", "town=Bern", "town=Ulm"],
+        "feature_columns": ["size", "age", "town", "town", "town"],
+    }
+    return X, towns, columns
+
+
+def test_the_column_that_matters_comes_first(tmp_path):
+    X, towns, columns = planted()
+    layer = Autoencoder(5, activation="tanh", output_activation="identity", solver=LBFGS(max_iter=30))
+    model = StackedClassifier(layer, solver=LBFGS(max_iter=50), random_state=0).fit(X, towns == 2)
+    words = report_of(model, X, towns == 2, tmp_path / "r.html", **columns)
+    _, rows = cells(tmp_path / "r.html", "Which columns matter")
+    assert [row[0] for row in rows[:1]] == ["town"]
+    assert {row[0] for row in rows} == {"town", "size", "age"}
+    fall, others = float(rows[0][1].split()[0]), [float(row[1].split()[0]) for row in rows[1:]]
+    share = np.mean(towns == 2)
+    assert fall == pytest.approx(2 * share * (1 - share), abs=0.05)  # of two rows drawn apart, one is of the class
+    assert max(others) < 0.02
+    assert f"the accuracy, {model.score(X, towns == 2):.3f} on 400 rows" in words
+
+    y = 3 * X[:, 1] + X[:, 0]
+    regressor = StackedRegressor(layer, solver=LBFGS(max_iter=50), random_state=0).fit(X, y)
+    words = report_of(regressor, X, y, tmp_path / "r.html", **columns)
+    _, rows = cells(tmp_path / "r.html", "Which columns matter")
+    assert [row[0] for row in rows] == ["age", "size", "town"]
+    assert float(rows[0][1].split()[0]) == pytest.approx(2 * 0.9, abs=0.25)  # twice its share of the variance
+    assert f"the R², {regressor.score(X, y):.3f} on 400 rows" in words
+
+
+def test_all_features_of_a_column_are_shuffled_together():
+    X, _, _ = planted(100)
+    seen = []
+
+    def score(rows):
+        seen.append(rows.copy())
+        return 0.0
+
+    columns = [Column("town", [2, 3, 4], ["Basel", "Bern", "Ulm"]), Column("size", [0], None)]
+    importance.permute_columns(score, X, columns, 2, np.random.RandomState(0))
+    assert len(seen) == 5
+    for rows in seen[1:3]:
+        np.testing.assert_array_equal(rows[:, 2:].sum(axis=1), 1)  # still one town a row
+        np.testing.assert_array_equal(rows[:, :2], X[:, :2])
+        assert (rows != X).any()
+    for rows in seen[3:]:
+        np.testing.assert_array_equal(rows[:, 1:], X[:, 1:])
+        np.testing.assert_array_equal(np.sort(rows[:, 0]), np.sort(X[:, 0]))
+
+
+def test_where_there_is_no_time_for_all_columns_the_page_says_so(tmp_path, monkeypatch):
+    X, towns, columns = planted(300)
+    layer = Autoencoder(5, activation="tanh", output_activation="identity", solver=SHORT)
+    model = StackedClassifier(layer, solver=LBFGS(max_iter=50), random_state=0).fit(X, towns)
+    monkeypatch.setattr(importance, "_WORK", 2.5 * importance._PASS)
+    words = report_of(model, X, towns, tmp_path / "r.html", **columns)
+    assert "Of 3 columns, the 2 with the largest weights were tried." in words
+    _, rows = cells(tmp_path / "r.html", "Which columns matter")
+    assert rows[0][0] == "town"
+    assert "±" not in rows[0][1]
+
+
+def test_columns_of_an_outlier_detector_share_the_error(tmp_path):
+    X, _, columns = planted(200)
+    model = AutoencoderOutlierDetector(Autoencoder(2, solver=SHORT), random_state=0).fit(X)
+    report_of(model, X, None, tmp_path / "r.html", **columns)
+    terms = model.reconstruction_error(X, per_feature=True)
+    terms = terms / terms.sum(axis=1, keepdims=True)
+    expected = {"size": terms[:, 0].mean(), "age": terms[:, 1].mean(), "town": terms[:, 2:].sum(axis=1).mean()}
+    _, rows = cells(tmp_path / "r.html", "Which columns matter")
+    assert dict(rows) == {name: f"{100 * share:.1f} %" for name, share in expected.items()}
+    assert [row[0] for row in rows] == sorted(expected, key=lambda name: -expected[name])
+
+
+def test_one_of_two_texts_is_told_as_it_is(tmp_path):
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.normal(size=(100, 2)), rng.random(100) < 0.9])
+    X[4] = [0.0, 0.0, 0.0]
+    X[5, 2] = 0.5
+    columns = {"feature_names": ["size", "age", "sex=m"], "feature_columns": ["size", "age", "sex"]}
+    model = AutoencoderOutlierDetector(Autoencoder(2, solver=SHORT), random_state=0).fit(X)
+    report_of(model, X[:6], None, tmp_path / "r.html", **columns)
+    text = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert '<td>sex</td><td class="number">not m</td>' in text
+    assert '<td>sex</td><td class="number">unknown</td>' in text
+    flag = Column("sex", [2], ["m"])
+    assert (flag.tell(X[4]), flag.certainty(X[4]), flag.holds(X[4]), flag.holds(X[5])) == ("not m", 1.0, True, False)
+    assert flag.certainty(np.array([0, 0, 0.2])) == pytest.approx(0.8)
+
+
+def test_rows_that_are_reconstructed_bear_their_names(tmp_path, digits_data):
+    X, _, columns = planted(100)
+    X[17, 1] = 12.0
+    layer = Autoencoder(3, output_activation="identity", solver=SHORT, random_state=0).fit(X)
+    names = [f"patient {k}" for k in range(100)]
+    report_of(layer, X, None, tmp_path / "r.html", row_names=names, **columns)
+    _, rows = cells(tmp_path / "r.html", "The rows that are reconstructed worst")
+    differences = np.asarray(layer.inverse_transform(layer.transform(X))) - X
+    errors = ((differences / layer.coder_.scaling.scale.numpy()) ** 2).sum(axis=1)
+    assert [row[0] for row in rows] == [f"patient {k}" for k in np.argsort(-errors)[:5]]
+    model = Autoencoder(3, solver=SHORT, random_state=0).fit(digits_data[0][:100])
+    words = report_of(model, digits_data[0][:12], None, tmp_path / "r.html", image_shape=(8, 8), row_names=names[:12])
+    assert f"From left to right: {', '.join(names[:10])}." in words
+
+
+def test_profile_of_the_columns(tmp_path):
+    nan = np.nan
+    number_of = profile_column(Column("size", [0], None), np.array([[1.5], [2.0], [nan], [4.5]]))
+    assert number_of["type"] == "number"
+    assert number_of["missing"] == 0.25
+    assert number_of["words"] == "1.5 to 4.5, mean 2.667"
+    assert sum(number_of["counts"]) == 3
+    assert profile_column(Column("n", [0], None), np.array([[1.0], [3], [2]]))["type"] == "whole number"
+    truth = profile_column(Column("ill", [0], None), np.array([[1.0], [0], [0], [0]]))
+    assert [value[::2] for value in truth["values"]] == [("no", 0.75), ("yes", 0.25)]
+    assert profile_column(Column("n", [0], None), np.full((3, 1), 7.0))["words"] == "always 7"
+    assert profile_column(Column("n", [0], None), np.full((3, 1), nan))["words"] == "no values"
+    for values in ([-1e308, 1.0, 1e308], [1e16, 1e16 + 2, 1e16 + 4], [0.1, 0.1 + 2**-56, 0.1 + 2**-55]):
+        counts = profile_column(Column("odd", [0], None), np.array(values)[:, None])["counts"]
+        assert (counts[0], counts[8], counts[-1], sum(counts)) == (1, 1, 1, 3)
+    flag = profile_column(Column("sex", [0], ["m"]), np.array([[1.0], [0], [1], [nan]]))
+    assert [value[::2] for value in flag["values"]] == [("m", 0.5), ("not m", 0.25)]
+    assert flag["missing"] == 0.25
+    town = Column("town", [0, 1, 2, 3, 4], ["Basel", "Bern", "Chur", "Ulm", "missing"])
+    text = profile_column(town, np.eye(5)[[0, 0, 0, 1, 1, 2, 3, 4, 4, 4]])
+    assert text["missing"] == pytest.approx(0.3)
+    assert text["words"] == "4 values"
+    assert [value[::2] for value in text["values"]] == [("Basel", 0.3), ("Bern", 0.2), ("Chur", 0.1)]
+
+    X, towns, columns = planted(100)
+    model = StackedClassifier(SMALL, solver=SHORT, random_state=0).fit(X, towns)
+    gaps = X.copy()
+    gaps[:30, 1] = nan
+    report_of(model, X, towns, tmp_path / "r.html", unfilled=gaps, **columns)
+    _, rows = cells(tmp_path / "r.html", "The columns")
+    assert [row[:3] for row in rows] == [
+        ["size", "number", "0.0 %"],
+        ["age", "number", "30.0 %"],
+        ["town", "text", "0.0 %"],
+    ]
+    with pytest.raises(ValueError, match=r"unfilled has shape \(99, 5\), but X has shape \(100, 5\)"):
+        report_of(model, X, towns, tmp_path / "r.html", unfilled=gaps[1:])
 
 
 def test_regressor(tmp_path):

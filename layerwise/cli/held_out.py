@@ -58,6 +58,8 @@ class HeldOut(NamedTuple):
         Their labels, as estimators take them.
     how : str
         How they were chosen, or why there are none, in words.
+    places : ndarray of shape (n_held_out,) or None
+        Where the rows held out stand in their file.
     """
 
     source: Input
@@ -65,6 +67,7 @@ class HeldOut(NamedTuple):
     rows: Input | None
     labels: np.ndarray | None
     how: str
+    places: np.ndarray | None = None
 
 
 def hold_out(source: Input, y: np.ndarray | None, settings: Mapping[str, Any]) -> HeldOut:
@@ -95,7 +98,7 @@ def hold_out(source: Input, y: np.ndarray | None, settings: Mapping[str, Any]) -
     parts = (None, None) if y is None else (y[inside], y[outside])
     n_all = source.X.shape[0]
     told = f"{len(outside):,} of {n_all:,} rows, {how} (--validation-fraction 0 trains on all)"
-    return HeldOut(source.take(inside), parts[0], source.take(outside), parts[1], told)
+    return HeldOut(source.take(inside), parts[0], source.take(outside), parts[1], told, outside)
 
 
 def _check(settings: Mapping[str, Any]) -> None:
@@ -139,12 +142,13 @@ def _read(source: Input, y: np.ndarray | None, settings: Mapping[str, Any]) -> H
             f"{labels!r}"
         )
     rows = read(path, labels=labels, encoder=source.encoder, image_shape=source.image_shape)
-    marked = None
+    marked = places = None
     if y is not None:
         assert rows.y is not None
-        rows = rows.take(np.flatnonzero(_find_labelled(rows.y, settings)))
+        places = np.flatnonzero(_find_labelled(rows.y, settings))
+        rows = rows.take(places)
         marked, _ = mark_unlabeled(rows.y, {"model": settings["model"]})
-    return HeldOut(source, y, rows, marked, f"{rows.X.shape[0]:,} rows of {path}")
+    return HeldOut(source, y, rows, marked, f"{rows.X.shape[0]:,} rows of {path}", places)
 
 
 def judge(

@@ -52,9 +52,11 @@ class Opened:
     X: np.ndarray
 
 
-def name_rows(source: Input) -> list[str] | None:
-    """Return the first of the columns that tell rows apart, as text; None without such."""
-    return [str(name) for name in next(iter(source.ids.values()))] if source.ids else None
+def name_rows(source: Input, places: np.ndarray | None = None) -> list[str] | None:
+    """Return the first of the columns that tell rows apart, as text; without such their places, None for all rows."""
+    if source.ids:
+        return [str(name) for name in next(iter(source.ids.values()))]
+    return None if places is None else [f"row {place}" for place in places]
 
 
 def digest_rows(X: Any) -> str:

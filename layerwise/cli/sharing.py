@@ -101,6 +101,7 @@ def report(
             feature_columns=source.feature_columns,
             row_names=name_rows(source),
             trained_on=trained_on,
+            unfilled=source.X,
         )
     return Reply({"out": str(place)}, f"The report is in {place}", f"open {place} in a browser")
 

@@ -526,9 +526,10 @@ def _fit_into(
         image_shape=source.image_shape,
         feature_names=source.feature_names,
         feature_columns=source.feature_columns,
-        row_names=name_rows(shown),
+        row_names=name_rows(shown, held_out.places),
         report=report,
         trained_on=held_out.rows is None,
+        unfilled=shown.X,
     )
     log_run(trackers, folder)
     return facts | {"stages": inspect_model(fitted)["stages"]}

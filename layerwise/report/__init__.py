@@ -14,11 +14,17 @@ from markupsafe import Markup
 from sklearn.base import BaseEstimator
 
 from layerwise.atomic import atomic
-from layerwise.report import browser, coding, errors, filters, predictions, summary, training
+from layerwise.report import browser, coding, errors, filters, importance, predictions, profile, summary, training
 from layerwise.report.section import Section
 from layerwise.report.subject import Subject
 
 __all__ = ["write_report"]
+
+# Sections of a table in their order: what people look for first, units last. Images begin with how they were made.
+_ORDER_OF_TABLES = (
+    *("summary", "classes", "targets", "outliers", "missing", "importance", "columns", "run", "losses"),
+    *("reconstructions", "variance", "codes", "activations", "filters", "browser"),
+)
 
 
 def write_report(
@@ -34,6 +40,7 @@ def write_report(
     feature_columns: Sequence[Any] | None = None,
     row_names: Sequence[Any] | None = None,
     trained_on: bool | None = None,
+    unfilled: Any = None,
     random_state: Any = 0,
 ) -> None:
     """Write a page about a fitted model and what it makes of rows: one HTML file that needs nothing else.
@@ -66,6 +73,8 @@ def write_report(
         None numbers them.
     trained_on : bool or None, default=None
         Whether the model was trained on these very rows, so that figures say so; None if that is not known.
+    unfilled : array-like of shape (n_rows, n_features), default=None
+        The rows before missing values were filled in, of which the profile of the columns tells; None takes ``X``.
     random_state : int, RandomState instance or None, default=0
         Draws the rows and the noise.
 
@@ -102,6 +111,7 @@ def write_report(
             feature_columns=feature_columns,
             row_names=row_names,
             trained_on=trained_on,
+            unfilled=unfilled,
             random_state=random_state,
         )
         page = _render(subject, _make_sections(subject, history, run or {}), run or {})
@@ -134,8 +144,13 @@ def _make_sections(
         coding.variance_section(ratios),
         coding.activations_section(subject),
         coding.codes_section(subject),
+        importance.importance_section(subject),
+        profile.columns_section(subject),
     ]
-    return [section for section in sections if section is not None]
+    found = [section for section in sections if section is not None]
+    if subject.image_shape is None:
+        found.sort(key=lambda section: _ORDER_OF_TABLES.index(section.name))
+    return found
 
 
 def _render(subject: Subject, sections: Sequence[Section], run: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from layerwise.displays.computing import corrupt, map_codes
+from layerwise.estimators import AutoencoderOutlierDetector
 from layerwise.estimators._summary import explained_variance_ratio, pca_explained_variance_ratio
 from layerwise.plotting import plot_activations, plot_codes, plot_explained_variance, plot_feature_errors
 from layerwise.plotting.tiles import as_images, join_tiles, row_tiles
@@ -17,6 +18,7 @@ from layerwise.report.section import Section, number, percent
 from layerwise.report.subject import Subject
 
 _N_EXAMPLES = 10
+_N_WORST, _N_COLUMNS = 5, 3
 # t-SNE takes a second for so many rows.
 _MAP_ROWS = 1000
 
@@ -86,7 +88,7 @@ def reconstructions_section(subject: Subject) -> Section:
         "noise": noise and " ".join(repr(noise).split()),
     }
     if subject.image_shape is None:
-        content["figure"] = _draw_feature_errors(subject)
+        content |= {"figure": _draw_feature_errors(subject), "worst": _list_worst(subject)}
     else:
         content |= _draw_examples(subject)
     return Section("reconstructions", "Reconstructions", content, pretrained=True)
@@ -108,7 +110,11 @@ def _draw_examples(subject: Subject) -> dict[str, Any]:
     error = np.mean((values["reconstructions"] - values["inputs"]) ** 2) ** 0.5 / (high - low)
     alt = f"{len(x)} rows as images: {', '.join(lines)}, one line each; they differ by {percent(error)} of the range."
     canvas = join_tiles(tiles, len(x), empty=np.nan)
-    return {"figure": picture(canvas, alt, zoom=zoom_for(tiles, 72)), "lines": list(lines)}
+    return {
+        "figure": picture(canvas, alt, zoom=zoom_for(tiles, 72)),
+        "lines": list(lines),
+        "names": subject.names[: len(x)],
+    }
 
 
 def intensity_range(subject: Subject) -> tuple[float, float]:
@@ -128,6 +134,27 @@ def _draw_feature_errors(subject: Subject) -> Any:
     alt = f"Share of each feature's variance that its reconstruction misses; most of all {worst}."
     draw = partial(_draw_shares, means, subject.features)
     return chart(draw, alt, height=50 + 15 * min(12, subject.width))
+
+
+def _list_worst(subject: Subject) -> list[dict[str, Any]]:
+    """Return the rows that are reconstructed worst: their names, and the columns that differ most."""
+    if isinstance(subject.model, AutoencoderOutlierDetector):
+        return []  # its unusual rows are these
+    errors = np.nan_to_num(subject.squared_errors())
+    by_column = np.stack([errors[:, column.features].sum(axis=1) for column in subject.columns], axis=1)
+    worst = np.argsort(-by_column.sum(axis=1), kind="stable")[:_N_WORST]
+    values, found = subject.values(subject.x[worst.tolist()]), subject.values(subject.reconstruction[worst.tolist()])
+    return [
+        {
+            "name": subject.names[row],
+            "label": subject.label_of(row),
+            "columns": [
+                (column.name, column.tell(values[place]), column.tell(found[place]))
+                for column in (subject.columns[k] for k in np.argsort(-by_column[row], kind="stable")[:_N_COLUMNS])
+            ],
+        }
+        for place, row in enumerate(worst)
+    ]
 
 
 def _draw_shares(shares: np.ndarray, features: list[str], ax: Any) -> None:

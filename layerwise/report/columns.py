@@ -20,7 +20,7 @@ class Column:
     features : list of int
         What it was made into.
     texts : list of str or None
-        What each of these stands for; None if the column holds numbers.
+        What each of these stands for; None if the column holds numbers. A single one is of two: 1 is it, 0 the other.
     """
 
     name: str
@@ -33,12 +33,24 @@ class Column:
 
     def holds(self, row: np.ndarray) -> bool:
         """Whether a row has a value here: a number, or one of the texts that training had."""
-        return self.texts is None or bool(row[self.features].max() > 0.5)
+        if self.texts is None:
+            return True
+        return self.certainty(row) > (0.75 if len(self.texts) == 1 else 0.5)  # of two texts, 0.5 is neither
+
+    def certainty(self, row: np.ndarray) -> float:
+        """Return how near to 1 the text comes that is told of a row."""
+        largest = float(row[self.largest(row)])
+        return 1 - largest if self._is_other(row) else largest
 
     def tell(self, row: np.ndarray) -> str:
         """Return what a row has here, in words."""
         feature = self.largest(row)
-        return number(float(row[feature])) if self.texts is None else self.texts[self.features.index(feature)]
+        if self.texts is None:
+            return number(float(row[feature]))
+        return f"not {self.texts[0]}" if self._is_other(row) else self.texts[self.features.index(feature)]
+
+    def _is_other(self, row: np.ndarray) -> bool:
+        return self.texts is not None and len(self.texts) == 1 and bool(row[self.features[0]] < 0.5)
 
 
 def list_columns(features: Sequence[str], columns: Sequence[str] | None) -> list[Column]:

@@ -94,7 +94,7 @@ def _tell_value(column: Column, row: np.ndarray) -> str:
 
 def _tell_expected(column: Column, row: np.ndarray) -> str:
     """Return what is expected of a row; of texts the likeliest, with how near to 1 it comes."""
-    certainty = "" if column.texts is None else f" ({row[column.largest(row)]:.2f})"
+    certainty = "" if column.texts is None else f" ({column.certainty(row):.2f})"
     return column.tell(row) + certainty
 
 

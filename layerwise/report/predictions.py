@@ -16,6 +16,7 @@ from layerwise.plotting import plot_confusion, plot_predictions
 from layerwise.plotting.tiles import as_images, row_tiles
 from layerwise.report.coding import intensity_range
 from layerwise.report.figures import chart, picture, shrink, zoom_for
+from layerwise.report.metrics import draw_probabilities, measure_classes
 from layerwise.report.section import Section, number, percent
 from layerwise.report.subject import Subject, find_classes
 
@@ -60,6 +61,9 @@ def _classes_section(subject: Subject) -> Section:
             "majority_class": names[counts.argmax()],
             "pair": pair,
             "figure": chart(draw, alt, width=380, height=340),
+            "n_classes": len(names),
+            "by_class": measure_classes(true, predicted, names),
+            "curves": draw_probabilities(true, probabilities, names),
             "images": subject.image_shape is not None,
             "mistakes": [
                 _describe_mistake(
@@ -118,7 +122,7 @@ def describe_deviations(subject: Subject, row: int) -> list[tuple[str, str, str]
             place = column.largest(values[row])
             far, words = abs(deviations[place]), f"{deviations[place]:+.1f} sd"
             if column.texts is not None:  # as far as numbers that so few rows go beyond, were they normal
-                share = float(np.mean(values[:, place] > 0.5))
+                share = float(np.mean((values[:, place] > 0.5) == (values[row, place] > 0.5)))
                 far, words = NormalDist().inv_cdf(1 - share / 2), f"{percent(share)} of the rows"
             found.append((far, (column.name, column.tell(values[row]), words)))
     found.sort(key=lambda item: -item[0])

@@ -32,7 +32,7 @@ class Subject:
 
     Parameters
     ----------
-    model, X, y, image_shape, feature_names, row_names, random_state, feature_columns, trained_on
+    model, X, y, image_shape, feature_names, row_names, random_state, feature_columns, trained_on, unfilled
         As `layerwise.report.write_report` takes them.
 
     Attributes
@@ -43,7 +43,9 @@ class Subject:
     coder : Coder
         The trained layers, for rows of the model.
     rows : ndarray of shape (n_sampled, n_features)
-        The sample as it was given.
+        The sample as the model takes it.
+    given : ndarray of shape (n_sampled, n_features)
+        The same before missing values were filled in.
     x, reconstruction : Tensor of shape (n_sampled, n_features)
         The same, scaled as in training, and reconstructed; 0 stands for what is missing.
     missing : ndarray of shape (n_sampled, n_features), bool
@@ -72,6 +74,7 @@ class Subject:
         random_state: Any,
         feature_columns: Sequence[Any] | None = None,
         trained_on: bool | None = None,
+        unfilled: Any = None,
     ):
         self.model, self.autoencoder = bare(model), stack_of(model)
         if not hasattr(self.autoencoder, "coder_"):
@@ -79,6 +82,8 @@ class Subject:
         self.layers, self.coder = layers_of(model), self.model.coder_
         X = _as_rows(X)
         _check_lengths(X, y, image_shape, feature_names, feature_columns, row_names)
+        if unfilled is not None and np.shape(unfilled) != X.shape:
+            raise ValueError(f"unfilled has shape {np.shape(unfilled)}, but X has shape {X.shape}; give the same rows")
         self.image_shape = image_shape
         self.random = check_random_state(random_state)
         self.n_rows = X.shape[0]
@@ -86,7 +91,8 @@ class Subject:
         known = self._find_known(labels)
         order = self.random.permutation(self.n_rows)
         positions = np.sort(order[np.argsort(~known[order], kind="stable")][:MAX_ROWS])
-        self.rows = np.asarray(X[positions].toarray() if sparse.issparse(X) else X[positions])
+        self.rows = _take(X, positions)
+        self.given = self.rows if unfilled is None else _take(_as_rows(unfilled), positions)
         self.features = self._name_features(feature_names)
         self.columns = list_columns(self.features, None if feature_columns is None else [*map(str, feature_columns)])
         self.trained_on = trained_on
@@ -212,6 +218,10 @@ def _as_rows(X: Any) -> Any:
     if sparse.issparse(X):
         return X.tocsr()
     return X if isinstance(X, (np.ndarray, Tensor)) else np.asarray(X)
+
+
+def _take(X: Any, positions: np.ndarray) -> np.ndarray:
+    return np.asarray(X[positions].toarray() if sparse.issparse(X) else X[positions])
 
 
 def _check_lengths(

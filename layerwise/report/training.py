@@ -18,6 +18,7 @@ from layerwise.report.subject import Subject
 _FACTS = {
     "command": None,
     "model": "Model",
+    "chosen_because": "Chosen because",
     "experiment": "Experiment",
     "data": "Data",
     "report on": "Rows shown from",
@@ -32,6 +33,7 @@ _FACTS = {
     "ignore": "Ignored columns",
     "max_categories": "Values of a text at most",
     "missing": "Missing values",
+    "scale": "Scale",
     "impute": "Imputed",
     "out": "Folder",
     "random_state": "Seed",
