@@ -74,5 +74,4 @@ __all__ = [
     "Solver",
     "Status",
     "numeric_gradient",
-    "takes_batches",
 ]
