@@ -573,6 +573,45 @@ def test_pixels_of_a_cube(run, tmp_path, monkeypatch):
     assert "X has 20 features" in err
 
 
+def test_matrix_of_matlab_is_transposed(run, tmp_path, monkeypatch):
+    """All commands read other files as the training read its own, unless they are told not to."""
+    monkeypatch.chdir(tmp_path)
+    X = np.random.default_rng(0).random((30, 7))
+    y = (X[:, 0] > 0.5) + 1.0
+    savemat("train.mat", {"X": X.T, "y": y})
+    savemat("new.mat", {"X": X[:9].T, "y": y[:9]})
+    np.save("rows.npy", X[:9])
+    words = ("--layers", 3, "--max-iter", 20, "--random-state", 0, "--no-report", "--validation-data", "new.mat")
+    code, _, err = run("fit", "train.mat", "--labels", "y", "--out", "r", *words[:-2])
+    assert code == 2
+    assert "has 7 rows, but labels has 30; each row needs one; its columns are as many: add --transpose" in err
+    code, _, err = run("fit", "train.mat", "--array", "X", "--out", "r", *words)
+    assert code == 2  # as all files are read alike, of 9 columns and of 30
+    assert "train.mat has more columns than rows: if its columns are the samples, as in trainAutoencoder, add" in err
+    code, _, err = run("fit", "train.mat", "--array", "X", "--transpose", "--out", "codes", *words)
+    assert code == 0
+    assert "30 rows of 7 features" in err
+    assert "9 rows of new.mat" in err
+    assert "more columns" not in err
+    assert "\ntranspose = true" in (tmp_path / "codes" / "run.toml").read_text()
+    assert run("encode", "codes", "new.mat", "--out", "codes.npy")[0] == 0
+    np.testing.assert_allclose(np.load("codes.npy"), layerwise.load("codes").transform(X[:9]))
+    assert run("fit", "train.mat", "--labels", "y", "--transpose", "--out", "r", *words[:-2])[0] == 0
+    expected = layerwise.load("r").predict(X[:9])
+    assert run("predict", "r", "new.mat", "--out", "p.npy")[0] == 0
+    np.testing.assert_array_equal(np.load("p.npy"), expected)
+    code, _, err = run("predict", "r", "rows.npy", "--out", "q.npy")
+    assert code == 2
+    assert "has 9 features, but the model expects 7; it fits if it is read as it is: --no-transpose" in err
+    assert run("predict", "r", "rows.npy", "--no-transpose", "--out", "q.npy")[0] == 0
+    np.testing.assert_array_equal(np.load("q.npy"), expected)
+    facts = json.loads(run("--json", "evaluate", "r", "new.mat", "--labels", "y")[1])
+    assert facts["n_wrong"] == (expected != y[:9]).sum()
+    assert run("report", "r", "new.mat", "--labels", "y", "--out", "r.html")[0] == 0
+    assert run("fit", "--config", "r/run.toml", "--out", "again", "--no-report")[0] == 0
+    assert layerwise.load("again").predict(X).tolist() == layerwise.load("r").predict(X).tolist()
+
+
 def test_sparse_matrix_of_matlab(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     dense = np.where(np.random.default_rng(0).random((40, 6)) < 0.3, 1.0, 0.0)

@@ -71,11 +71,19 @@ Layout = Annotated[
         "each sample a row."
     ),
 ]
+Transpose = Annotated[
+    bool | None,
+    Parameter(
+        show_default=False,
+        help="A matrix of features x samples, as MATLAB's trainAutoencoder takes it: its columns are the rows. As in "
+        "the training if not given.",
+    ),
+]
 Out = Annotated[
     Path | None,
     Parameter(
-        help="File to write: .csv, .tsv, .parquet, .feather, .json, .jsonl, .npy, .npz or .safetensors; CSV goes to "
-        "standard output if not given."
+        help="File to write: .csv, .tsv, .parquet, .feather, .json, .jsonl, .npy, .npz, .mat or .safetensors; CSV goes "
+        "to standard output if not given."
     ),
 ]
 Device = Annotated[str, Parameter(help="auto, cpu, cuda or cuda:N.")]

@@ -14,7 +14,7 @@ from rich.table import Table
 import layerwise
 from layerwise import runs
 from layerwise.atomic import atomic
-from layerwise.cli.common import Array, Labels, Layout, Model, Overwrite, Reply, Shown, as_command, render
+from layerwise.cli.common import Array, Labels, Layout, Model, Overwrite, Reply, Shown, Transpose, as_command, render
 from layerwise.cli.opening import digest_rows, name_rows, open_model
 from layerwise.data.table_encoder import TableEncoder
 from layerwise.export import export_numpy, export_onnx
@@ -47,6 +47,7 @@ def report(
     labels: Labels = None,
     array: Array = None,
     layout: Layout = None,
+    transpose: Transpose = None,
     out: Path | None = None,
     overwrite: Overwrite = False,
     display: Shown,
@@ -78,7 +79,9 @@ def report(
     if place.suffix != ".html":
         raise ValueError(f"out={place} must end in .html")
     with atomic(place, overwrite=overwrite or out is None) as staging:
-        opened = open_model(run, data or Path(facts["data"]), labels=labels, array=array, layout=layout)
+        opened = open_model(
+            run, data or Path(facts["data"]), labels=labels, array=array, layout=layout, transpose=transpose
+        )
         source = opened.source
         known = facts.get("digest_of_rows")
         trained_on = None if known is None else digest_rows(source.X) == known
