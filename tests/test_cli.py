@@ -17,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 from scipy import sparse
-from scipy.io import savemat
+from scipy.io import loadmat, savemat
 from sklearn.datasets import load_iris
 from sklearn.metrics import average_precision_score
 from sklearn.pipeline import make_pipeline
@@ -610,6 +610,41 @@ def test_matrix_of_matlab_is_transposed(run, tmp_path, monkeypatch):
     assert run("report", "r", "new.mat", "--labels", "y", "--out", "r.html")[0] == 0
     assert run("fit", "--config", "r/run.toml", "--out", "again", "--no-report")[0] == 0
     assert layerwise.load("again").predict(X).tolist() == layerwise.load("r").predict(X).tolist()
+
+
+@pytest.mark.filterwarnings("default:.*as MATLAB takes them")
+def test_results_for_matlab(run, tmp_path, monkeypatch):
+    """What encode, reconstruct, predict and score write to .mat; decode reads it."""
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(0)
+    lines = [
+        f"r{place},{a:.3f},{b:.3f},{'yes' if a > b else 'no'}" for place, (a, b) in enumerate(random.random((40, 2)))
+    ]
+    (tmp_path / "t.csv").write_text("\n".join(["row id,a,b,y", *lines]) + "\n")
+    words = ("--id", "row id", "--layers", 2, "--max-iter", 10, "--random-state", 0, "--no-report")
+    assert run("fit", "t.csv", "--labels", "y", "--out", "r", *words)[0] == 0
+    assert run("fit", "t.csv", "--ignore", "y", "--out", "a", *words)[0] == 0
+    code, _, err = run("predict", "r", "t.csv", "--probabilities", "--out", "p.mat")
+    assert code == 0
+    assert "p.mat has names as MATLAB takes them: 'row id' as row_id" in err
+    found, rows = loadmat("p.mat", chars_as_strings=True), layerwise.read("t.csv", ids="row id", ignore="y")
+    model = layerwise.load("r")
+    expected = model.predict(pl.read_csv("t.csv").select("a", "b"))
+    assert [text.item() for text in found["label"].ravel()] == expected.tolist()
+    assert [text.item() for text in found["row_id"].ravel()] == rows.ids["row id"].tolist()
+    np.testing.assert_allclose(found["p_no"] + found["p_yes"], 1, rtol=1e-6)
+    for verb in ("encode", "reconstruct", "score"):
+        assert run(verb, "a", "t.csv", "--out", f"{verb}.npz")[0] == 0
+        assert run(verb, "a", "t.csv", "--out", f"{verb}.mat")[0] == 0
+        known = np.load(f"{verb}.npz")
+        for name in known.files:
+            if name != "row id":
+                np.testing.assert_array_equal(loadmat(f"{verb}.mat")[name].squeeze(), known[name], err_msg=name)
+    assert run("decode", "a", "encode.mat", "--out", "decoded.npz")[0] == 0
+    np.testing.assert_allclose(np.load("decoded.npz")["a"], np.load("reconstruct.npz")["a"], rtol=1e-5)
+    code, _, err = run("encode", "a", "t.csv", "--out", "encode.mat")
+    assert code == 2
+    assert "encode.mat" in err
 
 
 def test_sparse_matrix_of_matlab(run, tmp_path, monkeypatch):

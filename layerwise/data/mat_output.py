@@ -43,8 +43,8 @@ def write_mat(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     for name, array in arrays.items():
         if array.nbytes > _MOST_BYTES:
             raise ValueError(
-                f"{path.name} cannot hold {name!r} of {array.nbytes / 2**30:.1f} GiB, as MAT files have at most 2 GiB a "
-                f"variable; write a .npz or .parquet file instead"
+                f"{path.name} cannot hold {name!r} of {array.nbytes / 2**30:.1f} GiB, as MAT files have at most 2 GiB "
+                f"a variable; write a .npz or .parquet file instead"
             )
     with path.open("wb") as file:
         savemat(file, {names[name]: _as_variable(array) for name, array in arrays.items()}, do_compression=True)
