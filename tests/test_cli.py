@@ -536,6 +536,24 @@ def test_export_writes_all_files_or_none(run, model, tmp_path, onnx, numpy, mess
     assert [path.name for path in tmp_path.iterdir()] == ["there.npz"]
 
 
+def test_export_for_matlab(run, model, tmp_path, monkeypatch):
+    """The numbers are those of the model; all files or none, beside each other."""
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = run("export", model, "--matlab", "digits_net.m", "--numpy", "digits.py")
+    assert code == 0
+    assert "Written: digits.py, digits.npz, digits_net.m, digits_net.mat" in out
+    assert (tmp_path / "digits_net.m").read_text().startswith("function [y, label, code] = digits_net(x)\n")
+    P, network = loadmat("digits_net.mat"), layerwise.load(model)
+    np.testing.assert_array_equal(P["W1"], network.coefs_[0].T)
+    np.testing.assert_array_equal(P["classes"].ravel(), network.classes_)
+    before = sorted(path.name for path in tmp_path.iterdir())
+    for name, message in (("digits_net.m", "digits_net.m"), ("my-net.m", "is no name in MATLAB"), ("net.mat", ".m")):
+        code, _, err = run("export", model, "--matlab", name, "--numpy", "other.py")
+        assert code == 2
+        assert message in err
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
 def test_pixels_of_a_cube(run, tmp_path, monkeypatch):
     """The layout is kept with the model; unlabelled pixels of a map count neither in training nor in the test."""
     monkeypatch.chdir(tmp_path)

@@ -59,7 +59,7 @@ def name_variables(names: Iterable[str]) -> dict[str, str]:
     {'code': 'code', 'error: age': 'error_age', 'error age': 'error_age_2', '2': 'x2', 'end': 'x_end'}
     """
     names = list(names)
-    taken = {name for name in names if _is_name(name)}
+    taken = {name for name in names if is_name(name)}
     chosen: dict[str, str] = {}
     for name in names:
         if name in taken:
@@ -77,7 +77,8 @@ def name_variables(names: Iterable[str]) -> dict[str, str]:
     return chosen
 
 
-def _is_name(name: str) -> bool:
+def is_name(name: str) -> bool:
+    """Whether MATLAB takes this as the name of a variable or a function."""
     return len(name) <= _LONGEST and re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name) is not None and name not in _KEYWORDS
 
 
