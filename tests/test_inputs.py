@@ -68,7 +68,7 @@ def test_table(people):
     assert rows.image_shape is None
 
 
-@pytest.mark.parametrize("ending", ["tsv", "csv.gz", "parquet", "feather", "arrow"])
+@pytest.mark.parametrize("ending", ["tsv", "csv.gz", "parquet", "feather", "arrow", "jsonl", "ndjson"])
 def test_table_in_every_format(tmp_path, ending):
     frame = pl.DataFrame({"id": [3, 1, 2], "age": [31.0, None, 5.0], "town": ["Bern", "Basel", None], "k": [0, 1, 1]})
     path = tmp_path / f"x.{ending}"
@@ -76,6 +76,8 @@ def test_table_in_every_format(tmp_path, ending):
         path.write_bytes(gzip.compress(frame.write_csv().encode()))
     elif ending == "tsv":
         frame.write_csv(path, separator="\t")
+    elif "json" in ending:
+        frame.write_ndjson(path)
     else:
         (frame.write_parquet if ending == "parquet" else frame.write_ipc)(path)
     rows = read_input(str(path), id=["id"], labels="k")
@@ -84,6 +86,35 @@ def test_table_in_every_format(tmp_path, ending):
     assert rows.y.dtype == np.int64
     assert rows.ids["id"].tolist() == [3, 1, 2]
     assert rows.ids["id"].dtype == np.int64
+
+
+def test_json_lines(tmp_path):
+    """Keys that a row leaves out are missing; types are those of all rows, not of the first ones."""
+    lines = ['{"a": 1, "town": "Bern"}', "", '{"town": "Basel", "a": null, "late": true}'] + ['{"a": 2}'] * 1500
+    (tmp_path / "x.jsonl").write_text("\n".join([*lines, '{"a": 0.5, "late": false}']) + "\n")
+    rows = layerwise.read(tmp_path / "x.jsonl")
+    assert rows.X.shape == (1503, len(rows.feature_names))
+    a, late = rows.feature_names.index("a"), rows.feature_names.index("late")
+    np.testing.assert_array_equal(rows.X[[0, 1, 2, -1], a], [1, np.nan, 2, 0.5])
+    np.testing.assert_array_equal(rows.X[[0, 1, -1], late], [np.nan, 1, 0])
+    (tmp_path / "y.jsonl").write_text('{"a": null, "town": "Bern", "late": true}\n')
+    few = layerwise.read(tmp_path / "y.jsonl", encoder=rows.encoder)
+    np.testing.assert_array_equal(few.X[0, [a, late]], [np.nan, 1])
+    assert layerwise.read(str(tmp_path / "?.jsonl"), encoder=rows.encoder).X[-1, late] == 1
+    for name, text in (
+        ("cut", '{"a": 1}\n{"a": 1'),
+        ("list", '[{"a": 1}]\n'),
+        ("empty", ""),
+        ("words", "a,b\n1,2\n"),
+        ("mixed", '{"a": 1}\n{"a": true}\n'),
+    ):
+        (tmp_path / f"{name}.ndjson").write_text(text)
+        with pytest.raises(FileError, match=rf"{name}\.ndjson cannot be read as (JSON lines, one object a line|a table)"):
+            layerwise.read(tmp_path / f"{name}.ndjson")
+    for name, text in (("none", "{}\n{}\n"), ("deep", '{"a": [1, 2]}\n{"a": [3]}\n')):
+        (tmp_path / f"{name}.jsonl").write_text(text)
+        with pytest.raises(ValueError, match=f"{name}.jsonl"):
+            layerwise.read(tmp_path / f"{name}.jsonl")
 
 
 @pytest.mark.parametrize(

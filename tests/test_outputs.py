@@ -48,6 +48,7 @@ def test_table_that_is_written(tmp_path, ending):
         assert json.loads(path.read_text(encoding="utf-8")) == RECORDS
     elif ending == "jsonl":
         assert [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] == RECORDS
+        assert read_input(path, id=["file", "row"], labels="label").y.tolist() == COLUMNS["label"].tolist()
     else:
         rows = read_input(path, id=["file", "row"], labels="label")
         assert rows.feature_names == ["code_0", "code_1", "wrong"]

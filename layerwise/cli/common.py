@@ -52,8 +52,8 @@ Model = Annotated[Path, Parameter(help="Folder of a trained model.", validator=_
 Data = Annotated[
     Path,
     Parameter(
-        help="Rows: CSV, Parquet, Feather, .npy, .npz, IDX, .mat, .safetensors, .txt, or a folder of images or of "
-        "tables; several files are one pattern in quotes: 'part-*.csv'."
+        help="Rows: CSV, Parquet, Feather, .jsonl, .npy, .npz, IDX, .mat, .safetensors, .txt, or a folder of images or "
+        "of tables; several files are one pattern in quotes: 'part-*.csv'."
     ),
 ]
 Array = Annotated[

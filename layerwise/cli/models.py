@@ -78,7 +78,7 @@ def decode(
     Parameters
     ----------
     codes
-        One row of codes for each row, as encode writes them (.json and .jsonl are not read).
+        One row of codes for each row, as encode writes them (.json is not read).
     """
 
     def columns() -> tuple[dict[str, Any], dict[str, Any]]:

@@ -77,7 +77,8 @@ def read(
     Parameters
     ----------
     path : str, path-like, or sequence of those
-        A table with named columns (``.csv``, ``.tsv``, also with ``.gz``; ``.parquet``, ``.feather``, ``.arrow``), see
+        A table with named columns (``.csv``, ``.tsv``, also with ``.gz``; ``.parquet``, ``.feather``, ``.arrow``;
+        ``.jsonl``), see
         `layerwise.data.scan_table` and `layerwise.data.TableEncoder`; a file of arrays (``.npy``, ``.npz``, ``.mat``,
         ``.safetensors``, IDX), see `layerwise.data.load_rows`; plain text (``.txt``, ``.dat``), which is a table if its
         first line names columns, and an array if it is numbers; or a folder of images, see
