@@ -49,6 +49,7 @@ _STEP: dict[str, Callable[[Any], bool]] = {
 }
 _FACTS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("command", "data", "labels", "sample_weight", "array", "layout", "digest_of_rows"), _is_text),
+    "transpose": lambda value: isinstance(value, bool),
     "layerwise_version": _is_text,
     **dict.fromkeys(("id", "ignore"), lambda value: isinstance(value, list) and all(map(_is_text, value))),
     "unlabeled": lambda value: _is_text(value) or _is_number(value),

@@ -17,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 from scipy import sparse
-from scipy.io import savemat
+from scipy.io import loadmat, savemat
 from sklearn.datasets import load_iris
 from sklearn.metrics import average_precision_score
 from sklearn.pipeline import make_pipeline
@@ -536,6 +536,24 @@ def test_export_writes_all_files_or_none(run, model, tmp_path, onnx, numpy, mess
     assert [path.name for path in tmp_path.iterdir()] == ["there.npz"]
 
 
+def test_export_for_matlab(run, model, tmp_path, monkeypatch):
+    """The numbers are those of the model; all files or none, beside each other."""
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = run("export", model, "--matlab", "digits_net.m", "--numpy", "digits.py")
+    assert code == 0
+    assert "Written: digits.py, digits.npz, digits_net.m, digits_net.mat" in out
+    assert (tmp_path / "digits_net.m").read_text().startswith("function [y, label, code] = digits_net(x)\n")
+    P, network = loadmat("digits_net.mat"), layerwise.load(model)
+    np.testing.assert_array_equal(P["W1"], network.coefs_[0].T)
+    np.testing.assert_array_equal(P["classes"].ravel(), network.classes_)
+    before = sorted(path.name for path in tmp_path.iterdir())
+    for name, message in (("digits_net.m", "digits_net.m"), ("my-net.m", "is no name in MATLAB"), ("net.mat", ".m")):
+        code, _, err = run("export", model, "--matlab", name, "--numpy", "other.py")
+        assert code == 2
+        assert message in err
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
 def test_pixels_of_a_cube(run, tmp_path, monkeypatch):
     """The layout is kept with the model; unlabelled pixels of a map count neither in training nor in the test."""
     monkeypatch.chdir(tmp_path)
@@ -571,6 +589,80 @@ def test_pixels_of_a_cube(run, tmp_path, monkeypatch):
     code, _, err = run("predict", "r", "scene.npy", "--layout", "images-first", "--out", "x.npy")
     assert code == 2
     assert "X has 20 features" in err
+
+
+def test_matrix_of_matlab_is_transposed(run, tmp_path, monkeypatch):
+    """All commands read other files as the training read its own, unless they are told not to."""
+    monkeypatch.chdir(tmp_path)
+    X = np.random.default_rng(0).random((30, 7))
+    y = (X[:, 0] > 0.5) + 1.0
+    savemat("train.mat", {"X": X.T, "y": y})
+    savemat("new.mat", {"X": X[:9].T, "y": y[:9]})
+    np.save("rows.npy", X[:9])
+    words = ("--layers", 3, "--max-iter", 20, "--random-state", 0, "--no-report", "--validation-data", "new.mat")
+    code, _, err = run("fit", "train.mat", "--labels", "y", "--out", "r", *words[:-2])
+    assert code == 2
+    assert "has 7 rows, but labels has 30; each row needs one; its columns are as many: add --transpose" in err
+    code, _, err = run("fit", "train.mat", "--array", "X", "--out", "r", *words)
+    assert code == 2  # as all files are read alike, of 9 columns and of 30
+    assert "train.mat has more columns than rows: if its columns are the samples, as in trainAutoencoder, add" in err
+    code, _, err = run("fit", "train.mat", "--array", "X", "--transpose", "--out", "codes", *words)
+    assert code == 0
+    assert "30 rows of 7 features" in err
+    assert "9 rows of new.mat" in err
+    assert "more columns" not in err
+    assert "\ntranspose = true" in (tmp_path / "codes" / "run.toml").read_text()
+    assert run("encode", "codes", "new.mat", "--out", "codes.npy")[0] == 0
+    np.testing.assert_allclose(np.load("codes.npy"), layerwise.load("codes").transform(X[:9]))
+    assert run("fit", "train.mat", "--labels", "y", "--transpose", "--out", "r", *words[:-2])[0] == 0
+    expected = layerwise.load("r").predict(X[:9])
+    assert run("predict", "r", "new.mat", "--out", "p.npy")[0] == 0
+    np.testing.assert_array_equal(np.load("p.npy"), expected)
+    code, _, err = run("predict", "r", "rows.npy", "--out", "q.npy")
+    assert code == 2
+    assert "has 9 features, but the model expects 7; it fits if it is read as it is: --no-transpose" in err
+    assert run("predict", "r", "rows.npy", "--no-transpose", "--out", "q.npy")[0] == 0
+    np.testing.assert_array_equal(np.load("q.npy"), expected)
+    facts = json.loads(run("--json", "evaluate", "r", "new.mat", "--labels", "y")[1])
+    assert facts["n_wrong"] == (expected != y[:9]).sum()
+    assert run("report", "r", "new.mat", "--labels", "y", "--out", "r.html")[0] == 0
+    assert run("fit", "--config", "r/run.toml", "--out", "again", "--no-report")[0] == 0
+    assert layerwise.load("again").predict(X).tolist() == layerwise.load("r").predict(X).tolist()
+
+
+@pytest.mark.filterwarnings("default:.*as MATLAB takes them")
+def test_results_for_matlab(run, tmp_path, monkeypatch):
+    """What encode, reconstruct, predict and score write to .mat; decode reads it."""
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(0)
+    lines = [
+        f"r{place},{a:.3f},{b:.3f},{'yes' if a > b else 'no'}" for place, (a, b) in enumerate(random.random((40, 2)))
+    ]
+    (tmp_path / "t.csv").write_text("\n".join(["row id,a,b,y", *lines]) + "\n")
+    words = ("--id", "row id", "--layers", 2, "--max-iter", 10, "--random-state", 0, "--no-report")
+    assert run("fit", "t.csv", "--labels", "y", "--out", "r", *words)[0] == 0
+    assert run("fit", "t.csv", "--ignore", "y", "--out", "a", *words)[0] == 0
+    code, _, err = run("predict", "r", "t.csv", "--probabilities", "--out", "p.mat")
+    assert code == 0
+    assert "p.mat has names as MATLAB takes them: 'row id' as row_id" in err
+    found, rows = loadmat("p.mat", chars_as_strings=True), layerwise.read("t.csv", ids="row id", ignore="y")
+    model = layerwise.load("r")
+    expected = model.predict(pl.read_csv("t.csv").select("a", "b"))
+    assert [text.item() for text in found["label"].ravel()] == expected.tolist()
+    assert [text.item() for text in found["row_id"].ravel()] == rows.ids["row id"].tolist()
+    np.testing.assert_allclose(found["p_no"] + found["p_yes"], 1, rtol=1e-6)
+    for verb in ("encode", "reconstruct", "score"):
+        assert run(verb, "a", "t.csv", "--out", f"{verb}.npz")[0] == 0
+        assert run(verb, "a", "t.csv", "--out", f"{verb}.mat")[0] == 0
+        known = np.load(f"{verb}.npz")
+        for name in known.files:
+            if name != "row id":
+                np.testing.assert_array_equal(loadmat(f"{verb}.mat")[name].squeeze(), known[name], err_msg=name)
+    assert run("decode", "a", "encode.mat", "--out", "decoded.npz")[0] == 0
+    np.testing.assert_allclose(np.load("decoded.npz")["a"], np.load("reconstruct.npz")["a"], rtol=1e-5)
+    code, _, err = run("encode", "a", "t.csv", "--out", "encode.mat")
+    assert code == 2
+    assert "encode.mat" in err
 
 
 def test_sparse_matrix_of_matlab(run, tmp_path, monkeypatch):

@@ -4,8 +4,10 @@ import csv
 import json
 import re
 import runpy
+import shutil
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scipy.io import loadmat, savemat
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
@@ -33,6 +36,7 @@ from layerwise import (
 from layerwise.activations import ACTIVATIONS, get_activation
 from layerwise.data.table_encoder import TableEncoder
 from layerwise.export import (
+    export_matlab,
     export_numpy,
     export_onnx,
     from_matlab_autoencoder,
@@ -173,6 +177,121 @@ def test_onnx_computes_what_the_model_computes(models, name, tmp_path, capfd, re
         assert json.loads(metadata["classes"]) == sorted(LABELS)
     if name == "table":
         assert json.loads(metadata["feature_names"])[1] == 'column "1"\n'
+
+
+# What the function of MATLAB returns, in order, and of which of these.
+MATLAB = {
+    "autoencoder": ("reconstructions", "codes"),
+    "stack": ("reconstructions", "codes"),
+    "classifier": ("probabilities", None, "codes"),
+    "regressor": ("predictions", "codes"),
+    "regressor of two": ("predictions", "codes"),
+    "detector": ("errors", None),
+    "imputer": ("filled",),
+    "table": ("probabilities", None, "codes"),
+}
+
+
+def run_octave(folder, calls):
+    """Return what functions, by their names, return for rows, as lists."""
+    octave = shutil.which("octave-cli") or shutil.which("octave")
+    if octave is None:
+        pytest.skip("Octave is not installed")
+    savemat(folder / "rows.mat", {name: rows for name, (rows, _) in calls.items()})
+    lines = ["s = load('rows.mat');"]
+    for name, (_, n_outputs) in calls.items():
+        outputs = ", ".join(f"out.{name}_{place}" for place in range(n_outputs))
+        lines.append(f"[{outputs}] = {name}(s.{name});")
+    (folder / "script.m").write_text("\n".join([*lines, "save('-v6', 'out.mat', '-struct', 'out');"]))
+    command = [octave, "--no-gui", "--norc", "--quiet", "--no-history", "script.m"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    assert (folder / "out.mat").is_file(), done.stderr
+    found = loadmat(folder / "out.mat")
+    return {name: [found[f"{name}_{place}"] for place in range(n)] for name, (_, n) in calls.items()}
+
+
+def test_matlab_function_computes_what_the_model_computes(models, tmp_path):
+    calls, names = {}, {name: name.replace(" ", "_") for name in KINDS}
+    for name in KINDS:
+        export_matlab(models[name], tmp_path / f"{names[name]}.m")
+        calls[names[name]] = rows_for(name, 50), len(MATLAB[name])
+    calls["autoencoder"] = rows_for("autoencoder", 1), 2
+    found = run_octave(tmp_path, calls)
+    for name in KINDS:
+        X = calls[names[name]][0]
+        expected = computed_by(models[name], X)
+        for values, key in zip(found[names[name]], MATLAB[name], strict=True):
+            if key is not None:
+                wanted = expected[key] if expected[key].ndim == 2 else expected[key][:, None]
+                assert difference(values, wanted) < 1e-5
+    labels = [text.item() for text in found["classifier"][1].ravel()]
+    assert labels == models["classifier"].predict(calls["classifier"][0]).tolist()
+    outliers = models["detector"].predict(calls["detector"][0]) < 0
+    assert found["detector"][1].ravel().astype(bool).tolist() == outliers.tolist()
+
+
+def test_matlab_function_of_every_activation_and_of_odd_scales(tmp_path):
+    """Numbers as classes, bytes as rows, a placeholder for what is missing, values far from all others."""
+    random = np.random.default_rng(0)
+    X = random.normal(size=(60, 6))
+    layers = [Autoencoder(5, activation=each, output_activation="identity", solver=SHORT) for each in ACTIVATIONS]
+    layers += [Autoencoder(5, activation=TopK(2), output_activation="identity", tied=True, solver=SHORT)]
+    stack = StackedAutoencoder(layers, dtype="float64", random_state=0).fit(X)
+    pixels = random.integers(0, 256, (60, 6), dtype=np.uint8)
+    classifier = StackedClassifier(Autoencoder(4, solver=SHORT), solver=SHORT, random_state=0).fit(
+        pixels, np.arange(60) % 3 + 5
+    )
+    far = X.copy()
+    far[3, 2], far[5, 0] = 1e5, -3e4
+    marked = np.where(random.random((60, 6)) < 0.2, -999.0, X)
+    marked[:, 4] = -999
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the values that are far from all others, and of the empty column
+        regressor = StackedRegressor(Autoencoder(4, solver=SHORT), solver=SHORT, random_state=0).fit(far, far[:, 2])
+        coder = Autoencoder(3, solver=SHORT, random_state=0).fit(far)
+        imputer = AutoencoderImputer(Autoencoder(4, solver=SHORT), missing_values=-999, random_state=0).fit(marked)
+    assert coder.coder_.scaling.tails is not None
+    assert regressor.target_scaling_.tails is not None
+    models = {"every": stack, "bytes": classifier, "regress": regressor, "tails": coder, "marks": imputer}
+    for name, model in models.items():
+        export_matlab(model, tmp_path / f"{name}.m")
+    found = run_octave(
+        tmp_path, {"every": (X, 2), "bytes": (pixels, 3), "regress": (far, 2), "tails": (far, 2), "marks": (marked, 1)}
+    )
+    assert difference(found["every"][1], stack.transform(X)) < 1e-9
+    assert difference(found["every"][0], stack.inverse_transform(stack.transform(X))) < 1e-9
+    assert difference(found["bytes"][0], classifier.predict_proba(pixels)) < 1e-5
+    assert found["bytes"][1].ravel().tolist() == classifier.predict(pixels).tolist()
+    assert difference(found["regress"][0], regressor.predict(far)[:, None]) < 1e-5
+    assert difference(found["tails"][0], coder.inverse_transform(coder.transform(far))) < 1e-4
+    assert difference(found["marks"][0], imputer.transform(marked)) < 1e-5
+
+
+def test_numbers_beside_the_matlab_function(models, tmp_path):
+    """The formulas of the file, in NumPy on what is in the MAT file."""
+    export_matlab(models["regressor"], tmp_path / "net.m")
+    P, X = loadmat(tmp_path / "net.mat"), make_rows(20)
+    text = (tmp_path / "net.m").read_text()
+    assert text.startswith("function [y, code] = net(x)\n%NET StackedRegressor of layerwise: 6 inputs")
+    assert len(re.findall("^(?:function|if|for) ", text, re.M)) == len(re.findall("^end$", text, re.M))
+    assert "h = tanh(h * P.W1' + P.b1);\nh = sigmoid(h * P.W2' + P.b2);" in text
+    x = (X - P["center"]) / P["scale"]
+    code = 1 / (1 + np.exp(-(np.tanh(x @ P["W1"].T + P["b1"]) @ P["W2"].T + P["b2"])))
+    assert difference(code, models["regressor"].transform(X)) < 1e-5
+    y = (code @ P["W_out"].T + P["b_out"]) * P["target_scale"] + P["target_center"]
+    assert difference(y[:, 0], models["regressor"].predict(X)) < 1e-5
+
+
+def test_matlab_function_that_cannot_be_written(models, tmp_path):
+    for name, message in (("model.txt", "must end in .m"), ("2nd.m", "no name in MATLAB"), ("end.m", "no name")):
+        with pytest.raises(ValueError, match=message):
+            export_matlab(models["stack"], tmp_path / name)
+    (tmp_path / "net.mat").write_bytes(b"of somebody else")
+    with pytest.raises(FileExistsError, match=r"net\.mat"):
+        export_matlab(models["stack"], tmp_path / "net.m")
+    assert [path.name for path in tmp_path.iterdir()] == ["net.mat"]
+    export_matlab(models["stack"], tmp_path / "net.m", overwrite=True)
+    assert "W1" in loadmat(tmp_path / "net.mat")
 
 
 def test_onnx_of_every_activation(tmp_path):

@@ -142,4 +142,5 @@ def test_quiet_says_the_answer_alone(run, desk, monkeypatch):
     monkeypatch.chdir(desk)
     code, out, err = run("fit", "table.csv", "--layers", 3, "--max-iter", 2, "--out", "runs/quiet", "--quiet")
     assert (code, err) == (0, "")
-    assert out.startswith("In runs/quiet: ")
+    assert out.startswith("Held out: explained variance ")
+    assert "\nIn runs/quiet: " in out

@@ -11,6 +11,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from layerwise.callbacks import EarlyStopping
 from layerwise.solvers import LBFGS, SGD, Adam, GradientCheck, Status
 from layerwise.solvers.line_search import Trial, strong_wolfe
 from layerwise.solvers.progressive import SampledObjective, growing_samples
@@ -289,17 +290,12 @@ def test_stochastic_solvers_survive_any_stream(stream, max_iter, kind, rate):
 # --- What is built on solvers
 
 
-class Stopping:
-    tol, patience = 0.0, 3
-
-
 @settings(max_examples=300)
 @given(st.lists(numbers, min_size=1, max_size=30), st.sampled_from([0.0, 1e-3]))
 @example([math.nan, math.inf, 2.0, 1.0, 3.0], 0.0)
 @example([math.inf, 2.0], 0.0)
 def test_early_stopping_keeps_the_best_finite_loss(losses, tol):
-    stopping = Stopping()
-    stopping.tol = tol
+    stopping = EarlyStopping(patience=3, tol=tol)
     losses = iter(losses)
     watch = Watch(lambda: next(losses), stopping)
     stale, seen = 0, []

@@ -68,7 +68,7 @@ def test_table(people):
     assert rows.image_shape is None
 
 
-@pytest.mark.parametrize("ending", ["tsv", "csv.gz", "parquet", "feather", "arrow"])
+@pytest.mark.parametrize("ending", ["tsv", "csv.gz", "parquet", "feather", "arrow", "jsonl", "ndjson"])
 def test_table_in_every_format(tmp_path, ending):
     frame = pl.DataFrame({"id": [3, 1, 2], "age": [31.0, None, 5.0], "town": ["Bern", "Basel", None], "k": [0, 1, 1]})
     path = tmp_path / f"x.{ending}"
@@ -76,6 +76,8 @@ def test_table_in_every_format(tmp_path, ending):
         path.write_bytes(gzip.compress(frame.write_csv().encode()))
     elif ending == "tsv":
         frame.write_csv(path, separator="\t")
+    elif "json" in ending:
+        frame.write_ndjson(path)
     else:
         (frame.write_parquet if ending == "parquet" else frame.write_ipc)(path)
     rows = read_input(str(path), id=["id"], labels="k")
@@ -84,6 +86,35 @@ def test_table_in_every_format(tmp_path, ending):
     assert rows.y.dtype == np.int64
     assert rows.ids["id"].tolist() == [3, 1, 2]
     assert rows.ids["id"].dtype == np.int64
+
+
+def test_json_lines(tmp_path):
+    """Keys that a row leaves out are missing; types are those of all rows, not of the first ones."""
+    lines = ['{"a": 1, "town": "Bern"}', "", '{"town": "Basel", "a": null, "late": true}'] + ['{"a": 2}'] * 1500
+    (tmp_path / "x.jsonl").write_text("\n".join([*lines, '{"a": 0.5, "late": false}']) + "\n")
+    rows = layerwise.read(tmp_path / "x.jsonl")
+    assert rows.X.shape == (1503, len(rows.feature_names))
+    a, late = rows.feature_names.index("a"), rows.feature_names.index("late")
+    np.testing.assert_array_equal(rows.X[[0, 1, 2, -1], a], [1, np.nan, 2, 0.5])
+    np.testing.assert_array_equal(rows.X[[0, 1, -1], late], [np.nan, 1, 0])
+    (tmp_path / "y.jsonl").write_text('{"a": null, "town": "Bern", "late": true}\n')
+    few = layerwise.read(tmp_path / "y.jsonl", encoder=rows.encoder)
+    np.testing.assert_array_equal(few.X[0, [a, late]], [np.nan, 1])
+    assert layerwise.read(str(tmp_path / "?.jsonl"), encoder=rows.encoder).X[-1, late] == 1
+    for name, text in (
+        ("cut", '{"a": 1}\n{"a": 1'),
+        ("list", '[{"a": 1}]\n'),
+        ("empty", ""),
+        ("words", "a,b\n1,2\n"),
+        ("mixed", '{"a": 1}\n{"a": true}\n'),
+    ):
+        (tmp_path / f"{name}.ndjson").write_text(text)
+        with pytest.raises(FileError, match=rf"{name}\.ndjson cannot be read as (JSON lines, one object|a table)"):
+            layerwise.read(tmp_path / f"{name}.ndjson")
+    for name, text in (("none", "{}\n{}\n"), ("deep", '{"a": [1, 2]}\n{"a": [3]}\n')):
+        (tmp_path / f"{name}.jsonl").write_text(text)
+        with pytest.raises(ValueError, match=f"{name}.jsonl"):
+            layerwise.read(tmp_path / f"{name}.jsonl")
 
 
 @pytest.mark.parametrize(
@@ -506,6 +537,104 @@ def test_layout_that_does_not_fit(tmp_path, people):
     assert read_input(tmp_path / "four.npy", layout="images-last").X.shape == (5, 24)
     with pytest.warns(UserWarning, match=r"layout='images-last' changes nothing: .* a matrix of 2 x 3, whose rows"):
         assert read_input(tmp_path / "two.npy", layout="images-last").X.tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+@pytest.mark.parametrize("ending", ["mat", "v7.3.mat", "npy", "npz", "txt", "sparse.mat"])
+def test_matrix_of_features_by_samples(tmp_path, ending):
+    """As MATLAB's trainAutoencoder takes it: the columns are the rows."""
+    path = tmp_path / f"x.{ending}"
+    write = {
+        "mat": lambda: savemat(path, {"X": X.T, "y": Y}),
+        "v7.3.mat": lambda: write_mat73(path, {"X": X.T, "y": Y}),
+        "npy": lambda: np.save(path, X.T),
+        "npz": lambda: np.savez(path, X=X.T, y=Y),
+        "txt": lambda: np.savetxt(path, X.T),
+        "sparse.mat": lambda: savemat(path, {"X": sparse.csc_matrix(X.T), "y": Y}),
+    }[ending]
+    write()
+    rows = layerwise.read(path, transpose=True, labels=None if ending in ("npy", "txt") else "y")
+    np.testing.assert_array_equal(rows.X.toarray() if sparse.issparse(rows.X) else rows.X, X)
+    assert rows.y is None or rows.y.tolist() == Y.tolist()
+    np.testing.assert_array_equal(load_rows(path, transpose=True).X.shape, X.shape)
+    assert layerwise.read(path).X.shape == X.T.shape
+
+
+def test_transpose_is_for_matrices_alone(tmp_path, people):
+    np.save(tmp_path / "three.npy", np.zeros((2, 3, 4)))
+    savemat(tmp_path / "wide.mat", {"X": X.T, "y": Y})
+    for path, message in (
+        (tmp_path / "three.npy", "transpose=True is for a matrix of features x samples, but .* an array of 2 x 3 x 4"),
+        (people, "transpose=True cannot be used: .* is a table"),
+        (tmp_path, "transpose=True cannot be used: .* is a folder of images"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            layerwise.read(path, transpose=True)
+    with pytest.raises(ValueError, match=r"has 4 rows, but labels has 6; .*its columns are as many: add --transpose"):
+        layerwise.read(tmp_path / "wide.mat", labels="y")
+    savemat(tmp_path / "tall.mat", {"X": X, "y": Y})
+    with pytest.raises(ValueError, match=r"has 4 rows, but labels has 6; .*read as it is: --no-transpose"):
+        layerwise.read(tmp_path / "tall.mat", labels="y", transpose=True)
+    savemat(tmp_path / "odd.mat", {"X": X[:, :3], "y": Y[:5]})
+    with pytest.raises(ValueError, match=r"has 6 rows, but labels has 5; each row needs one$"):
+        layerwise.read(tmp_path / "odd.mat", labels="y")
+
+
+def test_parts_of_a_transposed_matrix(tmp_path):
+    np.save(tmp_path / "part-0.npy", X[:2].T)
+    np.save(tmp_path / "part-1.npy", X[2:].T)
+    np.testing.assert_array_equal(layerwise.read(str(tmp_path / "part-*.npy"), transpose=True).X, X)
+
+
+@pytest.mark.parametrize("ending", ["mat", "v7.3.mat", "sparse.mat", "npz", "npy"])
+@pytest.mark.parametrize("by_column", [False, True])
+def test_labels_as_ones_among_zeros(tmp_path, ending, by_column):
+    """Classes count from 1 in the files of MATLAB, as vec2ind does, and from 0 in others."""
+    classes = np.array([2, 0, 3, 0, 1, 2, 2])  # of five, the last of which does not occur
+    T = np.eye(5)[classes].T if by_column else np.eye(5)[classes]
+    rows, path = np.random.default_rng(0).random((7, 3)), tmp_path / f"x.{ending}"
+    write = {
+        "mat": lambda: savemat(path, {"X": rows, "T": T.astype(bool)}),
+        "v7.3.mat": lambda: write_mat73(path, {"X": rows, "T": T}),
+        "sparse.mat": lambda: savemat(path, {"X": rows, "T": sparse.csc_matrix(T)}),
+        "npz": lambda: np.savez(path, X=rows, T=T.astype(np.uint8)),
+        "npy": lambda: (np.save(path, T), np.save(tmp_path / "rows.npy", rows)),
+    }[ending]
+    write()
+    first = 1 if "mat" in ending else 0
+    counted = f"taken as one of the classes {first} to {first + 4}, as {'MATLAB' if first else 'numpy'}"
+    side, named, alone = "column" if by_column else "row", ending != "npy", tmp_path / "rows.npy"
+    with pytest.warns(UserWarning, match=f"are one-hot, and each {side} is {counted}"):
+        found = layerwise.read(path, array="X", labels="T") if named else layerwise.read(alone, labels=path)
+    assert found.y.tolist() == (classes + first).tolist()
+
+
+def test_a_file_of_ones_among_zeros(tmp_path):
+    """The only array of a file of labels needs no name."""
+    savemat(tmp_path / "T.mat", {"T": np.eye(3)[[0, 2, 1, 1]].T})
+    with pytest.warns(UserWarning, match="each column is taken as one of the classes 1 to 3"):
+        assert load_labels(tmp_path / "T.mat").tolist() == [1, 3, 2, 2]
+    for name, T in (("two", [[1, 1, 0], [0, 1, 0]]), ("none", [[0, 0, 0], [0, 1, 1]]), ("amounts", [[2, 0], [0, 1]])):
+        np.save(tmp_path / f"{name}.npy", np.array(T))
+        with pytest.raises(ValueError, match="labels need one axis: one label a row, or one 1 among zeros in each row"):
+            load_labels(tmp_path / f"{name}.npy")
+    np.save(tmp_path / "gap.npy", np.array([[1, np.nan], [0, 1], [1, 0]]))
+    with pytest.raises(ValueError, match="labels need one axis"):
+        load_labels(tmp_path / "gap.npy")
+
+
+def test_cells_of_images_with_names_of_classes(tmp_path):
+    """Like digitTrainCellArrayData, whose labels are ones among zeros, or cells of texts."""
+    images = np.random.default_rng(0).random((5, 4, 3))
+    cells, names = np.empty((1, 5), object), np.empty((5, 1), object)
+    for place, image in enumerate(images):
+        cells[0, place], names[place, 0] = image, "cat" if place % 2 else "horse"
+    savemat(tmp_path / "x.mat", {"xTrain": cells, "t": np.eye(2)[[0, 1, 0, 1, 0]].T, "names": names})
+    found = layerwise.read(tmp_path / "x.mat", array="xTrain", labels="names")
+    np.testing.assert_array_equal(found.X, images.reshape(5, -1))
+    assert found.image_shape == (4, 3)
+    assert found.y.tolist() == ["horse", "cat", "horse", "cat", "horse"]
+    with pytest.warns(UserWarning, match="one-hot, and each column is taken as one of the classes 1 to 2"):
+        assert layerwise.read(tmp_path / "x.mat", array="xTrain", labels="t").y.tolist() == [1, 2, 1, 2, 1]
 
 
 def test_mat_of_version_73(tmp_path):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import sys
 
 import numpy as np
@@ -10,8 +11,19 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
+from scipy.io import loadmat, whosmat
 
-from layerwise.data import check_output, load_labels, load_rows, outputs, read_input, write_columns, write_csv
+from layerwise.data import (
+    check_output,
+    load_labels,
+    load_rows,
+    mat_output,
+    outputs,
+    read_input,
+    write_columns,
+    write_csv,
+)
+from layerwise.data.mat_output import name_variables
 
 CODES = np.array([[0.1, np.nan], [1e-10, 2], [3e20, -0.5]], np.float32)
 COLUMNS = {
@@ -36,6 +48,7 @@ def test_table_that_is_written(tmp_path, ending):
         assert json.loads(path.read_text(encoding="utf-8")) == RECORDS
     elif ending == "jsonl":
         assert [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] == RECORDS
+        assert read_input(path, id=["file", "row"], labels="label").y.tolist() == COLUMNS["label"].tolist()
     else:
         rows = read_input(path, id=["file", "row"], labels="label")
         assert rows.feature_names == ["code_0", "code_1", "wrong"]
@@ -63,6 +76,45 @@ def test_arrays_that_are_written(tmp_path):
     for values in ([3, 1], ["b", "a"], np.array(["b", "a"], dtype=object)):
         write_columns(tmp_path / "y.npy", {"label": values})
         assert load_labels(tmp_path / "y.npy").tolist() == list(values)
+
+
+def test_variables_that_are_written_for_matlab(tmp_path):
+    """Names are those that MATLAB takes, vectors stand upright, booleans are logical, text is a cell array of it."""
+    columns = COLUMNS | {"error: age": [1.5, 2, 3], "error age": [4, 5, 6], "end": np.arange(3, dtype=np.float16)}
+    with pytest.warns(UserWarning, match=r"x\.mat has names .*: 'error: age' as error_age, 'error age' as error_age_2"):
+        write_columns(tmp_path / "x.mat", columns, ids=IDS)
+    kinds = {name: (shape, kind) for name, shape, kind in whosmat(tmp_path / "x.mat")}
+    assert kinds["wrong"] == ((3, 1), "logical")
+    assert kinds["label"] == ((3, 1), "cell")
+    found = loadmat(tmp_path / "x.mat")
+    assert sorted(kinds) == ["code", "error_age", "error_age_2", "file", "label", "row", "wrong", "x_end"]
+    np.testing.assert_array_equal(found["code"], CODES)
+    assert found["code"].dtype == np.float32
+    assert found["error_age_2"].tolist() == [[4], [5], [6]]
+    assert found["x_end"].tolist() == [[0], [1], [2]]
+    np.testing.assert_array_equal(load_rows(tmp_path / "x.mat", "code").X, CODES)
+    assert load_labels(tmp_path / "x.mat", "label").tolist() == COLUMNS["label"].tolist()
+    assert load_labels(tmp_path / "x.mat", "file").tolist() == ["x.png", "", "ü.png"]
+    assert load_labels(tmp_path / "x.mat", "row").tolist() == [7, 8, 9]
+
+
+@pytest.mark.parametrize("names", [["a", "a_", "ä", "_"], ["x" * 70, "x" * 71, "x" * 63], ["1", "x1", "for", "x_for"]])
+def test_names_of_variables(names):
+    chosen = name_variables(names)
+    assert list(chosen) == names
+    assert len(set(chosen.values())) == len(names)
+    assert all(re.fullmatch("[A-Za-z][A-Za-z0-9_]{0,62}", name) for name in chosen.values())
+    assert [chosen[name] for name in names if name in ("a", "a_", "x1", "x_for")] == [
+        name for name in names if name in ("a", "a_", "x1", "x_for")
+    ]
+
+
+def test_variable_that_is_too_large_for_a_mat_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(mat_output, "_MOST_BYTES", 31)
+    write_columns(tmp_path / "x.mat", {"a": np.zeros(3)})
+    with pytest.raises(ValueError, match=r"cannot hold 'a' of .* at most 2 GiB a variable; write a \.npz"):
+        write_columns(tmp_path / "x.mat", {"a": np.ones(4)})
+    assert loadmat(tmp_path / "x.mat")["a"].tolist() == [[0], [0], [0]]
 
 
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=4)

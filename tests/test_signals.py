@@ -124,7 +124,7 @@ def test_every_command_ends_by_them(command, becomes, run, folder, monkeypatch):
     monkeypatch.setattr("layerwise.persistence.load", end)
     monkeypatch.setattr("layerwise.load", end, raising=False)
     for home in ("comparing", "training", "opening"):
-        monkeypatch.setattr(f"layerwise.cli.{home}.read_input", end)
+        monkeypatch.setattr(f"layerwise.cli.{home}.read", end)
     before = sorted(path.name for path in folder.iterdir())
     found, out, err = run(*words_of(command))
     assert found == code

@@ -109,8 +109,8 @@ def test_few_labels(shell):
     frame.write_parquet("digits.parquet")
     shell(
         "fit digits.parquet --labels digit --layers 100 --sparsity-target 0.1 --sparsity-weight 0.3 --finetune head "
-        "--head-alpha 0.001 --max-iter 100 --validation-fraction 0 --random-state 0 --out model"  # too few to spare some
-    )
+        "--head-alpha 0.001 --max-iter 100 --validation-fraction 0 --random-state 0 --out model"
+    )  # too few labels to spare some
     shell("predict model digits.parquet --out predictions.csv")
     predicted = pl.read_csv("predictions.csv")["label"].to_numpy()
     raw = LogisticRegression(max_iter=5000).fit(X[known], y[known]).predict(X)

@@ -28,7 +28,7 @@ _COMMANDS = {
     "evaluate": ("evaluating:evaluate", "Measure a model on rows, with labels if there are."),
     "inspect": ("sharing:inspect", "Tell what is in the folder of a model."),
     "report": ("sharing:report", "Write the page of a run: curves, filters, codes, mistakes."),
-    "export": ("sharing:export", "Write a model as ONNX, or as a NumPy program that stands alone."),
+    "export": ("sharing:export", "Write a model as ONNX, or as a program of NumPy or MATLAB that stands alone."),
     "compare": ("comparing:compare_command", "Train with and without pre-training, and tell whether it helps."),
     "reproduce": ("experiments:reproduce_app", "Run a published experiment, and show published beside obtained."),
     "check-gradient": ("comparing:check_gradient_command", "Compare the gradient of a training with differences."),

@@ -52,8 +52,8 @@ Model = Annotated[Path, Parameter(help="Folder of a trained model.", validator=_
 Data = Annotated[
     Path,
     Parameter(
-        help="Rows: CSV, Parquet, Feather, .npy, .npz, IDX, .mat, .safetensors, .txt, or a folder of images or of "
-        "tables; several files are one pattern in quotes: 'part-*.csv'."
+        help="Rows: CSV, Parquet, Feather, .jsonl, .npy, .npz, IDX, .mat, .safetensors, .txt, or a folder of images or "
+        "of tables; several files are one pattern in quotes: 'part-*.csv'."
     ),
 ]
 Array = Annotated[
@@ -71,11 +71,19 @@ Layout = Annotated[
         "each sample a row."
     ),
 ]
+Transpose = Annotated[
+    bool | None,
+    Parameter(
+        show_default=False,
+        help="A matrix of features x samples, as MATLAB's trainAutoencoder takes it: its columns are the rows. As in "
+        "the training if not given.",
+    ),
+]
 Out = Annotated[
     Path | None,
     Parameter(
-        help="File to write: .csv, .tsv, .parquet, .feather, .json, .jsonl, .npy, .npz or .safetensors; CSV goes to "
-        "standard output if not given."
+        help="File to write: .csv, .tsv, .parquet, .feather, .json, .jsonl, .npy, .npz, .mat or .safetensors; CSV goes "
+        "to standard output if not given."
     ),
 ]
 Device = Annotated[str, Parameter(help="auto, cpu, cuda or cuda:N.")]

@@ -26,6 +26,7 @@ from layerwise.cli.common import (
     Overwrite,
     Reply,
     Shown,
+    Transpose,
     Words,
     list_contents,
     render,
@@ -62,6 +63,7 @@ def compare_command(
     max_categories: int | None = None,
     array: Array = None,
     layout: Layout = None,
+    transpose: Transpose = None,
     pretraining: Annotated[list[Literal["sparse", "denoising", "contractive"]] | None, Words] = None,
     layers: Annotated[list[int] | None, Words] = None,
     solver: Literal["lbfgs", "adam"] | None = None,
@@ -135,6 +137,7 @@ def compare_command(
         max_categories=facts.get("max_categories") if max_categories is None else max_categories,
         array=array,
         layout=layout or (facts.get("layout") if shaped else None),
+        transpose=shaped and facts.get("transpose", False) if transpose is None else transpose,
     ).without_weightless()
     classifiers = _choose_recipes(trained, pretraining, layers, solver, train.X.shape)
     _refuse_amounts(train.y, labels)
@@ -150,6 +153,7 @@ def compare_command(
             sample_weight=weighing,
             array=array,
             layout=layout or (facts.get("layout") if shaped else None),
+            transpose=shaped and facts.get("transpose", False) if transpose is None else transpose,
             encoder=train.encoder,
         ).without_weightless()
     X, y, X_test = train.X, train.y, test.X
@@ -199,7 +203,14 @@ def compare_command(
 
 
 def check_gradient_command(
-    model: Model, data: Data, *, labels: Labels = None, array: Array = None, layout: Layout = None, n_rows: int = 50
+    model: Model,
+    data: Data,
+    *,
+    labels: Labels = None,
+    array: Array = None,
+    layout: Layout = None,
+    transpose: Transpose = None,
+    n_rows: int = 50,
 ) -> Reply:
     """Compare the gradient of every stage of a model's training with differences of its objective.
 
@@ -214,7 +225,7 @@ def check_gradient_command(
     """
     if n_rows < 1:
         raise ValueError(f"n_rows={n_rows} leaves nothing to check with; give at least 1")
-    opened = open_model(model, data, labels=labels, array=array, layout=layout)
+    opened = open_model(model, data, labels=labels, array=array, layout=layout, transpose=transpose)
     X, y, estimator = opened.X[:n_rows], opened.source.y, opened.estimator
     if isinstance(estimator, FineTunedEstimator) and y is None:
         raise ValueError(f"{model} is a {type(estimator).__name__}; give labels with --labels")

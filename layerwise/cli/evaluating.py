@@ -19,7 +19,7 @@ from sklearn.metrics import (
 )
 
 from layerwise import stacking
-from layerwise.cli.common import AnyText, Array, Data, Device, Labels, Layout, Model, Reply
+from layerwise.cli.common import AnyText, Array, Data, Device, Labels, Layout, Model, Reply, Transpose
 from layerwise.cli.fitting import as_amounts
 from layerwise.cli.opening import open_model
 from layerwise.data.column_types import MARKERS
@@ -36,6 +36,7 @@ def evaluate(
     sample_weight: str | None = None,
     array: Array = None,
     layout: Layout = None,
+    transpose: Transpose = None,
     device: Device = "auto",
 ) -> Reply:
     """Measure a model on rows: accuracy, R2 or AUC with labels, the reconstruction error without.
@@ -54,7 +55,14 @@ def evaluate(
         was in training.
     """
     opened = open_model(
-        model, data, labels=labels, sample_weight=sample_weight, array=array, layout=layout, device=device
+        model,
+        data,
+        labels=labels,
+        sample_weight=sample_weight,
+        array=array,
+        layout=layout,
+        transpose=transpose,
+        device=device,
     )
     if labels and opened.encoder is not None and labels in opened.encoder.feature_names_in_:
         raise ValueError(

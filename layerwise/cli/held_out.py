@@ -20,7 +20,7 @@ from layerwise import distributed, stacking
 from layerwise.cli.evaluating import measure
 from layerwise.cli.fitting import mark_unlabeled
 from layerwise.cli.opening import list_columns
-from layerwise.data.inputs import Input, read
+from layerwise.data.inputs import Input, is_tabular, read
 from layerwise.estimators import StackedClassifier, StackedRegressor
 from layerwise.inspection import bare
 from layerwise.labels import has_label
@@ -30,7 +30,7 @@ from layerwise.recipes import HELD_OUT_KEYS
 FRACTION = 0.2
 # Of fewer rows (with a label, where labels are learnt), or of classes that are as many as the rows to be held out, none
 # are; of more bytes in a map, a copy is too much.
-_FEWEST, _MOST_BYTES = 50, 2**30
+_FEWEST, _MOST_BYTES = 50, 2**28
 # Values that a simple model is trained on, at most.
 _MOST_VALUES = 4_000_000
 # The figure by which each kind of model is judged, and what the simple models of it are called.
@@ -141,7 +141,15 @@ def _read(source: Input, y: np.ndarray | None, settings: Mapping[str, Any]) -> H
             f"validation_data={path} needs labels in a column of the name of those of the data, but it has no column "
             f"{labels!r}"
         )
-    rows = read(path, labels=labels, encoder=source.encoder, image_shape=source.image_shape)
+    matrix = not (Path(path).is_dir() or is_tabular(path))
+    rows = read(
+        path,
+        labels=labels,
+        layout=settings.get("layout") if matrix else None,
+        transpose=matrix and settings.get("transpose", False),
+        encoder=source.encoder,
+        image_shape=source.image_shape,
+    )
     marked = places = None
     if y is not None:
         assert rows.y is not None

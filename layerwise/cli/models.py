@@ -22,6 +22,7 @@ from layerwise.cli.common import (
     Overwrite,
     Reply,
     Shown,
+    Transpose,
     check_apart,
 )
 from layerwise.cli.opening import Opened, list_columns, open_model
@@ -42,6 +43,7 @@ def encode(
     out: Out = None,
     array: Array = None,
     layout: Layout = None,
+    transpose: Transpose = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
     display: Shown,
@@ -52,7 +54,7 @@ def encode(
     """
 
     def columns() -> tuple[dict[str, Any], dict[str, Any]]:
-        opened = open_model(model, data, array=array, layout=layout, device=device)
+        opened = open_model(model, data, array=array, layout=layout, transpose=transpose, device=device)
         estimator = opened.estimator
         coder = estimator if hasattr(estimator, "transform") else stack_of(estimator)
         return {"code": coder.transform(opened.X)}, opened.source.ids
@@ -76,7 +78,7 @@ def decode(
     Parameters
     ----------
     codes
-        One row of codes for each row, as encode writes them (.json and .jsonl are not read).
+        One row of codes for each row, as encode writes them (.json is not read).
     """
 
     def columns() -> tuple[dict[str, Any], dict[str, Any]]:
@@ -97,6 +99,7 @@ def reconstruct(
     out: Out = None,
     array: Array = None,
     layout: Layout = None,
+    transpose: Transpose = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
     display: Shown,
@@ -107,7 +110,7 @@ def reconstruct(
     """
 
     def columns() -> tuple[dict[str, Any], dict[str, Any]]:
-        opened = open_model(model, data, array=array, layout=layout, device=device)
+        opened = open_model(model, data, array=array, layout=layout, transpose=transpose, device=device)
         stack = stack_of(opened.estimator)
         return _as_rows(opened, stack.inverse_transform(stack.transform(opened.X))), opened.source.ids
 
@@ -121,6 +124,7 @@ def impute(
     out: Out = None,
     array: Array = None,
     layout: Layout = None,
+    transpose: Transpose = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
     display: Shown,
@@ -136,7 +140,9 @@ def impute(
     as_text = not display.as_json if out is None else ending in (".csv", ".tsv")
 
     def columns() -> tuple[dict[str, Any], dict[str, Any]]:
-        opened = open_model(model, data, array=array, layout=layout, device=device)  # which fills them in
+        opened = open_model(
+            model, data, array=array, layout=layout, transpose=transpose, device=device
+        )  # which fills them in
         if opened.encoder is None or ending in (".npy", ".safetensors"):
             return _as_rows(opened, opened.X), opened.source.ids
         numbers = {name: opened.X[:, place] for place, name in enumerate(opened.encoder.numbers_)}
@@ -156,6 +162,7 @@ def predict(
     out: Out = None,
     array: Array = None,
     layout: Layout = None,
+    transpose: Transpose = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
     display: Shown,
@@ -171,7 +178,7 @@ def predict(
     """
 
     def columns() -> tuple[dict[str, Any], dict[str, Any]]:
-        opened = open_model(model, data, array=array, layout=layout, device=device)
+        opened = open_model(model, data, array=array, layout=layout, transpose=transpose, device=device)
         estimator = opened.estimator
         if probabilities and not isinstance(estimator, StackedClassifier):
             raise ValueError(f"{model} holds no classifier but {type(estimator).__name__}, which has no probabilities")
@@ -197,6 +204,7 @@ def score(
     out: Out = None,
     array: Array = None,
     layout: Layout = None,
+    transpose: Transpose = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
     display: Shown,
@@ -214,7 +222,7 @@ def score(
     """
 
     def columns() -> tuple[dict[str, Any], dict[str, Any]]:
-        opened = open_model(model, data, array=array, layout=layout, device=device)
+        opened = open_model(model, data, array=array, layout=layout, transpose=transpose, device=device)
         coder = opened.estimator.coder_
         errors = coder.errors(coder.rows(opened.X), per_feature=True).numpy(force=True)
         columns: dict[str, Any] = {"error": errors.sum(axis=1)}

@@ -77,6 +77,7 @@ def open_model(
     sample_weight: str | None = None,
     array: str | None = None,
     layout: str | None = None,
+    transpose: bool | None = None,
     device: str = "auto",
 ) -> Opened:
     """Load a model, and read rows as those of its training were read.
@@ -95,6 +96,8 @@ def open_model(
         Which array of a file holds the rows; None takes that of the training.
     layout : str or None, default=None
         Which axis counts rows, as `layerwise.read` takes it; None takes that of the training.
+    transpose : bool or None, default=None
+        Whether a matrix is features x samples; None does as in the training.
     device : str, default="auto"
 
     Returns
@@ -110,6 +113,7 @@ def open_model(
     opened = open_source(data)
     tabular = isinstance(opened, TableSource)
     columns = set(map(composed, opened.names)) if tabular and encoder is not None else set()
+    as_array = not (data.is_dir() or tabular)
     image_shape = facts.get("image_shape") if data.is_dir() and not tabular else None
     source = read(
         opened,
@@ -117,10 +121,15 @@ def open_model(
         ids=[name for name in facts.get("id") or [] if composed(name) in columns],
         sample_weight=sample_weight,
         array=array or (facts.get("array") if data.suffix in _WITH_NAMES else None),
-        layout=layout or (None if data.is_dir() or tabular else facts.get("layout")),
+        layout=layout or (facts.get("layout") if as_array else None),
+        transpose=as_array and facts.get("transpose", False) if transpose is None else transpose,
         encoder=encoder,
         image_shape=tuple(image_shape) if image_shape else None,
     ).without_weightless()
+    expected = getattr(imputer or bare(model), "n_features_in_", source.X.shape[1])
+    hint = opened.hint_at_transpose(n_features=expected) if source.X.shape[1] != expected else ""
+    if hint:
+        raise ValueError(f"{data} has {source.X.shape[1]} features, but the model expects {expected}{hint}")
     if encoder is None and source.encoder is not None and source.encoder.categories_:
         raise ValueError(
             f"{data} has columns of text ({', '.join(source.encoder.categories_)}), but the model was trained on an "

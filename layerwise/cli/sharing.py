@@ -14,10 +14,10 @@ from rich.table import Table
 import layerwise
 from layerwise import runs
 from layerwise.atomic import atomic
-from layerwise.cli.common import Array, Labels, Layout, Model, Overwrite, Reply, Shown, as_command, render
+from layerwise.cli.common import Array, Labels, Layout, Model, Overwrite, Reply, Shown, Transpose, as_command, render
 from layerwise.cli.opening import digest_rows, name_rows, open_model
 from layerwise.data.table_encoder import TableEncoder
-from layerwise.export import export_numpy, export_onnx
+from layerwise.export import export_matlab, export_numpy, export_onnx
 from layerwise.inspection import inspect_model, layers_of, step_of
 from layerwise.report import write_report
 
@@ -47,6 +47,7 @@ def report(
     labels: Labels = None,
     array: Array = None,
     layout: Layout = None,
+    transpose: Transpose = None,
     out: Path | None = None,
     overwrite: Overwrite = False,
     display: Shown,
@@ -78,7 +79,9 @@ def report(
     if place.suffix != ".html":
         raise ValueError(f"out={place} must end in .html")
     with atomic(place, overwrite=overwrite or out is None) as staging:
-        opened = open_model(run, data or Path(facts["data"]), labels=labels, array=array, layout=layout)
+        opened = open_model(
+            run, data or Path(facts["data"]), labels=labels, array=array, layout=layout, transpose=transpose
+        )
         source = opened.source
         known = facts.get("digest_of_rows")
         trained_on = None if known is None else digest_rows(source.X) == known
@@ -106,8 +109,15 @@ def report(
     return Reply({"out": str(place)}, f"The report is in {place}", f"open {place} in a browser")
 
 
-def export(model: Model, *, onnx: Path | None = None, numpy: Path | None = None, overwrite: Overwrite = False) -> Reply:
-    """Write a model as ONNX, or as a program that needs NumPy alone.
+def export(
+    model: Model,
+    *,
+    onnx: Path | None = None,
+    numpy: Path | None = None,
+    matlab: Path | None = None,
+    overwrite: Overwrite = False,
+) -> Reply:
+    """Write a model as ONNX, as a program that needs NumPy alone, or as a function of MATLAB.
 
     Example: layerwise export runs/digits --onnx digits.onnx --numpy digits.py
 
@@ -117,17 +127,25 @@ def export(model: Model, *, onnx: Path | None = None, numpy: Path | None = None,
         The .onnx file to write; it is compared with the model before it is kept.
     numpy
         The .py file to write; its weights go into a .npz file beside it.
+    matlab
+        The .m file to write, a function for MATLAB and Octave; its weights go into a .mat file beside it.
     """
-    if onnx is None and numpy is None:
-        raise ValueError("nothing is asked for; give --onnx FILE.onnx, --numpy FILE.py, or both")
+    if onnx is None and numpy is None and matlab is None:
+        raise ValueError(
+            "nothing is asked for; give --onnx FILE.onnx, --numpy FILE.py, --matlab FILE.m, or several of them"
+        )
     loaded = layerwise.load(model, device="cpu")
     written = [] if onnx is None else [onnx]
     written += [] if numpy is None else [numpy, numpy.with_suffix(".npz")]
+    written += [] if matlab is None else [matlab, matlab.with_suffix(".mat")]
     with ExitStack() as stack:  # all files, or none
         staging = {path: stack.enter_context(atomic(path, overwrite=overwrite)) for path in written}
         if numpy is not None:
             export_numpy(loaded, staging[numpy])
             staging[numpy].with_suffix(".npz").rename(staging[numpy.with_suffix(".npz")])
+        if matlab is not None:
+            export_matlab(loaded, staging[matlab])
+            staging[matlab].with_suffix(".mat").rename(staging[matlab.with_suffix(".mat")])
         if onnx is not None:
             export_onnx(loaded, staging[onnx])
     names = [str(path) for path in written]

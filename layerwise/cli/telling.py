@@ -34,6 +34,18 @@ def describe_rows(source: Input, n_labelled: int | None) -> str:
     return f"{text}, {'' if n_labelled == n_rows else f'{n_labelled:,} of them '}with labels"
 
 
+def advise_on_transpose(source: Input, settings: Mapping[str, Any]) -> list[str]:
+    """Return a line on a wide matrix of MATLAB, whose columns may be the samples."""
+    n_rows, n_features = source.X.shape
+    matlab = str(settings["data"]).lower().endswith(".mat") and source.layout is None and source.image_shape is None
+    if not matlab or settings.get("transpose") is not None or n_rows >= n_features or source.y is not None:
+        return []
+    return [
+        f"{settings['data']} has more columns than rows: if its columns are the samples, as in trainAutoencoder, add "
+        f"--transpose (if not, --no-transpose leaves this out)"
+    ]
+
+
 def describe_columns(source: Input) -> list[str]:
     """Return what the columns of a table were taken for, in a line, and one on those that may be codes."""
     if source.encoder is None:

@@ -26,6 +26,7 @@ from layerwise.cli.common import (
     Overwrite,
     Reply,
     Shown,
+    Transpose,
     Words,
     as_command,
     check_apart,
@@ -46,6 +47,7 @@ from layerwise.cli.opening import digest_rows, name_rows
 from layerwise.cli.recipe_flags import begin_as_table, overlay
 from layerwise.cli.telling import (
     advise_on_labels,
+    advise_on_transpose,
     describe_columns,
     describe_rows,
     describe_task,
@@ -131,6 +133,7 @@ def init(
     missing: Annotated[list[str] | None, Words] = None,
     array: Array = None,
     layout: Layout = None,
+    transpose: Transpose = None,
     image_shape: Annotated[list[int] | None, Words] = None,
     model: Literal["autoencoder", "classifier", "regressor", "outliers"] | None = None,
     out: Path = Path("run.toml"),
@@ -173,7 +176,13 @@ def init(
         settings = recipes.describe(recipe) | places | {"out": out_of, "impute": bool(gaps) or None}
         write_file(staging, recipes.write_toml(settings))
     recipe_line = f"A recipe for model={chosen!r} is in {out}{f' ({why})' if why else ''}"
-    lines = [describe_rows(source, n_labelled), *describe_columns(source), gaps, recipe_line]
+    lines = [
+        describe_rows(source, n_labelled),
+        *advise_on_transpose(source, places),
+        *describe_columns(source),
+        gaps,
+        recipe_line,
+    ]
     text = "\n".join(line for line in lines if line)
     facts = {
         "out": str(out),
@@ -198,6 +207,7 @@ def fit(
     missing: Annotated[list[str] | None, Words, _DATA] = None,
     array: Annotated[Array, _DATA] = None,
     layout: Annotated[Layout, _DATA] = None,
+    transpose: Annotated[Transpose, _DATA] = None,
     image_shape: Annotated[list[int] | None, Words, _DATA] = None,
     impute: Annotated[bool | None, _DATA] = None,
     model: Annotated[Literal["autoencoder", "classifier", "regressor", "outliers"] | None, _TRAINING] = None,
@@ -256,9 +266,9 @@ def fit(
     Parameters
     ----------
     data
-        Rows: CSV, Parquet, Feather, .npy, .npz, IDX, .mat, .safetensors, .txt, or a folder of images or of tables.
-        Several files are one pattern in quotes: 'part-*.csv'. Bytes are scaled to [0, 1]; what the columns of a table
-        are taken for is said.
+        Rows: CSV, Parquet, Feather, .jsonl, .npy, .npz, IDX, .mat, .safetensors, .txt, or a folder of images or of
+        tables. Several files are one pattern in quotes: 'part-*.csv'. Bytes are scaled to [0, 1]; what the columns of a
+        table are taken for is said.
     out
         Folder for the model, the metrics, the pictures and the report.
     config
@@ -462,7 +472,7 @@ def _fit_into(
     held_out = hold_out(source, y, complete)
     odd = [] if source.feature_columns is None else describe_odd_columns(source.X, source.feature_columns)
     missing = describe_missing(source.X, source.feature_names)
-    told = [describe_rows(source, n_labelled), *describe_columns(source)]
+    told = [describe_rows(source, n_labelled), *advise_on_transpose(source, settings), *describe_columns(source)]
     told += [describe_task(chosen, why, source)] if why else []
     if missing and fills_gaps(source, settings):
         told.append(f"Filled in by an autoencoder first: {missing} (--no-impute refuses them)")

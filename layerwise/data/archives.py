@@ -90,12 +90,12 @@ def choose_labels(
 ) -> str:
     """Return which array holds labels: the one asked for, the only vector, or the one that has the usual name.
 
-    With a ``grid`` a map of that shape comes first.
+    With a ``grid`` a map of that shape comes first. In the end it may be the only array.
     """
     maps = [key for key, shape in shapes.items() if shape == grid]
     vectors = [key for key, shape in shapes.items() if _is_vector(shape)]
     usual = [key for key in LABEL_NAMES if key in (maps or vectors)][:1]
-    return _choose(path, shapes, name, [maps, vectors, usual], "labels", "labels")
+    return _choose(path, shapes, name, [maps, vectors, usual, list(shapes)], "labels", "labels")
 
 
 def describe_arrays(shapes: Shapes) -> str:

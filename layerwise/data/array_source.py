@@ -36,7 +36,7 @@ class ArraySource(Source):
 
     @cached_property
     def _arranged(self) -> list[Arranged]:
-        found = [file.rows(self.options.array, self.options.layout) for file in self._files]
+        found = [file.rows(self.options.array, self.options.layout, self.options.transpose) for file in self._files]
         for file, part in zip(self._files, found, strict=True):
             width, first = part.X.shape[1], found[0].X.shape[1]
             if width != first:
@@ -58,6 +58,18 @@ class ArraySource(Source):
             return Input(distributed.share(first.X), None, {}, first.image_shape, None, None, first.layout, first.shape)
         same = {part.image_shape for part in self._arranged} == {first.image_shape}
         return Input(self._join(), None, {}, first.image_shape if same else None, None, None, first.layout)
+
+    def hint_at_transpose(self, *, n_rows: int | None = None, n_features: int | None = None) -> str:
+        """Return the end of a message, where so many rows or features are wanted and a transposed matrix has them."""
+        first = self._arranged[0]
+        if len(self._arranged) > 1 or first.layout is not None or (n_features, n_rows) == (None, None):
+            return ""
+        if first.X.shape != (n_features or first.X.shape[0], n_rows or first.X.shape[1]):
+            return ""
+        if self.options.transpose:
+            return "; it fits if it is read as it is: --no-transpose (transpose=False)"
+        what = "columns" if n_features is None else "rows"
+        return f"; its {what} are as many: add --transpose (transpose=True) if it is features x samples"
 
     def _join(self) -> Any:
         """Return the rows of this rank, of all files."""

@@ -46,7 +46,9 @@ def check_layout(layout: str | None) -> None:
         raise ValueError(f"layout={layout!r} must be one of {', '.join(LAYOUTS)}")
 
 
-def arrange(path: Path, values: np.ndarray | sparse.csr_matrix, layout: str | None) -> Arranged:
+def arrange(
+    path: Path, values: np.ndarray | sparse.csr_matrix, layout: str | None, *, transpose: bool = False
+) -> Arranged:
     """Return the rows of an array of two or more axes.
 
     Parameters
@@ -60,6 +62,8 @@ def arrange(path: Path, values: np.ndarray | sparse.csr_matrix, layout: str | No
         ``"pixels"``: each pixel of height x width x bands is a row of bands, the pixels of the first line first;
         ``"windows"``: samples x time x sensors, each sample a row that is no image. None is the guess by the kind of
         file. A matrix has rows in any layout.
+    transpose : bool, default=False
+        Whether the columns of a matrix are the rows: features x samples, as MATLAB's ``trainAutoencoder`` has them.
 
     Returns
     -------
@@ -73,7 +77,12 @@ def arrange(path: Path, values: np.ndarray | sparse.csr_matrix, layout: str | No
                 f"the rows",
                 stacklevel=4,
             )
-        return Arranged(values, None, None, shape)
+        return Arranged(_transpose(values) if transpose else values, None, None, shape)
+    if transpose:
+        raise ValueError(
+            f"transpose=True is for a matrix of features x samples, but {path} holds an array of "
+            f"{' x '.join(map(str, shape))}; say by layout which of its axes counts rows"
+        )
     layout = layout or ("images-last" if path.suffix.lower() == ".mat" else "images-first")
     if layout == "pixels":
         if len(shape) != 3:
@@ -84,6 +93,13 @@ def arrange(path: Path, values: np.ndarray | sparse.csr_matrix, layout: str | No
     sides = values.shape[1:]
     image_shape = None if layout == "windows" else _image_shape(sides)
     return Arranged(values.reshape(len(values), math.prod(sides)), image_shape, layout, shape)
+
+
+def _transpose(values: np.ndarray | sparse.csr_matrix) -> np.ndarray | sparse.csr_matrix:
+    """Return the columns as rows, one after the other in memory; what is mapped from a file stays there."""
+    if sparse.issparse(values):
+        return sparse.csr_matrix(values.T)
+    return values.T if isinstance(values, np.memmap) else np.ascontiguousarray(values.T)
 
 
 def _image_shape(shape: tuple[int, ...]) -> tuple[int, ...] | None:

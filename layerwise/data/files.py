@@ -16,6 +16,7 @@ from layerwise.data.archives import ARCHIVE_ENDINGS, Shapes, choose_labels, choo
 from layerwise.data.axes import Arranged, arrange, check_layout
 from layerwise.data.idx import load_idx
 from layerwise.data.npy import map_npy
+from layerwise.data.one_hot import from_one_hot
 from layerwise.data.tables import TABLE_ENDINGS, TableFile, is_table, read_labels
 from layerwise.data.text_arrays import TEXT_ENDINGS, is_text, load_text
 from layerwise.errors import FileError, in_content_of
@@ -35,7 +36,9 @@ class Table(NamedTuple):
     image_shape: tuple[int, ...] | None
 
 
-def load_rows(path: str | PathLike[str], array: str | None = None, *, layout: str | None = None) -> Table:
+def load_rows(
+    path: str | PathLike[str], array: str | None = None, *, layout: str | None = None, transpose: bool = False
+) -> Table:
     """Load rows from a file of arrays; images become rows of pixels. Of tables with names see `read_input`.
 
     Parameters
@@ -52,6 +55,8 @@ def load_rows(path: str | PathLike[str], array: str | None = None, *, layout: st
         of each pixel of height x width x bands, those of the first line first; ``"windows"`` makes a row of each sample
         of samples x time x sensors, which is no image. None is ``"images-last"`` in ``.mat`` files, as MATLAB counts
         images, and ``"images-first"`` in others. A matrix has rows in any layout.
+    transpose : bool, default=False
+        Whether the columns of a matrix are the rows: features x samples, as MATLAB's ``trainAutoencoder`` takes them.
 
     Returns
     -------
@@ -66,7 +71,7 @@ def load_rows(path: str | PathLike[str], array: str | None = None, *, layout: st
     FileError
         If it is damaged, holds no numbers, or has less than two axes.
     ValueError
-        If there is no such array or layout, or ``array`` must say which.
+        If there is no such array or layout, ``array`` must say which, or ``transpose`` meets an array of three axes.
 
     Examples
     --------
@@ -76,7 +81,7 @@ def load_rows(path: str | PathLike[str], array: str | None = None, *, layout: st
     >>> [load_rows(path, layout=layout).X.shape for layout in ("images-first", "images-last", "pixels")]
     [(20, 300), (12, 500), (500, 12)]
     """
-    arranged = ArrayFile(Path(path)).rows(array, layout)
+    arranged = ArrayFile(Path(path)).rows(array, layout, transpose)
     return Table(arranged.X, arranged.image_shape)
 
 
@@ -98,7 +103,7 @@ class ArrayFile:
         self._archive = open_archive(path) if is_archive(path) else None
         self.shapes: Shapes = {} if self._archive is None else self._archive.shapes
 
-    def rows(self, array: str | None, layout: str | None) -> Arranged:
+    def rows(self, array: str | None, layout: str | None, transpose: bool = False) -> Arranged:
         """Load rows as `load_rows` does, with how the axes were read."""
         path = self.path
         check_layout(layout)
@@ -112,7 +117,7 @@ class ArrayFile:
             raise FileError(f"{path} holds values of type {values.dtype}, but numbers are needed")
         if math.prod(values.shape) == 0:
             raise FileError(f"{path} has shape {values.shape}, so there is no value in it")
-        return arrange(path, values, layout)
+        return arrange(path, values, layout, transpose=transpose)
 
     def labels(self, array: str | None, grid: tuple[int, int] | None) -> np.ndarray:
         """Load labels as `load_labels` does."""
@@ -121,6 +126,9 @@ class ArrayFile:
             values = self._archive.load(choose_labels(path, self.shapes, array, grid))
         else:
             values = _load_single(path, array)
+        classes = from_one_hot(path, values) if grid is None else None
+        if classes is not None:
+            return classes
         if sparse.issparse(values):
             raise FileError(f"{path} holds a sparse matrix, but labels need one axis: one label a row")
         if grid is not None:
@@ -128,7 +136,9 @@ class ArrayFile:
         if values.ndim > 1 and values.size == max(values.shape):  # one row or column, as in MATLAB
             values = values.reshape(-1)
         if values.ndim != 1:
-            raise FileError(f"{path} has shape {values.shape}, but labels need one axis: one label a row")
+            raise FileError(
+                f"{path} has shape {values.shape}, but labels need one axis: one label a row{_or_one_hot(values)}"
+            )
         if values.dtype.kind not in "biufU":
             raise FileError(f"{path} holds values of type {values.dtype}, but numbers, or text for labels, are needed")
         codes = (
@@ -150,7 +160,9 @@ def load_labels(
         As for `load_rows`; also a ``.csv``, ``.tsv``, ``.parquet``, ``.feather`` or ``.arrow`` file.
     array : str or None, default=None
         Which array of a file of several, or field of a struct. None takes the only vector, or the one called y, labels,
-        label or target.
+        label or target; or the only array. One of two axes, with a single 1 among zeros in each row, or else in each
+        column, is one-hot: classes count from 1 in ``.mat`` files, as MATLAB's ``vec2ind`` does, and from 0 in others,
+        as ``numpy.argmax`` does; a warning says so.
     grid : tuple of int or None, default=None
         The height and width of an image whose pixels are the rows: the labels may be a map of that shape.
 
@@ -170,6 +182,11 @@ def load_labels(
     """
     path = Path(path)
     return _load_column(path) if is_table(path) else ArrayFile(path).labels(array, grid)
+
+
+def _or_one_hot(values: np.ndarray) -> str:
+    """Return what else labels may be, where an array of two axes is neither."""
+    return ", or one 1 among zeros in each row (or each column)" if values.ndim == 2 else ""
 
 
 def _flatten_map(path: Path, values: np.ndarray, grid: tuple[int, int]) -> np.ndarray:

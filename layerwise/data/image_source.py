@@ -21,7 +21,7 @@ class ImageSource(Source):
 
     kind = "a folder of images"
     thing = "a label"
-    refused = ("array", "layout", "id", "ignore", "sample_weight", "max_categories", "missing")
+    refused = ("array", "layout", "transpose", "id", "ignore", "sample_weight", "max_categories", "missing")
     names = ("class",)
 
     def __init__(self, where: Where):

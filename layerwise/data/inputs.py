@@ -63,6 +63,7 @@ def read(
     missing: Sequence[Any] = (),
     array: str | None = None,
     layout: str | None = None,
+    transpose: bool = False,
     encoder: TableEncoder | None = None,
     image_shape: tuple[int, ...] | None = None,
     scratch: str | PathLike[str] | None = None,
@@ -76,7 +77,8 @@ def read(
     Parameters
     ----------
     path : str, path-like, or sequence of those
-        A table with named columns (``.csv``, ``.tsv``, also with ``.gz``; ``.parquet``, ``.feather``, ``.arrow``), see
+        A table with named columns (``.csv``, ``.tsv``, also with ``.gz``; ``.parquet``, ``.feather``, ``.arrow``;
+        ``.jsonl``), see
         `layerwise.data.scan_table` and `layerwise.data.TableEncoder`; a file of arrays (``.npy``, ``.npz``, ``.mat``,
         ``.safetensors``, IDX), see `layerwise.data.load_rows`; plain text (``.txt``, ``.dat``), which is a table if its
         first line names columns, and an array if it is numbers; or a folder of images, see
@@ -103,6 +105,9 @@ def read(
     layout : {"images-first", "images-last", "pixels", "windows"} or None, default=None
         Which axis of an array of three or more counts rows, see `layerwise.data.load_rows`. With ``"pixels"``,
         labels may be a map of height x width, in the same file or in one of their own.
+    transpose : bool, default=False
+        Whether a file of arrays holds a matrix of features x samples, as MATLAB's ``trainAutoencoder`` takes it: its
+        columns become the rows.
     encoder : TableEncoder or None, default=None
         The fitted encoder of a trained model, for a table; None learns one.
     image_shape : tuple of int or None, default=None
@@ -152,13 +157,15 @@ def read(
         raise ValueError(
             f"{source.path} is no table with named columns, but the model was trained on one; give it a table"
         )
-    given = {"array": array, "layout": layout, "id": ids, "ignore": ignore, "sample_weight": sample_weight}
+    given = {"array": array, "layout": layout, "transpose": transpose, "id": ids, "ignore": ignore}
+    given |= {"sample_weight": sample_weight}
     for name, value in {**given, "max_categories": max_categories, "missing": missing}.items():
         if value and name in source.refused:
             raise ValueError(f"{name}={value!r} cannot be used: {source.path} is {source.kind}")
     others = [*named, *weighing, *([] if labels is None else [str(labels)])]
     source.options = Options(
-        named, ignored, others, max_categories, missing, array, layout, encoder, image_shape, scratch, memory
+        *(named, ignored, others, max_categories, missing, array, layout, transpose),
+        *(encoder, image_shape, scratch, memory),
     )
     if isinstance(source, TableSource):
         for parameter, wanted in (("id", named), ("ignore", ignored), ("sample_weight", weighing)):

@@ -16,6 +16,7 @@ import numpy as np
 
 from layerwise.atomic import atomic, naming
 from layerwise.data._polars import import_polars
+from layerwise.data.mat_output import write_mat
 
 if TYPE_CHECKING:
     import polars as pl
@@ -45,7 +46,7 @@ def check_output(path: str | PathLike[str]) -> None:
     >>> check_output("codes.xls")
     Traceback (most recent call last):
     ...
-    ValueError: codes.xls must end in .csv, .tsv, .parquet, .feather, .json, .jsonl, .npy, .npz or .safetensors
+    ValueError: codes.xls must end in .csv, .tsv, .parquet, .feather, .json, .jsonl, .npy, .npz, .mat or .safetensors
     """
     ending = Path(path).suffix.lower()
     if ending not in _WRITERS:
@@ -64,12 +65,13 @@ def write_columns(
     ----------
     path : str or path-like
         ``.csv``, ``.tsv``, ``.parquet`` or ``.feather`` for a table; ``.json`` for a list of records, ``.jsonl`` for
-        one record a line; ``.npy`` for one array, ``.npz`` or ``.safetensors`` for one array a column. A file that is
-        there is replaced by the whole new one, or stays as it is; of a link, the one that it points to.
+        one record a line; ``.npy`` for one array, ``.npz``, ``.mat`` or ``.safetensors`` for one array a column. A file
+        that is there is replaced by the whole new one, or stays as it is; of a link, the one that it points to.
     columns : mapping of str to array-like of shape (n_samples,) or (n_samples, n_values)
         In a table, one of two axes becomes the columns ``name_0``, ``name_1``, ... In ``.npy`` all stand side by side
         and lose their names, and a single one of one axis stays so; text fits only if it is the single one. In
-        ``.npz`` and ``.safetensors`` they stay as they are.
+        ``.npz`` and ``.safetensors`` they stay as they are, and in ``.mat`` too, where those of one axis stand upright,
+        text is a cell array, and a name that is none in MATLAB is changed, as a warning says.
     ids : mapping of str to array-like of shape (n_samples,) or None, default=None
         Columns that name the rows. They come first in a table, and are left out of ``.npy`` and ``.safetensors``.
     separator : str, default=","
@@ -244,6 +246,10 @@ def _write_npz(path: Path, columns: dict[str, np.ndarray], ids: dict[str, np.nda
                 np.lib.format.write_array(file, _storable(path, name, array), allow_pickle=False)
 
 
+def _write_mat(path: Path, columns: dict[str, np.ndarray], ids: dict[str, np.ndarray]) -> None:
+    write_mat(path, {name: _storable(path, name, array) for name, array in {**ids, **columns}.items()})
+
+
 def _write_safetensors(path: Path, columns: dict[str, np.ndarray], ids: dict[str, np.ndarray]) -> None:
     from safetensors.numpy import save_file
 
@@ -277,6 +283,7 @@ _WRITERS: dict[str, Callable[[Path, dict[str, np.ndarray], dict[str, np.ndarray]
     ".jsonl": _write_jsonl,
     ".npy": _write_npy,
     ".npz": _write_npz,
+    ".mat": _write_mat,
     ".safetensors": _write_safetensors,
 }
 _POLARS_ONLY = (".parquet", ".feather")

@@ -38,7 +38,7 @@ def merge_repeated(rows: Rows, targets: torch.Tensor | None = None) -> tuple[Row
     --------
     >>> rows, positions = merge_repeated(Rows(torch.tensor([[2.0], [1.0], [2.0]])))
     >>> rows.take(torch.arange(2)).tolist(), rows.weights.tolist(), positions.tolist()
-    ([[2.0], [1.0]], [2.0, 1.0], [0, 1])
+    ([[1.0], [2.0]], [1.0, 2.0], [1, 0])
     """
     n_rows, everywhere = len(rows), torch.arange(len(rows))
     few = 0 < n_rows <= _MOST_ROWS and n_rows * rows.n_features <= _MOST_VALUES
@@ -51,6 +51,8 @@ def merge_repeated(rows: Rows, targets: torch.Tensor | None = None) -> tuple[Row
     keys = values.view(np.dtype((np.void, values.itemsize * values.shape[1]))).ravel()
     _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
     counts = np.bincount(inverse, None if rows.weights is None else rows.weights.cpu().numpy())
+    order = np.lexsort(values[first].T)  # that of the numbers, not of their bytes, does not depend on their scale
+    first, counts = first[order], counts[order]
     positions = torch.from_numpy(first)
     merged = rows.subset(positions)
     merged.weights = None if (counts == 1).all() else torch.from_numpy(counts).to(rows.device, torch.float64)

@@ -164,7 +164,7 @@ def learn_scaling(
         scale = "standard" if low == -inf else "minmax"
     below, above, distance = find_far_values(sample, weights, lowest, highest)
     names = names_of(name, rows.n_features) if names is None else names
-    marks = _find_marks(sample, torch.stack([below, above]), torch.stack([lowest, highest]), distance)
+    marks = _find_marks(sample, weights, torch.stack([below, above]), torch.stack([lowest, highest]), distance)
     _warn_of_far_values(lowest, highest, distance, "auto" if automatic else scale, name, names, marks)
     if not automatic:
         below, above = torch.full_like(below, -inf), torch.full_like(above, inf)
@@ -295,14 +295,14 @@ def _quantiles(sample: Tensor, weights: Tensor, shares: Sequence[float]) -> Tens
     return torch.stack([values.gather(0, place[None])[0] for place in places])
 
 
-def _find_marks(sample: Tensor, limits: Tensor, ends: Tensor, distance: Tensor) -> list[str]:
+def _find_marks(sample: Tensor, weights: Tensor, limits: Tensor, ends: Tensor, distance: Tensor) -> list[str]:
     """Return the whole numbers that are all the far values of a column, several of them: -999, as is often written."""
     marks: dict[str, None] = {}
     for column in (distance > _STRAY).any(dim=0).nonzero()[:, 0].tolist():
         side = int(distance[:, column].argmax())
         values, end = sample[:, column], ends[side, column]
-        far = values[values < limits[0, column] if side == 0 else values > limits[1, column]]
-        if len(far) > 1 and bool((far == end).all() and end == end.round()):
+        far = values < limits[0, column] if side == 0 else values > limits[1, column]
+        if weights[far].sum() > 1 and bool((values[far] == end).all() and end == end.round()):
             marks[f"{end:.15g}"] = None
     return list(marks)
 

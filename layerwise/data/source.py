@@ -104,6 +104,7 @@ class Options(NamedTuple):
     missing: Sequence[Any] = ()
     array: str | None = None
     layout: str | None = None
+    transpose: bool = False
     encoder: TableEncoder | None = None
     image_shape: tuple[int, ...] | None = None
     scratch: str | PathLike[str] | None = None
@@ -185,8 +186,15 @@ class Source:
     def share(self, name: str, values: Any) -> Any:
         """Return what belongs to the rows of this rank."""
         if len(values) != self.n_rows:
-            raise FileError(f"{self.path} has {self.n_rows} rows, but {name} has {len(values)}; each row needs one")
+            hint = self.hint_at_transpose(n_rows=len(values))
+            raise FileError(
+                f"{self.path} has {self.n_rows} rows, but {name} has {len(values)}; each row needs one{hint}"
+            )
         return distributed.share(values)
+
+    def hint_at_transpose(self, *, n_rows: int | None = None, n_features: int | None = None) -> str:
+        """Return the end of a message, where so many rows or features are wanted and a transposed matrix has them."""
+        return ""
 
     def weights(self, name: str) -> np.ndarray:
         """Return how often each row counts."""

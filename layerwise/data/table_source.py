@@ -32,7 +32,7 @@ class TableSource(Source):
 
     kind = "a table"
     thing = "a column"
-    refused = ("array", "layout")
+    refused = ("array", "layout", "transpose")
 
     def __init__(self, where: Where):
         self._file = TableFile(where)

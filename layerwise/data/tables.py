@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 _TYPED = (".parquet", ".feather", ".arrow", ".ipc")
-TABLE_ENDINGS = (*CSV_ENDINGS, *_TYPED)
+_JSON_LINES = (".jsonl", ".ndjson")
+TABLE_ENDINGS = (*CSV_ENDINGS, *_TYPED, *_JSON_LINES)
 # What a column of objects may hold to be one of numbers.
 _NUMBERS = (Real, Decimal, np.bool_, type(None))
 # What Hive, Spark and Dask write for a value that is missing.
@@ -168,7 +169,18 @@ def _open_typed(path: Path) -> Part:
     pl, parquet = import_polars(), path.suffix.lower() == ".parquet"
     with reading(path, "Parquet" if parquet else "Feather or Arrow IPC"):
         table = (pl.scan_parquet if parquet else pl.scan_ipc)(path, glob=False, hive_partitioning=False)
-        names = table.collect_schema().names()
+        return _as_part(path, table)
+
+
+def _open_json_lines(path: Path) -> Part:
+    """Open a file of one JSON object a line; the types of its columns are those of all rows."""
+    with reading(path, "JSON lines, one object a line with values of the same type"):
+        return _as_part(path, import_polars().scan_ndjson(path.absolute(), infer_schema_length=None))
+
+
+def _as_part(path: Path, table: pl.LazyFrame) -> Part:
+    """Return a table whose columns have types, if there is room for its values."""
+    names = table.collect_schema().names()
     n_bytes = 8 * count_rows(path, table) * len(names) if names else 0
     if n_bytes > DEFLATE_LIMIT * path.stat().st_size:  # values that repeat take no room in a file
         check_room(path, n_bytes)
@@ -178,7 +190,7 @@ def _open_typed(path: Path) -> Part:
 
 
 # By how the name of a file ends; what is not here is text.
-_OPENERS = dict.fromkeys(_TYPED, _open_typed)
+_OPENERS = dict.fromkeys(_TYPED, _open_typed) | dict.fromkeys(_JSON_LINES, _open_json_lines)
 
 
 def scan_table(
@@ -190,7 +202,8 @@ def scan_table(
     ----------
     path : str, path-like or sequence of those
         A CSV or TSV file in UTF-8, compressed with gzip or not, whose first line names the columns; or a Parquet,
-        Feather or Arrow IPC file; or several with the same columns: a list, a pattern such as ``part-*.csv``, or a
+        Feather or Arrow IPC file, or one of JSON lines (``.jsonl``, ``.ndjson``: an object a row, without lists or
+        objects in it); or several with the same columns: a list, a pattern such as ``part-*.csv``, or a
         folder, as Spark and Dask write them, in which names that begin with ``_`` or ``.`` are passed over, and a
         folder ``year=2024`` is a column ``year``. Plain text (``.txt``, ``.dat``) is CSV too, with blanks between
         values where there is no other separator, also if its rows begin with names that the first line says nothing

@@ -77,7 +77,7 @@ def export_numpy(model: BaseEstimator, path: str | PathLike[str], *, overwrite: 
     _check_importable(path)
     parts = take_apart(model)
     arrays: dict[str, np.ndarray] = {}
-    text = render("numpy_module.py.j2", **_describe(parts, arrays))
+    text = render("numpy_module.py.j2", **describe_parts(parts, arrays))
     with (
         atomic(path.with_suffix(".npz"), overwrite=overwrite) as numbers,
         atomic(path, overwrite=overwrite) as module,
@@ -98,8 +98,8 @@ def _check_importable(path: Path) -> None:
         raise ValueError(f"path={path.name!r} would hide Python's own {path.stem!r}; choose a name like my_model.py")
 
 
-def _describe(parts: Parts, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Return what the template is filled in with; the numbers go to ``arrays``."""
+def describe_parts(parts: Parts, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Return what the template of a program is filled in with; the numbers go to ``arrays``."""
     kind, estimator = parts.kind, parts.estimator
     filling, network = _networks(parts, arrays)
     targets = getattr(estimator, "target_scaling_", None)

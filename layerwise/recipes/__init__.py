@@ -75,7 +75,7 @@ _KINDS: dict[str, tuple[Any, str]] = {
     **dict.fromkeys(("validation_data", "groups"), (str, "a text in quotes")),
     "validation_fraction": ((int, float), "a number"),
     **dict.fromkeys(
-        ("impute", "deterministic", "report", "ordered"),
+        ("impute", "deterministic", "report", "ordered", "transpose"),
         (bool, "true or false"),
     ),
     **dict.fromkeys(("id", "ignore"), (list, "a list of names of columns")),
@@ -91,7 +91,7 @@ _KINDS: dict[str, tuple[Any, str]] = {
 _PLACES = {"data", "out", "validation_data"}
 DATA_KEYS = (
     *("data", "out", "labels", "id", "ignore", "sample_weight", "max_categories", "missing", "array", "layout"),
-    "image_shape",
+    *("transpose", "image_shape"),
 )
 
 
