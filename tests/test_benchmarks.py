@@ -119,4 +119,4 @@ def test_the_run_that_is_killed_is_a_command(run, tmp_path):
 
 def test_every_benchmark_is_run():
     names = {path.stem for path in BENCHMARKS.glob("bench_*.py")}
-    assert names == {*PIECES, "bench_cuda"}
+    assert names == {*PIECES, "bench_cuda", "bench_tables", "bench_pydataset"}

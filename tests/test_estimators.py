@@ -148,7 +148,7 @@ def test_head_equals_logistic_regression(small, stack):
         X, y
     )
     theirs = LogisticRegression(C=1 / (alpha * len(X)), tol=1e-8, max_iter=5000).fit(stack.transform(X), y)
-    assert_allclose(head.predict_proba(X), theirs.predict_proba(stack.transform(X)), atol=2e-4)
+    assert_allclose(head.predict_proba(X), theirs.predict_proba(stack.transform(X)), atol=5e-4)
 
 
 def test_classes_of_any_kind(small, stack):

@@ -161,3 +161,37 @@ def test_what_should_be_looked_into(value, trained, linear, said):
     found = [what for what, _ in list_doubts(figures, "classifier")]
     assert len(found) == len(said)
     assert all(word in what for word, what in zip(said, found, strict=True))
+
+
+def test_the_linear_model_is_measured_with_gaps_in_numbered_labels(run, tmp_path):
+    """Labels of numbers become floats beside gaps: the classes are the same."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 2))
+    kind = pl.Series((x[:, 0] > 0).astype(int))
+    table = pl.DataFrame({"a": x[:, 0], "b": x[:, 1], "kind": kind})
+    gaps = pl.when(pl.Series(np.arange(300) % 4 == 0)).then(None).otherwise(pl.col("kind"))
+    table.with_columns(gaps.alias("kind")).write_csv(tmp_path / "x.csv")
+    flags = ["--labels", "kind", "--max-iter", 5, "--random-state", 0, "--no-report", "--json"]
+    code, out, err = run("fit", tmp_path / "x.csv", *flags, "--out", tmp_path / "run")
+    assert code == 0, err
+    assert json.loads(out)["held_out_figures"]["accuracy_of_linear"] > 0.9
+
+
+@pytest.mark.filterwarnings("ignore:X holds values far")
+def test_what_is_odd_about_a_table_is_said_before_the_training(run, tmp_path):
+    n = 60
+    days = pl.date_range(pl.date(2026, 1, 1), pl.date(2026, 3, 1), eager=True).head(n).dt.strftime("%d.%m.%Y")
+    table = pl.DataFrame(
+        {"day": days, "x": [-999.0, -999.0, *np.linspace(1, 2, n - 2)], "kind": ["NA", "b", "c"] * (n // 3)}
+    )
+    table.write_csv(tmp_path / "x.csv")
+    code, _, err = run("fit", tmp_path / "x.csv", "--max-iter", 2, "--no-report", "--out", tmp_path / "run")
+    assert code == 0, err
+    assert "rows are in the order of column 'day': --ordered holds the last ones out" in err
+    assert "'x' (-999 in 2 of 60 rows): such numbers, far from all others, may stand for missing values" in err
+    assert "'NA' in 'kind' is a value of text like others; name what stands for nothing with --missing" in err
+    assert "another whole number in every row" not in err
+    code, _, err = run(
+        "fit", tmp_path / "x.csv", "--model", "outliers", "--max-iter", 2, "--no-report", "--out", tmp_path / "o"
+    )
+    assert "Outliers: the most unusual 10 % of the rows (--contamination)" in err

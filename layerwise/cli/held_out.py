@@ -20,6 +20,7 @@ from layerwise import distributed, stacking
 from layerwise.cli.evaluating import measure
 from layerwise.cli.fitting import mark_unlabeled
 from layerwise.cli.opening import list_columns
+from layerwise.data.column_types import Date
 from layerwise.data.inputs import Input, is_tabular, read
 from layerwise.estimators import StackedClassifier, StackedRegressor
 from layerwise.inspection import bare
@@ -98,7 +99,20 @@ def hold_out(source: Input, y: np.ndarray | None, settings: Mapping[str, Any]) -
     parts = (None, None) if y is None else (y[inside], y[outside])
     n_all = source.X.shape[0]
     told = f"{len(outside):,} of {n_all:,} rows, {how} (--validation-fraction 0 trains on all)"
+    time = _find_time(source)
+    if time is not None and how != "the last ones":
+        told += f"; rows are in the order of column {time!r:.65}: --ordered holds the last ones out"
     return HeldOut(source.take(inside), parts[0], source.take(outside), parts[1], told, outside)
+
+
+def _find_time(source: Input) -> str | None:
+    """Return a column of dates by which the rows are sorted, if there is one."""
+    if source.encoder is None:
+        return None
+    for place, name in enumerate(source.feature_columns or ()):
+        if isinstance(source.encoder.get_reading(name), Date) and (np.diff(source.X[:, place]) >= 0).all():
+            return name
+    return None
 
 
 def _check(settings: Mapping[str, Any]) -> None:
@@ -120,7 +134,7 @@ def _refuse(source: Input, n_candidates: int, fewest: int, settings: Mapping[str
     asked = any(name in settings for name in HELD_OUT_KEYS)
     if settings.get("validation_fraction") == 0:
         return "none, as asked for"
-    if distributed.world_size() > 1:
+    if distributed.world_size() > 1 or settings.get("deterministic"):  # which gives the bits of any number of them
         return "none by several processes; --validation-data names such rows"
     if isinstance(source.X, np.memmap) and source.X.nbytes > _MOST_BYTES:
         return f"none of {source.X.nbytes / 2**30:.1f} GiB on disk; --validation-data names such rows"
@@ -165,7 +179,7 @@ def judge(
     """Return what a run remembers of a model on the rows held out; nothing without such."""
     if held_out.rows is None or settings["model"] not in _FIGURES:
         return {}
-    figures = compare(model, X, held_out.y, held_out.rows, X_held_out, settings)
+    figures = compare(model, X, held_out, X_held_out, settings)
     doubts = list_doubts(figures, settings["model"])
     told = {"held_out": describe(figures, settings["model"]), "held_out_figures": figures}
     return told | ({"doubts": doubts} if doubts else {})
@@ -202,22 +216,17 @@ def _draw(
 
 
 def compare(
-    model: BaseEstimator,
-    X: np.ndarray,
-    y: np.ndarray | None,
-    held_out: Input,
-    X_held_out: np.ndarray,
-    settings: Mapping[str, Any],
+    model: BaseEstimator, X: np.ndarray, held_out: HeldOut, X_held_out: np.ndarray, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the figures of a model on rows held out, and beside them those on the training rows and of simple models.
 
-    ``X`` and ``X_held_out`` are rows as the last step of the model takes them; ``y`` are the labels of the first.
+    ``X`` and ``X_held_out`` are the rows of both kinds as the last step of the model takes them.
     """
-    estimator, folder = bare(model), Path(settings["out"])
-    unlabeled = settings.get("finetuning", {}).get("unlabeled")
-    figures = measure(estimator, X_held_out, held_out.y, held_out.weights, folder=folder)
+    estimator, folder, y, rows = bare(model), Path(settings["out"]), held_out.y, held_out.rows
+    assert rows is not None
+    figures = measure(estimator, X_held_out, rows.y, rows.weights, folder=folder)
     rng = np.random.default_rng(settings["random_state"])
-    known = np.arange(X.shape[0]) if y is None else np.flatnonzero(has_label(y, unlabeled))
+    known = np.arange(X.shape[0]) if y is None else np.flatnonzero(_find_labelled(y, settings))
     n_most = max(100, _MOST_VALUES // X.shape[1])
     drawn = np.sort(rng.choice(known, n_most, replace=False)) if len(known) > n_most else known
     sample, labels = X[drawn], None if y is None else y[drawn]
@@ -227,7 +236,7 @@ def compare(
         "n_rows": X_held_out.shape[0],
         **figures,
         f"{name}_on_training": training[name],
-        f"{name}_of_linear": _measure_linear(estimator, sample, labels, X_held_out, held_out.y),
+        f"{name}_of_linear": _measure_linear(estimator, sample, labels, X_held_out, held_out.labels),
     }
 
 
@@ -290,12 +299,15 @@ def list_doubts(figures: Mapping[str, Any], model: str) -> list[tuple[str, str]]
             )
         )
     if trained is not None and trained - value > _OVERFITS:
-        remedy = "--finetune head, " if model == "classifier" else ""
+        head = "--finetune head, " if model == "classifier" else ""
+        remedy = f"Try {head}fewer units, more decay (--alpha, --head-alpha) or noise (--corruption masking)."
+        if rival is not None and abs(value - rival) < _BEHIND:
+            remedy = "A linear model does no better there: more rows, or fewer columns, would help."
         doubts.append(
             (
                 f"The model overfits: {word} {_show(trained, model)} on training rows, {_show(value, model)} on rows "
                 f"held out.",
-                f"Try {remedy}fewer units, more decay (--alpha, --head-alpha) or noise (--corruption masking).",
+                remedy,
             )
         )
     return doubts

@@ -9,8 +9,11 @@ from typing import Any
 from layerwise import distributed, runs
 from layerwise.cli.common import as_command
 from layerwise.cli.opening import list_columns
+from layerwise.data._polars import list_names
+from layerwise.data.column_types import MARKERS
 from layerwise.data.inputs import Input
 from layerwise.data.naming import as_flag, name_columns
+from layerwise.data.values import describe_codes
 
 # What a person wants next, by the model that was trained.
 _NEXT = {"autoencoder": ["encode", "--out", "codes.csv"], "outliers": ["score", "--because", "--out", "scores.csv"]}
@@ -57,12 +60,30 @@ def describe_columns(source: Input) -> list[str]:
             f"{name_columns(codes)} {'is' if len(codes) == 1 else 'are'} read as numbers: if they are codes, "
             f"{as_flag('--ignore', codes)}, or put a letter before each"
         )
-    return lines
+    texts = [
+        f"{mark!r} in {name!r:.65}"
+        for name, values in source.encoder.categories_.items()
+        for mark in values
+        if mark in MARKERS and mark != "missing"
+    ]
+    if texts:
+        lines.append(
+            f"{', '.join(texts)} {'is a value' if len(texts) == 1 else 'are values'} of text like others; name what "
+            f"stands for nothing with --missing"
+        )
+    numbers = dict(zip(source.encoder.numbers_, source.X.T, strict=False))
+    if source.y is not None and source.y.ndim == 1 and source.y.dtype.kind in "if":
+        numbers[source.label_name or "labels"] = source.y
+    gaps = describe_codes(numbers)
+    return lines if gaps is None else [*lines, gaps]
 
 
 def describe_task(model: str, why: str, source: Input) -> str:
     """Return which model was chosen, why, and how to choose the other where whole numbers may be either."""
     numbers = source.y is not None and source.y.ndim == 1 and source.y.dtype.kind in "iuf"
+    if source.y is not None and source.y.dtype.kind == "O":
+        marks = sorted(set(MARKERS).intersection(label for label in source.y.tolist() if isinstance(label, str)))
+        why += f"; {list_names(marks)} is one of them, unless --missing names it" if marks else ""
     other = " (--model regressor for amounts)" if model == "classifier" and numbers and "--model" not in why else ""
     return f"Model: {model}, because {why}{other}"
 

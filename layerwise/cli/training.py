@@ -59,6 +59,7 @@ from layerwise.data import load_mnist_small
 from layerwise.data.inputs import read
 from layerwise.data.naming import naming_columns
 from layerwise.data.values import describe_missing, describe_odd_columns
+from layerwise.estimators import AutoencoderOutlierDetector
 from layerwise.inspection import describe_scale, inspect_model, layers_of
 from layerwise.recipes import DATA_KEYS, HELD_OUT_KEYS
 from layerwise.recipes.tables import table_settings
@@ -470,7 +471,13 @@ def _fit_into(
         source = source._replace(y=y)  # text has become numbers
     n_labelled = None if source.y is None else count_labelled(source.y, complete)
     held_out = hold_out(source, y, complete)
-    odd = [] if source.feature_columns is None else describe_odd_columns(source.X, source.feature_columns)
+    odd = []
+    if source.encoder is not None and source.feature_columns is not None:
+        written = [name for name in source.encoder.numbers_ if source.encoder.get_reading(name) is not None]
+        odd = describe_odd_columns(source.X, source.feature_columns, written)
+    if settings["model"] == "outliers":
+        share = settings.get("contamination", AutoencoderOutlierDetector().contamination)
+        odd.append(f"Outliers: the most unusual {100 * share:g} % of the rows (--contamination)")
     missing = describe_missing(source.X, source.feature_names)
     told = [describe_rows(source, n_labelled), *advise_on_transpose(source, settings), *describe_columns(source)]
     told += [describe_task(chosen, why, source)] if why else []

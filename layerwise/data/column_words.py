@@ -11,7 +11,10 @@ from layerwise.data.naming import advise_to_ignore, name_columns
 from layerwise.data.profiles import Choice, find_twins
 
 # What is left out, by its kind, in words.
-LEFT_OUT = {"row name": "name per row", "text": "text of too many values"}
+LEFT_OUT = {
+    "row name": ("name per row", "names per row"),
+    "text": ("text of too many values", "texts of too many values"),
+}
 
 
 def describe_types(
@@ -41,7 +44,7 @@ def describe_types(
     for kind, words in LEFT_OUT.items():
         names = [name for name, plain in readings.items() if plain["type"] == kind]
         if names:
-            parts.append(f"{len(names)} {words} left out ({list_names(names)})")
+            parts.append(f"{len(names)} {words[len(names) > 1]} left out ({list_names(names)})")
     return ", ".join(parts)
 
 
@@ -87,3 +90,10 @@ def _count(kind: str, names: Sequence[str], named: bool) -> str:
     plural = first + "s" * (len(names) > 1 and first != "true")
     shown = f" ({list_names(names)})" if named else ""
     return f"{len(names)} {plural}{' ' * bool(rest)}{rest}{shown}"
+
+
+def describe_reading(reading: Reading | None) -> str:
+    """Return how training read a column that was not plain numbers, as the end of a clause; nothing for others."""
+    if isinstance(reading, Date):
+        return f", where training had dates written as {reading}"
+    return "" if reading is None or isinstance(reading, Flag) else f", where training had numbers with {reading}"

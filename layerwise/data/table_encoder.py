@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from layerwise import distributed
 from layerwise.data._polars import columns, import_polars, list_names, match_names
 from layerwise.data.column_types import MARKERS, Date, Flag, Reading, as_plain, from_plain, parse_numbers
-from layerwise.data.column_words import LEFT_OUT, describe_types, judge
+from layerwise.data.column_words import LEFT_OUT, describe_reading, describe_types, judge
 from layerwise.data.naming import advise_to_ignore, name_columns
 from layerwise.data.profiles import MISSING, OTHER, Profile, choose, looks_coded
 from layerwise.data.tables import drop_marks, to_frame
@@ -418,7 +418,11 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             name: _find_stray(table, name, self.get_reading(name))
             for name in [name for name, profile in profiles.items() if profile.is_text]
         }
-        listed = ", ".join(f"{name!r} holds {text[0]!r:.65} in row {text[1]}" for name, text in found.items() if text)
+        listed = ", ".join(
+            f"{name!r} holds {text[0]!r:.65} in row {text[1]}{describe_reading(self.get_reading(name))}"
+            for name, text in found.items()
+            if text
+        )
         if listed:
             raise ValueError(
                 f"training had only numbers where columns hold text: {listed} (counted from 1, below the names); make "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -68,12 +68,19 @@ def refuse_infinity(X: np.ndarray, names: Sequence[str], start: int) -> None:
             )
 
 
-def describe_odd_columns(X: np.ndarray, names: Sequence[str]) -> list[str]:
-    """Say which columns seem to tell rows apart only, and which tell nothing; of several processes none."""
+# What people write where a number is missing.
+_CODES = (-9.0, -99.0, -999.0, -9999.0, 99.0, 999.0, 9999.0, 99999.0)
+
+
+def describe_odd_columns(X: np.ndarray, names: Sequence[str], amounts: Collection[str] = ()) -> list[str]:
+    """Say which columns seem to tell rows apart only, and which tell nothing; of several processes none.
+
+    ``amounts`` are columns that were written as such, dates or numbers with units, and do not tell rows apart.
+    """
     if len(X) < _FEW_ROWS or distributed.world_size() > 1:
         return []
     counters, same = ([names[int(place)] for place in np.flatnonzero(odd)] for odd in _find_odd_columns(X))
-    lines = []
+    counters, lines = [name for name in counters if name not in amounts], []
     if counters:
         have, advice = ("has", "if it only tells rows apart, give it with --id")
         if len(counters) > 1:
@@ -82,6 +89,25 @@ def describe_odd_columns(X: np.ndarray, names: Sequence[str]) -> list[str]:
     if same:
         lines.append(f"{name_columns(same)} {'tells' if len(same) == 1 else 'tell'} nothing: all values are the same")
     return lines
+
+
+def describe_codes(columns: Mapping[str, np.ndarray]) -> str | None:
+    """Say which columns hold a number such as -999, far from all others, which may be no value; None without such."""
+    found = []
+    for name, column in columns.items():
+        known = column[~np.isnan(column)]
+        for code in _CODES:
+            others = known[known != code]
+            count = len(known) - len(others)
+            if count > 1 and len(others) and abs(code - np.median(others)) > 3 * np.ptp(others):
+                found.append(f"{name!r:.65} ({code:g} in {count} of {len(column)} rows)")
+    if not found:
+        return None
+    more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+    return (
+        f"{', '.join(found[:5])}{more}: such numbers, far from all others, may stand for missing values; if they do, "
+        f"name them with --missing"
+    )
 
 
 def _find_odd_columns(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
