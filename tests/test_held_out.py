@@ -84,6 +84,8 @@ def test_few_rows_and_rows_to_be_judged_are_all_trained_on():
         (["--validation-data", "x.csv", "--validation-fraction", "0.2"], "exclude each other"),
         (["--groups", "machine"], "'machine' is no column"),
         (["--validation-data", "absent.csv"], "absent.csv is not there"),
+        (["--model", "outliers", "--ordered"], "ordered=True has no meaning with model='outliers'"),
+        (["--model", "outliers", "--validation-fraction", "0.2"], "validation_fraction=0.2 has no meaning"),
     ],
 )
 def test_what_does_not_go_together_is_refused(run, iris, tmp_path, flags, message):

@@ -120,6 +120,12 @@ def _check(settings: Mapping[str, Any]) -> None:
     if not 0 <= fraction < 1:
         raise ValueError(f"validation_fraction={fraction:g} must be a share of the rows, from 0 to below 1")
     given = [name for name in ("validation_data", "groups", "ordered") if settings.get(name)]
+    asked = given or (["validation_fraction"] if settings.get("validation_fraction") else [])
+    if settings["model"] not in _FIGURES and asked:
+        raise ValueError(
+            f"{asked[0]}={settings[asked[0]]!r} has no meaning with model={settings['model']!r}, which is to judge all "
+            f"rows; leave it out"
+        )
     if len(given) > 1 or (given == ["validation_data"] and "validation_fraction" in settings):
         named = " and ".join(f"--{name.replace('_', '-')}" for name in (given + ["validation_fraction"])[:2])
         raise ValueError(f"{named} exclude each other; name the rows to hold out in one way")
@@ -138,7 +144,7 @@ def _refuse(source: Input, n_candidates: int, fewest: int, settings: Mapping[str
         return "none by several processes; --validation-data names such rows"
     if isinstance(source.X, np.memmap) and source.X.nbytes > _MOST_BYTES:
         return f"none of {source.X.nbytes / 2**30:.1f} GiB on disk; --validation-data names such rows"
-    if settings["model"] not in _FIGURES and not asked:
+    if settings["model"] not in _FIGURES:
         return "none, as all rows are to be judged"
     if n_candidates < fewest and not asked:
         what = "rows" if settings["model"] == "autoencoder" else "rows with labels"
