@@ -1304,3 +1304,16 @@ def test_parts_that_are_refused(run, tmp_path, monkeypatch, words, message):
     assert message in err
     assert err.count("\n") == 1
     assert not (tmp_path / "r").exists()
+
+
+def test_impute_says_which_gaps_stay(run, tmp_path):
+    kinds = [None if place % 5 == 0 else "red" if place % 2 else "blue" for place in range(40)]
+    ages = [None if place == 3 else 20.5 + place for place in range(40)]
+    pl.DataFrame({"age": ages, "kind": kinds}).write_csv(tmp_path / "x.csv")
+    assert run("fit", tmp_path / "x.csv", "--max-iter", 2, "--no-report", "--out", tmp_path / "m")[0] == 0
+    code, _, err = run("impute", tmp_path / "m", tmp_path / "x.csv", "--out", tmp_path / "filled.csv")
+    assert code == 0, err
+    assert "Numbers are filled in; gaps of text stay: 'kind' (8)" in err
+    filled = pl.read_csv(tmp_path / "filled.csv")
+    assert filled["age"].null_count() == 0
+    assert filled["kind"].null_count() == 8

@@ -140,15 +140,18 @@ def impute(
     as_text = not display.as_json if out is None else ending in (".csv", ".tsv")
 
     def columns() -> tuple[dict[str, Any], dict[str, Any]]:
-        opened = open_model(
-            model, data, array=array, layout=layout, transpose=transpose, device=device
-        )  # which fills them in
+        # Which fills them in.
+        opened = open_model(model, data, array=array, layout=layout, transpose=transpose, device=device)
         if opened.encoder is None or ending in (".npy", ".safetensors"):
             return _as_rows(opened, opened.X), opened.source.ids
         numbers = {name: opened.X[:, place] for place, name in enumerate(opened.encoder.numbers_)}
         texts = list_columns(data) if as_text else [*opened.source.ids, *opened.encoder.categories_]
         readings = {name: opened.encoder.get_reading(name) for name in numbers}
         filled = fill_table(data, numbers, text=texts, readings=readings, missing=opened.encoder.list_missing())
+        gaps = {name: sum(value is None for value in filled[name].tolist()) for name in opened.encoder.categories_}
+        left = ", ".join(f"{name!r:.65} ({count})" for name, count in gaps.items() if count)
+        if left:
+            display.say(f"Numbers are filled in; gaps of text stay: {left}")
         return filled if as_text else filled | opened.source.ids, {}
 
     return _write(columns, data, out, overwrite, display, separator=find_separator(data))
