@@ -238,7 +238,7 @@ def test_marks_of_missing_values_that_the_user_names(tmp_path):
 def test_one_stray_among_many_is_named_and_a_later_one_too():
     values = [f"{k} kg" for k in range(150)]
     encoder = TableEncoder().fit(pl.DataFrame({"x": values}))
-    with pytest.raises(ValueError, match=r"only numbers where columns hold text: 'x' holds '7 lb' in row 2 "):
+    with pytest.raises(ValueError, match=r"columns hold text: 'x' holds '7 lb' in row 2, .*with 'kg'"):
         encoder.transform(pl.DataFrame({"x": ["5 kg", "7 lb"]}))
     with pytest.raises(ValueError, match="column 'x' looks like numbers with 'kg', 'lb' around them"):
         TableEncoder().fit(pl.DataFrame({"x": [*values, "7 lb"]}))

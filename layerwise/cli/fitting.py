@@ -100,6 +100,8 @@ def _choose_for_text(y: np.ndarray, unlabeled: Any) -> tuple[str, str]:
     shown = ", ".join(f"{label:.65}" for label in classes[:_SHOWN_CLASSES])
     more = f" and {len(classes) - _SHOWN_CLASSES:,} more" if len(classes) > _SHOWN_CLASSES else ""
     why = f"the labels are text: {len(classes):,} class{'es' if len(classes) != 1 else ''}: {shown}{more}"
+    marks = ", ".join(repr(label) for label in classes if label in MARKERS)
+    why += f"; {marks} is one of them, unless --missing names it" if marks else ""
     return "classifier", f"{why}, which look like {misfit}" if misfit else why
 
 

@@ -9,7 +9,6 @@ from typing import Any
 from layerwise import distributed, runs
 from layerwise.cli.common import as_command
 from layerwise.cli.opening import list_columns
-from layerwise.data._polars import list_names
 from layerwise.data.column_types import MARKERS
 from layerwise.data.inputs import Input
 from layerwise.data.naming import as_flag, name_columns
@@ -81,9 +80,6 @@ def describe_columns(source: Input) -> list[str]:
 def describe_task(model: str, why: str, source: Input) -> str:
     """Return which model was chosen, why, and how to choose the other where whole numbers may be either."""
     numbers = source.y is not None and source.y.ndim == 1 and source.y.dtype.kind in "iuf"
-    if source.y is not None and source.y.dtype.kind == "O":
-        marks = sorted(set(MARKERS).intersection(label for label in source.y.tolist() if isinstance(label, str)))
-        why += f"; {list_names(marks)} is one of them, unless --missing names it" if marks else ""
     other = " (--model regressor for amounts)" if model == "classifier" and numbers and "--model" not in why else ""
     return f"Model: {model}, because {why}{other}"
 
