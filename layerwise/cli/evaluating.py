@@ -22,6 +22,7 @@ from layerwise import stacking
 from layerwise.cli.common import AnyText, Array, Data, Device, Labels, Layout, Model, Reply, Transpose
 from layerwise.cli.fitting import as_amounts
 from layerwise.cli.opening import open_model
+from layerwise.data import Rows
 from layerwise.data.column_types import MARKERS
 from layerwise.estimators import AutoencoderOutlierDetector, StackedClassifier, StackedRegressor
 from layerwise.labels import find_missing, has_label
@@ -174,11 +175,16 @@ def _measure_outliers(
     }
 
 
+def in_scale_of_training(estimator: BaseEstimator, rows: Rows) -> np.ndarray:
+    """Return rows of a coder as float64 of shape (n_rows, n_features), far values as far as they are."""
+    return stacking.apply(estimator.coder_.straighten, rows).double().numpy(force=True)
+
+
 def _measure_reconstruction(estimator: BaseEstimator, X: Any, weights: np.ndarray | None) -> dict[str, Any]:
     """Return errors in the scale of the training, in which every column counts as it did there."""
     coder = estimator.coder_
     rows = coder.rows(X)
-    scaled = stacking.apply(coder.straighten, rows).double().numpy(force=True)
+    scaled = in_scale_of_training(estimator, rows)
     centred = scaled - np.average(scaled, axis=0, weights=weights)
     spread = 0.5 * float(np.average(centred**2, axis=0, weights=weights).sum())
     error = float(np.average(coder.errors(rows).numpy(force=True), weights=weights))

@@ -16,8 +16,8 @@ from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedS
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from layerwise import distributed, stacking
-from layerwise.cli.evaluating import measure
+from layerwise import distributed
+from layerwise.cli.evaluating import in_scale_of_training, measure
 from layerwise.cli.fitting import mark_unlabeled
 from layerwise.cli.opening import list_columns
 from layerwise.data.column_types import Date
@@ -261,22 +261,18 @@ def _measure_linear(
             return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of iterations, and of classes that look like amounts
-        return float(rival.fit(_as_floats(X), y).score(_as_floats(X_held_out), y_held_out))
+        return float(rival.fit(X.astype(np.float64), y).score(X_held_out.astype(np.float64), y_held_out))
 
 
 def _measure_pca(estimator: BaseEstimator, X: np.ndarray, X_held_out: np.ndarray) -> float | None:
     """Return the share of variance that PCA of the width of the codes explains, in the scale of the training."""
     coder = estimator.coder_
-    scaled = [stacking.apply(coder.straighten, coder.rows(rows)).double().numpy(force=True) for rows in (X, X_held_out)]
+    scaled = [in_scale_of_training(estimator, coder.rows(rows)) for rows in (X, X_held_out)]
     width = min(coder.modules[-1].n_hidden, *scaled[0].shape)
     pca = PCA(width, svd_solver="full" if min(scaled[0].shape) < 500 else "randomized", random_state=0).fit(scaled[0])
     spread = ((scaled[1] - scaled[1].mean(axis=0)) ** 2).sum()
     rest = ((scaled[1] - pca.inverse_transform(pca.transform(scaled[1]))) ** 2).sum()
     return float(1 - rest / spread) if spread > 0 else None
-
-
-def _as_floats(X: Any) -> Any:
-    return X.astype(np.float64)
 
 
 def describe(figures: Mapping[str, Any], model: str) -> str:

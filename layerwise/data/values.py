@@ -97,9 +97,11 @@ def describe_codes(columns: Mapping[str, np.ndarray]) -> str | None:
     for name, column in columns.items():
         known = column[~np.isnan(column)]
         for code in _CODES:
+            count = np.count_nonzero(known == code)
+            if not 1 < count < len(known):
+                continue
             others = known[known != code]
-            count = len(known) - len(others)
-            if count > 1 and len(others) and abs(code - np.median(others)) > 3 * np.ptp(others):
+            if abs(code - np.median(others)) > 3 * np.ptp(others):
                 found.append(f"{name!r:.65} ({code:g} in {count} of {len(column)} rows)")
     if not found:
         return None
