@@ -24,7 +24,7 @@ from sklearn.pipeline import make_pipeline
 
 import layerwise
 from layerwise import recipes
-from layerwise.cli.fitting import choose_model
+from layerwise.cli.targets import choose_model
 from layerwise.data import Digits, TableEncoder
 from layerwise.inspection import bare, stack_of
 from layerwise.reproduce import EXPERIMENTS, ufldl_stacked

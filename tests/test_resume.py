@@ -324,7 +324,7 @@ def test_data_that_has_changed_is_refused(run, fit, table, signal_at, tmp_path):
 
 
 def test_before_the_first_checkpoint_nothing_is_left(run, fit, signal_at, monkeypatch, tmp_path):
-    monkeypatch.setattr("layerwise.cli.training.read", lambda *a, **k: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr("layerwise.cli.fitting.read", lambda *a, **k: signal.raise_signal(signal.SIGINT))
     code, _, err = run(*fit, "--out", tmp_path / "run")
     assert code == 130
     assert err == "layerwise: interrupted before the first iteration; nothing was written\n"

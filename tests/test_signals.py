@@ -123,7 +123,7 @@ def test_every_command_ends_by_them(command, becomes, run, folder, monkeypatch):
     monkeypatch.chdir(folder)
     monkeypatch.setattr("layerwise.persistence.load", end)
     monkeypatch.setattr("layerwise.load", end, raising=False)
-    for home in ("comparing", "training", "opening"):
+    for home in ("comparing", "starting", "fitting", "opening"):
         monkeypatch.setattr(f"layerwise.cli.{home}.read", end)
     before = sorted(path.name for path in folder.iterdir())
     found, out, err = run(*words_of(command))

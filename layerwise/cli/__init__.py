@@ -16,8 +16,8 @@ __all__ = ["app", "main"]
 
 # Name, home and purpose of each command. A home is imported when its command is called: torch takes seconds.
 _COMMANDS = {
-    "demo": ("training:demo", "Train on handwritten digits that come with layerwise."),
-    "init": ("training:init", "Write a commented run.toml for a file of data."),
+    "demo": ("starting:demo", "Train on handwritten digits that come with layerwise."),
+    "init": ("starting:init", "Write a commented run.toml for a file of data."),
     "fit": ("training:fit", "Train a model: autoencoders, a classifier, a regressor or an outlier detector."),
     "encode": ("models:encode", "Write the codes of rows."),
     "decode": ("models:decode", "Write what codes stand for."),

@@ -20,8 +20,8 @@ from sklearn.metrics import (
 
 from layerwise import stacking
 from layerwise.cli.common import AnyText, Array, Data, Device, Labels, Layout, Model, Reply, Transpose
-from layerwise.cli.fitting import as_amounts
 from layerwise.cli.opening import open_model
+from layerwise.cli.targets import as_amounts
 from layerwise.data import Rows
 from layerwise.data.column_types import MARKERS
 from layerwise.estimators import AutoencoderOutlierDetector, StackedClassifier, StackedRegressor

@@ -1,205 +1,182 @@
-"""What `fit` does, step by step: from settings and a file of data to a trained model."""
+"""What `fit` does, step by step: from settings and a file of data to the folder of a run."""
 
 from __future__ import annotations
 
-import json
-import shlex
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
-from layerwise import distributed, persistence, recipes
-from layerwise.atomic import LOCK
-from layerwise.callbacks import Callback, EarlyStopping, Step
+from layerwise import distributed, persistence, recipes, runs
+from layerwise.atomic import LOCK, publish, write_file
+from layerwise.callbacks import Callback, EarlyStopping, MetricsFile, Step
 from layerwise.checkpoint import Checkpoint
-from layerwise.data.column_types import FLAGS, MARKERS
-from layerwise.data.inputs import Input
-from layerwise.data.profiles import as_number, describe_misfit, find_stray_label
+from layerwise.cli.common import Display
+from layerwise.cli.held_out import HeldOut, hold_out, judge
+from layerwise.cli.opening import digest_rows, name_rows
+from layerwise.cli.recipe_flags import SETTLED, arguments_of_read, begin_as_table, iterations_asked_for, overlay
+from layerwise.cli.targets import are_all, choose_model, count_labelled, mark_unlabeled
+from layerwise.cli.telling import describe_fit
+from layerwise.cli.unfinished import CHECKPOINTS, SCRATCH
+from layerwise.data.inputs import Input, read
+from layerwise.data.naming import naming_columns
+from layerwise.data.values import describe_missing
 from layerwise.estimators import AutoencoderImputer, AutoencoderOutlierDetector
-from layerwise.labels import find_labelled, find_missing, has_label
-from layerwise.solvers import SOLVERS
+from layerwise.inspection import describe_scale, inspect_model, layers_of
 from layerwise.trackers import MLflow, TensorBoard
 
 Tracked: TypeAlias = MLflow | TensorBoard
 
-# Whole numbers of at most so many different values are classes, where they repeat and are not spread (of at most ten,
-# one of both is enough). With more, up to the second limit, they are so where they count from 0 or 1 without gaps and
-# each stands for so many rows on average: heuristic choices.
-_FEW_CLASSES, _MAX_CLASSES, _ROWS_OF_CLASS = 30, 100, 5
-# Of fewer different whole numbers nobody doubts that they are classes.
-_DOUBTFUL = 10
-# More different whole numbers than that are spread if they take less than this share of those between the ends; they
-# repeat if each stands for so many rows on average: heuristic choices.
-_DENSE, _REPEATS = 1 / 3, 2
-# So many classes of text are named.
-_SHOWN_CLASSES = 10
 
+class Task(NamedTuple):
+    """What is to be trained, and on what.
 
-def choose_model(y: np.ndarray | None, contamination: float | None = None, unlabeled: Any = None) -> tuple[str, str]:
-    """Return which model suits the labels, one of `layerwise.recipes.MODELS`, and why, in words."""
-    if y is None:
-        why = "there are no labels"
-        return ("autoencoder", why) if contamination is None else ("outliers", f"{why}, but a contamination is given")
-    if y.ndim == 2:
-        return "regressor", "each row has several targets"
-    if unlabeled is not None and not _is_gap(unlabeled, y):
-        y = y[find_labelled(y, _as_label("unlabeled", unlabeled, y))]
-    if y.dtype.kind not in "iuf" and not are_all(y, int):
-        return ("classifier", "the labels are true and false") if are_all(y, bool) else _choose_for_text(y, unlabeled)
-    if have_fractions(y):
-        return "regressor", "the labels are numbers with fractions"
-    known = distributed.unique(y[~find_missing(y)])
-    count = len(known)
-    n_labelled = sum(distributed.gather_counts([int((~find_missing(y)).sum())]))
-    numbered = count <= _MAX_CLASSES and known[0] in (0, 1) and known[-1] - known[0] == count - 1
-    dense, repeats = count >= _DENSE * (known[-1] - known[0]), n_labelled >= _REPEATS * count
-    few = (
-        count <= _REPEATS
-        or (count <= _DOUBTFUL and (dense or repeats))
-        or (count <= _FEW_CLASSES and dense and repeats)
-    )
-    model = "classifier" if few or (numbered and n_labelled >= _ROWS_OF_CLASS * count) else "regressor"
-    why = f"the labels are {count:,} different whole number{'s' if count > 1 else ''} in {n_labelled:,} rows"
-    if count < _DOUBTFUL:
-        return model, why
-    taken, other, meant = (
-        ("classes", "regressor", "amounts") if model == "classifier" else ("amounts", "classifier", "classes")
-    )
-    return model, f"{why}, taken as {taken}; if they are {meant}, choose --model {other}"
-
-
-def _is_gap(unlabeled: Any, y: np.ndarray) -> bool:
-    """Whether the label that stands for none has been read as a gap among numbers."""
-    return unlabeled in MARKERS and y.dtype.kind not in "OU" and distributed.any_rank(bool(find_missing(y).any()))
-
-
-def have_fractions(y: np.ndarray) -> bool:
-    """Whether one of the labels of all ranks is no whole number."""
-    known = y[~find_missing(y)]
-    return y.dtype.kind == "f" and distributed.any_rank(bool((known != np.floor(known)).any()))
-
-
-def _choose_for_text(y: np.ndarray, unlabeled: Any) -> tuple[str, str]:
-    """Return the model, and why, for labels of text, all but the one that stands for none."""
-    numbers = None if unlabeled is None else as_amounts(y)
-    if numbers is not None:
-        return choose_model(numbers)
-    labels = _gather_labels(y)
-    classes = sorted(set(labels) - {None})
-    misfit = describe_misfit(classes, find_stray_label(labels), "counted from 1")
-    if misfit and len(classes) > _FEW_CLASSES:
-        return "regressor", f"the labels look like {misfit}"
-    shown = ", ".join(f"{label:.65}" for label in classes[:_SHOWN_CLASSES])
-    more = f" and {len(classes) - _SHOWN_CLASSES:,} more" if len(classes) > _SHOWN_CLASSES else ""
-    why = f"the labels are text: {len(classes):,} class{'es' if len(classes) != 1 else ''}: {shown}{more}"
-    marks = ", ".join(repr(label) for label in classes if label in MARKERS)
-    why += f"; {marks} is one of them, unless --missing names it" if marks else ""
-    return "classifier", f"{why}, which look like {misfit}" if misfit else why
-
-
-def _gather_labels(y: np.ndarray) -> list[Any]:
-    """Return the labels of all ranks."""
-    return [label for part in distributed.gather_bytes(json.dumps(y.tolist()).encode()) for label in json.loads(part)]
-
-
-def as_amounts(y: np.ndarray, unlabeled: Any = None) -> np.ndarray | None:
-    """Return labels of text as numbers, NaN where one is missing or stands for none; None where one is no number."""
-    numbers = [np.nan if label in (None, unlabeled) else as_number(label) for label in y.tolist()]
-    return None if distributed.any_rank(None in numbers) else np.array(numbers, dtype=np.float64)
-
-
-def are_all(y: np.ndarray, kind: type) -> bool:
-    """Whether labels are of this type on all ranks, apart from those that are missing."""
-    if y.dtype.kind != "O":
-        return y.dtype.kind in {bool: "b", int: "iu"}[kind]
-    return not distributed.any_rank(any(type(value) is not kind for value in y[~find_missing(y)]))
-
-
-def mark_unlabeled(y: np.ndarray | None, settings: Mapping[str, Any]) -> tuple[np.ndarray | None, dict[str, Any]]:
-    """Return labels that estimators take, and settings that name the label of rows that have none.
-
-    A missing text becomes the empty one, a missing class number the one below the lowest, a missing target stays NaN.
+    Attributes
+    ----------
+    source : Input
+        All rows that were read.
+    settings : dict
+        As ``run.toml`` says them.
+    complete : dict
+        The same with what the labels add: which stands for none.
+    why : str or None
+        Why the model was chosen; None if it was asked for.
+    n_labelled : int or None
+        Rows of all processes with a label.
+    missing : str or None
+        Which values are missing, as `describe_missing` says it.
+    held_out : HeldOut
+        Rows to train on, and rows to measure the model on.
     """
-    settings = dict(settings)
-    if settings["model"] not in ("classifier", "regressor"):
-        return None, settings
-    if y is None:
-        raise ValueError(f"model={settings['model']!r} needs labels; give them with --labels")
-    finetuning = dict(settings.get("finetuning", {}))
-    if _is_gap(finetuning.get("unlabeled"), y):
-        settings["finetuning"] = finetuning = {k: v for k, v in finetuning.items() if k != "unlabeled"}
-    unlabeled = finetuning.get("unlabeled")
-    if isinstance(finetuning.get("class_weight"), Mapping):  # TOML knows no keys but texts
-        named = finetuning["class_weight"].items()
-        finetuning["class_weight"] = {_as_label("class_weight", label, y): weight for label, weight in named}
-        settings["finetuning"] = finetuning
-    if y.dtype.kind == "O" and (are_all(y, int) or are_all(y, bool)):
-        if unlabeled is not None:
-            y = y.copy()
-            y[y == _as_label("unlabeled", unlabeled, y)] = None
-        y, finetuning["unlabeled"] = _fill_labels(y, settings["model"])
-        return y, settings | {"finetuning": finetuning}
-    if settings["model"] == "regressor" and y.dtype.kind not in "biuf":
-        marked = None if unlabeled is None else _as_label("unlabeled", unlabeled, y)
-        amounts = as_amounts(y, marked)
-        if amounts is None:
-            _refuse_text(y, marked)
-        return amounts, settings | {"finetuning": finetuning | {"unlabeled": float("nan")}}
-    if unlabeled is not None:
-        finetuning["unlabeled"] = _as_label("unlabeled", unlabeled, y)
-        return y, settings | {"finetuning": finetuning}
-    missing = find_missing(y)
-    if not distributed.any_rank(bool(missing.any())):
-        return y.astype(str) if y.dtype.kind == "O" else y, settings
-    if y.dtype.kind == "O":
-        y, unlabeled = np.where(missing, "", y).astype(str), ""
-    elif settings["model"] == "classifier" and ((known := distributed.unique(y[~missing])) == np.floor(known)).all():
-        unlabeled = int(known.min()) - 1
-        y = np.where(missing, unlabeled, y).astype(np.int64)
-    else:
-        unlabeled = float("nan")
-    return y, settings | {"finetuning": finetuning | {"unlabeled": unlabeled}}
+
+    source: Input
+    settings: dict[str, Any]
+    complete: dict[str, Any]
+    why: str | None
+    n_labelled: int | None
+    missing: str | None
+    held_out: HeldOut
 
 
-def _refuse_text(y: np.ndarray, unlabeled: Any) -> NoReturn:
-    """Refuse labels of text for a regressor, one of which may stand for none."""
-    labels = [None if label == unlabeled else label for label in _gather_labels(y)]
-    stray = find_stray_label(labels)
-    misfit = describe_misfit({label for label in labels if label is not None}, stray, "counted from 1")
-    if misfit is None:
-        found = next(label for label in labels if label is not None and as_number(label) is None)
-        raise ValueError(f"a regressor needs numbers as labels, but found {found!r:.65}; choose a classifier")
-    if stray is not None and unlabeled is None:
-        misfit += f", or name such a mark with --unlabeled {shlex.quote(stray.value)}"
-    raise ValueError(
-        f"a regressor needs numbers as labels, but these look like {misfit}; if they are classes, choose "
-        f"--model classifier"
+class Trained(NamedTuple):
+    """A model after what prepares its rows, and the rows that its last step takes: of the training, and held out."""
+
+    model: BaseEstimator
+    X: Any
+    X_held_out: Any
+
+
+def fit_into(
+    folder: Path,
+    settings: Mapping[str, Any],
+    flags: Mapping[str, Any],
+    callbacks: Sequence[Callback],
+    track: Sequence[str],
+    checkpoint_seconds: float,
+    display: Display,
+) -> dict[str, Any]:
+    """Train, and let rank 0 write all of the run into a folder; return its facts."""
+    start = time.perf_counter()
+    task = plan(settings, flags, folder / SCRATCH)
+    filled = task.missing if fills_gaps(task.source, task.settings) else None
+    for line in describe_fit(task.source, task.settings, task.n_labelled, task.why, filled, task.held_out.how):
+        display.say(line)
+    places = {name: task.settings[name] for name in SETTLED if name in task.settings}
+    recipe = recipes.describe(recipes.build(task.settings)) | places
+    _note_settings(folder, recipe)
+    with ExitStack() as opened:
+        trackers = open_trackers(track, Path(task.settings["out"]), folder, recipe, opened)
+        with MetricsFile(folder / runs.METRICS, resume=True) as metrics:
+            trained = train(task, [*callbacks, metrics, *trackers], folder / CHECKPOINTS, checkpoint_seconds)
+        scale = describe_scale(layers_of(trained.model)[0])
+        display.say(f"Scale: {scale}")
+        facts = _gather_facts(task, trained, places, scale, start)
+        if distributed.rank() > 0:
+            return facts
+        if task.settings.get("report", True):
+            display.say(f"writing {runs.REPORT} ...")
+        _write(folder, task, trained, facts, recipe)
+        log_run(trackers, folder)
+    return facts | {"stages": inspect_model(trained.model)["stages"]}
+
+
+def plan(settings: Mapping[str, Any], flags: Mapping[str, Any], scratch: Path) -> Task:
+    """Read the rows, and settle what is trained on which of them."""
+    source = read(**arguments_of_read(settings), scratch=scratch)
+    chosen, why = settings.get("model"), None
+    if chosen is None:
+        contamination = flags.get("contamination", settings.get("contamination"))
+        unlabeled = flags.get("unlabeled", settings.get("finetuning", {}).get("unlabeled"))
+        chosen, why = choose_model(source.y, contamination, unlabeled)
+    settings = dict(settings) | {"model": chosen}
+    if source.encoder is not None:
+        settings = begin_as_table(settings, flags, *source.X.shape)
+    settings = overlay(settings, flags, source.X.shape[1])
+    y, complete = mark_unlabeled(source.y, settings)
+    if chosen == "regressor":
+        source = source._replace(y=y)  # text has become numbers
+    n_labelled = None if source.y is None else count_labelled(source.y, complete)
+    held_out = hold_out(source, y, complete)
+    return Task(source, settings, complete, why, n_labelled, describe_missing(source.X, source.feature_names), held_out)
+
+
+def _note_settings(folder: Path, recipe: Mapping[str, Any]) -> None:
+    """Write run.toml, which --resume reads whenever the process dies, unless the run has begun before."""
+    if not (folder / runs.SETTINGS).is_file():
+        staging = folder / SCRATCH / runs.SETTINGS
+        write_file(staging, recipes.write_toml(recipe))
+        publish(staging, folder / runs.SETTINGS)
+
+
+def _gather_facts(task: Task, trained: Trained, places: Mapping[str, Any], scale: str, start: float) -> dict[str, Any]:
+    """Return what a run remembers of its training, which began at ``start``."""
+    source, settings = task.source, task.settings
+    shared = {"rows_shown": f"{trained.X.shape[0]:,} of them, those of the first process"}
+    return runs.gather_facts(
+        model=settings["model"],
+        chosen_because=task.why,
+        **{name: value for name, value in places.items() if name != "missing"} | {"image_shape": source.image_shape},
+        random_state=settings["random_state"],
+        n_rows=sum(distributed.gather_counts([source.X.shape[0]])),
+        n_labelled=task.n_labelled,
+        unlabeled=settings.get("finetuning", {}).get("unlabeled"),
+        scale=scale,
+        n_features=trained.X.shape[1],
+        **(shared if distributed.world_size() > 1 else {}),
+        missing=task.missing,
+        digest_of_rows=digest_rows(source.X),
+        **judge(trained.model, trained.X, trained.X_held_out, task.held_out, task.complete),
+        seconds=round(time.perf_counter() - start, 1),
     )
 
 
-def _fill_labels(y: np.ndarray, model: str) -> tuple[np.ndarray, Any]:
-    """Return whole numbers, or true and false as 1 and 0, as numbers; and the one that stands where one is missing."""
-    missing = find_missing(y)
-    if model == "regressor":
-        return np.where(missing, np.nan, y).astype(np.float64), float("nan")
-    known = {int(value) for value in distributed.unique(np.array([str(int(value)) for value in y[~missing]]))}
-    dtype = np.uint64 if max(known, default=0) >= 2**63 else np.int64
-    none = next(value for value in range(0 if dtype == np.uint64 else -1, len(known) + 1) if value not in known)
-    return np.where(missing, none, y).astype(dtype), none
-
-
-def count_labelled(y: np.ndarray, settings: Mapping[str, Any]) -> int:
-    """Return how many rows of all processes have a label, neither missing nor the one that stands for none."""
-    known = has_label(y, settings.get("finetuning", {}).get("unlabeled"))
-    return sum(distributed.gather_counts([int(known.sum())]))
+def _write(folder: Path, task: Task, trained: Trained, facts: Mapping[str, Any], recipe: Mapping[str, Any]) -> None:
+    """Write the files of a run, which show the rows held out where there are such."""
+    source, held_out = task.source, task.held_out
+    shown, X = (held_out.source, trained.X) if held_out.rows is None else (held_out.rows, trained.X_held_out)
+    runs.write_run(
+        folder,
+        trained.model,
+        X,
+        y=shown.y,
+        facts=facts,
+        settings=recipe,
+        image_shape=source.image_shape,
+        feature_names=source.feature_names,
+        feature_columns=source.feature_columns,
+        row_names=name_rows(shown, held_out.places),
+        report=task.settings.get("report", True),
+        trained_on=held_out.rows is None,
+        unfilled=shown.X,
+    )
 
 
 def refuse_gaps(missing: str, source: Input) -> NoReturn:
@@ -219,73 +196,56 @@ def fills_gaps(source: Input, settings: Mapping[str, Any]) -> bool:
     return source.encoder is not None if impute is None else bool(impute)
 
 
-def train(
-    source: Input,
-    y: np.ndarray | None,
-    missing: str | None,
-    settings: Mapping[str, Any],
-    callbacks: Sequence[Callback],
-    checkpoints: Path,
-    seconds: float,
-    held_out: tuple[Any, np.ndarray | None] | None = None,
-) -> tuple[BaseEstimator, np.ndarray, Any]:
-    """Train the model of the settings; return it, after what prepares its rows, and those rows, and those held out.
+def train(task: Task, callbacks: Sequence[Callback], checkpoints: Path, seconds: float) -> Trained:
+    """Train the model of a task, and before it what fills in missing values.
 
-    ``missing`` says which values are, as `describe_missing` does. ``checkpoints`` is the folder for them, one of which
-    is written after so many ``seconds``. ``held_out`` are rows, and their labels, to stop early by.
+    ``checkpoints`` is the folder for them, one of which is written after so many ``seconds``.
     """
-    steps: list[tuple[str, BaseEstimator]] = []
-    if source.encoder is not None:
-        steps.append(("table", source.encoder))
-    X, weights = source.X, {} if source.weights is None else {"sample_weight": source.weights}
-    if missing and not fills_gaps(source, settings):
-        refuse_gaps(missing, source)
-    if settings.get("impute") or missing:
-        if sparse.issparse(X):
-            raise ValueError(
-                "impute=True needs dense rows, but the data is a sparse matrix, in which nothing is missing"
+    source, y, settings, rows = task.held_out.source, task.held_out.y, task.complete, task.held_out.rows
+    X, X_held_out = source.X, None if rows is None else rows.X
+    weights = {} if source.weights is None else {"sample_weight": source.weights}
+    steps: list[tuple[str, BaseEstimator]] = [] if source.encoder is None else [("table", source.encoder)]
+    with naming_columns(X=task.source.feature_names, y=task.source.label_name and [task.source.label_name]):
+        if task.missing and not fills_gaps(source, settings):
+            refuse_gaps(task.missing, source)
+        if settings.get("impute") or task.missing:
+            imputer = _make_imputer(X, settings).set_params(
+                callbacks=[_prefixed("imputer", callback) for callback in callbacks],
+                checkpoint=Checkpoint(checkpoints / "imputer", seconds=seconds),
             )
-        imputer = AutoencoderImputer(random_state=settings["random_state"])
-        imputer.set_params(autoencoder__dtype=settings.get("dtype", "float32"))
-        if (max_iter := _iterations_asked_for(settings)) is not None:
-            imputer.set_params(autoencoder__solver__max_iter=max_iter)
-        imputer.set_params(
-            callbacks=[_prefixed("imputer", callback) for callback in callbacks],
-            checkpoint=Checkpoint(checkpoints / "imputer", seconds=seconds),
+            X = imputer.fit_transform(X, **weights)
+            X_held_out = None if rows is None else imputer.transform(X_held_out)
+            steps.append(("imputer", imputer))
+        model = recipes.build(settings).set_params(
+            callbacks=list(callbacks), checkpoint=Checkpoint(checkpoints / "model", seconds=seconds)
         )
-        X = imputer.fit_transform(X, **weights)
-        if held_out is not None:
-            held_out = imputer.transform(held_out[0]), held_out[1]
-        steps.append(("imputer", imputer))
-    checkpoint = Checkpoint(checkpoints / "model", seconds=seconds)
-    model = recipes.build(settings).set_params(callbacks=list(callbacks), checkpoint=checkpoint)
-    if isinstance(model, AutoencoderOutlierDetector) and source.encoder is not None:
-        model.set_params(feature_groups=source.feature_columns)  # a column of text counts as one
-    watched = {}
-    if held_out is not None and not getattr(vars(model).get("early_stopping"), "refit", False):
-        watched = {"X_val": held_out[0]} | ({} if y is None else {"y_val": held_out[1]})
-        unset = [name for name, value in model.get_params().items() if name.endswith("early_stopping") and not value]
-        model.set_params(**{name: EarlyStopping() for name in unset})
-    model.fit(X, **weights, **watched) if y is None else model.fit(X, y, **weights, **watched)
+        if isinstance(model, AutoencoderOutlierDetector) and source.encoder is not None:
+            model.set_params(feature_groups=source.feature_columns)  # a column of text counts as one
+        labels = () if y is None else (y,)
+        model.fit(X, *labels, **weights, **_watch(model, X_held_out, task.held_out.labels))
     if hasattr(model, "classes_") and source.y is not None and are_all(source.y, bool):
         model.classes_ = model.classes_.astype(bool)  # which have been numbers beside gaps
     steps.append(("model", model))
-    return (model if len(steps) == 1 else Pipeline(steps)), X, None if held_out is None else held_out[0]
+    return Trained(model if len(steps) == 1 else Pipeline(steps), X, X_held_out)
 
 
-def _iterations_asked_for(settings: Mapping[str, Any]) -> int | None:
-    """Return how many iterations the first layer has, if that is not what it has when nothing is said."""
-    finetuning, layers = settings.get("finetuning", {}), settings.get("layers", [])
-    # The recipe for tables has iterations of its own for its layer.
-    spec = finetuning if finetuning.get("init") == "linear" else layers[0] if layers else {}
-    usual = recipes.default_layers(settings["model"])
-    given, default = (
-        one.get("solver", {}) if isinstance(one.get("solver", {}), Mapping) else {}
-        for one in (spec, usual[0] if usual else {})
-    )
-    solver = SOLVERS[given.get("name", "lbfgs")]()
-    asked = given.get("max_iter")
-    return None if asked in (default.get("max_iter"), solver.max_iter) else asked
+def _make_imputer(X: Any, settings: Mapping[str, Any]) -> AutoencoderImputer:
+    """Return what fills in the missing values of rows, trained as long as was asked for."""
+    if sparse.issparse(X):
+        raise ValueError("impute=True needs dense rows, but the data is a sparse matrix, in which nothing is missing")
+    imputer = AutoencoderImputer(random_state=settings["random_state"])
+    imputer.set_params(autoencoder__dtype=settings.get("dtype", "float32"))
+    max_iter = iterations_asked_for(settings)
+    return imputer if max_iter is None else imputer.set_params(autoencoder__solver__max_iter=max_iter)
+
+
+def _watch(model: BaseEstimator, X_held_out: Any, labels: np.ndarray | None) -> dict[str, Any]:
+    """Let a model stop early by rows held out, unless it holds some out itself; return what its `fit` takes then."""
+    if X_held_out is None or getattr(vars(model).get("early_stopping"), "refit", False):
+        return {}
+    unset = [name for name, value in model.get_params().items() if name.endswith("early_stopping") and not value]
+    model.set_params(**{name: EarlyStopping() for name in unset})
+    return {"X_val": X_held_out} | ({} if labels is None else {"y_val": labels})
 
 
 def open_trackers(
@@ -329,20 +289,3 @@ def _prefixed(prefix: str, callback: Callback) -> Callback:
         return callback(replace(step, stage=f"{prefix} {step.stage}"))
 
     return call
-
-
-def _as_label(name: str, value: Any, y: np.ndarray) -> Any:
-    """Return a label in the type of the others."""
-    try:
-        label: Any
-        if are_all(y, bool):
-            label = FLAGS[str(value)]
-        elif are_all(y, int) and y.dtype.kind == "O":
-            label = int(value)
-        else:
-            label = str(value) if y.dtype.kind in "UO" else np.array([value]).astype(y.dtype)[0].item()
-    except (KeyError, ValueError, OverflowError):
-        raise ValueError(f"{name}={value!r} is no label of type {y.dtype}, which the labels have") from None
-    if not distributed.any_rank(bool((y == label).any())):
-        raise ValueError(f"{name}={value!r} stands nowhere in the labels")
-    return label

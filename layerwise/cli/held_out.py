@@ -18,8 +18,8 @@ from sklearn.preprocessing import StandardScaler
 
 from layerwise import distributed
 from layerwise.cli.evaluating import in_scale_of_training, measure
-from layerwise.cli.fitting import mark_unlabeled
 from layerwise.cli.opening import list_columns
+from layerwise.cli.targets import mark_unlabeled
 from layerwise.data.column_types import Date
 from layerwise.data.inputs import Input, is_tabular, read
 from layerwise.estimators import StackedClassifier, StackedRegressor

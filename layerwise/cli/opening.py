@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 
 import layerwise
 from layerwise import runs
-from layerwise.cli.fitting import as_amounts
+from layerwise.cli.targets import as_amounts
 from layerwise.data._polars import composed
 from layerwise.data.inputs import Input, TableSource, is_tabular, open_source, read
 from layerwise.data.rows import Rows

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from layerwise.recipes import default_layers
+from layerwise.recipes import DATA_KEYS, HELD_OUT_KEYS, default_layers
 from layerwise.recipes.tables import table_settings
+from layerwise.solvers import SOLVERS
 
+# Settings of a run beside those of its model.
+SETTLED = (*DATA_KEYS, *HELD_OUT_KEYS, "impute", "deterministic", "report")
 _SOLVER_FLAGS = ("solver", "max_iter", "batch_size", "learning_rate_init", "learning_rate", "progressive")
 # Flags that go with the recipe for tables; any other asks for layers as the flags say.
 _LEAVE_THE_RECIPE = {"max_iter", "random_state", "dtype", "device", "unlabeled", "class_weight"}
 _OF_FINETUNING = ("dropout", "finetune_corruption", "finetune_corruption_level")
+
+
+def take(flags: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Take these flags out, as TOML can hold them."""
+    taken = {name: flags.pop(name) for name in names if name in flags}
+    return {name: str(value) if isinstance(value, Path) else value for name, value in taken.items()}
+
+
+def arguments_of_read(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `layerwise.read` takes."""
+    places = {name: settings[name] for name in DATA_KEYS if name in settings and name not in ("data", "out")}
+    if "image_shape" in places:
+        places["image_shape"] = tuple(places["image_shape"])
+    places["ids"] = [*places.pop("id", []), *([settings["groups"]] if "groups" in settings else [])]  # kept beside rows
+    return {"path": settings["data"], **places}
 
 
 def begin_as_table(
@@ -82,6 +101,22 @@ def overlay(settings: Mapping[str, Any], flags: Mapping[str, Any], n_features: i
     if finetuning:
         settings["finetuning"] = finetuning
     return settings
+
+
+def iterations_asked_for(settings: Mapping[str, Any]) -> int | None:
+    """Return how many iterations the first layer has, if that is not what it has when nothing is said.
+
+    Settings alone tell it: those of a run that goes on, or is repeated, were flags once.
+    """
+    finetuning, layers = settings.get("finetuning", {}), settings.get("layers", [])
+    # The recipe for tables has iterations of its own for its layer.
+    spec = finetuning if finetuning.get("init") == "linear" else layers[0] if layers else {}
+    solver, usual = (
+        solver if isinstance(solver := one.get("solver"), Mapping) else {}
+        for one in (spec, *(default_layers(settings["model"])[:1]))
+    )
+    asked = solver.get("max_iter")
+    return None if asked in (usual.get("max_iter"), SOLVERS[solver.get("name", "lbfgs")]().max_iter) else asked
 
 
 def _has_labels(settings: Mapping[str, Any]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,56 @@ from layerwise.cli.opening import list_columns
 from layerwise.data.column_types import MARKERS
 from layerwise.data.inputs import Input
 from layerwise.data.naming import as_flag, name_columns
-from layerwise.data.values import describe_codes
+from layerwise.data.values import describe_codes, describe_odd_columns
+from layerwise.estimators import AutoencoderOutlierDetector
 
 # What a person wants next, by the model that was trained.
 _NEXT = {"autoencoder": ["encode", "--out", "codes.csv"], "outliers": ["score", "--because", "--out", "scores.csv"]}
+# Of outliers, unless it is given.
+_CONTAMINATION = signature(AutoencoderOutlierDetector).parameters["contamination"].default
 # Labels are few if a smaller share of the rows has one: a heuristic choice.
 _FEW = 0.1
 # How the axes of an array were read, where it is not rows along the first.
 _TOLD = {"images-last": "rows along the last axis", "pixels": "each pixel a row", "windows": "each sample a row"}
 
 
-def describe_rows(source: Input, n_labelled: int | None) -> str:
+def describe_data(source: Input, settings: Mapping[str, Any], n_labelled: int | None) -> list[str]:
+    """Return what was read, in lines: rows, how axes were taken, what the columns of a table are."""
+    return [
+        _describe_rows(source, n_labelled),
+        *_advise_on_transpose(source, settings),
+        *_describe_columns(source),
+    ]
+
+
+def describe_fit(
+    source: Input,
+    settings: Mapping[str, Any],
+    n_labelled: int | None,
+    why: str | None,
+    filled: str | None,
+    held_out: str,
+) -> list[str]:
+    """Return what is said before a training, in lines.
+
+    ``why`` the model was chosen, which values are ``filled`` in first, and which rows are ``held_out``, are in words.
+    """
+    lines = describe_data(source, settings, n_labelled)
+    if why:
+        lines.append(_describe_task(settings["model"], why, source))
+    if filled:
+        lines.append(f"Filled in by an autoencoder first: {filled} (--no-impute refuses them)")
+    lines.append(f"Held out: {held_out}")
+    if source.encoder is not None and source.feature_columns is not None:
+        written = [name for name in source.encoder.numbers_ if source.encoder.get_reading(name) is not None]
+        lines += describe_odd_columns(source.X, source.feature_columns, written)
+    if settings["model"] == "outliers":
+        share = settings.get("contamination", _CONTAMINATION)
+        lines.append(f"Outliers: the most unusual {100 * share:g} % of the rows (--contamination)")
+    return lines
+
+
+def _describe_rows(source: Input, n_labelled: int | None) -> str:
     """Return what all processes have read, in words."""
     n_rows = sum(distributed.gather_counts([source.X.shape[0]]))
     text = f"{n_rows:,} rows of {source.X.shape[1]:,} features"
@@ -36,7 +76,7 @@ def describe_rows(source: Input, n_labelled: int | None) -> str:
     return f"{text}, {'' if n_labelled == n_rows else f'{n_labelled:,} of them '}with labels"
 
 
-def advise_on_transpose(source: Input, settings: Mapping[str, Any]) -> list[str]:
+def _advise_on_transpose(source: Input, settings: Mapping[str, Any]) -> list[str]:
     """Return a line on a wide matrix of MATLAB, whose columns may be the samples."""
     n_rows, n_features = source.X.shape
     matlab = str(settings["data"]).lower().endswith(".mat") and source.layout is None and source.image_shape is None
@@ -48,7 +88,7 @@ def advise_on_transpose(source: Input, settings: Mapping[str, Any]) -> list[str]
     ]
 
 
-def describe_columns(source: Input) -> list[str]:
+def _describe_columns(source: Input) -> list[str]:
     """Return what the columns of a table were taken for, in a line, and one on those that may be codes."""
     if source.encoder is None:
         return []
@@ -77,7 +117,7 @@ def describe_columns(source: Input) -> list[str]:
     return lines if gaps is None else [*lines, gaps]
 
 
-def describe_task(model: str, why: str, source: Input) -> str:
+def _describe_task(model: str, why: str, source: Input) -> str:
     """Return which model was chosen, why, and how to choose the other where whole numbers may be either."""
     numbers = source.y is not None and source.y.ndim == 1 and source.y.dtype.kind in "iuf"
     other = " (--model regressor for amounts)" if model == "classifier" and numbers and "--model" not in why else ""

@@ -1,25 +1,19 @@
-"""Commands that train, or prepare for it: demo, init, fit."""
+"""The command that trains: fit."""
 
 from __future__ import annotations
 
 import secrets
-import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 
-from layerwise import distributed, recipes, runs
-from layerwise.atomic import atomic, publish, target_of, write_file
-from layerwise.callbacks import Callback, MetricsFile
+from layerwise import distributed, recipes
+from layerwise.atomic import target_of
 from layerwise.cli.common import (
     AnyText,
     Array,
-    Data,
-    Display,
     Flag,
     Labels,
     Layout,
@@ -28,171 +22,25 @@ from layerwise.cli.common import (
     Shown,
     Transpose,
     Words,
-    as_command,
     check_apart,
     given,
     list_contents,
 )
-from layerwise.cli.fitting import (
-    choose_model,
-    count_labelled,
-    fills_gaps,
-    log_run,
-    mark_unlabeled,
-    open_trackers,
-    train,
-)
-from layerwise.cli.held_out import hold_out, judge, tell_held_out
-from layerwise.cli.opening import digest_rows, name_rows
-from layerwise.cli.recipe_flags import begin_as_table, overlay
-from layerwise.cli.telling import (
-    advise_on_labels,
-    advise_on_transpose,
-    describe_columns,
-    describe_rows,
-    describe_task,
-    suggest_next,
-    warn_of_stages,
-)
-from layerwise.cli.unfinished import CHECKPOINTS, SCRATCH, read_begun, refuse_changes, tidy, unfinished_run
-from layerwise.data import load_mnist_small
-from layerwise.data.inputs import read
-from layerwise.data.naming import naming_columns
-from layerwise.data.values import describe_missing, describe_odd_columns
-from layerwise.estimators import AutoencoderOutlierDetector
-from layerwise.inspection import describe_scale, inspect_model, layers_of
-from layerwise.recipes import DATA_KEYS, HELD_OUT_KEYS
-from layerwise.recipes.tables import table_settings
-from layerwise.reproduce import ufldl_stacked
-from layerwise.reproduce.experiment import Session
+from layerwise.cli.fitting import fit_into
+from layerwise.cli.held_out import tell_held_out
+from layerwise.cli.recipe_flags import SETTLED, take
+from layerwise.cli.telling import advise_on_labels, suggest_next, warn_of_stages
+from layerwise.cli.unfinished import read_begun, refuse_changes, tidy, unfinished_run
 
 # Headings of the page of help.
 _DATA = Parameter(group=Group("Data", sort_key=-3))
 _TRAINING = Parameter(group=Group("What to train, and how", sort_key=-2))
 _LAYERS = Parameter(group=Group("All layers (a recipe for each: --config)", sort_key=-1))
 
-
-# Settings of a run beside those of its model; and those that may be named anew to go on with it.
-_SETTLED = (*DATA_KEYS, *HELD_OUT_KEYS, "impute", "deterministic", "report")
+# Settings that may be named anew to go on with a run.
 _MAY_MOVE = ("out", "data", "labels", "validation_data", "report")
 # Parameters of `fit` that are no settings of a run.
 _OF_THIS_PROCESS = ("config", "track", "resume", "checkpoint_seconds", "timeout", "overwrite", "display")
-
-
-def demo(*, out: Path = Path("runs/demo"), seed: int = 0, overwrite: Overwrite = False, display: Shown) -> Reply:
-    """Train a stacked autoencoder on 6,000 handwritten digits and test it on 1,000 others.
-
-    Example: layerwise demo --out runs/demo
-
-    Parameters
-    ----------
-    out
-        Folder for the model, the metrics, the pictures and the report.
-    seed
-        Draws the initial weights.
-    """
-    display.say("784-200-200-10 on the MNIST images shipped with layerwise: 6,000 to train with, 1,000 to test")
-    digits = load_mnist_small()
-    start = time.perf_counter()
-    with atomic(out, folder=True, overwrite=overwrite) as staging, display.watching() as callbacks:
-        with MetricsFile(staging / runs.METRICS) as metrics:
-            session = Session(seed, callbacks=[*callbacks, metrics], announce=display.say)
-            outcome = ufldl_stacked.run(digits, session, max_iter=100, softmax_alpha=1e-4)
-        facts = runs.gather_facts(
-            data="MNIST images shipped with layerwise",
-            n_rows=len(digits.X_train),
-            rows_shown=f"{len(digits.X_test):,} others, to test with",
-            random_state=seed,
-            seconds=round(time.perf_counter() - start, 1),
-        )
-        display.say(f"writing {runs.REPORT} ...")
-        runs.write_run(
-            staging,
-            outcome.estimator,
-            digits.X_test,
-            y=digits.y_test,
-            facts=facts,
-            image_shape=outcome.image_shape,
-            trained_on=False,
-        )
-    accuracies = [f"{name}: {outcome.obtained[name]}" for name in (ufldl_stacked.GREEDY, ufldl_stacked.FINETUNED)]
-    return Reply(
-        dict(outcome.obtained) | {"out": str(out)},
-        "\n".join([*accuracies, list_contents(out)]),
-        f"open {out / runs.REPORT} in a browser, or run: layerwise init YOUR_FILE",
-    )
-
-
-def init(
-    data: Data,
-    *,
-    labels: Labels = None,
-    id: Annotated[list[str] | None, Words] = None,
-    ignore: Annotated[list[str] | None, Words] = None,
-    sample_weight: str | None = None,
-    max_categories: int | None = None,
-    missing: Annotated[list[str] | None, Words] = None,
-    array: Array = None,
-    layout: Layout = None,
-    transpose: Transpose = None,
-    image_shape: Annotated[list[int] | None, Words] = None,
-    model: Literal["autoencoder", "classifier", "regressor", "outliers"] | None = None,
-    out: Path = Path("run.toml"),
-    overwrite: Overwrite = False,
-) -> Reply:
-    """Look at data and write a commented run.toml that `layerwise fit --config` takes.
-
-    Example: layerwise init table.csv --labels species
-
-    Parameters
-    ----------
-    id
-        Columns that tell rows apart.
-    ignore
-        Columns to leave out.
-    sample_weight
-        The column, or the array in the same file, that says how often each row counts: no feature, not negative.
-    max_categories
-        How many different values a column of text may have, beyond which rare ones are pooled; 100 if not given.
-    missing
-        What stands for nothing in the table, in columns of text and labels too: --missing unknown --missing=-999.
-    image_shape
-        Height and width, and 3 for colour: images of a folder are resized to it, rows of other files are such images.
-    model
-        What to train; chosen by the labels if not given.
-    out
-        The file to write.
-    """
-    places = _take(given(**locals()), [name for name in DATA_KEYS if name != "out"])
-    check_apart(out, data)
-    with atomic(out, overwrite=overwrite) as staging:
-        source = read(**_where(places))
-        gaps = describe_missing(source.X, source.feature_names)
-        n_labelled = None if source.y is None else count_labelled(source.y, {})
-        chosen, why = (model, None) if model else choose_model(source.y)
-        made = {} if source.encoder is None else table_settings(chosen, *source.X.shape)
-        made = made or {"layers": recipes.default_layers(chosen, source.X.shape[1])}
-        recipe = recipes.build({"model": chosen, "random_state": 0} | made)
-        out_of = f"runs/{data.stem.strip('*?-_. ') or 'model'}"
-        settings = recipes.describe(recipe) | places | {"out": out_of, "impute": bool(gaps) or None}
-        write_file(staging, recipes.write_toml(settings))
-    recipe_line = f"A recipe for model={chosen!r} is in {out}{f' ({why})' if why else ''}"
-    lines = [
-        describe_rows(source, n_labelled),
-        *advise_on_transpose(source, places),
-        *describe_columns(source),
-        gaps,
-        recipe_line,
-    ]
-    text = "\n".join(line for line in lines if line)
-    facts = {
-        "out": str(out),
-        "n_rows": source.X.shape[0],
-        "n_features": source.X.shape[1],
-        "model": chosen,
-        "chosen_because": why,
-    }
-    return Reply(facts, text, f"read {out}, then run: {as_command('fit', '--config', out)}")
 
 
 def fit(
@@ -410,8 +258,8 @@ def fit(
             tidy(place)
             return Reply({"out": str(place)}, f"{place} has ended already; there is nothing to go on with")
         begun = unfinished_run(place, resume=resume, overwrite=overwrite)
-        with begun as folder, display.watching() as callbacks, ExitStack() as opened:
-            facts = _fit_into(folder, settings, flags, callbacks, track or [], opened, checkpoint_seconds, display)
+        with begun as folder, display.watching() as callbacks:
+            facts = fit_into(folder, settings, flags, callbacks, track or [], checkpoint_seconds, display)
         if distributed.rank() > 0:
             return None
     told = [*warn_of_stages(place, facts), *tell_held_out(facts), *advise_on_labels(facts), list_contents(place)]
@@ -423,7 +271,7 @@ def _settle(
     config: Path | None, flags: dict[str, Any], resume: bool, overwrite: bool
 ) -> tuple[dict[str, Any], dict[str, Any], bool]:
     """Return the settings of a run, the flags that are still to be laid over them, and whether it has ended already."""
-    settings = ({} if config is None else recipes.read_toml(config)) | _take(flags, (*_SETTLED, "model"))
+    settings = ({} if config is None else recipes.read_toml(config)) | take(flags, (*SETTLED, "model"))
     begun, ended = None, False
     if resume and "out" in settings:
         begun, ended = read_begun(Path(settings["out"]), overwrite=overwrite)
@@ -442,126 +290,3 @@ def _settle(
     if place.is_file():
         raise FileExistsError(f"out={place} is a file, but a run is a folder; choose another place")
     return settings, flags, ended
-
-
-def _fit_into(
-    folder: Path,
-    settings: dict[str, Any],
-    flags: dict[str, Any],
-    callbacks: Sequence[Callback],
-    track: Sequence[str],
-    opened: ExitStack,
-    checkpoint_seconds: float,
-    display: Display,
-) -> dict[str, Any]:
-    """Train, and let rank 0 write all of the run into a folder; return its facts."""
-    start = time.perf_counter()
-    source = read(**_where(settings), scratch=folder / SCRATCH)
-    chosen, why = settings.get("model"), None
-    if chosen is None:
-        contamination = flags.get("contamination", settings.get("contamination"))
-        unlabeled = flags.get("unlabeled", settings.get("finetuning", {}).get("unlabeled"))
-        chosen, why = choose_model(source.y, contamination, unlabeled)
-    settings = settings | {"model": chosen}
-    if source.encoder is not None:
-        settings = begin_as_table(settings, flags, *source.X.shape)
-    settings = overlay(settings, flags, source.X.shape[1])
-    y, complete = mark_unlabeled(source.y, settings)
-    if settings["model"] == "regressor":
-        source = source._replace(y=y)  # text has become numbers
-    n_labelled = None if source.y is None else count_labelled(source.y, complete)
-    held_out = hold_out(source, y, complete)
-    odd = []
-    if source.encoder is not None and source.feature_columns is not None:
-        written = [name for name in source.encoder.numbers_ if source.encoder.get_reading(name) is not None]
-        odd = describe_odd_columns(source.X, source.feature_columns, written)
-    if settings["model"] == "outliers":
-        share = settings.get("contamination", AutoencoderOutlierDetector().contamination)
-        odd.append(f"Outliers: the most unusual {100 * share:g} % of the rows (--contamination)")
-    missing = describe_missing(source.X, source.feature_names)
-    told = [describe_rows(source, n_labelled), *advise_on_transpose(source, settings), *describe_columns(source)]
-    told += [describe_task(chosen, why, source)] if why else []
-    if missing and fills_gaps(source, settings):
-        told.append(f"Filled in by an autoencoder first: {missing} (--no-impute refuses them)")
-    for line in (*told, f"Held out: {held_out.how}", *odd):
-        display.say(line)
-    places = {name: settings[name] for name in _SETTLED if name in settings}
-    recipe = recipes.describe(recipes.build(settings)) | places
-    if not (folder / runs.SETTINGS).is_file():  # --resume reads it, whenever the process dies
-        staging = folder / SCRATCH / runs.SETTINGS
-        write_file(staging, recipes.write_toml(recipe))
-        publish(staging, folder / runs.SETTINGS)
-    trackers = open_trackers(track, Path(settings["out"]), folder, recipe, opened)
-    with MetricsFile(folder / runs.METRICS, resume=True) as metrics:
-        watchers: list[Callback] = [*callbacks, metrics, *trackers]
-        with naming_columns(X=source.feature_names, y=source.label_name and [source.label_name]):
-            fitted, X, X_held_out = train(
-                held_out.source,
-                held_out.y,
-                missing,
-                complete,
-                watchers,
-                folder / CHECKPOINTS,
-                checkpoint_seconds,
-                held_out=None if held_out.rows is None else (held_out.rows.X, held_out.labels),
-            )
-    scale = describe_scale(layers_of(fitted)[0])
-    display.say(f"Scale: {scale}")
-    facts = runs.gather_facts(
-        model=settings["model"],
-        chosen_because=why,
-        **{name: value for name, value in places.items() if name != "missing"} | {"image_shape": source.image_shape},
-        random_state=settings["random_state"],
-        n_rows=sum(distributed.gather_counts([source.X.shape[0]])),
-        n_labelled=n_labelled,
-        unlabeled=settings.get("finetuning", {}).get("unlabeled"),
-        scale=scale,
-        n_features=X.shape[1],
-        **(
-            {"rows_shown": f"{X.shape[0]:,} of them, those of the first process"}
-            if distributed.world_size() > 1
-            else {}
-        ),
-        missing=missing,
-        digest_of_rows=digest_rows(source.X),
-        **judge(fitted, X, X_held_out, held_out, complete),
-        seconds=round(time.perf_counter() - start, 1),
-    )
-    if distributed.rank() > 0:
-        return facts
-    report = settings.get("report", True)
-    if report:
-        display.say(f"writing {runs.REPORT} ...")
-    shown = held_out.source if held_out.rows is None else held_out.rows
-    runs.write_run(
-        folder,
-        fitted,
-        X if held_out.rows is None else X_held_out,
-        y=shown.y,
-        facts=facts,
-        settings=recipe,
-        image_shape=source.image_shape,
-        feature_names=source.feature_names,
-        feature_columns=source.feature_columns,
-        row_names=name_rows(shown, held_out.places),
-        report=report,
-        trained_on=held_out.rows is None,
-        unfilled=shown.X,
-    )
-    log_run(trackers, folder)
-    return facts | {"stages": inspect_model(fitted)["stages"]}
-
-
-def _take(flags: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """Take these flags out, as TOML can hold them."""
-    taken = {name: flags.pop(name) for name in names if name in flags}
-    return {name: str(value) if isinstance(value, Path) else value for name, value in taken.items()}
-
-
-def _where(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what `layerwise.read` takes."""
-    places = {name: settings[name] for name in DATA_KEYS if name in settings and name not in ("data", "out")}
-    if "image_shape" in places:
-        places["image_shape"] = tuple(places["image_shape"])
-    places["ids"] = [*places.pop("id", []), *([settings["groups"]] if "groups" in settings else [])]  # kept beside rows
-    return {"path": settings["data"], **places}

@@ -1,0 +1,203 @@
+"""Labels as `fit` takes them: which model suits them, and what estimators make of those that are missing."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import numpy as np
+
+from layerwise import distributed
+from layerwise.data.column_types import FLAGS, MARKERS
+from layerwise.data.profiles import as_number, describe_misfit, find_stray_label
+from layerwise.labels import find_labelled, find_missing, has_label
+
+# Whole numbers of at most so many different values are classes, where they repeat and are not spread (of at most ten,
+# one of both is enough). With more, up to the second limit, they are so where they count from 0 or 1 without gaps and
+# each stands for so many rows on average: heuristic choices.
+_FEW_CLASSES, _MAX_CLASSES, _ROWS_OF_CLASS = 30, 100, 5
+# Of fewer different whole numbers nobody doubts that they are classes.
+_DOUBTFUL = 10
+# More different whole numbers than that are spread if they take less than this share of those between the ends; they
+# repeat if each stands for so many rows on average: heuristic choices.
+_DENSE, _REPEATS = 1 / 3, 2
+# So many classes of text are named.
+_SHOWN_CLASSES = 10
+
+
+def choose_model(y: np.ndarray | None, contamination: float | None = None, unlabeled: Any = None) -> tuple[str, str]:
+    """Return which model suits the labels, one of `layerwise.recipes.MODELS`, and why, in words."""
+    if y is None:
+        why = "there are no labels"
+        return ("autoencoder", why) if contamination is None else ("outliers", f"{why}, but a contamination is given")
+    if y.ndim == 2:
+        return "regressor", "each row has several targets"
+    if unlabeled is not None and not _is_gap(unlabeled, y):
+        y = y[find_labelled(y, _as_label("unlabeled", unlabeled, y))]
+    if y.dtype.kind not in "iuf" and not are_all(y, int):
+        return ("classifier", "the labels are true and false") if are_all(y, bool) else _choose_for_text(y, unlabeled)
+    if have_fractions(y):
+        return "regressor", "the labels are numbers with fractions"
+    known = distributed.unique(y[~find_missing(y)])
+    count = len(known)
+    n_labelled = sum(distributed.gather_counts([int((~find_missing(y)).sum())]))
+    numbered = count <= _MAX_CLASSES and known[0] in (0, 1) and known[-1] - known[0] == count - 1
+    dense, repeats = count >= _DENSE * (known[-1] - known[0]), n_labelled >= _REPEATS * count
+    few = (
+        count <= _REPEATS
+        or (count <= _DOUBTFUL and (dense or repeats))
+        or (count <= _FEW_CLASSES and dense and repeats)
+    )
+    model = "classifier" if few or (numbered and n_labelled >= _ROWS_OF_CLASS * count) else "regressor"
+    why = f"the labels are {count:,} different whole number{'s' if count > 1 else ''} in {n_labelled:,} rows"
+    if count < _DOUBTFUL:
+        return model, why
+    taken, other, meant = (
+        ("classes", "regressor", "amounts") if model == "classifier" else ("amounts", "classifier", "classes")
+    )
+    return model, f"{why}, taken as {taken}; if they are {meant}, choose --model {other}"
+
+
+def _is_gap(unlabeled: Any, y: np.ndarray) -> bool:
+    """Whether the label that stands for none has been read as a gap among numbers."""
+    return unlabeled in MARKERS and y.dtype.kind not in "OU" and distributed.any_rank(bool(find_missing(y).any()))
+
+
+def have_fractions(y: np.ndarray) -> bool:
+    """Whether one of the labels of all ranks is no whole number."""
+    known = y[~find_missing(y)]
+    return y.dtype.kind == "f" and distributed.any_rank(bool((known != np.floor(known)).any()))
+
+
+def _choose_for_text(y: np.ndarray, unlabeled: Any) -> tuple[str, str]:
+    """Return the model, and why, for labels of text, all but the one that stands for none."""
+    numbers = None if unlabeled is None else as_amounts(y)
+    if numbers is not None:
+        return choose_model(numbers)
+    labels = _gather_labels(y)
+    classes = sorted(set(labels) - {None})
+    misfit = describe_misfit(classes, find_stray_label(labels), "counted from 1")
+    if misfit and len(classes) > _FEW_CLASSES:
+        return "regressor", f"the labels look like {misfit}"
+    shown = ", ".join(f"{label:.65}" for label in classes[:_SHOWN_CLASSES])
+    more = f" and {len(classes) - _SHOWN_CLASSES:,} more" if len(classes) > _SHOWN_CLASSES else ""
+    why = f"the labels are text: {len(classes):,} class{'es' if len(classes) != 1 else ''}: {shown}{more}"
+    marks = ", ".join(repr(label) for label in classes if label in MARKERS)
+    why += f"; {marks} is one of them, unless --missing names it" if marks else ""
+    return "classifier", f"{why}, which look like {misfit}" if misfit else why
+
+
+def _gather_labels(y: np.ndarray) -> list[Any]:
+    """Return the labels of all ranks."""
+    return [label for part in distributed.gather_bytes(json.dumps(y.tolist()).encode()) for label in json.loads(part)]
+
+
+def as_amounts(y: np.ndarray, unlabeled: Any = None) -> np.ndarray | None:
+    """Return labels of text as numbers, NaN where one is missing or stands for none; None where one is no number."""
+    numbers = [np.nan if label in (None, unlabeled) else as_number(label) for label in y.tolist()]
+    return None if distributed.any_rank(None in numbers) else np.array(numbers, dtype=np.float64)
+
+
+def are_all(y: np.ndarray, kind: type) -> bool:
+    """Whether labels are of this type on all ranks, apart from those that are missing."""
+    if y.dtype.kind != "O":
+        return y.dtype.kind in {bool: "b", int: "iu"}[kind]
+    return not distributed.any_rank(any(type(value) is not kind for value in y[~find_missing(y)]))
+
+
+def mark_unlabeled(y: np.ndarray | None, settings: Mapping[str, Any]) -> tuple[np.ndarray | None, dict[str, Any]]:
+    """Return labels that estimators take, and settings that name the label of rows that have none.
+
+    A missing text becomes the empty one, a missing class number the one below the lowest, a missing target stays NaN.
+    """
+    settings = dict(settings)
+    if settings["model"] not in ("classifier", "regressor"):
+        return None, settings
+    if y is None:
+        raise ValueError(f"model={settings['model']!r} needs labels; give them with --labels")
+    finetuning = dict(settings.get("finetuning", {}))
+    if _is_gap(finetuning.get("unlabeled"), y):
+        settings["finetuning"] = finetuning = {k: v for k, v in finetuning.items() if k != "unlabeled"}
+    unlabeled = finetuning.get("unlabeled")
+    if isinstance(finetuning.get("class_weight"), Mapping):  # TOML knows no keys but texts
+        named = finetuning["class_weight"].items()
+        finetuning["class_weight"] = {_as_label("class_weight", label, y): weight for label, weight in named}
+        settings["finetuning"] = finetuning
+    if y.dtype.kind == "O" and (are_all(y, int) or are_all(y, bool)):
+        if unlabeled is not None:
+            y = y.copy()
+            y[y == _as_label("unlabeled", unlabeled, y)] = None
+        y, finetuning["unlabeled"] = _fill_labels(y, settings["model"])
+        return y, settings | {"finetuning": finetuning}
+    if settings["model"] == "regressor" and y.dtype.kind not in "biuf":
+        marked = None if unlabeled is None else _as_label("unlabeled", unlabeled, y)
+        amounts = as_amounts(y, marked)
+        if amounts is None:
+            _refuse_text(y, marked)
+        return amounts, settings | {"finetuning": finetuning | {"unlabeled": float("nan")}}
+    if unlabeled is not None:
+        finetuning["unlabeled"] = _as_label("unlabeled", unlabeled, y)
+        return y, settings | {"finetuning": finetuning}
+    missing = find_missing(y)
+    if not distributed.any_rank(bool(missing.any())):
+        return y.astype(str) if y.dtype.kind == "O" else y, settings
+    if y.dtype.kind == "O":
+        y, unlabeled = np.where(missing, "", y).astype(str), ""
+    elif settings["model"] == "classifier" and ((known := distributed.unique(y[~missing])) == np.floor(known)).all():
+        unlabeled = int(known.min()) - 1
+        y = np.where(missing, unlabeled, y).astype(np.int64)
+    else:
+        unlabeled = float("nan")
+    return y, settings | {"finetuning": finetuning | {"unlabeled": unlabeled}}
+
+
+def _refuse_text(y: np.ndarray, unlabeled: Any) -> NoReturn:
+    """Refuse labels of text for a regressor, one of which may stand for none."""
+    labels = [None if label == unlabeled else label for label in _gather_labels(y)]
+    stray = find_stray_label(labels)
+    misfit = describe_misfit({label for label in labels if label is not None}, stray, "counted from 1")
+    if misfit is None:
+        found = next(label for label in labels if label is not None and as_number(label) is None)
+        raise ValueError(f"a regressor needs numbers as labels, but found {found!r:.65}; choose a classifier")
+    if stray is not None and unlabeled is None:
+        misfit += f", or name such a mark with --unlabeled {shlex.quote(stray.value)}"
+    raise ValueError(
+        f"a regressor needs numbers as labels, but these look like {misfit}; if they are classes, choose "
+        f"--model classifier"
+    )
+
+
+def _fill_labels(y: np.ndarray, model: str) -> tuple[np.ndarray, Any]:
+    """Return whole numbers, or true and false as 1 and 0, as numbers; and the one that stands where one is missing."""
+    missing = find_missing(y)
+    if model == "regressor":
+        return np.where(missing, np.nan, y).astype(np.float64), float("nan")
+    known = {int(value) for value in distributed.unique(np.array([str(int(value)) for value in y[~missing]]))}
+    dtype = np.uint64 if max(known, default=0) >= 2**63 else np.int64
+    none = next(value for value in range(0 if dtype == np.uint64 else -1, len(known) + 1) if value not in known)
+    return np.where(missing, none, y).astype(dtype), none
+
+
+def count_labelled(y: np.ndarray, settings: Mapping[str, Any]) -> int:
+    """Return how many rows of all processes have a label, neither missing nor the one that stands for none."""
+    known = has_label(y, settings.get("finetuning", {}).get("unlabeled"))
+    return sum(distributed.gather_counts([int(known.sum())]))
+
+
+def _as_label(name: str, value: Any, y: np.ndarray) -> Any:
+    """Return a label in the type of the others."""
+    try:
+        label: Any
+        if are_all(y, bool):
+            label = FLAGS[str(value)]
+        elif are_all(y, int) and y.dtype.kind == "O":
+            label = int(value)
+        else:
+            label = str(value) if y.dtype.kind in "UO" else np.array([value]).astype(y.dtype)[0].item()
+    except (KeyError, ValueError, OverflowError):
+        raise ValueError(f"{name}={value!r} is no label of type {y.dtype}, which the labels have") from None
+    if not distributed.any_rank(bool((y == label).any())):
+        raise ValueError(f"{name}={value!r} stands nowhere in the labels")
+    return label
