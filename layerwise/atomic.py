@@ -73,7 +73,7 @@ def atomic(path: str | PathLike[str], *, folder: bool = False, overwrite: bool =
     """
     name, path = Path(path).name, target_of(path)
     check_replaceable(path, overwrite, folder=folder)
-    _make_folder(path.parent)
+    make_folder(path.parent)
     aside = _make_aside(path)
     try:
         staging = aside / name  # that of a link: its ending may say what is to be written
@@ -108,7 +108,7 @@ def publish(staging: Path, path: Path, *, overwrite: bool = False) -> None:
     """
     path = target_of(path)
     sync_tree(staging)
-    _make_folder(path.parent)
+    make_folder(path.parent)
     try:
         _move(staging, path, overwrite)
     except OSError as error:
@@ -176,57 +176,8 @@ def write_file(path: Path, content: str | bytes) -> None:
         path.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep other processes out of a folder, which is made; a process that dies lets go of it.
-
-    Parameters
-    ----------
-    folder : Path
-        Will hold a file ``lock``, with the number of the process.
-
-    Raises
-    ------
-    ValueError
-        If another process is in it.
-    """
-    descriptor = _lock(folder)
-    while not _is_same(descriptor, folder / LOCK):  # whoever had it has removed it, or moved it away, meanwhile
-        os.close(descriptor)
-        descriptor = _lock(folder)
-    try:
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _lock(folder: Path) -> int:
-    """Return a descriptor that holds the lock of a folder, as far as its file system knows locks."""
-    _make_folder(folder)
-    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-    with suppress(OSError, ImportError):  # some network file systems know no locks, nor does Windows
-        import fcntl
-
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(descriptor, 20).decode(errors="replace")
-            os.close(descriptor)
-            which = f", {holder}" if holder.isdecimal() else ""
-            raise ValueError(f"{folder} is in use by another process{which}; wait for its end, or stop it") from None
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, str(os.getpid()).encode())
-    return descriptor
-
-
-def _is_same(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it; what is in the way is named."""
     for path in (folder, *folder.parents):
         if path.exists() and not path.is_dir():
             raise NotADirectoryError(f"{path} is a file, not a folder")

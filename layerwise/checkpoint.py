@@ -18,9 +18,9 @@ import numpy as np
 import torch
 
 from layerwise import distributed, products
-from layerwise.atomic import locked
 from layerwise.checkpoint_files import FILES, CheckpointFolder, decode
 from layerwise.interruption import Noted, end_by, noting
+from layerwise.locks import locked
 
 
 class Checkpoint:

@@ -15,7 +15,8 @@ from layerwise import distributed
 from layerwise.data.mapped_rows import AnyRows
 from layerwise.objective import Objective
 from layerwise.solvers import Solver
-from layerwise.stages import Split, Stage, Training, Watch, run_stage
+from layerwise.stages import Stage, Training, run_stage
+from layerwise.watching import Split, Watch
 
 # Groups of held-out rows, whose losses tell how sure a gain is: a heuristic choice.
 _N_GROUPS = 20
@@ -27,7 +28,7 @@ Make = Callable[[AnyRows, Tensor | None, Any], Objective]
 
 @dataclass
 class Countdown:
-    """Stands for a `layerwise.stages.Watch` that ends a stage after so many iterations, whatever the loss."""
+    """Stands for a `layerwise.watching.Watch` that ends a stage after so many iterations, whatever the loss."""
 
     n_iter: int
     curve: list[float] = field(default_factory=list)

@@ -29,7 +29,8 @@ from layerwise.objective import (
 )
 from layerwise.selection import as_list, train_stage
 from layerwise.solvers import Solver
-from layerwise.stages import UNWATCHED, Split, Stage, Training, Watch, split_rows, threads_for
+from layerwise.stages import UNWATCHED, Stage, Training, threads_for
+from layerwise.watching import Split, Watch, split_rows
 
 
 @with_gradients
@@ -83,7 +84,7 @@ def pretrain(
     stoppings, makers = early_stopping or [None] * len(layers), problems or [LayerObjective] * len(layers)
     for index, (layer, solver, stopping, make) in enumerate(zip(layers, solvers, stoppings, makers, strict=True)):
         if solver is not None:
-            split = split_rows(rows, None, stopping, validation, None, training)
+            split = split_rows(rows, None, stopping, validation, None, training.seed)
             stages.append(_pretrain_layer(f"layer {index}", layer, split, solver, make, training))
         if index + 1 < len(layers):
             rows = encode([layer], rows, training.cache_bytes)
@@ -158,7 +159,7 @@ def finetune_reconstruction(
     >>> [stage.name for stage in finetune_reconstruction(network, Rows(torch.rand(20, 6)), LBFGS(5))]
     ['finetune']
     """
-    split = split_rows(rows, None, early_stopping, validation, None, training)
+    split = split_rows(rows, None, early_stopping, validation, None, training.seed)
     between, seed = reconstruction_loss(loss, network.first.output_activation), training.stage_seed("finetune")
 
     def make(rows: AnyRows, targets: Tensor | None, alpha: float) -> Objective:
@@ -236,7 +237,7 @@ def finetune(
     n_fixed = 0 if depth is None else max(0, len(encoders) - depth)
     fixed, upper = encoders[:n_fixed], encoders[n_fixed:]
     held_out, held_out_targets = validation or (None, None)
-    split = split_rows(rows, targets, early_stopping, held_out, held_out_targets, training)
+    split = split_rows(rows, targets, early_stopping, held_out, held_out_targets, training.seed)
     split = split.map(lambda rows: encode(fixed, rows, training.cache_bytes))
 
     def train(name: str, part: StackedNetwork, split: Split, **problem: Any) -> Stage:

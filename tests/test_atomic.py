@@ -11,9 +11,10 @@ import pytest
 
 import layerwise
 from layerwise import atomic as room
-from layerwise.atomic import LOCK, atomic, discard, is_written, locked, publish
+from layerwise.atomic import LOCK, atomic, discard, is_written, publish
 from layerwise.cli.unfinished import finish_publication
 from layerwise.data.outputs import write_columns
+from layerwise.locks import locked
 
 X = np.random.default_rng(0).random((40, 5))
 

@@ -39,12 +39,12 @@ from layerwise import (
     save,
 )
 from layerwise import checkpoint as checkpoint_module
-from layerwise.atomic import locked
 from layerwise.callbacks import History, MetricsFile, Watcher
 from layerwise.checkpoint_files import CheckpointFolder, decode
 from layerwise.data.rows import Rows
 from layerwise.estimators._checkpointing import _AT_ONCE, digest_of_rows
 from layerwise.inspection import layers_of, stack_of
+from layerwise.locks import locked
 from layerwise.solvers import GradientCheck
 
 RNG = np.random.default_rng(0)

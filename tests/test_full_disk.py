@@ -14,10 +14,10 @@ import pytest
 import torch
 
 import layerwise
-from layerwise.atomic import locked
 from layerwise.callbacks import MetricsFile
 from layerwise.data.outputs import write_columns
 from layerwise.data.scratch import allocate
+from layerwise.locks import locked
 
 ENDINGS = ("csv", "tsv", "json", "jsonl", "npy", "npz", "safetensors", "parquet", "feather")
 pytestmark = pytest.mark.filterwarnings("ignore:no checkpoint is written")

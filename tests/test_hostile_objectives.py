@@ -15,7 +15,7 @@ from layerwise.callbacks import EarlyStopping
 from layerwise.solvers import LBFGS, SGD, Adam, GradientCheck, Status
 from layerwise.solvers.line_search import Trial, strong_wolfe
 from layerwise.solvers.progressive import SampledObjective, growing_samples
-from layerwise.stages import Watch
+from layerwise.watching import Watch
 
 F64 = torch.float64
 # A line search makes 25 trials and may go back to the best of them; a step may take two, the second along the gradient.

@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from layerwise import atomic
-from layerwise.atomic import locked
 from layerwise.callbacks import MetricsFile
+from layerwise.locks import locked
 from layerwise.reproduce import ufldl_stacked
 
 KILL_AND_RESUME = Path(__file__).parents[1] / "benchmarks" / "kill_and_resume.py"

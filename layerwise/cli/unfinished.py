@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from layerwise import distributed, recipes, runs
-from layerwise.atomic import LOCK, check_replaceable, discard, is_written, locked, naming, publish
+from layerwise.atomic import LOCK, check_replaceable, discard, is_written, naming, publish
 from layerwise.cli.common import as_command
 from layerwise.cli.recipe_flags import overlay
+from layerwise.locks import locked
 from layerwise.recipes import DATA_KEYS, HELD_OUT_KEYS
 
 CHECKPOINTS, SCRATCH = "checkpoint", "scratch"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import itertools
 import re
 from collections.abc import Sequence
 from numbers import Integral, Real
@@ -13,10 +11,8 @@ from typing import Any, ClassVar, Self
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
 
 from layerwise import distributed, stacking
-from layerwise.activations import get_activation
 from layerwise.callbacks import Callback, EarlyStopping
 from layerwise.checkpoint import Checkpoint
 from layerwise.corruptions import Corruption
@@ -25,6 +21,7 @@ from layerwise.estimators._checkpointing import CHECKPOINT, checkpointed
 from layerwise.estimators._checks import DTYPES, check_part, check_solver, scan_rows, warn_of_target_rows
 from layerwise.estimators._coding import CodingEstimator
 from layerwise.estimators._columns import compare_columns
+from layerwise.estimators._layers import check_pca, start_layers
 from layerwise.estimators._record import describe, keep_states, warn_unless_converged
 from layerwise.estimators._regularization import CONSTRAINTS, DECAY, regularization, weight_decay_of
 from layerwise.estimators._sklearn_callbacks import relayed
@@ -34,7 +31,7 @@ from layerwise.objective import with_gradients
 from layerwise.penalties import Sparsity
 from layerwise.solvers import SOLVERS, Solver
 from layerwise.stages import Stage, Training
-from layerwise.starts import can_carry, start_as_pca
+from layerwise.starts import start_as_pca
 
 
 class StackedAutoencoder(CodingEstimator):
@@ -258,7 +255,7 @@ class StackedAutoencoder(CodingEstimator):
                 f"warm_start=False to begin anew"
             )
         alpha = weight_decay_of(self, one_iteration=one_iteration)
-        layers = self.layers_ if goes_on else self._start_layers()
+        layers = self.layers_ if goes_on else start_layers(self.recipes(), dtype=self.dtype, device=self.device)
         fixed = goes_on and self.finetune is not None
         frozen = [fixed or isinstance(recipe, FrozenEstimator) for recipe in self.layers]
         seen = seen or scan_rows(self, self, X, sample_weight, X_val, reset=not goes_on, trained=goes_on)
@@ -378,58 +375,4 @@ class StackedAutoencoder(CodingEstimator):
         if len(self.layers) == 0:
             raise ValueError("layers=[] is empty, but a stack needs at least one layer, for example [200]")
         if self.init == "pca":
-            self._check_pca()
-
-    def _check_pca(self) -> None:
-        """Refuse layers that cannot begin as PCA."""
-        if self.finetune is None:
-            raise ValueError("init='pca' leaves the training to fine-tuning; set finetune='reconstruction'")
-        for index, layer in enumerate(self.recipes()):
-            if isinstance(layer, FrozenEstimator):
-                raise ValueError(f"init='pca' sets new weights, but layers[{index}] is frozen; set init='uniform'")
-            if layer.tied:
-                raise ValueError(
-                    f"init='pca' needs a decoder of its own, but layers[{index}] has tied=True; set it False"
-                )
-            outputs = ("identity",) if index == 0 else ()
-            for name, known in (("activation", ()), ("output_activation", outputs)):
-                value = getattr(layer, name)
-                if not can_carry(get_activation(value)) or (known and value not in known):
-                    wanted = " or ".join(map(repr, known or ("tanh", "identity")))
-                    raise ValueError(
-                        f"init='pca' cannot begin with {name}={value!r} of layers[{index}]; choose {wanted}"
-                    )
-
-    def _start_layers(self) -> list[Autoencoder]:
-        """Return an unfitted clone of every layer, or a copy of a frozen one, with its parameters checked."""
-        layers = []
-        for index, layer in enumerate(self.recipes()):
-            if isinstance(layer, FrozenEstimator) and isinstance(layer.estimator, Autoencoder):
-                layer = copy.deepcopy(layer.estimator)
-                check_is_fitted(layer)
-                if index > 0 and layer.scaling_ is not None:
-                    raise ValueError(
-                        f"layers[{index}] is a frozen autoencoder that scales its input, but gets codes from below; "
-                        f"only the first layer of a stack can scale: fit it with scale=None"
-                    )
-            elif isinstance(layer, Autoencoder):
-                layer = clone(layer)
-            if not isinstance(layer, Autoencoder):
-                raise ValueError(
-                    f"layers[{index}]={layer!r} is a {type(layer).__name__}, but an Autoencoder, a frozen one or an "
-                    f"int is expected"
-                )
-            layer.set_params(dtype=self.dtype, device=self.device)
-            layer._check_parameters()
-            layers.append(layer)
-        for index, (lower, upper) in enumerate(itertools.pairwise(layers)):
-            codes, reach = get_activation(lower.activation), get_activation(upper.output_activation)
-            if codes.low < reach.low or codes.high > reach.high:
-                suited = " or ".join(map(repr, dict.fromkeys([codes.same_range, "identity"])))
-                raise ValueError(
-                    f"layers[{index + 1}] cannot reconstruct the codes of layers[{index}]: those of "
-                    f"activation={lower.activation!r} go from {codes.low:g} to {codes.high:g}, but "
-                    f"output_activation={upper.output_activation!r} reaches only {reach.low:g} to {reach.high:g}; "
-                    f"choose output_activation={suited}"
-                )
-        return layers
+            check_pca(self.recipes(), self.finetune)

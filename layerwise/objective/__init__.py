@@ -9,7 +9,6 @@ value by name, and ``mean_activation`` the mean activations of the hidden units 
 from layerwise.objective.base import (
     CACHE_BYTES,
     Objective,
-    ParameterVector,
     default_chunk_rows,
     observe,
     with_gradients,
@@ -17,6 +16,7 @@ from layerwise.objective.base import (
 from layerwise.objective.joint import JointObjective
 from layerwise.objective.layer import LayerObjective, split_terms
 from layerwise.objective.network import mean_loss, reconstruction_objective, supervised_objective
+from layerwise.objective.parameters import ParameterVector
 
 __all__ = [
     "CACHE_BYTES",

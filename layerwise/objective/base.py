@@ -1,22 +1,23 @@
-"""A training problem: parameters as one vector, sums over chunks, shards and ranks, means, batches, weight decay."""
+"""A training problem: sums over chunks, shards and ranks, means, batches, weight decay."""
 
 from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from layerwise import distributed
 from layerwise.activations import Activation
 from layerwise.corruptions import Corruption, entry_weights
-from layerwise.data.layout import Layout, shard_seed
-from layerwise.data.mapped_rows import AnyRows, order_by_content, total_weight
+from layerwise.data.layout import Layout
+from layerwise.data.mapped_rows import AnyRows, total_weight
+from layerwise.objective.batches import Batches
 from layerwise.objective.kernel import Block, Kernel
+from layerwise.objective.parameters import ParameterVector
 from layerwise.penalties import Sparsity, weight_decay
 
 # Values in the widest matrix of a chunk. On the CPU its few copies should stay in the last level of cache;
@@ -30,36 +31,6 @@ _DECAY_OF_THE_PAST = 0.9
 
 # Decorates what trains: callers may have switched gradients off (`torch.no_grad`, `torch.inference_mode`).
 with_gradients = torch.inference_mode(False)
-
-
-class ParameterVector:
-    """Parameters of a module seen as one flat float64 vector.
-
-    Parameters
-    ----------
-    parameters : iterable of Parameter
-        In the order of the vector, each flattened row by row.
-    """
-
-    def __init__(self, parameters: Iterable[nn.Parameter]):
-        self.parameters = list(parameters)
-
-    def read(self) -> Tensor:
-        """Return the vector, of shape (n_parameters,)."""
-        return parameters_to_vector(self.parameters).detach().double()
-
-    def write(self, theta: Tensor) -> None:
-        """Set the parameters to those of ``theta``, rounded to their own type."""
-        vector_to_parameters(theta.to(self.parameters[0].dtype, copy=True), self.parameters)
-
-    def bind(self, theta: Tensor) -> None:
-        """Make the parameters views of ``theta``, in their own type: changes of it are changes of them."""
-        vector_to_parameters(theta, self.parameters)
-
-    def views(self, theta: Tensor) -> list[Tensor]:
-        """Return the pieces of ``theta`` in the shapes of the parameters, without copying."""
-        pieces = theta.split([parameter.numel() for parameter in self.parameters])
-        return [piece.view_as(parameter) for piece, parameter in zip(pieces, self.parameters, strict=True)]
 
 
 class Objective:
@@ -159,7 +130,6 @@ class Objective:
         self._mean_weight = 0.0
         self._decays = [any(parameter is one for one in decayed) for parameter in self.vector.parameters]
         self._centers = None if decay == "zero" else self.vector.views(self.vector.read())
-        self._orders: list[Tensor] | None = None
         self._cache_bytes = cache_bytes
         self._codes: dict[int, Tensor] = {}  # of each chunk, by its first row
         self._take_rows(rows)
@@ -169,6 +139,7 @@ class Objective:
         self.rows = rows
         self._layout = Layout.of(rows)
         self._total_weight = total_weight(rows)
+        self._batches = Batches(rows, self._layout, self._total_weight, self.seed)
         self._generators = [torch.Generator(rows.device) for _ in rows.shards]
 
     @property
@@ -192,13 +163,7 @@ class Objective:
     @property
     def n_draws(self) -> int:
         """Rows of an epoch, on average: more than there are where weights repeat them."""
-        return round(self._total_weight / self._weight_of_one)
-
-    @property
-    def _weight_of_one(self) -> float:
-        """Weight of a row that comes once in an epoch: 1, unless that would be too seldom or too often."""
-        mean = self._total_weight / max(1, self.n_rows)
-        return 1.0 if 1 <= mean <= 10 else mean
+        return self._batches.n_draws
 
     def as_dict(self) -> dict[str, Any]:
         """Return what later evaluations and reports take from earlier ones, as tensors, numbers and dicts."""
@@ -300,7 +265,7 @@ class Objective:
         """
         if theta is not None:
             self.vector.bind(theta)
-        parts, sizes = self._plan(number, batch_size)
+        parts, sizes = self._batches.plan(number, batch_size, self._generators)
         full = min(batch_size, sum(sizes))
         totals: dict[str, Tensor] = {}
         blocks = self.rows.batches(part for batch in zip(*parts, strict=True) for part in batch)
@@ -406,36 +371,6 @@ class Objective:
             (gradient,) = torch.autograd.grad(value, mean)
         return {"sparsity": value.detach()}, (gradient / (self._high - self._low)).to(self.dtype)
 
-    def _plan(self, number: int, batch_size: int) -> tuple[list[tuple[Tensor, ...]], list[int]]:
-        """Return which rows each shard of this rank gives to each batch, and how many rows all shards give to it."""
-        orders, lengths = self._draw_orders(number)
-        n_draws = sum(lengths)
-
-        def sizes(index: int) -> Tensor:
-            return _batch_sizes(lengths[index], index, len(lengths), min(batch_size, n_draws), n_draws)
-
-        parts = [
-            order.split(sizes(index).tolist()) for (index, _), order in zip(self._layout.own(), orders, strict=True)
-        ]
-        return parts, functools.reduce(torch.add, map(sizes, range(len(lengths)))).tolist()
-
-    def _draw_orders(self, number: int) -> tuple[list[Tensor], list[int]]:
-        """Return the positions of the rows of an epoch in each shard of this rank, and how many all shards have."""
-        if self._orders is None:
-            self._orders = [order_by_content(self.rows, shard) for shard in self.rows.shards]
-        orders = []
-        for (index, _), order, generator in zip(self._layout.own(), self._orders, self._generators, strict=True):
-            seed = shard_seed(self.seed + number, index)
-            if self.rows.weights is not None:
-                repeats = self.rows.weights[order] / self._weight_of_one
-                chance = torch.rand(repeats.shape, generator=generator.manual_seed(seed), device=order.device)
-                order = order.repeat_interleave((repeats + chance).long())
-            generator.manual_seed(seed)
-            orders.append(order[torch.randperm(len(order), generator=generator, device=order.device)])
-        if self.rows.weights is None:
-            return orders, self._layout.lengths
-        return orders, distributed.gather_counts([len(order) for order in orders])
-
     def _sum_up(self, sums: Sequence[dict[str, Tensor]], vectors: Sequence[Tensor]) -> tuple[dict[str, Tensor], Tensor]:
         """Add up the terms and the vectors of all shards of all ranks, in one message."""
         if distributed.world_size() * len(vectors) == 1:
@@ -507,18 +442,6 @@ def observe(rows: AnyRows, block: Tensor, place: slice | None = None) -> tuple[T
         return block, weight
     observed = (~block.isnan()).to(block.dtype)
     return block.nan_to_num(nan=0.0), observed if weight is None else observed.mul_(weight)
-
-
-def _batch_sizes(length: int, index: int, n_shards: int, batch_size: int, n_draws: int) -> Tensor:
-    """Return how many rows a shard gives to each batch of an epoch: in step with all rows.
-
-    Shards are rounded out of step with each other, so that batches have about the same length.
-    """
-    ends = torch.arange(0, n_draws + batch_size, batch_size).clamp(max=n_draws)
-    if n_shards > 1:
-        whole, rest = length * ends // n_draws, length * ends % n_draws
-        ends = whole + (2 * n_shards * rest + (2 * index + 1) * n_draws >= 2 * n_shards * n_draws)
-    return ends.diff()
 
 
 def default_chunk_rows(rows: AnyRows, *widths: int) -> int:

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from layerwise.objective.base import Objective, ParameterVector
+from layerwise.objective.base import Objective
+from layerwise.objective.parameters import ParameterVector
 
 
 class JointObjective:
