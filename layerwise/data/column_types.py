@@ -6,14 +6,11 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from layerwise.data._polars import import_polars
-
-if TYPE_CHECKING:
-    import polars as pl
+from layerwise.data._polars import pl
 
 # What stands for nothing in a column of numbers: what R, pandas, databases, spreadsheets and the UCI repository write.
 MARKERS = (
@@ -61,7 +58,6 @@ class Flag:
 
     def encode(self, text: pl.Series) -> pl.Series:
         """Return text as numbers; another text, and of two that are no truth values none, is halfway."""
-        pl = import_polars()
         known: dict[Any, Any] = {self.low: 0.0, self.high: 1.0}
         if self.is_truth:
             known = {name: float(flag) for name, flag in FLAGS.items()} | dict.fromkeys((*MARKERS, None), None)
@@ -69,7 +65,6 @@ class Flag:
 
     def decode(self, numbers: pl.Series) -> pl.Series:
         """Return the nearer text."""
-        pl = import_polars()
         value = pl.when(numbers > 0.5).then(pl.lit(self.high)).when(numbers < 0.5).then(pl.lit(self.low))
         return pl.select(value).to_series()
 
@@ -91,7 +86,6 @@ class Date:
 
     def encode(self, values: pl.Series) -> pl.Series:
         """Return dates as days."""
-        pl = import_polars()
         if values.dtype == pl.String:
             values = _parse_dates(values, self.format)
         if values.dtype == pl.Date:
@@ -104,7 +98,6 @@ class Date:
 
     def decode(self, numbers: pl.Series) -> pl.Series:
         """Return days as dates, to a day, a minute or a second as they are written."""
-        pl = import_polars()
         numbers = numbers.set(~numbers.is_finite().fill_null(False), None)
         if self._kind == "Date":
             dates = numbers.round().clip(-700_000, 2_900_000).cast(pl.Int32).cast(pl.Date)
@@ -156,7 +149,6 @@ class Marked:
 
     def encode(self, text: pl.Series) -> pl.Series:
         """Return text as numbers, with null for what is not written so; plain numbers may stand among others."""
-        pl = import_polars()
         if text.dtype.is_numeric():
             return text.cast(pl.Float64)
         value = pl.col("value")
@@ -165,15 +157,13 @@ class Marked:
         inner = inner.str.strip_suffix(self.after.strip()).str.strip_chars()
         sign = inner.str.extract(r"^([+-])").fill_null("")
         inner = inner.str.replace(r"^[+-]", "").str.strip_prefix(self.before).str.strip_chars()
-        whole = pl.when(inner.str.contains(f"^(?:[+-]?(?:{_pattern(self.thousands, self.point)}))$")).then(inner)
-        if self.thousands:
-            whole = whole.str.replace_all(self.thousands, "", literal=True)
-        number = (sign + whole.str.replace(self.point, ".", literal=True)).cast(pl.Float64, strict=False)
-        return pl.DataFrame({"value": text.cast(pl.String)}).select(number).to_series()
+        fits = inner.str.contains(f"^(?:[+-]?(?:{_pattern(self.thousands, self.point)}))$")
+        digits = inner.str.replace_all(self.thousands, "", literal=True) if self.thousands else inner
+        plain = sign + pl.when(fits).then(digits).str.replace(self.point, ".", literal=True)
+        return pl.DataFrame({"value": text.cast(pl.String)}).select(plain.cast(pl.Float64, strict=False)).to_series()
 
     def decode(self, numbers: pl.Series) -> pl.Series:
         """Return numbers as text as it was written."""
-        pl = import_polars()
         return pl.Series(
             [None if x is None or not np.isfinite(x) else self._write(x) for x in numbers], dtype=pl.String
         )
@@ -241,7 +231,6 @@ def is_plain(plain: Any) -> bool:
 
 def parse_numbers(text: Any) -> Any:
     """Return a column, or an expression, of text as float64, with null for what is no number."""
-    pl = import_polars()
     return text.cast(pl.String).str.strip_chars().cast(pl.Float64, strict=False)
 
 

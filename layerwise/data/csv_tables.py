@@ -14,19 +14,16 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import numpy as np
 
-from layerwise.data._polars import check_names, columns, composed, import_polars, list_names, reading
+from layerwise.data._polars import check_names, columns, composed, list_names, pl, reading
 from layerwise.data.column_types import FLAGS, MARKERS
 from layerwise.data.naming import advise_to_ignore, name_columns
 from layerwise.data.parts import Keep, Part
 from layerwise.errors import FileError
 from layerwise.limits import VARIABLE, check_room, max_bytes
-
-if TYPE_CHECKING:
-    import polars as pl
 
 CSV_ENDINGS = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 # A number with a decimal comma, by what separates values. Where that is a tabulator, 1,234 may be a thousand.
@@ -57,7 +54,6 @@ def open_csv(path: Path) -> Part:
 
 def _scan(path: Path, names: list[str], separator: str, named_rows: bool, keep: Keep) -> pl.LazyFrame:
     """Return the columns as text, with null for what is missing, once all rows were found to be whole."""
-    pl = import_polars()
     n_separators = check_lines(path, separator)
     try:
         with reading(path, "CSV"):
@@ -95,7 +91,6 @@ def type_columns(
 
 def _typed(path: Path, table: pl.LazyFrame, text: Collection[str], separator: str, as_written: bool) -> pl.LazyFrame:
     """Turn columns of text into numbers, or true and false, where all their values are that, or stand for nothing."""
-    pl = import_polars()
     as_text = set(map(composed, text))
     candidates = [name for name in table.collect_schema().names() if composed(name) not in as_text]
     numbers = {name: _known(name).cast(pl.Float64, strict=False) for name in candidates}
@@ -134,8 +129,8 @@ def _refuse_thousands(path: Path, table: pl.LazyFrame, names: list[str], with_co
 
 def _with_decimal_commas(name: str, separator: str) -> pl.Expr:
     value = _known(name)
-    number = value.str.replace(",", ".", literal=True).cast(import_polars().Float64, strict=False)
-    return import_polars().when(value.str.contains(_DECIMAL_COMMA[separator])).then(number).alias(name)
+    number = value.str.replace(",", ".", literal=True).cast(pl.Float64, strict=False)
+    return pl.when(value.str.contains(_DECIMAL_COMMA[separator])).then(number).alias(name)
 
 
 def _as_whole(name: str, dtype: Any) -> pl.Expr:
@@ -149,7 +144,6 @@ def _that_lose_nothing(table: pl.LazyFrame, conversions: dict[str, pl.Expr]) -> 
     """
     if not conversions:
         return {}, []
-    pl = import_polars()
     checks = [
         pl.struct(
             (conversion.null_count() - _known(name).null_count()).alias("lost"),
@@ -163,14 +157,12 @@ def _that_lose_nothing(table: pl.LazyFrame, conversions: dict[str, pl.Expr]) -> 
 
 
 def _clean(name: str) -> pl.Expr:
-    pl = import_polars()
     value = columns(name).str.strip_chars()
     return pl.when(value == "").then(None).otherwise(value).alias(name)
 
 
 def _known(name: str) -> pl.Expr:
     """Return a column without what stands for nothing among numbers."""
-    pl = import_polars()
     return pl.when(columns(name).is_in(MARKERS)).then(None).otherwise(columns(name)).alias(name)
 
 

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from layerwise.data._polars import columns, import_polars, match_names
+from layerwise.data._polars import columns, match_names, pl
 from layerwise.data._polars import reading as reading_of
 from layerwise.data.column_types import MARKERS, Reading
 from layerwise.data.tables import drop_marks, scan_table
-
-if TYPE_CHECKING:
-    import polars as pl
 
 
 def fill_table(
@@ -55,7 +52,6 @@ def fill_table(
 
 def _fill(column: pl.Series, numbers: np.ndarray, reading: Reading | None) -> pl.Series:
     """Fill the gaps of a column as its other values are written: with true or false, or with decimal commas."""
-    pl = import_polars()
     column = column.fill_nan(None) if column.dtype.is_float() else column
     if not column.null_count():
         return column
@@ -75,7 +71,6 @@ def _fill(column: pl.Series, numbers: np.ndarray, reading: Reading | None) -> pl
 
 def as_array(column: pl.Series) -> np.ndarray:
     """Return numbers as they are, and others as text, None where there is none."""
-    pl = import_polars()
     if column.dtype.is_numeric() or column.dtype == pl.Boolean:
         return column.to_numpy()
     return np.array([None if value is None else str(value) for value in column.to_list()], dtype=object)

@@ -10,16 +10,13 @@ from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
 from types import SimpleNamespace
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import numpy as np
 
 from layerwise.atomic import atomic, naming
-from layerwise.data._polars import import_polars
+from layerwise.data._polars import import_polars, pl
 from layerwise.data.mat_output import write_mat
-
-if TYPE_CHECKING:
-    import polars as pl
 
 Columns = Mapping[str, Any]
 
@@ -182,7 +179,6 @@ def _plain(array: np.ndarray) -> list[Any]:
 
 
 def _to_frame(flat: Mapping[str, np.ndarray]) -> pl.DataFrame:
-    pl = import_polars()
     columns = []
     for name, array in flat.items():
         text = array.dtype.kind in "UO"

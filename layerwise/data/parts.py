@@ -6,12 +6,10 @@ import glob
 from collections.abc import Callable, Sequence
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
+from layerwise.data._polars import pl
 from layerwise.errors import FileError
-
-if TYPE_CHECKING:
-    import polars as pl
 
 Where: TypeAlias = str | PathLike[str] | Sequence[str | PathLike[str]]
 # What holds the rows of a table, of so many bytes in memory, for the questions to come.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from layerwise.data._polars import import_polars
+from layerwise.data._polars import pl
 from layerwise.data.column_types import (
     MARKERS,
     Date,
@@ -18,9 +18,6 @@ from layerwise.data.column_types import (
     find_marks,
     parse_numbers,
 )
-
-if TYPE_CHECKING:
-    import polars as pl
 
 # The category of a text that is missing, and that of values too rare to have one of their own.
 MISSING, OTHER = "missing", "other"
@@ -101,7 +98,6 @@ class Profile:
     """
 
     def __init__(self, name: str, dtype: Any):
-        pl = import_polars()
         self.name, self.dtype = name, dtype
         self.n_rows = self.n_missing = 0
         self.is_number = dtype.is_numeric() or dtype in (pl.Boolean, pl.Null)
@@ -117,7 +113,6 @@ class Profile:
 
     def add(self, column: pl.Series) -> None:
         """Look at further values, of which text has no blanks around it."""
-        pl = import_polars()
         start, self.n_rows = self.n_rows, self.n_rows + len(column)
         if self.is_time or not (self.is_text or self._differs) or not len(column):
             return
@@ -142,7 +137,8 @@ class Profile:
         if self.is_sampled:  # by their hashes: which values are kept depends on no order, and all of each are counted
             both = both.sort(pl.col("value").hash(0)).head(_MAX_VALUES)
         self.values = both
-        self.n_values = self.n_filled / both["n"].mean() if self.is_sampled else float(len(both))
+        mean: Any = both["n"].mean()
+        self.n_values = self.n_filled / mean if self.is_sampled else float(len(both))
         if self.is_number and (both["n"] > 1).any():
             self._differs, self.values = False, None
 
@@ -154,7 +150,6 @@ class Profile:
     @cached_property
     def texts(self) -> list[str]:
         """The different values, but none that stands for nothing, in the order in which they come."""
-        pl = import_polars()
         assert self.values is not None
         return self.values.filter(~pl.col("value").is_in(MARKERS)).sort("first")["value"].to_list()
 
@@ -215,7 +210,6 @@ def choose(profile: Profile, max_categories: int) -> Choice:
 
 def _read(profile: Profile) -> Reading | str | None:
     """Return how all values are written, or ``"number"``, or ``"row name"``; None if they are text."""
-    pl = import_polars()
     values = pl.Series(profile.texts)
     numbers = parse_numbers(values)
     if not numbers.null_count() and numbers.is_finite().any():
@@ -234,7 +228,6 @@ def _names_rows(profile: Profile) -> bool:
 
 def _pool(profile: Profile, max_categories: int) -> Choice:
     """Return the most frequent categories, others as one of their own; text of too many values where they are few."""
-    pl = import_polars()
     assert profile.values is not None
     frequent = profile.values.filter(pl.col("n") >= _RARE).sort("n", "value", descending=[True, False])
     frequent = frequent.head(max_categories - 1 - bool(profile.n_missing))

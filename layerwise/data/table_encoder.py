@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -14,15 +14,12 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from layerwise import distributed
-from layerwise.data._polars import columns, import_polars, list_names, match_names
+from layerwise.data._polars import columns, list_names, match_names, pl
 from layerwise.data.column_types import MARKERS, Date, Flag, Reading, as_plain, from_plain, parse_numbers
 from layerwise.data.column_words import LEFT_OUT, describe_reading, describe_types, judge
 from layerwise.data.naming import advise_to_ignore, name_columns
 from layerwise.data.profiles import MISSING, OTHER, Profile, choose, looks_coded
 from layerwise.data.tables import drop_marks, to_frame
-
-if TYPE_CHECKING:
-    import polars as pl
 
 # How many different values a column of text may have.
 MAX_CATEGORIES = 100
@@ -225,7 +222,6 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             If a column is missing, or holds text where training had numbers.
         """
         check_is_fitted(self, "categories_")
-        pl = import_polars()
         frame = drop_marks(match_names(to_frame(X), self.feature_names_in_), self.list_missing())
         self.check_columns(frame.lazy())
         columns = [_encode(frame[name], self.get_reading(name)) for name in self.numbers_]
@@ -265,7 +261,6 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             largest is that of ``"missing"``, or where all are equal.
         """
         check_is_fitted(self, "categories_")
-        pl = import_polars()
         X = check_array(X, dtype=np.float64, ensure_all_finite="allow-nan", ensure_min_samples=0, input_name="X")
         width = len(self.get_feature_names_out())
         if X.shape[1] != width:
@@ -458,14 +453,12 @@ def _check_names(there: Sequence[str], needed: Sequence[str]) -> None:
 
 def _as_text(column: pl.Series) -> pl.Series:
     """Return a column as text, as CSV would hold it: without blanks around it, and missing where nothing is left."""
-    pl = import_polars()
     text = column.cast(pl.String).str.strip_chars()
     return text.set(text == "", None)
 
 
 def _encode(column: pl.Series, reading: Reading | None) -> pl.Series:
     """Return a column as float64, with null for what is missing."""
-    pl = import_polars()
     if reading is None:
         return (
             column.cast(pl.Float64)
@@ -477,7 +470,6 @@ def _encode(column: pl.Series, reading: Reading | None) -> pl.Series:
 
 def _find_stray(table: pl.LazyFrame, name: str, reading: Reading | None) -> tuple[str, int] | None:
     """Return the first value of a column that is not written as it was, and its row from 1; None if all are."""
-    pl = import_polars()
     rows = table.select(columns(name).alias("value")).with_row_index("row")
     rows = rows.group_by(pl.col("value").cast(pl.String).str.strip_chars()).agg(pl.min("row"))
     found = rows.collect(engine="streaming").filter(~pl.col("value").is_in(MARKERS))
@@ -487,7 +479,6 @@ def _find_stray(table: pl.LazyFrame, name: str, reading: Reading | None) -> tupl
 
 def _largest(name: str, categories: list[str], columns: np.ndarray) -> pl.Series:
     """Return the category of the largest column in each row; nothing where it is ``"missing"`` or all are equal."""
-    pl = import_polars()
     values = pl.Series(name, categories, dtype=pl.String).gather(columns.argmax(axis=1))
     unclear = (values == MISSING).to_numpy()
     if len(categories) > 1:

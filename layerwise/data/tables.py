@@ -7,12 +7,12 @@ from decimal import Decimal
 from numbers import Real
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
 
-from layerwise.data._polars import check_names, columns, import_polars, match_names, reading
+from layerwise.data._polars import check_names, columns, match_names, pl, reading
 from layerwise.data.column_types import FLAGS, MARKERS
 from layerwise.data.csv_tables import CSV_ENDINGS, EXACT, open_csv, type_columns
 from layerwise.data.naming import advise_to_ignore
@@ -21,9 +21,6 @@ from layerwise.data.profiles import as_number, describe_misfit, has_commas
 from layerwise.data.text_arrays import holds_numbers, is_text
 from layerwise.errors import FileError
 from layerwise.limits import DEFLATE_LIMIT, check_room
-
-if TYPE_CHECKING:
-    import polars as pl
 
 _TYPED = (".parquet", ".feather", ".arrow", ".ipc")
 _JSON_LINES = (".jsonl", ".ndjson")
@@ -116,7 +113,6 @@ class TableFile:
         as_written: bool = False,
     ) -> pl.LazyFrame:
         """Return the columns, typed but for those named in ``text``, see `scan_table`."""
-        pl = import_polars()
         folders = pl.DataFrame(
             [pl.Series(name, [own[name] for _, own in self._parts], pl.String) for name in self._folders]
         )
@@ -152,7 +148,6 @@ class TableFile:
 
 def _kind(dtype: Any) -> str | None:
     """Return what values of a type can stand beside in one column; None for none at all."""
-    pl = import_polars()
     if dtype == pl.Null:
         return None
     return "number" if dtype.is_numeric() else str(dtype)
@@ -166,7 +161,7 @@ def open_table(path: Path) -> Part:
 
 
 def _open_typed(path: Path) -> Part:
-    pl, parquet = import_polars(), path.suffix.lower() == ".parquet"
+    parquet = path.suffix.lower() == ".parquet"
     with reading(path, "Parquet" if parquet else "Feather or Arrow IPC"):
         table = (pl.scan_parquet if parquet else pl.scan_ipc)(path, glob=False, hive_partitioning=False)
         return _as_part(path, table)
@@ -175,7 +170,7 @@ def _open_typed(path: Path) -> Part:
 def _open_json_lines(path: Path) -> Part:
     """Open a file of one JSON object a line; the types of its columns are those of all rows."""
     with reading(path, "JSON lines, one object a line with values of the same type"):
-        return _as_part(path, import_polars().scan_ndjson(path.absolute(), infer_schema_length=None))
+        return _as_part(path, pl.scan_ndjson(path.absolute(), infer_schema_length=None))
 
 
 def _as_part(path: Path, table: pl.LazyFrame) -> Part:
@@ -250,7 +245,6 @@ def drop_marks(table: Any, missing: Collection[Any]) -> Any:
     """Return a table without values that stand for nothing, which text may be, or numbers."""
     if not missing:
         return table
-    pl = import_polars()
     numbers = [float(value) for value in missing if as_number(value) is not None]
     changed = []
     for name, dtype in table.collect_schema().items():
@@ -266,12 +260,12 @@ def drop_marks(table: Any, missing: Collection[Any]) -> Any:
 def count_rows(path: Path, table: pl.LazyFrame) -> int:
     """Return how many rows a table has that was read from ``path``."""
     with reading(path):
-        return table.select(import_polars().len()).collect(engine="streaming").item()
+        return table.select(pl.len()).collect(engine="streaming").item()
 
 
 def without_rows(table: pl.LazyFrame) -> pl.DataFrame:
     """Return the columns of a table, and none of its rows."""
-    return import_polars().DataFrame(schema=table.collect_schema())
+    return pl.DataFrame(schema=table.collect_schema())
 
 
 def batches(path: Path, table: pl.LazyFrame, n_rows: int) -> Iterator[pl.DataFrame]:
@@ -298,7 +292,6 @@ def to_frame(X: Any) -> pl.DataFrame:
     ValueError
         If a column mixes types, or two have the same name.
     """
-    pl = import_polars()
     if isinstance(X, pl.LazyFrame):
         return X.collect()
     if isinstance(X, pl.DataFrame):
@@ -312,7 +305,6 @@ def to_frame(X: Any) -> pl.DataFrame:
 
 
 def _from_pandas(name: str, column: Any) -> pl.Series:
-    pl = import_polars()
     missing = column.isna().to_numpy(dtype=bool)
     categories = hasattr(column.dtype, "categories")
     if getattr(column.dtype, "kind", "O") in "iufb" and not categories:
@@ -347,7 +339,6 @@ def label_values(column: pl.Series) -> np.ndarray:
     ValueError
         If it holds neither numbers nor text, or nothing, or text that looks like numbers with commas.
     """
-    pl = import_polars()
     if column.null_count() == len(column):
         raise ValueError(f"column {column.name!r} holds no label at all")
     column = _as_integers(column)
@@ -377,7 +368,6 @@ def label_values(column: pl.Series) -> np.ndarray:
 
 def _as_integers(column: pl.Series) -> pl.Series:
     """Return a column of decimals that are whole numbers of 64 bits as those; others as they are."""
-    pl = import_polars()
     if column.dtype != pl.Decimal:
         return column
     text = column.cast(pl.String).str.replace(r"\.0*$", "")
@@ -393,7 +383,6 @@ def read_labels(file: TableFile, table: pl.LazyFrame, name: str) -> np.ndarray:
     FileError
         If it cannot be read, or holds whole numbers too long to be told apart as numbers.
     """
-    pl = import_polars()
     with reading(file.path):
         column = table.select(columns(name)).collect().to_series()
         if column.dtype == pl.String and file.separator and column.drop_nulls().is_in([*FLAGS, *MARKERS]).all():
@@ -421,7 +410,6 @@ def identifier_values(column: pl.Series) -> np.ndarray:
     names : ndarray of shape (n_samples,)
         Numbers, or objects: text, with None for what is missing.
     """
-    pl = import_polars()
     column = _as_integers(column)
     if column.dtype.is_numeric() and not column.null_count() and column.dtype != pl.Decimal:
         return column.to_numpy()
