@@ -101,11 +101,8 @@ def choose_labels(
 def describe_arrays(shapes: Shapes) -> str:
     """Return names and shapes for a message: the first 20."""
     rest = f" and {len(shapes) - 20} more" if len(shapes) > 20 else ""
-    return (
-        (", ".join(f"{key[:63]!r} {shape}" for key, shape in list(shapes.items())[:20]) or "none")
-        + rest
-        + (describe_others(shapes))
-    )
+    listed = ", ".join(f"{key[:63]!r} {shape}" for key, shape in list(shapes.items())[:20])
+    return f"{listed or 'none'}{rest}{describe_others(shapes)}"
 
 
 def describe_others(shapes: Any) -> str:
@@ -279,12 +276,7 @@ def _safetensors(path: Path) -> Iterator[Any]:
             yield file
     except FileError:
         raise
-    except (
-        SafetensorError,
-        TypeError,
-        AttributeError,
-        ValueError,
-    ) as error:  # NumPy has not all types, bfloat16 for one
+    except (SafetensorError, TypeError, AttributeError, ValueError) as error:  # NumPy has not bfloat16, for one
         raise FileError(
             f"{path} is not a .safetensors file, is damaged, or holds a type that NumPy has not ({error})"
         ) from error

@@ -22,8 +22,9 @@ from layerwise.data._polars import check_names, columns, composed, list_names, p
 from layerwise.data.column_types import FLAGS, MARKERS
 from layerwise.data.naming import advise_to_ignore, name_columns
 from layerwise.data.parts import Keep, Part
+from layerwise.data.profiles import as_number
 from layerwise.errors import FileError
-from layerwise.limits import VARIABLE, check_room, max_bytes
+from layerwise.limits import EXPANSION, VARIABLE, check_room, max_bytes, max_expanded
 
 CSV_ENDINGS = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 # A number with a decimal comma, by what separates values. Where that is a tabulator, 1,234 may be a thousand.
@@ -42,8 +43,6 @@ _VALUE = 16
 _MAX_ROW = 2**22
 # Whole numbers below this one have each a float64 of their own.
 EXACT = 2**53
-# How far a compressed table may expand beyond a sixteenth of the limit; tables of numbers expand 2 to 20 times.
-_EXPANSION = 200
 
 
 def open_csv(path: Path) -> Part:
@@ -246,10 +245,8 @@ def _looks_like(names: list[str], lines: Iterator[list[str]]) -> bool:
 
 
 def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
+    number = as_number(text)
+    return number is not None and math.isfinite(number)
 
 
 def _count_blank_end(path: Path, separator: str, width: int) -> int:
@@ -290,12 +287,8 @@ def check_lines(path: Path, separator: str = ",") -> int:
     Refuses rows that never end, and a compressed file that expands to too much: polars would hold it in memory.
     """
     compressed, size = _is_compressed(path), path.stat().st_size
-    length, last, quoted, n_separators = (
-        0,
-        0,
-        False,
-        0,
-    )  # last: where the last row ended; quoted: whether a quote is open
+    length = last = n_separators = 0  # last: where the last row ended
+    quoted = False  # whether a quote is open
     with _refusing(path), gzip.open(path) if compressed else path.open("rb") as file:
         while block := file.read(2**20):
             end, count, quoted = _look(block, separator.encode(), quoted)
@@ -309,9 +302,9 @@ def check_lines(path: Path, separator: str = ",") -> int:
             if not compressed:
                 continue
             check_room(path, length)
-            if length > max(max_bytes() // 16, _EXPANSION * size):
+            if length > max_expanded(size, max_bytes()):
                 raise FileError(
-                    f"{path} expands to more than {_EXPANSION} times its {size} bytes; decompress it, or raise "
+                    f"{path} expands to more than {EXPANSION} times its {size} bytes; decompress it, or raise "
                     f"{VARIABLE} in the environment, if you trust it"
                 )
     return n_separators

@@ -8,16 +8,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from layerwise.data._polars import pl
-from layerwise.data.column_types import (
-    MARKERS,
-    Date,
-    Flag,
-    Reading,
-    find_dates,
-    find_flag,
-    find_marks,
-    parse_numbers,
-)
+from layerwise.data.column_types import MARKERS, Date, Flag, Reading, find_dates, find_flag, find_marks, parse_numbers
 
 # The category of a text that is missing, and that of values too rare to have one of their own.
 MISSING, OTHER = "missing", "other"

@@ -9,6 +9,7 @@ import numpy as np
 
 from layerwise.data.column_types import MARKERS
 from layerwise.data.csv_tables import check_lines, open_text
+from layerwise.data.profiles import as_number
 from layerwise.errors import FileError
 from layerwise.limits import check_room
 
@@ -30,7 +31,7 @@ def holds_numbers(path: Path) -> bool:
         return False
     first = _first_line(path)
     values = _split(first, find_delimiter(first))
-    numbers = [_as_number(value) for value in values]
+    numbers = [as_number(value) for value in values]
     return any(number is not None for number in numbers) and all(
         number is not None or value in MARKERS for number, value in zip(numbers, values, strict=True)
     )
@@ -81,7 +82,7 @@ def _parse(path: Path, lines: list[str], delimiter: str | None, before: int) -> 
     except ValueError as error:
         for place, line in enumerate(lines, before + 1):  # NumPy counts rows within a block
             values = _split(re.split("[#%]", line)[0], delimiter)
-            wrong = next((value for value in values if _as_number(value) is None), None)
+            wrong = next((value for value in values if as_number(value) is None), None)
             if wrong is not None:
                 raise FileError(
                     f"{path} holds {wrong!r:.65} in row {place} of its numbers (counted from 1, remarks left out); "
@@ -100,10 +101,3 @@ def _first_line(path: Path) -> str:
 
 def _split(line: str, delimiter: str | None) -> list[str]:
     return [value.strip().strip('"') for value in line.split(delimiter)]
-
-
-def _as_number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
