@@ -41,30 +41,14 @@ def is_archive(path: str | PathLike[str]) -> bool:
 
 
 class Archive(NamedTuple):
-    """A file of several arrays that has been opened, once.
-
-    Attributes
-    ----------
-    shapes : mapping of str to tuple of int
-        Of the arrays in it, by name.
-    load : callable
-        Loads one of them by its name; what is sparse there is a CSR matrix.
-    """
+    """A file of several arrays that has been opened, once; what is sparse there loads as a CSR matrix."""
 
     shapes: Shapes
     load: Callable[[str], Any]
 
 
 def open_archive(path: str | PathLike[str]) -> Archive:
-    """Open a ``.npz``, ``.mat`` or ``.safetensors`` file.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be read.
-    FileError
-        If it is damaged, or, of ``load``, if it takes more memory than ``LAYERWISE_MAX_BYTES``.
-    """
+    """Open a ``.npz``, ``.mat`` or ``.safetensors`` file; a FileError says what is wrong with it."""
     return _FORMATS[Path(path).suffix.lower()](Path(path))
 
 

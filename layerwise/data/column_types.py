@@ -76,10 +76,7 @@ class Flag:
 class Date:
     """Dates, dates with times, or times of a day, as days (since 1970).
 
-    Attributes
-    ----------
-    format : str
-        One of ``FORMATS``; or ``"Date"``, ``"Datetime"`` or ``"Time"`` of columns that are that.
+    The format is one of ``FORMATS``; or ``"Date"``, ``"Datetime"`` or ``"Time"`` of columns that are that.
     """
 
     format: str
@@ -128,16 +125,8 @@ class Date:
 class Marked:
     """Numbers with the same around all of them: a unit, a percent sign, a currency; or with thousands, or a comma.
 
-    Attributes
-    ----------
-    before, after : str
-        What stands around.
-    thousands, point : str
-        What stands between thousands, if anything, and before a fraction.
-    negative : bool
-        Whether numbers in parentheses are negative.
-    decimals : int
-        Digits of a fraction, at most.
+    ``thousands`` stands between them, if anything does, and ``point`` before a fraction of at most so many
+    ``decimals``; ``negative`` says that numbers in parentheses are.
     """
 
     before: str = ""

@@ -23,14 +23,7 @@ from layerwise.errors import FileError, in_content_of
 
 
 class Table(NamedTuple):
-    """Rows, and the shape of the images that they are.
-
-    Attributes
-    ----------
-    X : ndarray or CSR matrix of shape (n_samples, n_features)
-    image_shape : tuple of int or None
-        None where the rows are no images.
-    """
+    """Rows, and the shape of the images that they are; None where they are none."""
 
     X: Any
     image_shape: tuple[int, ...] | None
@@ -86,17 +79,7 @@ def load_rows(
 
 
 class ArrayFile:
-    """A file of arrays that has been opened, once.
-
-    Parameters
-    ----------
-    path : Path
-
-    Attributes
-    ----------
-    shapes : mapping of str to tuple of int
-        Of the arrays in it, by name; empty where it holds a single one without a name.
-    """
+    """A file of arrays that has been opened, once; ``shapes`` is empty where it holds a single one without a name."""
 
     def __init__(self, path: Path):
         self.path = path

@@ -23,7 +23,7 @@ def fill_table(
     readings: Mapping[str, Reading | None] = MappingProxyType({}),
     missing: Collection[Any] = (),
 ) -> dict[str, np.ndarray]:
-    """Return the columns of a table, with numbers where values are missing.
+    """Return the columns of a table, in its order, with numbers where values are missing.
 
     Parameters
     ----------
@@ -36,11 +36,6 @@ def fill_table(
         By column, how its numbers are written, if that is not plain.
     missing : collection of str, int or float, default=()
         What else stands for nothing in the columns of numbers.
-
-    Returns
-    -------
-    columns : dict of str to ndarray of shape (n_samples,)
-        In the order of the table. Text, and dates as text, are objects, with None for what is missing.
     """
     table = match_names(scan_table(path, text=text), numbers)
     with reading_of(path):

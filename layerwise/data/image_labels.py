@@ -32,20 +32,7 @@ _WHOLE = re.compile(r"(/|[A-Za-z]:/)")
 
 
 def load_image_labels(path: Path, folder: Path, files: Sequence[str]) -> np.ndarray:
-    """Return a label for each image of a folder.
-
-    Parameters
-    ----------
-    path : Path
-        A table of file names and labels, or labels alone in the order of ``files``, see `load_labels`.
-    folder : Path
-    files : sequence of str
-        The path of each image, from the folder on.
-
-    Returns
-    -------
-    y : ndarray of shape (n_images,)
-    """
+    """Return a label for each image: of a table of file names and labels, or of labels in the order of ``files``."""
     if is_table(path) and len(TableFile(path).names) > 1:
         with in_content_of(path):
             return _look_up(path, folder, files)

@@ -20,20 +20,7 @@ _MAX_HEADER = 4096
 
 
 class Header(NamedTuple):
-    """What a ``.npy`` file says of its array.
-
-    Attributes
-    ----------
-    shape : tuple of int
-    dtype : dtype
-        Of numbers or text.
-    order : str
-        "C" or "F".
-    start : int
-        The place of the first value.
-    n_bytes : int
-        Of all values.
-    """
+    """What a ``.npy`` file says of its array: also where it starts, and how many bytes it takes."""
 
     shape: tuple[int, ...]
     dtype: np.dtype

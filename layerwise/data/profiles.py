@@ -43,13 +43,7 @@ _MAX_UNITS = 3
 class Stray(NamedTuple):
     """The first value that is no number in a column where nearly all are.
 
-    Attributes
-    ----------
-    value : str
-    row : int
-        Counted from 1, below the names.
-    n_numbers, n_values : int
-        How many values are numbers, and how many there are.
+    The row is counted from 1, below the names; so many of all values are numbers.
     """
 
     value: str
@@ -61,16 +55,9 @@ class Stray(NamedTuple):
 class Choice(NamedTuple):
     """What a column is taken for.
 
-    Attributes
-    ----------
-    kind : str
-        ``"number"``, ``"category"``, ``"pooled"`` (categories, of which the rare ones are one), ``"row name"``,
-        ``"text"`` (too many values), or what a `Reading` is: ``"flag"``, ``"date"``, ``"marked"``.
-    reading : Flag, Date, Marked or None
-    values : list of str
-        Of categories, in order.
-    misfit : str or None
-        Why it should rather be refused.
+    The kind is ``"number"``, ``"category"``, ``"pooled"`` (categories, of which the rare ones are one), ``"row name"``,
+    ``"text"`` (too many values), or what a `Reading` is: ``"flag"``, ``"date"``, ``"marked"``. The values are those of
+    categories, in order, and the misfit says why it should rather be refused.
     """
 
     kind: str
@@ -80,13 +67,7 @@ class Choice(NamedTuple):
 
 
 class Profile:
-    """What there is to know of a column, from as many batches of it as there are, in any order.
-
-    Parameters
-    ----------
-    name : str
-    dtype : polars.DataType
-    """
+    """What there is to know of a column, from as many batches of it as there are, in any order."""
 
     def __init__(self, name: str, dtype: Any):
         self.name, self.dtype = name, dtype

@@ -208,21 +208,6 @@ def are_intensities(
     digits, narrow and nearly always 0, stays as it is, and a narrow measurement does not. Floats that are multiples of
     1/255 were bytes, and are judged as bytes are: by whether one is above 127.
 
-    Parameters
-    ----------
-    sample : Tensor of shape (n_sample, n_features)
-        Some of their values, NaN where one is missing.
-    weights : Tensor of shape (n_sample, 1)
-    lowest, highest : Tensor of shape (n_features,)
-        Of all values; in the wrong order where a column has none.
-    reach : tuple of (low, high)
-
-    Returns
-    -------
-    answer : bool
-
-    Notes
-    -----
     Measured on MNIST, scikit-learn's digits and patches of photographs, the dense columns of which have at least .4 of
     the range (nine tenths of the values: .19, in the digits 1 alone), and on 27 public tables divided by their largest
     value, 25 of which have a dense column within a third of it.
@@ -246,24 +231,12 @@ def are_bytes_of_images(largest: Tensor) -> bool:
 
 
 def find_far_values(sample: Tensor, weights: Tensor, lowest: Tensor, highest: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return beyond which values those lie that are far from all others of their column.
+    """Return beyond which values those lie that are far from all others of their column; infinity where none is.
 
     A value is far if it is more than 10 times as far beyond the quartiles as these are apart; then everything that is
-    more than 3 times as far counts with it, unless that is more than 5 % of the values: these are no exceptions.
-
-    Parameters
-    ----------
-    sample : Tensor of shape (n_sample, n_features)
-    weights : Tensor of shape (n_sample, 1)
-    lowest, highest : Tensor of shape (n_features,)
-        Of all values.
-
-    Returns
-    -------
-    below, above : Tensor of shape (n_features,)
-        Infinite where no value is far.
-    distance : Tensor of shape (2, n_features)
-        Of the smallest and the largest value from the quartiles, in units of how far these are apart.
+    more than 3 times as far counts with it, unless that is more than 5 % of the values: these are no exceptions. Also
+    the distance, of shape (2, n_features), of the smallest and the largest value from the quartiles, in units of how
+    far these are apart.
     """
     first, third = _quantiles(sample, weights, (0.25, 0.75))
     unit = third - first

@@ -69,19 +69,7 @@ def find_tables(folder: Path) -> dict[Path, dict[str, str | None]]:
 class TableFile:
     """A table in a file, or in several, whose names of columns have been read.
 
-    Parameters
-    ----------
-    where : str, path-like or sequence of those
-        A file, a pattern of files, a folder of them, or a list.
-
-    Attributes
-    ----------
-    path : Path
-        What to call it in messages.
-    names : list of str
-        Of its columns.
-    separator : str or None
-        What separates values, where it is text.
+    ``path`` is what to call it in messages; ``separator`` stands between values, where it is text, and is else None.
     """
 
     def __init__(self, where: Where):
@@ -283,15 +271,7 @@ def batches(path: Path, table: pl.LazyFrame, n_rows: int) -> Iterator[pl.DataFra
 
 
 def to_frame(X: Any) -> pl.DataFrame:
-    """Return a polars or pandas data frame as one of polars, with names that are text.
-
-    Raises
-    ------
-    TypeError
-        If it is no data frame.
-    ValueError
-        If a column mixes types, or two have the same name.
-    """
+    """Return a polars or pandas data frame as one of polars, with names that are text."""
     if isinstance(X, pl.LazyFrame):
         return X.collect()
     if isinstance(X, pl.DataFrame):
@@ -324,20 +304,8 @@ def _from_pandas(name: str, column: Any) -> pl.Series:
 def label_values(column: pl.Series) -> np.ndarray:
     """Return a column of labels as an array of numbers or text.
 
-    Parameters
-    ----------
-    column : polars.Series of n_samples values
-
-    Returns
-    -------
-    y : ndarray of shape (n_samples,)
-        Numbers as float64 with NaN for what is missing, but whole ones as integers where none is missing; text, true
-        and false beside gaps, and whole numbers beyond 2**53 beside gaps as objects, with None for what is missing.
-
-    Raises
-    ------
-    ValueError
-        If it holds neither numbers nor text, or nothing, or text that looks like numbers with commas.
+    Numbers become float64 with NaN for what is missing, but whole ones integers where none is missing; text, true and
+    false beside gaps, and whole numbers beyond 2**53 beside gaps objects, with None for what is missing.
     """
     if column.null_count() == len(column):
         raise ValueError(f"column {column.name!r} holds no label at all")
@@ -376,13 +344,7 @@ def _as_integers(column: pl.Series) -> pl.Series:
 
 
 def read_labels(file: TableFile, table: pl.LazyFrame, name: str) -> np.ndarray:
-    """Return a column of labels of a table that was read from ``file``, as `label_values` does.
-
-    Raises
-    ------
-    FileError
-        If it cannot be read, or holds whole numbers too long to be told apart as numbers.
-    """
+    """Return a column of labels of a table that was read from ``file``, as `label_values` does."""
     with reading(file.path):
         column = table.select(columns(name)).collect().to_series()
         if column.dtype == pl.String and file.separator and column.drop_nulls().is_in([*FLAGS, *MARKERS]).all():
@@ -399,16 +361,9 @@ def read_labels(file: TableFile, table: pl.LazyFrame, name: str) -> np.ndarray:
 
 
 def identifier_values(column: pl.Series) -> np.ndarray:
-    """Return a column of identifiers as an array: whole numbers where that loses nothing, otherwise text.
+    """Return a column of identifiers as an array: whole numbers where that loses nothing.
 
-    Parameters
-    ----------
-    column : polars.Series of n_samples values
-
-    Returns
-    -------
-    names : ndarray of shape (n_samples,)
-        Numbers, or objects: text, with None for what is missing.
+    Otherwise text, as objects, with None for what is missing.
     """
     column = _as_integers(column)
     if column.dtype.is_numeric() and not column.null_count() and column.dtype != pl.Decimal:

@@ -43,18 +43,7 @@ def find_delimiter(line: str) -> str | None:
 
 
 def load_text(path: Path) -> np.ndarray:
-    """Load numbers from a file of text; remarks, which begin with # or %, are left out.
-
-    Parameters
-    ----------
-    path : Path
-        With values between blanks, or ``, ; |`` or tabulators; compressed with gzip or not.
-
-    Returns
-    -------
-    values : ndarray of shape (n_rows, n_columns), float64
-        A file of one column has one column.
-    """
+    """Return the rows of numbers of a file of text, float64; remarks, which begin with # or %, are left out."""
     first = _first_line(path)
     delimiter, n_lines = find_delimiter(first), check_lines(path, "\n")
     check_room(path, 8 * n_lines * len(_split(first, delimiter)))
