@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from layerwise.data._polars import pl
+from layerwise.data._polars import columns, pl
 
 # What stands for nothing in a column of numbers: what R, pandas, databases, spreadsheets and the UCI repository write.
 MARKERS = (
@@ -112,10 +112,7 @@ class Date:
 
     @property
     def _kind(self) -> str:
-        if "%" not in self.format:
-            return self.format
-        padded = self.format.replace("%-", "%")
-        return ("Datetime" if "%H" in padded else "Date") if "%d" in padded else "Time"
+        return _kind_of(self.format) if "%" in self.format else self.format
 
     def __str__(self) -> str:
         return self.format
@@ -218,6 +215,29 @@ def is_plain(plain: Any) -> bool:
         return False
 
 
+def as_text(column: pl.Series) -> pl.Series:
+    """Return a column as text, as CSV would hold it: without blanks around it, and missing where nothing is left."""
+    text = column.cast(pl.String).str.strip_chars()
+    return text.set(text == "", None)
+
+
+def encode(column: pl.Series, reading: Reading | None) -> pl.Series:
+    """Return a column as float64, with null for what is missing."""
+    if reading is not None:
+        return reading.encode(column if isinstance(reading, Date) and column.dtype.is_temporal() else as_text(column))
+    plain = column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null)
+    return column.cast(pl.Float64) if plain else parse_numbers(column)
+
+
+def find_stray(table: pl.LazyFrame, name: str, reading: Reading | None) -> tuple[str, int] | None:
+    """Return the first value of a column that is not written as it was, and its row from 1; None if all are."""
+    rows = table.select(columns(name).alias("value")).with_row_index("row")
+    rows = rows.group_by(pl.col("value").cast(pl.String).str.strip_chars()).agg(pl.min("row"))
+    found = rows.collect(engine="streaming").filter(~pl.col("value").is_in(MARKERS))
+    odd = found.filter(encode(found["value"], reading).is_null()).sort("row").head(1)
+    return (odd["value"][0], odd["row"][0] + 1) if len(odd) else None
+
+
 def parse_numbers(text: Any) -> Any:
     """Return a column, or an expression, of text as float64, with null for what is no number."""
     return text.cast(pl.String).str.strip_chars().cast(pl.Float64, strict=False)
@@ -284,9 +304,10 @@ def _pattern(thousands: str, point: str) -> str:
 
 
 def _parse_dates(text: pl.Series, form: str) -> pl.Series:
+    kinds: dict[str, Any] = {"Date": pl.Date, "Time": pl.Time, "Datetime": pl.Datetime("us")}
+    return text.str.strptime(kinds[_kind_of(form)], form.replace("%-", "%"), strict=False)
+
+
+def _kind_of(form: str) -> str:
     padded = form.replace("%-", "%")
-    if "%d" not in padded:
-        return text.str.to_time(padded, strict=False)
-    if "%H" not in padded:
-        return text.str.to_date(padded, strict=False)
-    return text.str.to_datetime(padded, strict=False, time_unit="us")
+    return ("Datetime" if "%H" in padded else "Date") if "%d" in padded else "Time"

@@ -14,9 +14,9 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from layerwise import distributed
-from layerwise.data._polars import columns, list_names, match_names, pl
-from layerwise.data.column_types import MARKERS, Date, Flag, Reading, as_plain, from_plain, parse_numbers
-from layerwise.data.column_words import LEFT_OUT, describe_reading, describe_types, judge
+from layerwise.data._polars import list_names, match_names, pl
+from layerwise.data.column_types import Date, Flag, Reading, as_plain, as_text, encode, find_stray, from_plain
+from layerwise.data.column_words import LEFT_OUT, describe_reading, describe_types, describe_unknown, judge
 from layerwise.data.naming import advise_to_ignore, name_columns
 from layerwise.data.profiles import MISSING, OTHER, Profile, choose, looks_coded
 from layerwise.data.tables import drop_marks, to_frame
@@ -167,23 +167,12 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         frame = match_names(frame, self._profiles)
         _check_names(frame.columns, list(self._profiles))
         for name, profile in self._profiles.items():
-            profile.add(_as_text(frame[name]) if profile.is_text else frame[name])
+            profile.add(as_text(frame[name]) if profile.is_text else frame[name])
 
     def check_types(self) -> None:
-        """Refuse columns of text that are rather something else, once the values in all rows are known.
-
-        Raises
-        ------
-        ValueError
-            As for `fit`.
-
-        Warns
-        -----
-        UserWarning
-            As for `fit`; only the first rank.
-        """
-        self._choose(check=True)
-        refusal, doubts = judge(self._choices)
+        """Refuse columns of text that are rather something else, and warn of doubts, as `fit` does, by all rows."""
+        self._choose()
+        refusal, doubts = judge(self._choices, self.max_categories)
         if refusal:
             raise ValueError(refusal)
         if distributed.rank() == 0:
@@ -199,9 +188,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             Such as "4 numbers, 1 date, 1 text of 3 values, 1 name per row left out".
         """
         check_is_fitted(self, "categories_")
-        return describe_types(
-            {name: self.get_reading(name) for name in self.numbers_}, self.categories_, self._readings()
-        )
+        numbers = {name: self.get_reading(name) for name in self.numbers_}
+        return describe_types(numbers, self.categories_, self._readings())
 
     def transform(self, X: Any) -> np.ndarray:
         """Encode rows. Columns that training did not have are passed over.
@@ -224,13 +212,13 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         check_is_fitted(self, "categories_")
         frame = drop_marks(match_names(to_frame(X), self.feature_names_in_), self.list_missing())
         self.check_columns(frame.lazy())
-        columns = [_encode(frame[name], self.get_reading(name)) for name in self.numbers_]
+        columns = [encode(frame[name], self.get_reading(name)) for name in self.numbers_]
         unknown = {}
         for name, column in zip(self.numbers_, columns, strict=True):
             if isinstance(self.get_reading(name), Flag) and (column == 0.5).any():
                 unknown[name] = frame[name].filter(column == 0.5).unique().sort().to_list()
         for name, categories in self.categories_.items():
-            values = _as_text(frame[name]).fill_null(MISSING)
+            values = as_text(frame[name]).fill_null(MISSING)
             strange = ~values.is_in(categories)
             if name in self._readings():
                 values = values.set(strange, OTHER)
@@ -238,11 +226,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
                 unknown[name] = values.filter(strange).unique().sort().to_list()
             columns += [(values == category).cast(pl.Float64) for category in categories]
         if unknown:
-            shown = "; ".join(f"{name}: {_list_values(values)}" for name, values in unknown.items())
-            kinds = {name in self.categories_ for name in unknown}
-            how = " and ".join(word for several, word in ((True, "as zeros"), (False, "halfway")) if several in kinds)
-            message = f"the table has values that training did not have, which are encoded {how}: {shown}"
-            warnings.warn(message, UserWarning, stacklevel=3)  # scikit-learn wraps transform
+            # scikit-learn wraps transform
+            warnings.warn(describe_unknown(unknown, self.categories_), UserWarning, stacklevel=3)
         named = [column.alias(str(place)) for place, column in enumerate(columns)]
         return pl.DataFrame(named).to_numpy(order="c", writable=True)
 
@@ -290,29 +275,24 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         names : ndarray of shape (n_features_out,), object
         """
         check_is_fitted(self, "categories_")
-        flags = {name: reading for name in self.numbers_ if isinstance(reading := self.get_reading(name), Flag)}
-        flags = {name: reading for name, reading in flags.items() if not reading.is_truth}
-        names = dict.fromkeys(name for name in self.numbers_ if name not in flags)
-        wanted = [name if name not in flags else f"{name}={flags[name].high}" for name in self.numbers_]
-        wanted += [f"{column}={category}" for column, values in self.categories_.items() for category in values]
+        readings = {name: self.get_reading(name) for name in self.numbers_}
+        flags = {name: [at.high] for name, at in readings.items() if isinstance(at, Flag) and not at.is_truth}
+        taken = set(self.numbers_).difference(flags)
         found = []
-        for place, name in enumerate(wanted):
-            unique, count = name, 1
-            plain = place < len(self.numbers_) and self.numbers_[place] not in flags
-            while not plain and unique in names:
-                count += 1
-                unique = f"{name} ({count})"
-            names[unique] = None
-            found.append(unique)
+        for name, values in ({name: flags.get(name) for name in self.numbers_} | self.categories_).items():
+            if values is None:
+                found.append(name)
+            for value in values or ():
+                unique, count = f"{name}={value}", 1
+                while unique in taken:
+                    count += 1
+                    unique = f"{name}={value} ({count})"
+                taken.add(unique)
+                found.append(unique)
         return np.array(found, dtype=object)
 
     def get_feature_columns(self) -> list[str]:
-        """Return, for each encoded column, the column of the table that it was made of: ``"age"``, ..., ``"town"``, ...
-
-        Returns
-        -------
-        names : list of str of length n_features_out
-        """
+        """Return the column of the table that each encoded column was made of: ``"age"``, ..., ``"town"``, ..."""
         check_is_fitted(self, "categories_")
         return [*self.numbers_, *(name for name, values in self.categories_.items() for _ in values)]
 
@@ -359,19 +339,13 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             )
         return profiles
 
-    def _choose(self, check: bool = False) -> None:
+    def _choose(self) -> None:
         """Choose the types of the columns by their profiles."""
         choices = {name: choose(profile, self.max_categories) for name, profile in self._profiles.items()}
         used = [name for name, choice in choices.items() if choice.kind not in LEFT_OUT]
-        if check and not used:
-            raise ValueError(
-                f"no column is left to learn from: {name_columns(list(choices))} "
-                f"{'names' if len(choices) == 1 else 'name'} the rows, or {'is' if len(choices) == 1 else 'are'} text "
-                f"of too many values (more than max_categories={self.max_categories} (--max-categories))"
-            )
         several = [name for name in used if choices[name].kind in ("category", "pooled")]
         self.numbers_ = [name for name in used if name not in several]
-        self.categories_: dict[str, list[str]] = {name: choices[name].values for name in several}
+        self.categories_ = {name: choices[name].values for name in several}
         self.readings_: dict[str, dict[str, Any]] = {}
         for name, choice in choices.items():
             if choice.reading is not None:
@@ -390,28 +364,24 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return None if plain is None or plain["type"] in ("pooled", *LEFT_OUT) else from_plain(plain)
 
     def check_columns(self, table: pl.LazyFrame) -> None:
-        """Refuse a table without the columns of the training, or with something else in those of numbers.
-
-        Parameters
-        ----------
-        table : polars.LazyFrame
-            The columns may be in any order, and there may be more.
-
-        Raises
-        ------
-        ValueError
-            If it does not fit; tells all columns of one kind.
-        """
+        """Refuse a table without the columns of the training, or with something else in those of numbers."""
         types = table.collect_schema()
         _check_names(types.names(), self.feature_names_in_.tolist())
         profiles = {name: Profile(name, types[name]) for name in self.numbers_}
-        odd = [name for name, profile in profiles.items() if not self._fits(name, profile)]
+        odd = [
+            name
+            for name, profile in profiles.items()
+            if not (
+                profile.is_text or (profile.is_time if isinstance(self.get_reading(name), Date) else profile.is_number)
+            )
+        ]
         if odd:
             listed = ", ".join(f"{name!r} {types[name]}" for name in odd)
             raise ValueError(f"training had numbers where columns hold values of other types: {listed}")
         found = {
-            name: _find_stray(table, name, self.get_reading(name))
-            for name in [name for name, profile in profiles.items() if profile.is_text]
+            name: find_stray(table, name, self.get_reading(name))
+            for name, profile in profiles.items()
+            if profile.is_text
         }
         listed = ", ".join(
             f"{name!r} holds {text[0]!r:.65} in row {text[1]}{describe_reading(self.get_reading(name))}"
@@ -424,23 +394,10 @@ class TableEncoder(TransformerMixin, BaseEstimator):
                 f"numbers of it, or leave such values empty"
             )
 
-    def _fits(self, name: str, profile: Profile) -> bool:
-        if isinstance(self.get_reading(name), Date):
-            return profile.is_text or profile.is_time
-        return profile.is_text or profile.is_number
-
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = tags.input_tags.string = tags.input_tags.categorical = True
         return tags
-
-
-def _list_values(values: Sequence[str | None]) -> str:
-    """Return the values of a column of text in words; what is missing has no name in the table."""
-    there = [value for value in values if value not in (None, MISSING)]
-    return ", ".join(
-        [*([list_names(there)] if there else []), *(["an empty field"] if len(there) < len(values) else [])]
-    )
 
 
 def _check_names(there: Sequence[str], needed: Sequence[str]) -> None:
@@ -449,32 +406,6 @@ def _check_names(there: Sequence[str], needed: Sequence[str]) -> None:
         raise ValueError(
             f"the table has no column {list_names(absent)}, which training had; it has {list_names(there) or 'none'}"
         )
-
-
-def _as_text(column: pl.Series) -> pl.Series:
-    """Return a column as text, as CSV would hold it: without blanks around it, and missing where nothing is left."""
-    text = column.cast(pl.String).str.strip_chars()
-    return text.set(text == "", None)
-
-
-def _encode(column: pl.Series, reading: Reading | None) -> pl.Series:
-    """Return a column as float64, with null for what is missing."""
-    if reading is None:
-        return (
-            column.cast(pl.Float64)
-            if column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null)
-            else parse_numbers(column)
-        )
-    return reading.encode(column if isinstance(reading, Date) and column.dtype.is_temporal() else _as_text(column))
-
-
-def _find_stray(table: pl.LazyFrame, name: str, reading: Reading | None) -> tuple[str, int] | None:
-    """Return the first value of a column that is not written as it was, and its row from 1; None if all are."""
-    rows = table.select(columns(name).alias("value")).with_row_index("row")
-    rows = rows.group_by(pl.col("value").cast(pl.String).str.strip_chars()).agg(pl.min("row"))
-    found = rows.collect(engine="streaming").filter(~pl.col("value").is_in(MARKERS))
-    odd = found.filter(_encode(found["value"], reading).is_null()).sort("row").head(1)
-    return (odd["value"][0], odd["row"][0] + 1) if len(odd) else None
 
 
 def _largest(name: str, categories: list[str], columns: np.ndarray) -> pl.Series:

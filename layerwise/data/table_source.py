@@ -18,7 +18,7 @@ from layerwise.data.parts import Where
 from layerwise.data.scratch import allocate
 from layerwise.data.source import Input, Source
 from layerwise.data.table_encoder import MAX_CATEGORIES, TableEncoder
-from layerwise.data.tables import TableFile, batches, count_rows, identifier_values, read_labels, without_rows
+from layerwise.data.tables import TableFile, batches, count_rows, identifier_values, read_labels
 from layerwise.data.values import refuse_infinity
 from layerwise.errors import in_content_of
 
@@ -132,7 +132,7 @@ class TableSource(Source):
         encoder = TableEncoder(ignore=tuple(options.ignore), max_categories=at_most, missing=tuple(options.missing))
         others = set(options.others).intersection(self.names).difference(options.ignore)
         features = self.table.drop(columns(*others))
-        encoder.add_rows(without_rows(features))
+        encoder.add_rows(pl.DataFrame(schema=features.collect_schema()))
         for batch in batches(self.path, features, self.n_rows):
             encoder.add_rows(batch)
         encoder.check_types()

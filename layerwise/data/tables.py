@@ -251,11 +251,6 @@ def count_rows(path: Path, table: pl.LazyFrame) -> int:
         return table.select(pl.len()).collect(engine="streaming").item()
 
 
-def without_rows(table: pl.LazyFrame) -> pl.DataFrame:
-    """Return the columns of a table, and none of its rows."""
-    return pl.DataFrame(schema=table.collect_schema())
-
-
 def batches(path: Path, table: pl.LazyFrame, n_rows: int) -> Iterator[pl.DataFrame]:
     """Yield the ``n_rows`` rows of a table that was read from ``path`` in order, a few million values at a time."""
     size = max(1, _BATCH // max(1, len(table.collect_schema())))
