@@ -35,11 +35,6 @@ _SPARSE, _SPARSE_ROWS, _SMALL = frozenset({"format", "shape", "data"}), "X", 2**
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
-def is_archive(path: str | PathLike[str]) -> bool:
-    """Whether the name of a file ends like that of a file of arrays."""
-    return Path(path).suffix.lower() in _FORMATS
-
-
 class Archive(NamedTuple):
     """A file of several arrays that has been opened, once; what is sparse there loads as a CSR matrix."""
 
@@ -47,14 +42,10 @@ class Archive(NamedTuple):
     load: Callable[[str], Any]
 
 
-def open_archive(path: str | PathLike[str]) -> Archive:
-    """Open a ``.npz``, ``.mat`` or ``.safetensors`` file; a FileError says what is wrong with it."""
-    return _FORMATS[Path(path).suffix.lower()](Path(path))
-
-
-def list_arrays(path: str | PathLike[str]) -> Shapes:
-    """Return the names and shapes of the arrays in a file of several."""
-    return open_archive(path).shapes
+def open_archive(path: str | PathLike[str]) -> Archive | None:
+    """Open a ``.npz``, ``.mat`` or ``.safetensors`` file, None if it is another; a FileError says what is wrong."""
+    opener = _FORMATS.get(Path(path).suffix.lower())
+    return None if opener is None else opener(Path(path))
 
 
 def choose_rows(path: str | PathLike[str], shapes: Shapes, name: str | None, *, deep: bool = False) -> str:

@@ -83,32 +83,30 @@ def _scan(path: Path, names: list[str], separator: str, named_rows: bool, keep: 
 def type_columns(
     path: Any, table: pl.LazyFrame, text: Collection[str], separator: str, *, as_written: bool = False
 ) -> pl.LazyFrame:
-    """Return a table of text with the columns typed, those named in ``text`` left as text; see `scan_table`."""
-    with reading(path, "CSV"):
-        return _typed(path, table, text, separator, as_written)
+    """Return a table of text with the columns typed, those named in ``text`` left as text; see `scan_table`.
 
-
-def _typed(path: Path, table: pl.LazyFrame, text: Collection[str], separator: str, as_written: bool) -> pl.LazyFrame:
-    """Turn columns of text into numbers, or true and false, where all their values are that, or stand for nothing."""
+    A column becomes numbers, or true and false, where all its values are that, or stand for nothing.
+    """
     as_text = set(map(composed, text))
-    candidates = [name for name in table.collect_schema().names() if composed(name) not in as_text]
-    numbers = {name: _known(name).cast(pl.Float64, strict=False) for name in candidates}
-    flags = {name: _known(name).replace_strict(FLAGS, default=None, return_dtype=pl.Boolean) for name in candidates}
-    commas = {name: _with_decimal_commas(name, separator) for name in candidates if separator in _DECIMAL_COMMA}
-    found: dict[str, Any] = {}
-    for conversions in (numbers, flags, commas):
-        rest = {name: conversion for name, conversion in conversions.items() if name not in found}
-        fitting, large = _that_lose_nothing(table, rest)
-        found |= fitting
-        for whole in (pl.Int64, pl.UInt64):
-            exact, _ = _that_lose_nothing(table, {name: _as_whole(name, whole) for name in large})
-            found |= exact
-            large = [name for name in large if name not in exact]
-        if conversions is flags and as_written:
-            found = {name: columns(name) if name in fitting else conversion for name, conversion in found.items()}
-    if fitting:  # the last, those with decimal commas
-        _refuse_thousands(path, table, [name for name in candidates if name not in fitting], next(iter(fitting)))
-    return table.with_columns(found.values())
+    with reading(path, "CSV"):
+        candidates = [name for name in table.collect_schema().names() if composed(name) not in as_text]
+        numbers = {name: _known(name).cast(pl.Float64, strict=False) for name in candidates}
+        flags = {name: _known(name).replace_strict(FLAGS, default=None, return_dtype=pl.Boolean) for name in candidates}
+        commas = {name: _with_decimal_commas(name, separator) for name in candidates if separator in _DECIMAL_COMMA}
+        found: dict[str, Any] = {}
+        for conversions in (numbers, flags, commas):
+            rest = {name: conversion for name, conversion in conversions.items() if name not in found}
+            fitting, large = _that_lose_nothing(table, rest)
+            found |= fitting
+            for whole in (pl.Int64, pl.UInt64):
+                exact, _ = _that_lose_nothing(table, {name: _as_whole(name, whole) for name in large})
+                found |= exact
+                large = [name for name in large if name not in exact]
+            if conversions is flags and as_written:
+                found = {name: columns(name) if name in fitting else conversion for name, conversion in found.items()}
+        if fitting:  # the last, those with decimal commas
+            _refuse_thousands(path, table, [name for name in candidates if name not in fitting], next(iter(fitting)))
+        return table.with_columns(found.values())
 
 
 def _refuse_thousands(path: Path, table: pl.LazyFrame, names: list[str], with_commas: str) -> None:

@@ -23,19 +23,10 @@ def fill_table(
     readings: Mapping[str, Reading | None] = MappingProxyType({}),
     missing: Collection[Any] = (),
 ) -> dict[str, np.ndarray]:
-    """Return the columns of a table, in its order, with numbers where values are missing.
+    """Return the columns of a table, in its order, with ``numbers`` of theirs where values are missing.
 
-    Parameters
-    ----------
-    path : Path
-    numbers : mapping of str to ndarray of shape (n_samples,)
-        By column, what to put where its values are missing; other columns stay as they are.
-    text : collection of str, default=()
-        Columns of CSV to keep as the text that they are there.
-    readings : mapping of str to Flag, Date, Marked or None, default={}
-        By column, how its numbers are written, if that is not plain.
-    missing : collection of str, int or float, default=()
-        What else stands for nothing in the columns of numbers.
+    Other columns stay as they are, and of CSV those named in ``text`` the text that they are there. ``readings`` say of
+    a column how its numbers are written, if that is not plain, and ``missing`` what else stands for nothing there.
     """
     table = match_names(scan_table(path, text=text), numbers)
     with reading_of(path):

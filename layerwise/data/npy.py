@@ -39,6 +39,11 @@ def map_npy(path: Path) -> np.ndarray:
             f"{path} cannot be read as .npy: its header names shape {header.shape} and type {header.dtype}, which take "
             f"{header.start + header.n_bytes} bytes, but it has {length}"
         )
+    return map_values(path, header)
+
+
+def map_values(path: Path, header: Header) -> np.ndarray:
+    """Return the values of a file, memory-mapped and read-only."""
     if header.n_bytes == 0:
         return np.empty(header.shape, header.dtype)
     return np.memmap(path, header.dtype, "r", header.start, header.shape, header.order)  # type: ignore[call-overload]

@@ -7,8 +7,9 @@ from collections.abc import Collection
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from layerwise.data._polars import pl
+from layerwise.data._polars import list_names, pl
 from layerwise.data.column_types import MARKERS, Date, Flag, Reading, find_dates, find_flag, find_marks, parse_numbers
+from layerwise.data.naming import advise_to_ignore, name_columns
 
 # The category of a text that is missing, and that of values too rare to have one of their own.
 MISSING, OTHER = "missing", "other"
@@ -144,6 +145,25 @@ class Profile:
             return None
         first = odd.sort("first")
         return Stray(first["value"][0], first["first"][0] + 1, n_values - n_odd, n_values)
+
+
+def begin_profiles(frame: pl.DataFrame, ignored: Collection[str]) -> dict[str, Profile]:
+    """Return empty profiles of the columns of a table, but of those to be ignored; refuse what none can be made of."""
+    known = list_names(frame.columns) or "none"
+    absent = [name for name in ignored if name not in frame.columns]
+    if absent:
+        raise ValueError(f"ignore={absent[0]!r} is no column of the table, which has {known}")
+    profiles = {name: Profile(name, frame[name].dtype) for name in frame.columns if name not in ignored}
+    if not profiles:
+        raise ValueError(f"no column is left to learn from; the table has {known}")
+    other = [name for name, profile in profiles.items() if not profile.is_known]
+    if other:
+        types = ", ".join(dict.fromkeys(str(frame[name].dtype) for name in other))
+        raise ValueError(
+            f"{name_columns(other)} {'holds' if len(other) == 1 else 'hold'} values of type {types}, but numbers, "
+            f"text or dates are needed; make numbers of them first, or {advise_to_ignore(other)}"
+        )
+    return profiles
 
 
 def choose(profile: Profile, max_categories: int) -> Choice:

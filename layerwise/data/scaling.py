@@ -116,7 +116,7 @@ def learn_scaling(
     name: str = "X",
     names: Sequence[object] | None = None,
 ) -> Scaling | None:
-    """Learn how to scale the columns of the rows of all ranks.
+    """Learn how to scale the columns of the rows of all ranks; None where they stay as they are.
 
     A value far from all others (see `find_far_values`) would take most of the range of its column. ``"auto"`` maps the
     column by the others and draws the far ones nearer: beyond three times the distance of the quartiles from them the
@@ -135,15 +135,8 @@ def learn_scaling(
         become standard, and others minmax, unless they are intensities, too (see `are_intensities`).
     reach : tuple of (low, high), default=(-inf, inf)
         The range of the values that can be reconstructed.
-    name : str, default="X"
-        What warnings call the rows.
-    names : sequence or None, default=None
-        What they call the columns; None is what `layerwise.data.naming` knows, or their numbers.
-
-    Returns
-    -------
-    scaling : Scaling or None
-        None where the rows stay as they are.
+    name, names : str, and sequence or None
+        What warnings call the rows, and the columns; None is what `layerwise.data.naming` knows, or their numbers.
 
     Examples
     --------

@@ -17,8 +17,7 @@ from layerwise import distributed
 from layerwise.data._polars import list_names, match_names, pl
 from layerwise.data.column_types import Date, Flag, Reading, as_plain, as_text, encode, find_stray, from_plain
 from layerwise.data.column_words import LEFT_OUT, describe_reading, describe_types, describe_unknown, judge
-from layerwise.data.naming import advise_to_ignore, name_columns
-from layerwise.data.profiles import MISSING, OTHER, Profile, choose, looks_coded
+from layerwise.data.profiles import MISSING, OTHER, Profile, begin_profiles, choose, looks_coded
 from layerwise.data.tables import drop_marks, to_frame
 
 # How many different values a column of text may have.
@@ -163,7 +162,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         if not hasattr(self, "_profiles"):
             if hasattr(self, "feature_names_in_"):
                 raise ValueError("this TableEncoder was loaded, which kept no counts of its values; fit a new one")
-            self._profiles = self._begin(match_names(frame, self.list_ignored()))
+            self._profiles = begin_profiles(match_names(frame, self.list_ignored()), self.list_ignored())
         frame = match_names(frame, self._profiles)
         _check_names(frame.columns, list(self._profiles))
         for name, profile in self._profiles.items():
@@ -320,25 +319,6 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         """Return the types of columns; models of before know none."""
         return getattr(self, "readings_", {})
 
-    def _begin(self, frame: pl.DataFrame) -> dict[str, Profile]:
-        ignored = self.list_ignored()
-        absent = [name for name in ignored if name not in frame.columns]
-        if absent:
-            raise ValueError(
-                f"ignore={absent[0]!r} is no column of the table, which has {list_names(frame.columns) or 'none'}"
-            )
-        profiles = {name: Profile(name, frame[name].dtype) for name in frame.columns if name not in ignored}
-        if not profiles:
-            raise ValueError(f"no column is left to learn from; the table has {list_names(frame.columns) or 'none'}")
-        other = [name for name, profile in profiles.items() if not profile.is_known]
-        if other:
-            types = ", ".join(dict.fromkeys(str(frame[name].dtype) for name in other))
-            raise ValueError(
-                f"{name_columns(other)} {'holds' if len(other) == 1 else 'hold'} values of type {types}, but numbers, "
-                f"text or dates are needed; make numbers of them first, or {advise_to_ignore(other)}"
-            )
-        return profiles
-
     def _choose(self) -> None:
         """Choose the types of the columns by their profiles."""
         choices = {name: choose(profile, self.max_categories) for name, profile in self._profiles.items()}
@@ -367,24 +347,18 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         """Refuse a table without the columns of the training, or with something else in those of numbers."""
         types = table.collect_schema()
         _check_names(types.names(), self.feature_names_in_.tolist())
+        readings = {name: self.get_reading(name) for name in self.numbers_}
         profiles = {name: Profile(name, types[name]) for name in self.numbers_}
         odd = [
-            name
+            f"{name!r} {types[name]}"
             for name, profile in profiles.items()
-            if not (
-                profile.is_text or (profile.is_time if isinstance(self.get_reading(name), Date) else profile.is_number)
-            )
+            if not (profile.is_text or (profile.is_time if isinstance(readings[name], Date) else profile.is_number))
         ]
         if odd:
-            listed = ", ".join(f"{name!r} {types[name]}" for name in odd)
-            raise ValueError(f"training had numbers where columns hold values of other types: {listed}")
-        found = {
-            name: find_stray(table, name, self.get_reading(name))
-            for name, profile in profiles.items()
-            if profile.is_text
-        }
+            raise ValueError(f"training had numbers where columns hold values of other types: {', '.join(odd)}")
+        found = {name: find_stray(table, name, readings[name]) for name, at in profiles.items() if at.is_text}
         listed = ", ".join(
-            f"{name!r} holds {text[0]!r:.65} in row {text[1]}{describe_reading(self.get_reading(name))}"
+            f"{name!r} holds {text[0]!r:.65} in row {text[1]}{describe_reading(readings[name])}"
             for name, text in found.items()
             if text
         )
