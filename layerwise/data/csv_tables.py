@@ -63,7 +63,10 @@ def _scan(path: Path, names: list[str], separator: str, named_rows: bool, keep: 
                 raise FileError(f"{path} has a first line that cannot be read as names of columns")
             raw = raw.rename(dict(zip(found, names, strict=True)))
             n_bytes = (n_separators + 1) * _VALUE + path.stat().st_size
-            table = keep(raw.select(_clean(name) for name in names), n_bytes)
+            texts = {name: columns(name).str.strip_chars() for name in names}
+            table = keep(
+                raw.select(pl.when(text != "").then(text).alias(name) for name, text in texts.items()), n_bytes
+            )
             counts = table.select(pl.all().null_count().name.prefix("-"), pl.len()).collect(engine="streaming").row(0)
             n_empty, n_rows = counts[-2:]
             # A row that ends early has no last value, and one that is too long ends where polars need not look if it is
@@ -151,11 +154,6 @@ def _that_lose_nothing(table: pl.LazyFrame, conversions: dict[str, pl.Expr]) -> 
     found = table.select(checks).collect(engine="streaming").row(0, named=True)
     kept = {name: conversion for name, conversion in conversions.items() if found[name]["lost"] == 0}
     return kept, [name for name in kept if found[name]["large"]]
-
-
-def _clean(name: str) -> pl.Expr:
-    value = columns(name).str.strip_chars()
-    return pl.when(value == "").then(None).otherwise(value).alias(name)
 
 
 def _known(name: str) -> pl.Expr:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from decimal import Decimal
 from numbers import Real
 from os import PathLike
@@ -22,20 +22,28 @@ from layerwise.data.text_arrays import holds_numbers, is_text
 from layerwise.errors import FileError
 from layerwise.limits import DEFLATE_LIMIT, check_room
 
-_TYPED = (".parquet", ".feather", ".arrow", ".ipc")
-_JSON_LINES = (".jsonl", ".ndjson")
-TABLE_ENDINGS = (*CSV_ENDINGS, *_TYPED, *_JSON_LINES)
+# Files whose columns have types, by how their names end: what they are called, and what scans them.
+_READERS: dict[str, tuple[str, Callable[[Path], pl.LazyFrame]]] = {
+    ".parquet": ("Parquet", lambda path: pl.scan_parquet(path, glob=False, hive_partitioning=False)),
+    **dict.fromkeys(
+        (".feather", ".arrow", ".ipc"),
+        ("Feather or Arrow IPC", lambda path: pl.scan_ipc(path, glob=False, hive_partitioning=False)),
+    ),
+    **dict.fromkeys(
+        (".jsonl", ".ndjson"),  # the types of their columns are those of all rows
+        (
+            "JSON lines, one object a line with values of the same type",
+            lambda path: pl.scan_ndjson(path.absolute(), infer_schema_length=None),
+        ),
+    ),
+}
+TABLE_ENDINGS = (*CSV_ENDINGS, *_READERS)
 # What a column of objects may hold to be one of numbers.
 _NUMBERS = (Real, Decimal, np.bool_, type(None))
 # What Hive, Spark and Dask write for a value that is missing.
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 # Values in a batch of rows.
 _BATCH = 2**22
-
-
-def _read_anew(table: pl.LazyFrame, n_bytes: int) -> pl.LazyFrame:
-    """Keep nothing: each question reads the file."""
-    return table
 
 
 def is_table(path: str | PathLike[str]) -> bool:
@@ -95,12 +103,12 @@ class TableFile:
     def scan(
         self,
         text: Collection[str] = (),
-        keep: Keep = _read_anew,
+        keep: Keep = lambda table, n_bytes: table,
         *,
         missing: Collection[Any] = (),
         as_written: bool = False,
     ) -> pl.LazyFrame:
-        """Return the columns, typed but for those named in ``text``, see `scan_table`."""
+        """Return the columns, typed but for those named in ``text``, see `scan_table`; each question reads anew."""
         folders = pl.DataFrame(
             [pl.Series(name, [own[name] for _, own in self._parts], pl.String) for name in self._folders]
         )
@@ -126,54 +134,30 @@ class TableFile:
         first = tables[0].collect_schema()
         for (part, _), table in zip(self._parts, tables, strict=True):
             for name, dtype in table.collect_schema().items():
-                kinds = {_kind(found) for found in (dtype, first[name])} - {None}
-                if len(kinds) > 1:
+                known = [found for found in (dtype, first[name]) if found != pl.Null]
+                if len({"number" if found.is_numeric() else str(found) for found in known}) > 1:
                     raise FileError(
                         f"{part.path} holds column {name!r} as {dtype}, but {self._parts[0][0].path} as {first[name]}; "
                         f"the parts of one table need the same types"
                     )
 
 
-def _kind(dtype: Any) -> str | None:
-    """Return what values of a type can stand beside in one column; None for none at all."""
-    if dtype == pl.Null:
-        return None
-    return "number" if dtype.is_numeric() else str(dtype)
-
-
 def open_table(path: Path) -> Part:
     """Read the names of the columns of one file."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there, or is not a file")
-    return _OPENERS.get(path.suffix.lower(), open_csv)(path)
-
-
-def _open_typed(path: Path) -> Part:
-    parquet = path.suffix.lower() == ".parquet"
-    with reading(path, "Parquet" if parquet else "Feather or Arrow IPC"):
-        table = (pl.scan_parquet if parquet else pl.scan_ipc)(path, glob=False, hive_partitioning=False)
-        return _as_part(path, table)
-
-
-def _open_json_lines(path: Path) -> Part:
-    """Open a file of one JSON object a line; the types of its columns are those of all rows."""
-    with reading(path, "JSON lines, one object a line with values of the same type"):
-        return _as_part(path, pl.scan_ndjson(path.absolute(), infer_schema_length=None))
-
-
-def _as_part(path: Path, table: pl.LazyFrame) -> Part:
-    """Return a table whose columns have types, if there is room for its values."""
-    names = table.collect_schema().names()
-    n_bytes = 8 * count_rows(path, table) * len(names) if names else 0
-    if n_bytes > DEFLATE_LIMIT * path.stat().st_size:  # values that repeat take no room in a file
-        check_room(path, n_bytes)
-    if not names:
-        raise FileError(f"{path} holds a table without rows")
+    if path.suffix.lower() not in _READERS:
+        return open_csv(path)
+    kind, scan = _READERS[path.suffix.lower()]
+    with reading(path, kind):
+        table = scan(path)
+        names = table.collect_schema().names()
+        if not names:
+            raise FileError(f"{path} holds a table without rows")
+        n_bytes = 8 * count_rows(path, table) * len(names)
+        if n_bytes > DEFLATE_LIMIT * path.stat().st_size:  # values that repeat take no room in a file
+            check_room(path, n_bytes)
     return Part(path, names, lambda keep: table)
-
-
-# By how the name of a file ends; what is not here is text.
-_OPENERS = dict.fromkeys(_TYPED, _open_typed) | dict.fromkeys(_JSON_LINES, _open_json_lines)
 
 
 def scan_table(
