@@ -29,13 +29,7 @@ from layerwise.limits import DEFLATE_LIMIT, max_expanded
 _MAX_LIST, _MAX_REASON = 2**23, 2**16
 
 
-def load_mat(
-    path: str | PathLike[str],
-    name: str | None = None,
-    *,
-    max_bytes: int = 2**30,
-    timeout: float = 60,
-) -> Any:
+def load_mat(path: str | PathLike[str], name: str | None = None, *, max_bytes: int = 2**30, timeout: float = 60) -> Any:
     """Load one array from a MAT file; one of version 7.3 needs h5py (``pip install 'layerwise[matlab]'``).
 
     Another Python process reads the file, with limits on its memory (where the system has such limits) and its time,
@@ -100,12 +94,7 @@ class MatFile:
     """
 
     def __init__(
-        self,
-        path: str | PathLike[str],
-        result: str = "shapes.json",
-        *name: str,
-        max_bytes: int,
-        timeout: float,
+        self, path: str | PathLike[str], result: str = "shapes.json", *name: str, max_bytes: int, timeout: float
     ):
         self.path, self.timeout = Path(path), timeout
         if not self.path.is_file():

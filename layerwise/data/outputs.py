@@ -6,6 +6,7 @@ import csv
 import json
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
@@ -102,7 +103,7 @@ def write_columns(
         raise ValueError(f"there is no column to write to {path}")
     _flatten(arrays, names)  # refuses columns that do not fit together, before a file is there
     ending = Path(path).suffix.lower()
-    write = _write_text(separator) if ending == ".csv" else _WRITERS[ending]
+    write = partial(_write_text, separator=separator) if ending == ".csv" else _WRITERS[ending]
     with atomic(path, overwrite=True) as staging, naming(staging):
         write(staging, arrays, names)
 
@@ -191,12 +192,9 @@ def _to_frame(flat: Mapping[str, np.ndarray]) -> pl.DataFrame:
 # One function a kind of file, with columns and identifiers
 
 
-def _write_text(separator: str) -> Callable[..., None]:
-    def write(path: Path, columns: Arrays, ids: Arrays) -> None:
-        with path.open("w", encoding="utf-8", newline="") as file:
-            write_csv(file, columns, ids=ids, separator=separator)
-
-    return write
+def _write_text(path: Path, columns: Arrays, ids: Arrays, separator: str = "\t") -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        write_csv(file, columns, ids=ids, separator=separator)
 
 
 def _write_parquet(path: Path, columns: Arrays, ids: Arrays) -> None:
@@ -270,8 +268,8 @@ def _refuse_text(path: Path, columns: Arrays) -> None:
 
 
 _WRITERS: dict[str, Callable[[Path, Arrays, Arrays], None]] = {
-    ".csv": _write_text(","),
-    ".tsv": _write_text("\t"),
+    ".csv": _write_text,
+    ".tsv": _write_text,
     ".parquet": _write_parquet,
     ".feather": _write_feather,
     ".json": _write_json,

@@ -157,8 +157,9 @@ def learn_scaling(
         scale = "standard" if low == -inf else "minmax"
     below, above, distance = find_far_values(sample, weights, lowest, highest)
     names = names_of(name, rows.n_features) if names is None else names
-    marks = _find_marks(sample, weights, torch.stack([below, above]), torch.stack([lowest, highest]), distance)
-    _warn_of_far_values(lowest, highest, distance, "auto" if automatic else scale, name, names, marks)
+    ends = torch.stack([lowest, highest])
+    marks = _find_marks(sample, weights, torch.stack([below, above]), ends, distance)
+    _warn_of_far_values(ends, distance, "auto" if automatic else scale, name, names, marks)
     if not automatic:
         below, above = torch.full_like(below, -inf), torch.full_like(above, inf)
     low_tail, high_tail = below > lowest, above < highest
@@ -274,23 +275,16 @@ def _find_marks(sample: Tensor, weights: Tensor, limits: Tensor, ends: Tensor, d
 
 
 def _warn_of_far_values(
-    lowest: Tensor,
-    highest: Tensor,
-    distance: Tensor,
-    scale: str,
-    name: str,
-    names: Sequence[object] | None,
-    marks: list[str],
+    ends: Tensor, distance: Tensor, scale: str, name: str, names: Sequence[object] | None, marks: list[str]
 ) -> None:
     columns = (distance > _STRAY).any(dim=0).nonzero()[:, 0].tolist()
     if not columns:
         return
     found = [
-        f"{k if names is None else repr(str(names[k]))} ({(lowest, highest)[distance[:, k].argmax()][k]:g})"
-        for k in columns[:5]
+        f"{k if names is None else repr(str(names[k]))} ({ends[distance[:, k].argmax(), k]:g})" for k in columns[:5]
     ]
     where = f"in column{'s' if len(columns) > 1 else ''} {', '.join(found)}"
-    if name == "y" and names is None and len(lowest) == 1:
+    if name == "y" and names is None and ends.shape[1] == 1:
         where = found[0].removeprefix("0 ")
     more = f" and {len(columns) - 5} more" if len(columns) > 5 else ""
     remedy = (
@@ -306,11 +300,7 @@ def _warn_of_far_values(
             else f"leave it empty and use --impute, or AutoencoderImputer(missing_values={marks[0]})"
         )
         remedy += f"; if {' or '.join(marks)} {stands}, {instead}"
-    warnings.warn(
-        f"{name} holds values far from all others {where}{more}: {remedy}",
-        UserWarning,
-        stacklevel=2,
-    )
+    warnings.warn(f"{name} holds values far from all others {where}{more}: {remedy}", UserWarning, stacklevel=2)
 
 
 def _standardise(rows: Rows, bottom: Tensor, top: Tensor) -> Scaling:
