@@ -1419,6 +1419,7 @@ def test_tables_of_r(tmp_path, separator, row_names):
         ("# by hand\n1,2\n3,\n", "holds '' in row 2 of its numbers"),
         ("1 2\n3 4 5\n", "cannot be read as rows of numbers .*row 2"),
         ("1 2\n3 4\n" * 9 + "NA 3\n", "holds 'NA' in row 19"),
+        pytest.param("1 2\n" * 270_000 + "3\n", "cannot be read as rows of numbers .*row 270001;", id="late"),
         ("", "is empty"),
         ("# nothing\n", "but no rows"),
     ],
