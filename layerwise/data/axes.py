@@ -54,7 +54,11 @@ def arrange(
                 f"the rows",
                 stacklevel=4,
             )
-        return Arranged(_transpose(values) if transpose else values, None, None, shape)
+        if transpose and sparse.issparse(values):
+            values = sparse.csr_matrix(values.T)
+        elif transpose:  # what is mapped from a file stays there
+            values = values.T if isinstance(values, np.memmap) else np.ascontiguousarray(values.T)
+        return Arranged(values, None, None, shape)
     if transpose:
         raise ValueError(
             f"transpose=True is for a matrix of features x samples, but {path} holds an array of "
@@ -70,13 +74,6 @@ def arrange(
     sides = values.shape[1:]
     image_shape = None if layout == "windows" else _image_shape(sides)
     return Arranged(values.reshape(len(values), math.prod(sides)), image_shape, layout, shape)
-
-
-def _transpose(values: np.ndarray | sparse.csr_matrix) -> np.ndarray | sparse.csr_matrix:
-    """Return the columns as rows, one after the other in memory; what is mapped from a file stays there."""
-    if sparse.issparse(values):
-        return sparse.csr_matrix(values.T)
-    return values.T if isinstance(values, np.memmap) else np.ascontiguousarray(values.T)
 
 
 def _image_shape(shape: tuple[int, ...]) -> tuple[int, ...] | None:

@@ -197,14 +197,9 @@ def _write_text(path: Path, columns: Arrays, ids: Arrays, separator: str = "\t")
         write_csv(file, columns, ids=ids, separator=separator)
 
 
-def _write_parquet(path: Path, columns: Arrays, ids: Arrays) -> None:
+def _write_frame(path: Path, columns: Arrays, ids: Arrays, method: str) -> None:
     with path.open("wb") as file:  # polars takes no name that is no UTF-8
-        _to_frame(_flatten(columns, ids)).write_parquet(file)
-
-
-def _write_feather(path: Path, columns: Arrays, ids: Arrays) -> None:
-    with path.open("wb") as file:
-        _to_frame(_flatten(columns, ids)).write_ipc(file)
+        getattr(_to_frame(_flatten(columns, ids)), method)(file)
 
 
 def _records(columns: Arrays, ids: Arrays) -> Iterator[str]:
@@ -270,8 +265,8 @@ def _refuse_text(path: Path, columns: Arrays) -> None:
 _WRITERS: dict[str, Callable[[Path, Arrays, Arrays], None]] = {
     ".csv": _write_text,
     ".tsv": _write_text,
-    ".parquet": _write_parquet,
-    ".feather": _write_feather,
+    ".parquet": partial(_write_frame, method="write_parquet"),
+    ".feather": partial(_write_frame, method="write_ipc"),
     ".json": _write_json,
     ".jsonl": _write_jsonl,
     ".npy": _write_npy,

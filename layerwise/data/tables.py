@@ -7,7 +7,7 @@ from decimal import Decimal
 from numbers import Real
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import unquote
 
 import numpy as np
@@ -22,21 +22,16 @@ from layerwise.data.text_arrays import holds_numbers, is_text
 from layerwise.errors import FileError
 from layerwise.limits import DEFLATE_LIMIT, check_room
 
-# Files whose columns have types, by how their names end: what they are called, and what scans them.
-_READERS: dict[str, tuple[str, Callable[[Path], pl.LazyFrame]]] = {
-    ".parquet": ("Parquet", lambda path: pl.scan_parquet(path, glob=False, hive_partitioning=False)),
-    **dict.fromkeys(
-        (".feather", ".arrow", ".ipc"),
-        ("Feather or Arrow IPC", lambda path: pl.scan_ipc(path, glob=False, hive_partitioning=False)),
-    ),
-    **dict.fromkeys(
-        (".jsonl", ".ndjson"),  # the types of their columns are those of all rows
-        (
-            "JSON lines, one object a line with values of the same type",
-            lambda path: pl.scan_ndjson(path.absolute(), infer_schema_length=None),
-        ),
-    ),
-}
+# Files whose columns have types: what they are called, and what scans them; of JSON the types are those of all rows.
+_Reader: TypeAlias = tuple[str, Callable[[Path], "pl.LazyFrame"]]
+_PARQUET: _Reader = ("Parquet", lambda path: pl.scan_parquet(path, glob=False, hive_partitioning=False))
+_IPC: _Reader = ("Feather or Arrow IPC", lambda path: pl.scan_ipc(path, glob=False, hive_partitioning=False))
+_JSON_LINES: _Reader = (
+    "JSON lines, one object a line with values of the same type",
+    lambda path: pl.scan_ndjson(path.absolute(), infer_schema_length=None),
+)
+_READERS = {".parquet": _PARQUET} | dict.fromkeys((".feather", ".arrow", ".ipc"), _IPC)
+_READERS |= dict.fromkeys((".jsonl", ".ndjson"), _JSON_LINES)
 TABLE_ENDINGS = (*CSV_ENDINGS, *_READERS)
 # What a column of objects may hold to be one of numbers.
 _NUMBERS = (Real, Decimal, np.bool_, type(None))
