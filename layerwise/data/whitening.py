@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from scipy.linalg import eigh
@@ -16,6 +16,30 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 class _Whitening(TransformerMixin, BaseEstimator):
     """What both have in common: rows less their mean go through a linear map, and back."""
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Find the mean of rows, and the linear map that whitens them.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Values are taken as they are; uint8 is not scaled.
+        y : None
+            Not used.
+
+        Returns
+        -------
+        self : PCAWhitening or ZCAWhitening
+
+        Raises
+        ------
+        ValueError
+            If a parameter is wrong, ``X`` is not finite, or ``epsilon=0`` and the data do not vary in all directions
+            that are kept.
+        """
+        self._validate_params()
+        self._learn(validate_data(self, X, dtype=np.float64, ensure_min_samples=2))
+        return self
 
     def transform(self, X: Any) -> np.ndarray:
         """Whiten rows.
@@ -109,28 +133,7 @@ class PCAWhitening(ClassNamePrefixFeaturesOutMixin, _Whitening):
         self.n_components = n_components
         self.epsilon = epsilon
 
-    def fit(self, X: Any, y: Any = None) -> PCAWhitening:
-        """Find mean and principal axes of rows.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Values are taken as they are; uint8 is not scaled.
-        y : None
-            Not used.
-
-        Returns
-        -------
-        self : PCAWhitening
-
-        Raises
-        ------
-        ValueError
-            If a parameter is wrong, ``X`` is not finite, or ``epsilon=0`` and the data do not vary along a coordinate
-            that is kept.
-        """
-        self._validate_params()
-        X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
+    def _learn(self, X: np.ndarray) -> None:
         n_components = X.shape[1] if self.n_components is None else self.n_components
         if n_components > X.shape[1]:
             raise ValueError(
@@ -140,7 +143,6 @@ class PCAWhitening(ClassNamePrefixFeaturesOutMixin, _Whitening):
         self.mean_, eigenvalues, components = _principal_axes(X)
         self.eigenvalues_, self.components_ = eigenvalues[:n_components], components[:n_components]
         self.scale_ = _scale(eigenvalues, n_components, self.epsilon, len(X))
-        return self
 
     def _whiten(self, centred: np.ndarray) -> np.ndarray:
         return centred @ self.components_.T / self.scale_
@@ -199,32 +201,11 @@ class ZCAWhitening(OneToOneFeatureMixin, _Whitening):
     def __init__(self, epsilon: float = 1e-5):
         self.epsilon = epsilon
 
-    def fit(self, X: Any, y: Any = None) -> ZCAWhitening:
-        """Find the matrix that whitens rows.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Values are taken as they are; uint8 is not scaled.
-        y : None
-            Not used.
-
-        Returns
-        -------
-        self : ZCAWhitening
-
-        Raises
-        ------
-        ValueError
-            If a parameter is wrong, ``X`` is not finite, or ``epsilon=0`` and the data do not vary in all directions.
-        """
-        self._validate_params()
-        X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
+    def _learn(self, X: np.ndarray) -> None:
         self.mean_, self.eigenvalues_, components = _principal_axes(X)
         scale = _scale(self.eigenvalues_, X.shape[1], self.epsilon, len(X))
         self.whitening_ = components.T / scale @ components
         self.dewhitening_ = components.T * scale @ components
-        return self
 
     def _whiten(self, centred: np.ndarray) -> np.ndarray:
         return centred @ self.whitening_
