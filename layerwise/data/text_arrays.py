@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
@@ -18,8 +17,8 @@ from layerwise.limits import check_room
 TEXT_ENDINGS = (".txt", ".dat", ".txt.gz", ".dat.gz")
 # How a line begins that is a remark.
 _REMARKS = ("#", "%")
-# Characters of a line that are read at most: more than a row may have.
-_LINE = 2**22
+# Characters of the first line that are looked at.
+_LINE = 2**21
 
 
 def is_text(path: Path) -> bool:
@@ -70,15 +69,14 @@ def load_text(path: Path) -> np.ndarray:
     raise FileError(f"{path} cannot be read as rows of numbers ({reason})")
 
 
-def _rows(file: IO[str]) -> Iterator[str]:
+def _rows(lines: Iterable[str]) -> Iterator[str]:
     """Yield the lines that are neither blank nor a remark."""
-    lines = iter(lambda: file.readline(_LINE), "")
     return (line for line in lines if line.strip() and not line.lstrip().startswith(_REMARKS))
 
 
 def _first_line(path: Path) -> str:
     with open_text(path) as file:
-        return next(_rows(file), "")
+        return next(_rows(iter(lambda: file.readline(_LINE), "")), "")
 
 
 def _split(line: str, delimiter: str | None) -> list[str]:
