@@ -7,7 +7,7 @@ import json
 import math
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +127,7 @@ def _save(name: str, value: Any, kind: str | None, result: str, max_bytes: int) 
 def _as_array(name: str, value: Any, max_bytes: int) -> Any:
     """Return an array of numbers or texts, or a sparse matrix (CSR), of what a variable holds."""
     if isinstance(value, dict):
-        fields = ", ".join(repr(f"{name}.{field}"[:63]) for field in list(value)[:20])
+        fields = _quote(f"{name}.{field}" for field in value)
         raise _RefusedError(f"holds {name!r} as struct, but an array is needed; name one of its fields: {fields}")
     if hasattr(value, "tocsr"):
         if value.dtype.kind == "c":
@@ -173,7 +173,7 @@ def _stack(name: str, cells: np.ndarray, max_bytes: int) -> np.ndarray:
 
 def _field(name: str, value: Any, field: str) -> Any:
     if not isinstance(value, dict) or field not in value:
-        known = ", ".join(repr(key[:63]) for key in list(value)[:20]) if isinstance(value, dict) else "none"
+        known = _quote(value) if isinstance(value, dict) else "none"
         raise _RefusedError(f"holds no variable name={name!r}: there is no field {field!r}; there are: {known}")
     return value[field]
 
@@ -356,9 +356,14 @@ def _shape_hdf5(item: Any) -> tuple[int, ...]:
     return item.shape[::-1]
 
 
+def _quote(names: Iterable[str]) -> str:
+    """Return the first 20 names for a message."""
+    return ", ".join(repr(name[:63]) for name in list(names)[:20])
+
+
 def _choose(variables: dict, name: str | None) -> str:
     """Return the name of the variable to load."""
-    known = ", ".join(repr(key[:63]) for key in list(variables)[:20]) or "none"
+    known = _quote(variables) or "none"
     if name is None and len(variables) != 1:
         raise _RefusedError(f"holds {len(variables)} variables, so name must say which to load; there are: {known}")
     if name is None:

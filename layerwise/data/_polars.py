@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from layerwise.errors import FileError
 
@@ -24,18 +24,27 @@ def import_polars() -> Any:
     return polars
 
 
+class _Polars:
+    """The module polars, imported when something of it is asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(import_polars(), name)
+
+
+if TYPE_CHECKING:
+    import polars as pl
+else:
+    pl = _Polars()
+
+
 def columns(*names: str) -> Any:
     """Return an expression of the columns of just these names; ``polars.col`` takes ``*`` and ``^x$`` for patterns."""
-    import_polars()
-    from polars import selectors
-
-    return selectors.by_name(*names).as_expr()
+    return pl.selectors.by_name(*names).as_expr()
 
 
 @contextmanager
 def reading(path: Path, kind: str = "a table") -> Iterator[None]:
     """Say in one sentence what polars found wrong with a file in the block."""
-    pl = import_polars()
     try:
         yield
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:

@@ -35,42 +35,17 @@ _SPARSE, _SPARSE_ROWS, _SMALL = frozenset({"format", "shape", "data"}), "X", 2**
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
-def is_archive(path: str | PathLike[str]) -> bool:
-    """Whether the name of a file ends like that of a file of arrays."""
-    return Path(path).suffix.lower() in _FORMATS
-
-
 class Archive(NamedTuple):
-    """A file of several arrays that has been opened, once.
-
-    Attributes
-    ----------
-    shapes : mapping of str to tuple of int
-        Of the arrays in it, by name.
-    load : callable
-        Loads one of them by its name; what is sparse there is a CSR matrix.
-    """
+    """A file of several arrays that has been opened, once; what is sparse there loads as a CSR matrix."""
 
     shapes: Shapes
     load: Callable[[str], Any]
 
 
-def open_archive(path: str | PathLike[str]) -> Archive:
-    """Open a ``.npz``, ``.mat`` or ``.safetensors`` file.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be read.
-    FileError
-        If it is damaged, or, of ``load``, if it takes more memory than ``LAYERWISE_MAX_BYTES``.
-    """
-    return _FORMATS[Path(path).suffix.lower()](Path(path))
-
-
-def list_arrays(path: str | PathLike[str]) -> Shapes:
-    """Return the names and shapes of the arrays in a file of several."""
-    return open_archive(path).shapes
+def open_archive(path: str | PathLike[str]) -> Archive | None:
+    """Open a ``.npz``, ``.mat`` or ``.safetensors`` file, None if it is another; a FileError says what is wrong."""
+    opener = _FORMATS.get(Path(path).suffix.lower())
+    return None if opener is None else opener(Path(path))
 
 
 def choose_rows(path: str | PathLike[str], shapes: Shapes, name: str | None, *, deep: bool = False) -> str:
@@ -101,11 +76,8 @@ def choose_labels(
 def describe_arrays(shapes: Shapes) -> str:
     """Return names and shapes for a message: the first 20."""
     rest = f" and {len(shapes) - 20} more" if len(shapes) > 20 else ""
-    return (
-        (", ".join(f"{key[:63]!r} {shape}" for key, shape in list(shapes.items())[:20]) or "none")
-        + rest
-        + (describe_others(shapes))
-    )
+    listed = ", ".join(f"{key[:63]!r} {shape}" for key, shape in list(shapes.items())[:20])
+    return f"{listed or 'none'}{rest}{describe_others(shapes)}"
 
 
 def describe_others(shapes: Any) -> str:
@@ -279,12 +251,7 @@ def _safetensors(path: Path) -> Iterator[Any]:
             yield file
     except FileError:
         raise
-    except (
-        SafetensorError,
-        TypeError,
-        AttributeError,
-        ValueError,
-    ) as error:  # NumPy has not all types, bfloat16 for one
+    except (SafetensorError, TypeError, AttributeError, ValueError) as error:  # NumPy has not bfloat16, for one
         raise FileError(
             f"{path} is not a .safetensors file, is damaged, or holds a type that NumPy has not ({error})"
         ) from error

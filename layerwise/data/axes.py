@@ -18,15 +18,8 @@ LAYOUTS = ("images-first", "images-last", "pixels", "windows")
 class Arranged(NamedTuple):
     """Rows of an array.
 
-    Attributes
-    ----------
-    X : ndarray or CSR matrix of shape (n_samples, n_features)
-    image_shape : tuple of int or None
-        The shape that a row can be drawn in.
-    layout : str or None
-        How the axes were read; None of a matrix, whose rows are rows.
-    shape : tuple of int
-        Of the array in the file.
+    The ``image_shape`` is that in which a row can be drawn, if any; ``layout`` is how the axes of the array were read,
+    None of a matrix, whose rows are rows; ``shape`` is that of the array in the file.
     """
 
     X: np.ndarray | sparse.csr_matrix
@@ -49,25 +42,9 @@ def check_layout(layout: str | None) -> None:
 def arrange(
     path: Path, values: np.ndarray | sparse.csr_matrix, layout: str | None, *, transpose: bool = False
 ) -> Arranged:
-    """Return the rows of an array of two or more axes.
+    """Return the rows of an array of two or more axes; ``layout`` and ``transpose`` are those of `load_rows`.
 
-    Parameters
-    ----------
-    path : Path
-        Where it comes from. In ``.mat`` files images are counted along the last axis, as MATLAB does; in others along
-        the first.
-    values : ndarray or CSR matrix
-    layout : str or None
-        ``"images-first"``: a row for each place along the first axis; ``"images-last"``: along the last;
-        ``"pixels"``: each pixel of height x width x bands is a row of bands, the pixels of the first line first;
-        ``"windows"``: samples x time x sensors, each sample a row that is no image. None is the guess by the kind of
-        file. A matrix has rows in any layout.
-    transpose : bool, default=False
-        Whether the columns of a matrix are the rows: features x samples, as MATLAB's ``trainAutoencoder`` has them.
-
-    Returns
-    -------
-    arranged : Arranged
+    In ``.mat`` files images are counted along the last axis, as MATLAB does; in others along the first.
     """
     shape = tuple(map(int, values.shape))
     if len(shape) == 2:
@@ -77,7 +54,11 @@ def arrange(
                 f"the rows",
                 stacklevel=4,
             )
-        return Arranged(_transpose(values) if transpose else values, None, None, shape)
+        if transpose and sparse.issparse(values):
+            values = sparse.csr_matrix(values.T)
+        elif transpose:  # what is mapped from a file stays there
+            values = values.T if isinstance(values, np.memmap) else np.ascontiguousarray(values.T)
+        return Arranged(values, None, None, shape)
     if transpose:
         raise ValueError(
             f"transpose=True is for a matrix of features x samples, but {path} holds an array of "
@@ -93,13 +74,6 @@ def arrange(
     sides = values.shape[1:]
     image_shape = None if layout == "windows" else _image_shape(sides)
     return Arranged(values.reshape(len(values), math.prod(sides)), image_shape, layout, shape)
-
-
-def _transpose(values: np.ndarray | sparse.csr_matrix) -> np.ndarray | sparse.csr_matrix:
-    """Return the columns as rows, one after the other in memory; what is mapped from a file stays there."""
-    if sparse.issparse(values):
-        return sparse.csr_matrix(values.T)
-    return values.T if isinstance(values, np.memmap) else np.ascontiguousarray(values.T)
 
 
 def _image_shape(shape: tuple[int, ...]) -> tuple[int, ...] | None:

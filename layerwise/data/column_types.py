@@ -6,14 +6,11 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from layerwise.data._polars import import_polars
-
-if TYPE_CHECKING:
-    import polars as pl
+from layerwise.data._polars import columns, pl
 
 # What stands for nothing in a column of numbers: what R, pandas, databases, spreadsheets and the UCI repository write.
 MARKERS = (
@@ -61,7 +58,6 @@ class Flag:
 
     def encode(self, text: pl.Series) -> pl.Series:
         """Return text as numbers; another text, and of two that are no truth values none, is halfway."""
-        pl = import_polars()
         known: dict[Any, Any] = {self.low: 0.0, self.high: 1.0}
         if self.is_truth:
             known = {name: float(flag) for name, flag in FLAGS.items()} | dict.fromkeys((*MARKERS, None), None)
@@ -69,7 +65,6 @@ class Flag:
 
     def decode(self, numbers: pl.Series) -> pl.Series:
         """Return the nearer text."""
-        pl = import_polars()
         value = pl.when(numbers > 0.5).then(pl.lit(self.high)).when(numbers < 0.5).then(pl.lit(self.low))
         return pl.select(value).to_series()
 
@@ -81,17 +76,13 @@ class Flag:
 class Date:
     """Dates, dates with times, or times of a day, as days (since 1970).
 
-    Attributes
-    ----------
-    format : str
-        One of ``FORMATS``; or ``"Date"``, ``"Datetime"`` or ``"Time"`` of columns that are that.
+    The format is one of ``FORMATS``; or ``"Date"``, ``"Datetime"`` or ``"Time"`` of columns that are that.
     """
 
     format: str
 
     def encode(self, values: pl.Series) -> pl.Series:
         """Return dates as days."""
-        pl = import_polars()
         if values.dtype == pl.String:
             values = _parse_dates(values, self.format)
         if values.dtype == pl.Date:
@@ -104,7 +95,6 @@ class Date:
 
     def decode(self, numbers: pl.Series) -> pl.Series:
         """Return days as dates, to a day, a minute or a second as they are written."""
-        pl = import_polars()
         numbers = numbers.set(~numbers.is_finite().fill_null(False), None)
         if self._kind == "Date":
             dates = numbers.round().clip(-700_000, 2_900_000).cast(pl.Int32).cast(pl.Date)
@@ -122,10 +112,7 @@ class Date:
 
     @property
     def _kind(self) -> str:
-        if "%" not in self.format:
-            return self.format
-        padded = self.format.replace("%-", "%")
-        return ("Datetime" if "%H" in padded else "Date") if "%d" in padded else "Time"
+        return _kind_of(self.format) if "%" in self.format else self.format
 
     def __str__(self) -> str:
         return self.format
@@ -135,16 +122,8 @@ class Date:
 class Marked:
     """Numbers with the same around all of them: a unit, a percent sign, a currency; or with thousands, or a comma.
 
-    Attributes
-    ----------
-    before, after : str
-        What stands around.
-    thousands, point : str
-        What stands between thousands, if anything, and before a fraction.
-    negative : bool
-        Whether numbers in parentheses are negative.
-    decimals : int
-        Digits of a fraction, at most.
+    ``thousands`` stands between them, if anything does, and ``point`` before a fraction of at most so many
+    ``decimals``; ``negative`` says that numbers in parentheses are.
     """
 
     before: str = ""
@@ -156,7 +135,6 @@ class Marked:
 
     def encode(self, text: pl.Series) -> pl.Series:
         """Return text as numbers, with null for what is not written so; plain numbers may stand among others."""
-        pl = import_polars()
         if text.dtype.is_numeric():
             return text.cast(pl.Float64)
         value = pl.col("value")
@@ -165,15 +143,13 @@ class Marked:
         inner = inner.str.strip_suffix(self.after.strip()).str.strip_chars()
         sign = inner.str.extract(r"^([+-])").fill_null("")
         inner = inner.str.replace(r"^[+-]", "").str.strip_prefix(self.before).str.strip_chars()
-        whole = pl.when(inner.str.contains(f"^(?:[+-]?(?:{_pattern(self.thousands, self.point)}))$")).then(inner)
-        if self.thousands:
-            whole = whole.str.replace_all(self.thousands, "", literal=True)
-        number = (sign + whole.str.replace(self.point, ".", literal=True)).cast(pl.Float64, strict=False)
-        return pl.DataFrame({"value": text.cast(pl.String)}).select(number).to_series()
+        fits = inner.str.contains(f"^(?:[+-]?(?:{_pattern(self.thousands, self.point)}))$")
+        digits = inner.str.replace_all(self.thousands, "", literal=True) if self.thousands else inner
+        plain = sign + pl.when(fits).then(digits).str.replace(self.point, ".", literal=True)
+        return pl.DataFrame({"value": text.cast(pl.String)}).select(plain.cast(pl.Float64, strict=False)).to_series()
 
     def decode(self, numbers: pl.Series) -> pl.Series:
         """Return numbers as text as it was written."""
-        pl = import_polars()
         return pl.Series(
             [None if x is None or not np.isfinite(x) else self._write(x) for x in numbers], dtype=pl.String
         )
@@ -239,9 +215,31 @@ def is_plain(plain: Any) -> bool:
         return False
 
 
+def as_text(column: pl.Series) -> pl.Series:
+    """Return a column as text, as CSV would hold it: without blanks around it, and missing where nothing is left."""
+    text = column.cast(pl.String).str.strip_chars()
+    return text.set(text == "", None)
+
+
+def encode(column: pl.Series, reading: Reading | None) -> pl.Series:
+    """Return a column as float64, with null for what is missing."""
+    if reading is not None:
+        return reading.encode(column if isinstance(reading, Date) and column.dtype.is_temporal() else as_text(column))
+    plain = column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null)
+    return column.cast(pl.Float64) if plain else parse_numbers(column)
+
+
+def find_stray(table: pl.LazyFrame, name: str, reading: Reading | None) -> tuple[str, int] | None:
+    """Return the first value of a column that is not written as it was, and its row from 1; None if all are."""
+    rows = table.select(columns(name).alias("value")).with_row_index("row")
+    rows = rows.group_by(pl.col("value").cast(pl.String).str.strip_chars()).agg(pl.min("row"))
+    found = rows.collect(engine="streaming").filter(~pl.col("value").is_in(MARKERS))
+    odd = found.filter(encode(found["value"], reading).is_null()).sort("row").head(1)
+    return (odd["value"][0], odd["row"][0] + 1) if len(odd) else None
+
+
 def parse_numbers(text: Any) -> Any:
     """Return a column, or an expression, of text as float64, with null for what is no number."""
-    pl = import_polars()
     return text.cast(pl.String).str.strip_chars().cast(pl.Float64, strict=False)
 
 
@@ -306,9 +304,10 @@ def _pattern(thousands: str, point: str) -> str:
 
 
 def _parse_dates(text: pl.Series, form: str) -> pl.Series:
+    kinds: dict[str, Any] = {"Date": pl.Date, "Time": pl.Time, "Datetime": pl.Datetime("us")}
+    return text.str.strptime(kinds[_kind_of(form)], form.replace("%-", "%"), strict=False)
+
+
+def _kind_of(form: str) -> str:
     padded = form.replace("%-", "%")
-    if "%d" not in padded:
-        return text.str.to_time(padded, strict=False)
-    if "%H" not in padded:
-        return text.str.to_date(padded, strict=False)
-    return text.str.to_datetime(padded, strict=False, time_unit="us")
+    return ("Datetime" if "%H" in padded else "Date") if "%d" in padded else "Time"

@@ -8,7 +8,7 @@ from typing import Any
 from layerwise.data._polars import list_names
 from layerwise.data.column_types import Date, Flag, Reading
 from layerwise.data.naming import advise_to_ignore, name_columns
-from layerwise.data.profiles import Choice, find_twins
+from layerwise.data.profiles import MISSING, Choice, find_twins
 
 # What is left out, by its kind, in words.
 LEFT_OUT = {
@@ -48,8 +48,15 @@ def describe_types(
     return ", ".join(parts)
 
 
-def judge(choices: Mapping[str, Choice]) -> tuple[str | None, list[str]]:
+def judge(choices: Mapping[str, Choice], max_categories: int) -> tuple[str | None, list[str]]:
     """Return why columns of these types are refused, if they are, and what is doubtful about others."""
+    if all(choice.kind in LEFT_OUT for choice in choices.values()):
+        names, are = ("names", "is") if len(choices) == 1 else ("name", "are")
+        refusal = (
+            f"no column is left to learn from: {name_columns(list(choices))} {names} the rows, or {are} text of too "
+            f"many values (more than max_categories={max_categories} (--max-categories))"
+        )
+        return refusal, []
     odd = {name: choice for name, choice in choices.items() if choice.misfit}
     refused = [name for name, choice in odd.items() if not choice.values]
     if refused:
@@ -77,6 +84,18 @@ def judge(choices: Mapping[str, Choice]) -> tuple[str | None, list[str]]:
             f"or case, and are taken as different ({shown}); write them alike if they are the same"
         )
     return None, warned
+
+
+def describe_unknown(unknown: Mapping[str, Sequence[str | None]], categories: Mapping[str, list[str]]) -> str:
+    """Return which values training did not have, by column, and how they are encoded."""
+    lists = []
+    for name, values in unknown.items():
+        there = [value for value in values if value not in (None, MISSING)]  # what is missing has no name in the table
+        empty = ["an empty field"] if len(there) < len(values) else []
+        lists.append(f"{name}: {', '.join([*([list_names(there)] if there else []), *empty])}")
+    several = {name in categories for name in unknown}
+    how = " and ".join(word for kind, word in ((True, "as zeros"), (False, "halfway")) if kind in several)
+    return f"the table has values that training did not have, which are encoded {how}: {'; '.join(lists)}"
 
 
 def _tell(odd: dict[str, Choice], names: Iterable[str]) -> str:

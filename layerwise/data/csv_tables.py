@@ -14,19 +14,17 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import numpy as np
 
-from layerwise.data._polars import check_names, columns, composed, import_polars, list_names, reading
+from layerwise.data._polars import check_names, columns, composed, list_names, pl, reading
 from layerwise.data.column_types import FLAGS, MARKERS
 from layerwise.data.naming import advise_to_ignore, name_columns
 from layerwise.data.parts import Keep, Part
+from layerwise.data.profiles import as_number
 from layerwise.errors import FileError
-from layerwise.limits import VARIABLE, check_room, max_bytes
-
-if TYPE_CHECKING:
-    import polars as pl
+from layerwise.limits import EXPANSION, VARIABLE, check_room, max_bytes, max_expanded
 
 CSV_ENDINGS = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 # A number with a decimal comma, by what separates values. Where that is a tabulator, 1,234 may be a thousand.
@@ -45,8 +43,6 @@ _VALUE = 16
 _MAX_ROW = 2**22
 # Whole numbers below this one have each a float64 of their own.
 EXACT = 2**53
-# How far a compressed table may expand beyond a sixteenth of the limit; tables of numbers expand 2 to 20 times.
-_EXPANSION = 200
 
 
 def open_csv(path: Path) -> Part:
@@ -57,7 +53,6 @@ def open_csv(path: Path) -> Part:
 
 def _scan(path: Path, names: list[str], separator: str, named_rows: bool, keep: Keep) -> pl.LazyFrame:
     """Return the columns as text, with null for what is missing, once all rows were found to be whole."""
-    pl = import_polars()
     n_separators = check_lines(path, separator)
     try:
         with reading(path, "CSV"):
@@ -68,7 +63,10 @@ def _scan(path: Path, names: list[str], separator: str, named_rows: bool, keep: 
                 raise FileError(f"{path} has a first line that cannot be read as names of columns")
             raw = raw.rename(dict(zip(found, names, strict=True)))
             n_bytes = (n_separators + 1) * _VALUE + path.stat().st_size
-            table = keep(raw.select(_clean(name) for name in names), n_bytes)
+            texts = {name: columns(name).str.strip_chars() for name in names}
+            table = keep(
+                raw.select(pl.when(text != "").then(text).alias(name) for name, text in texts.items()), n_bytes
+            )
             counts = table.select(pl.all().null_count().name.prefix("-"), pl.len()).collect(engine="streaming").row(0)
             n_empty, n_rows = counts[-2:]
             # A row that ends early has no last value, and one that is too long ends where polars need not look if it is
@@ -88,33 +86,30 @@ def _scan(path: Path, names: list[str], separator: str, named_rows: bool, keep: 
 def type_columns(
     path: Any, table: pl.LazyFrame, text: Collection[str], separator: str, *, as_written: bool = False
 ) -> pl.LazyFrame:
-    """Return a table of text with the columns typed, those named in ``text`` left as text; see `scan_table`."""
-    with reading(path, "CSV"):
-        return _typed(path, table, text, separator, as_written)
+    """Return a table of text with the columns typed, those named in ``text`` left as text; see `scan_table`.
 
-
-def _typed(path: Path, table: pl.LazyFrame, text: Collection[str], separator: str, as_written: bool) -> pl.LazyFrame:
-    """Turn columns of text into numbers, or true and false, where all their values are that, or stand for nothing."""
-    pl = import_polars()
+    A column becomes numbers, or true and false, where all its values are that, or stand for nothing.
+    """
     as_text = set(map(composed, text))
-    candidates = [name for name in table.collect_schema().names() if composed(name) not in as_text]
-    numbers = {name: _known(name).cast(pl.Float64, strict=False) for name in candidates}
-    flags = {name: _known(name).replace_strict(FLAGS, default=None, return_dtype=pl.Boolean) for name in candidates}
-    commas = {name: _with_decimal_commas(name, separator) for name in candidates if separator in _DECIMAL_COMMA}
-    found: dict[str, Any] = {}
-    for conversions in (numbers, flags, commas):
-        rest = {name: conversion for name, conversion in conversions.items() if name not in found}
-        fitting, large = _that_lose_nothing(table, rest)
-        found |= fitting
-        for whole in (pl.Int64, pl.UInt64):
-            exact, _ = _that_lose_nothing(table, {name: _as_whole(name, whole) for name in large})
-            found |= exact
-            large = [name for name in large if name not in exact]
-        if conversions is flags and as_written:
-            found = {name: columns(name) if name in fitting else conversion for name, conversion in found.items()}
-    if fitting:  # the last, those with decimal commas
-        _refuse_thousands(path, table, [name for name in candidates if name not in fitting], next(iter(fitting)))
-    return table.with_columns(found.values())
+    with reading(path, "CSV"):
+        candidates = [name for name in table.collect_schema().names() if composed(name) not in as_text]
+        numbers = {name: _known(name).cast(pl.Float64, strict=False) for name in candidates}
+        flags = {name: _known(name).replace_strict(FLAGS, default=None, return_dtype=pl.Boolean) for name in candidates}
+        commas = {name: _with_decimal_commas(name, separator) for name in candidates if separator in _DECIMAL_COMMA}
+        found: dict[str, Any] = {}
+        for conversions in (numbers, flags, commas):
+            rest = {name: conversion for name, conversion in conversions.items() if name not in found}
+            fitting, large = _that_lose_nothing(table, rest)
+            found |= fitting
+            for whole in (pl.Int64, pl.UInt64):
+                exact, _ = _that_lose_nothing(table, {name: _as_whole(name, whole) for name in large})
+                found |= exact
+                large = [name for name in large if name not in exact]
+            if conversions is flags and as_written:
+                found = {name: columns(name) if name in fitting else conversion for name, conversion in found.items()}
+        if fitting:  # the last, those with decimal commas
+            _refuse_thousands(path, table, [name for name in candidates if name not in fitting], next(iter(fitting)))
+        return table.with_columns(found.values())
 
 
 def _refuse_thousands(path: Path, table: pl.LazyFrame, names: list[str], with_commas: str) -> None:
@@ -134,8 +129,8 @@ def _refuse_thousands(path: Path, table: pl.LazyFrame, names: list[str], with_co
 
 def _with_decimal_commas(name: str, separator: str) -> pl.Expr:
     value = _known(name)
-    number = value.str.replace(",", ".", literal=True).cast(import_polars().Float64, strict=False)
-    return import_polars().when(value.str.contains(_DECIMAL_COMMA[separator])).then(number).alias(name)
+    number = value.str.replace(",", ".", literal=True).cast(pl.Float64, strict=False)
+    return pl.when(value.str.contains(_DECIMAL_COMMA[separator])).then(number).alias(name)
 
 
 def _as_whole(name: str, dtype: Any) -> pl.Expr:
@@ -149,7 +144,6 @@ def _that_lose_nothing(table: pl.LazyFrame, conversions: dict[str, pl.Expr]) -> 
     """
     if not conversions:
         return {}, []
-    pl = import_polars()
     checks = [
         pl.struct(
             (conversion.null_count() - _known(name).null_count()).alias("lost"),
@@ -162,15 +156,8 @@ def _that_lose_nothing(table: pl.LazyFrame, conversions: dict[str, pl.Expr]) -> 
     return kept, [name for name in kept if found[name]["large"]]
 
 
-def _clean(name: str) -> pl.Expr:
-    pl = import_polars()
-    value = columns(name).str.strip_chars()
-    return pl.when(value == "").then(None).otherwise(value).alias(name)
-
-
 def _known(name: str) -> pl.Expr:
     """Return a column without what stands for nothing among numbers."""
-    pl = import_polars()
     return pl.when(columns(name).is_in(MARKERS)).then(None).otherwise(columns(name)).alias(name)
 
 
@@ -254,10 +241,8 @@ def _looks_like(names: list[str], lines: Iterator[list[str]]) -> bool:
 
 
 def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
+    number = as_number(text)
+    return number is not None and math.isfinite(number)
 
 
 def _count_blank_end(path: Path, separator: str, width: int) -> int:
@@ -298,12 +283,8 @@ def check_lines(path: Path, separator: str = ",") -> int:
     Refuses rows that never end, and a compressed file that expands to too much: polars would hold it in memory.
     """
     compressed, size = _is_compressed(path), path.stat().st_size
-    length, last, quoted, n_separators = (
-        0,
-        0,
-        False,
-        0,
-    )  # last: where the last row ended; quoted: whether a quote is open
+    length = last = n_separators = 0  # last: where the last row ended
+    quoted = False  # whether a quote is open
     with _refusing(path), gzip.open(path) if compressed else path.open("rb") as file:
         while block := file.read(2**20):
             end, count, quoted = _look(block, separator.encode(), quoted)
@@ -317,9 +298,9 @@ def check_lines(path: Path, separator: str = ",") -> int:
             if not compressed:
                 continue
             check_room(path, length)
-            if length > max(max_bytes() // 16, _EXPANSION * size):
+            if length > max_expanded(size, max_bytes()):
                 raise FileError(
-                    f"{path} expands to more than {_EXPANSION} times its {size} bytes; decompress it, or raise "
+                    f"{path} expands to more than {EXPANSION} times its {size} bytes; decompress it, or raise "
                     f"{VARIABLE} in the environment, if you trust it"
                 )
     return n_separators

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import sparse
 
 from layerwise.data._polars import list_names
-from layerwise.data.archives import ARCHIVE_ENDINGS, Shapes, choose_labels, choose_rows, is_archive, open_archive
+from layerwise.data.archives import ARCHIVE_ENDINGS, Shapes, choose_labels, choose_rows, open_archive
 from layerwise.data.axes import Arranged, arrange, check_layout
 from layerwise.data.idx import load_idx
 from layerwise.data.npy import map_npy
@@ -23,14 +23,7 @@ from layerwise.errors import FileError, in_content_of
 
 
 class Table(NamedTuple):
-    """Rows, and the shape of the images that they are.
-
-    Attributes
-    ----------
-    X : ndarray or CSR matrix of shape (n_samples, n_features)
-    image_shape : tuple of int or None
-        None where the rows are no images.
-    """
+    """Rows, and the shape of the images that they are; None where they are none."""
 
     X: Any
     image_shape: tuple[int, ...] | None
@@ -86,21 +79,11 @@ def load_rows(
 
 
 class ArrayFile:
-    """A file of arrays that has been opened, once.
-
-    Parameters
-    ----------
-    path : Path
-
-    Attributes
-    ----------
-    shapes : mapping of str to tuple of int
-        Of the arrays in it, by name; empty where it holds a single one without a name.
-    """
+    """A file of arrays that has been opened, once; ``shapes`` is empty where it holds a single one without a name."""
 
     def __init__(self, path: Path):
         self.path = path
-        self._archive = open_archive(path) if is_archive(path) else None
+        self._archive = open_archive(path)
         self.shapes: Shapes = {} if self._archive is None else self._archive.shapes
 
     def rows(self, array: str | None, layout: str | None, transpose: bool = False) -> Arranged:
@@ -136,9 +119,8 @@ class ArrayFile:
         if values.ndim > 1 and values.size == max(values.shape):  # one row or column, as in MATLAB
             values = values.reshape(-1)
         if values.ndim != 1:
-            raise FileError(
-                f"{path} has shape {values.shape}, but labels need one axis: one label a row{_or_one_hot(values)}"
-            )
+            else_one_hot = ", or one 1 among zeros in each row (or each column)" if values.ndim == 2 else ""
+            raise FileError(f"{path} has shape {values.shape}, but labels need one axis: one label a row{else_one_hot}")
         if values.dtype.kind not in "biufU":
             raise FileError(f"{path} holds values of type {values.dtype}, but numbers, or text for labels, are needed")
         codes = (
@@ -182,11 +164,6 @@ def load_labels(
     """
     path = Path(path)
     return _load_column(path) if is_table(path) else ArrayFile(path).labels(array, grid)
-
-
-def _or_one_hot(values: np.ndarray) -> str:
-    """Return what else labels may be, where an array of two axes is neither."""
-    return ", or one 1 among zeros in each row (or each column)" if values.ndim == 2 else ""
 
 
 def _flatten_map(path: Path, values: np.ndarray, grid: tuple[int, int]) -> np.ndarray:

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from layerwise.data._polars import columns, import_polars, match_names
+from layerwise.data._polars import columns, match_names, pl
 from layerwise.data._polars import reading as reading_of
 from layerwise.data.column_types import MARKERS, Reading
 from layerwise.data.tables import drop_marks, scan_table
-
-if TYPE_CHECKING:
-    import polars as pl
 
 
 def fill_table(
@@ -26,24 +23,10 @@ def fill_table(
     readings: Mapping[str, Reading | None] = MappingProxyType({}),
     missing: Collection[Any] = (),
 ) -> dict[str, np.ndarray]:
-    """Return the columns of a table, with numbers where values are missing.
+    """Return the columns of a table, in its order, with ``numbers`` of theirs where values are missing.
 
-    Parameters
-    ----------
-    path : Path
-    numbers : mapping of str to ndarray of shape (n_samples,)
-        By column, what to put where its values are missing; other columns stay as they are.
-    text : collection of str, default=()
-        Columns of CSV to keep as the text that they are there.
-    readings : mapping of str to Flag, Date, Marked or None, default={}
-        By column, how its numbers are written, if that is not plain.
-    missing : collection of str, int or float, default=()
-        What else stands for nothing in the columns of numbers.
-
-    Returns
-    -------
-    columns : dict of str to ndarray of shape (n_samples,)
-        In the order of the table. Text, and dates as text, are objects, with None for what is missing.
+    Other columns stay as they are, and of CSV those named in ``text`` the text that they are there. ``readings`` say of
+    a column how its numbers are written, if that is not plain, and ``missing`` what else stands for nothing there.
     """
     table = match_names(scan_table(path, text=text), numbers)
     with reading_of(path):
@@ -55,7 +38,6 @@ def fill_table(
 
 def _fill(column: pl.Series, numbers: np.ndarray, reading: Reading | None) -> pl.Series:
     """Fill the gaps of a column as its other values are written: with true or false, or with decimal commas."""
-    pl = import_polars()
     column = column.fill_nan(None) if column.dtype.is_float() else column
     if not column.null_count():
         return column
@@ -75,7 +57,6 @@ def _fill(column: pl.Series, numbers: np.ndarray, reading: Reading | None) -> pl
 
 def as_array(column: pl.Series) -> np.ndarray:
     """Return numbers as they are, and others as text, None where there is none."""
-    pl = import_polars()
     if column.dtype.is_numeric() or column.dtype == pl.Boolean:
         return column.to_numpy()
     return np.array([None if value is None else str(value) for value in column.to_list()], dtype=object)

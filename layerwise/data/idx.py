@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import math
 import struct
 import zlib
 from os import PathLike
@@ -12,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from layerwise.data.npy import read_into
+from layerwise.data.npy import Header, map_values, read_values
 from layerwise.errors import FileError
 from layerwise.limits import DEFLATE_LIMIT, array_bytes, check_expansion
 
@@ -64,36 +63,31 @@ def load_idx(path: str | PathLike[str]) -> np.ndarray:
 
 def _load_mapped(path: Path) -> np.ndarray:
     with path.open("rb") as file:
-        dtype, shape = _read_header(file, path)
-        offset = file.tell()
-    expected = offset + array_bytes(path, shape, dtype.itemsize)
-    actual = path.stat().st_size
+        header = _read_header(file, path)
+    expected, actual = header.start + header.n_bytes, path.stat().st_size
     if actual != expected:
-        raise FileError(_size_message(path, shape, f"which takes {expected} bytes, but it has {actual}"))
-    if math.prod(shape) == 0:
-        return np.empty(shape, dtype)
-    return np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape)
+        raise FileError(_size_message(path, header, f"which takes {expected} bytes, but it has {actual}"))
+    return map_values(path, header)
 
 
 def _load_compressed(path: Path) -> np.ndarray:
     try:
         with gzip.open(path) as file:
-            dtype, shape = _read_header(file, path)
-            expected = array_bytes(path, shape, dtype.itemsize)
+            header = _read_header(file, path)
+            expected = header.n_bytes
             if expected > DEFLATE_LIMIT * path.stat().st_size:
-                raise FileError(_size_message(path, shape, "more than its compressed bytes can hold"))
+                raise FileError(_size_message(path, header, "more than its compressed bytes can hold"))
             check_expansion(path, expected, path.stat().st_size)
-            array = np.empty(shape, dtype)
-            length = read_into(file, array)
+            array, length = read_values(file, header)
             if length != expected or file.read(1):
                 found = f"{length}" if length < expected else "more"
-                raise FileError(_size_message(path, shape, f"which takes {expected} bytes, but it has {found}"))
+                raise FileError(_size_message(path, header, f"which takes {expected} bytes, but it has {found}"))
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise FileError(f"{path} is damaged: its gzip data cannot be read ({error}); fetch it again") from error
     return array
 
 
-def _read_header(file: Any, path: Path) -> tuple[np.dtype, tuple[int, ...]]:
+def _read_header(file: Any, path: Path) -> Header:
     magic = file.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in DTYPES:
         raise FileError(
@@ -103,8 +97,9 @@ def _read_header(file: Any, path: Path) -> tuple[np.dtype, tuple[int, ...]]:
     sizes = file.read(4 * magic[3])
     if len(sizes) < 4 * magic[3]:
         raise FileError(f"{path} is cut short: its header names {magic[3]} sizes and ends before them")
-    return np.dtype(DTYPES[magic[2]]), struct.unpack(f">{magic[3]}I", sizes)
+    dtype, shape = np.dtype(DTYPES[magic[2]]), struct.unpack(f">{magic[3]}I", sizes)
+    return Header(shape, dtype, "C", 4 + len(sizes), array_bytes(path, shape, dtype.itemsize))
 
 
-def _size_message(path: Path, shape: tuple[int, ...], found: str) -> str:
-    return f"{path} does not hold what its header says: shape {shape}, {found}; fetch it again"
+def _size_message(path: Path, header: Header, found: str) -> str:
+    return f"{path} does not hold what its header says: shape {header.shape}, {found}; fetch it again"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,17 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from layerwise import distributed
-from layerwise.data.image_files import (
-    as_seen,
-    check_pillow,
-    find_images,
-    has_frames,
-    is_deep,
-    open_image,
-    to_array,
-    upright_size,
-    warn_of_frames,
-)
+from layerwise.data import image_files
 from layerwise.data.scratch import MEMORY, allocate
 from layerwise.errors import FileError
 
@@ -108,34 +99,34 @@ def load_image_folder(
     >>> images.X.shape, images.image_shape, images.files.tolist(), images.classes.tolist()
     ((2, 6), (2, 3), ['cat/1.png', 'dog/1.png'], ['cat', 'dog'])
     """
-    check_pillow()
+    image_files.check_pillow()
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not there, or is not a folder")
-    paths = find_images(folder)
+    paths = image_files.find_images(folder)
     all_files, own = [path.relative_to(folder).as_posix() for path in paths], distributed.share(paths)
     if image_shape is None:
-        looks = [open_image(path, _look) for path in paths]
+        looks = [image_files.open_image(path, _look) for path in paths]
         image_shape = _common_shape(folder, paths, looks)
     elif len(image_shape) in (2, 3) and min(image_shape) > 0 and image_shape[2:] in ((), (3,)):
-        looks = [open_image(path, lambda image: (None, None, is_deep(image), has_frames(image))) for path in own]
+        looks = [image_files.open_image(path, partial(_look, sized=False)) for path in own]
     else:
         raise ValueError(f"image_shape={image_shape} must be (height, width), or (height, width, 3) for colour")
     deep = distributed.any_rank(any(deep for _, _, deep, _ in looks))
-    warn_of_frames(paths if len(looks) == len(paths) else own, [frames for *_, frames in looks])
+    image_files.warn_of_frames(paths if len(looks) == len(paths) else own, [frames for *_, frames in looks])
     dtype = np.float32 if deep else np.uint8
     X = allocate((len(own), math.prod(image_shape)), dtype, memory=memory, scratch=scratch)
     for row, path in zip(X, own, strict=True):
-        row[:] = open_image(path, lambda image: _pixels(image, image_shape, dtype)).reshape(-1)
+        row[:] = image_files.open_image(path, lambda image: _pixels(image, image_shape, dtype)).reshape(-1)
     files = np.array(distributed.share(all_files), dtype=object)
     classes = np.array([file.split("/")[0] if "/" in file else None for file in files], dtype=object)
     return ImageFolder(X, tuple(image_shape), files, classes, len(paths), all_files)
 
 
-def _look(image: Any) -> tuple[tuple[int, int], bool, bool, bool]:
-    """Return the size of a Pillow image, whether it is grey, has 16 bits a value, and has more frames."""
-    deep, frames = is_deep(image), has_frames(image)
-    return upright_size(image), deep or image.mode in _GREY, deep, frames
+def _look(image: Any, sized: bool = True) -> tuple[tuple[int, int] | None, bool, bool, bool]:
+    """Return the size of a Pillow image, if asked for, whether it is grey, has 16 bits a value, and has more frames."""
+    deep, frames = image_files.is_deep(image), image_files.has_frames(image)
+    return image_files.upright_size(image) if sized else None, deep or image.mode in _GREY, deep, frames
 
 
 def _common_shape(folder: Path, paths: list[Path], looks: Sequence[tuple]) -> tuple[int, ...]:
@@ -162,10 +153,10 @@ def _pixels(image: Any, image_shape: tuple[int, ...], dtype: type) -> np.ndarray
     """Return a Pillow image as an array of this shape: bytes, or float32 from 0 to 1."""
     from PIL import Image
 
-    image, colour = as_seen(image), len(image_shape) == 3
+    image, colour = image_files.as_seen(image), len(image_shape) == 3
     size = (image_shape[1], image_shape[0])
-    if is_deep(image):
-        grey = to_array(image, lambda strip: strip.astype(np.float32) / 65535)
+    if image_files.is_deep(image):
+        grey = image_files.to_array(image, lambda strip: strip.astype(np.float32) / 65535)
         if image.size != size:
             grey = np.asarray(Image.fromarray(grey).resize(size)).clip(0, 1)
         return np.repeat(grey[:, :, np.newaxis], 3, axis=2) if colour else grey
@@ -173,5 +164,5 @@ def _pixels(image: Any, image_shape: tuple[int, ...], dtype: type) -> np.ndarray
         raise ValueError(f"its pixels are of Pillow's mode {image.mode!r}, but 8 or 16 bits a value are needed")
     mode = "RGB" if colour else "L"
     image = image if image.mode == mode else image.convert(mode)
-    pixels = to_array(image if image.size == size else image.resize(size))
+    pixels = image_files.to_array(image if image.size == size else image.resize(size))
     return pixels if dtype is np.uint8 else pixels.astype(dtype) / 255

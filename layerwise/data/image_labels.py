@@ -7,19 +7,15 @@ import re
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from layerwise import distributed
-from layerwise.data._polars import import_polars, list_names, reading
+from layerwise.data._polars import list_names, pl, reading
 from layerwise.data.archives import LABEL_NAMES
 from layerwise.data.files import load_labels
 from layerwise.data.tables import TableFile, is_table, label_values, scan_table
 from layerwise.errors import FileError, in_content_of
-
-if TYPE_CHECKING:
-    import polars as pl
 
 # What names in a table may be: paths from the folder on, or names alone, each with or without the ending. Whole paths
 # are cut to these, and .PNG is .png where that is needed.
@@ -36,20 +32,7 @@ _WHOLE = re.compile(r"(/|[A-Za-z]:/)")
 
 
 def load_image_labels(path: Path, folder: Path, files: Sequence[str]) -> np.ndarray:
-    """Return a label for each image of a folder.
-
-    Parameters
-    ----------
-    path : Path
-        A table of file names and labels, or labels alone in the order of ``files``, see `load_labels`.
-    folder : Path
-    files : sequence of str
-        The path of each image, from the folder on.
-
-    Returns
-    -------
-    y : ndarray of shape (n_images,)
-    """
+    """Return a label for each image: of a table of file names and labels, or of labels in the order of ``files``."""
     if is_table(path) and len(TableFile(path).names) > 1:
         with in_content_of(path):
             return _look_up(path, folder, files)
@@ -100,7 +83,7 @@ def _find_names(frame: pl.DataFrame, folder: Path, files: Sequence[str]) -> tupl
     """
     best: tuple[int, str, list[str], list[str]] | None = None
     for name, any_case in itertools.product(frame.columns, (False, True)):
-        texts = frame[name].cast(import_polars().String).to_list()
+        texts = frame[name].cast(pl.String).to_list()
         values = [str(_with_ending(_normal(text, folder), any_case)) for text in texts]
         there = set(values)
         for key in _KEYS:

@@ -10,16 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.datasets import load_sample_images
 
-from layerwise.data.image_files import (
-    as_seen,
-    check_pillow,
-    find_images,
-    has_frames,
-    is_deep,
-    open_image,
-    to_array,
-    warn_of_frames,
-)
+from layerwise.data import image_files
 from layerwise.data.mat import load_mat
 from layerwise.errors import FileError
 
@@ -62,15 +53,15 @@ def load_images(source: str | PathLike[str] | None = None) -> list[np.ndarray]:
     """
     if source is not None and Path(source).suffix.lower() == ".mat":
         return load_mat_images(source)
-    check_pillow()
+    image_files.check_pillow()
     if source is None:
         return [_grey(image) for image in load_sample_images().images]
     folder = Path(source)
     if not folder.is_dir():
         raise FileNotFoundError(f"source={str(source)!r} is neither a folder of images nor a .mat file")
-    paths = find_images(folder)
-    images, frames = zip(*(open_image(path, _decode) for path in paths), strict=True)
-    warn_of_frames(paths, frames)
+    paths = image_files.find_images(folder)
+    images, frames = zip(*(image_files.open_image(path, _decode) for path in paths), strict=True)
+    image_files.warn_of_frames(paths, frames)
     return list(images)
 
 
@@ -152,12 +143,12 @@ def whiten_images(images: Sequence[np.ndarray], *, cutoff: float = 0.3) -> list[
 
 def _decode(image: Any) -> tuple[np.ndarray, bool]:
     """Return a Pillow image as a grey array in [0, 1], and whether there are more frames."""
-    frames, image = has_frames(image), as_seen(image)
-    if is_deep(image):
-        return to_array(image, lambda strip: strip / 65535), frames
+    frames, image = image_files.has_frames(image), image_files.as_seen(image)
+    if image_files.is_deep(image):
+        return image_files.to_array(image, lambda strip: strip / 65535), frames
     if image.mode in ("I", "F"):
         raise ValueError(f"its pixels are of Pillow's mode {image.mode!r}, which has no known range")
-    return to_array(image if image.mode == "RGB" else image.convert("RGB"), _grey), frames
+    return image_files.to_array(image if image.mode == "RGB" else image.convert("RGB"), _grey), frames
 
 
 def _grey(image: np.ndarray) -> np.ndarray:

@@ -25,8 +25,8 @@ __all__ = ["Input", "Source", "open_source", "read", "read_input"]
 def open_source(where: Where) -> Source:
     """Open a file or folder of any kind, several files, or a pattern of them; rows are read when asked for.
 
-    A kind that is new is a class like `TableSource`, and a line here; a format of tables, or of arrays, is a function
-    in `layerwise.data.tables`, or in `layerwise.data.archives`.
+    A kind that is new is a class like `TableSource`, and a line here; a format of tables, or of arrays, a row in
+    `layerwise.data.tables`, or in `layerwise.data.archives`.
     """
     paths = find_parts(where)
     kinds = [_choose_kind(path) for path in paths]

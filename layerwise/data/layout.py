@@ -15,14 +15,8 @@ from layerwise.data.mapped_rows import AnyRows
 class Layout:
     """Where the shards of this rank stand among those of all ranks.
 
-    Attributes
-    ----------
-    lengths : list of int
-        Rows of each shard of each rank.
-    first : int
-        Which of them is the first of this rank.
-    shards : list of slice
-        Those of this rank, among its own rows.
+    The ``lengths`` are those of each shard of each rank; the one of number ``first`` is the first of this rank, whose
+    ``shards`` are ranges of its own rows.
 
     Examples
     --------
@@ -56,22 +50,10 @@ class Layout:
         return sum(self.lengths[: self.first]) + place.start
 
     def draw(self, n_rows: int, seed: int, device: torch.device | str = "cpu") -> torch.Tensor:
-        """Draw the positions of a random sample of the rows of all ranks, as far as they are here.
+        """Return the positions, in order, of a random sample of ``n_rows`` of all ranks, as far as they are here.
 
-        Each shard gives rows in proportion to its length. A sample of half as many rows or less is inside this one.
-
-        Parameters
-        ----------
-        n_rows : int
-            Of the sample; more than there are take all.
-        seed : int
-        device : str or torch.device, default="cpu"
-            Where they are drawn; another device draws others.
-
-        Returns
-        -------
-        positions : Tensor of shape (n_here,), int64
-            In order.
+        Each shard gives rows in proportion to its length. A sample of half as many rows or less is inside this one;
+        another device draws others.
         """
         generator, n_all = torch.Generator(device), max(1, self.n_rows)
         n_rows = min(n_rows, n_all)

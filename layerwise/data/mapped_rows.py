@@ -99,18 +99,7 @@ def weight_of(rows: AnyRows, shard: slice) -> torch.Tensor:
 
 
 def order_by_content(rows: AnyRows, shard: slice | None = None) -> torch.Tensor:
-    """Return an order of the rows that depends on what they hold and not on where they stand.
-
-    Parameters
-    ----------
-    rows : Rows or MappedRows of shape (n_samples, n_features)
-    shard : slice or None, default=None
-        The rows to put in order; None is all.
-
-    Returns
-    -------
-    order : Tensor of shape (n_samples,) or the length of the shard, int64
-        Positions among all rows.
+    """Return all positions, or a shard's, in an order that depends on what rows hold and not on where they stand.
 
     Examples
     --------

@@ -12,6 +12,7 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Mapping
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -28,13 +29,7 @@ from layerwise.limits import DEFLATE_LIMIT, max_expanded
 _MAX_LIST, _MAX_REASON = 2**23, 2**16
 
 
-def load_mat(
-    path: str | PathLike[str],
-    name: str | None = None,
-    *,
-    max_bytes: int = 2**30,
-    timeout: float = 60,
-) -> Any:
+def load_mat(path: str | PathLike[str], name: str | None = None, *, max_bytes: int = 2**30, timeout: float = 60) -> Any:
     """Load one array from a MAT file; one of version 7.3 needs h5py (``pip install 'layerwise[matlab]'``).
 
     Another Python process reads the file, with limits on its memory (where the system has such limits) and its time,
@@ -79,30 +74,12 @@ def load_mat(
     >>> load_mat(path).shape
     (8, 8, 2)
     """
-    child = _Child(path, "array.npy", max_bytes, timeout, *([] if name is None else [name]))
-    child.hear()
-    return child.take_array()
-
-
-def _as_sparse(
-    path: Path, values: np.ndarray, indices: np.ndarray, indptr: np.ndarray, shape: np.ndarray
-) -> sparse.csr_matrix:
-    try:
-        matrix = sparse.csr_matrix((values, indices, indptr), shape=tuple(shape.tolist()))
-        matrix.check_format(full_check=True)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise FileError(f"{path} cannot be trusted: its sparse matrix is none ({error})") from error
-    return matrix
+    wanted = [] if name is None else [name]
+    return MatFile(path, "array.npy", *wanted, max_bytes=max_bytes, timeout=timeout).take_array()
 
 
 class Shapes(dict[str, tuple[int, ...]]):
-    """The names and shapes of arrays.
-
-    Attributes
-    ----------
-    others : dict of str to str
-        What else there is, and why it cannot be read.
-    """
+    """The names and shapes of arrays; ``others`` says what else there is, and why it cannot be read."""
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]], others: Mapping[str, str]):
         super().__init__(shapes)
@@ -110,39 +87,15 @@ class Shapes(dict[str, tuple[int, ...]]):
 
 
 class MatFile:
-    """A MAT file that one process reads for as long as this is there: what is in it, and each array when asked for.
+    """A MAT file, and the process that reads it; that, and the folder that it writes to, go with this object.
 
-    Parameters
-    ----------
-    path : str or path-like
-        The file.
-    max_bytes : int
-        As for `load_mat`; structs and cells are read to list what they hold.
-    timeout : float
-        How many seconds each answer may take.
-
-    Attributes
-    ----------
-    shapes : Shapes
-        Of the arrays that `load_mat` reads, fields of structs among them.
+    It lists what there is (structs and cells are read for that), and answers until nobody asks any more; or, if
+    ``result`` is ``"array.npy"``, it reads one array and ends. Each answer may take ``timeout`` seconds.
     """
 
-    def __init__(self, path: str | PathLike[str], *, max_bytes: int, timeout: float):
-        self._child = _Child(path, "shapes.json", max_bytes, timeout)
-        self._child.hear()
-        self.shapes = self._child.take_shapes()
-
-    def load(self, name: str) -> Any:
-        """Load one array, as `load_mat` does."""
-        self._child.say(name)
-        self._child.hear()
-        return self._child.take_array()
-
-
-class _Child:
-    """The process that reads a MAT file, and the folder that it writes to; both go with this object."""
-
-    def __init__(self, path: str | PathLike[str], result: str, max_bytes: int, timeout: float, *name: str):
+    def __init__(
+        self, path: str | PathLike[str], result: str = "shapes.json", *name: str, max_bytes: int, timeout: float
+    ):
         self.path, self.timeout = Path(path), timeout
         if not self.path.is_file():
             raise FileNotFoundError(f"{path} is not there, or is not a file")
@@ -160,17 +113,20 @@ class _Child:
         self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         threading.Thread(target=_pass_lines, args=(self._process, self._lines), daemon=True).start()
         weakref.finalize(self, _end, self._process, self._folder)
+        self._hear()
 
     def _place(self, name: str) -> Path:
         return Path(self._folder.name) / name
 
-    def say(self, name: str) -> None:
-        """Ask for an array."""
-        with contextlib.suppress(BrokenPipeError):  # what it died of, `hear` says
+    def load(self, name: str) -> Any:
+        """Load one array, as `load_mat` does."""
+        with contextlib.suppress(BrokenPipeError):  # what it died of, `_hear` says
             self._process.stdin.write(json.dumps(name).encode() + b"\n")  # type: ignore[union-attr]
             self._process.stdin.flush()  # type: ignore[union-attr]
+        self._hear()
+        return self.take_array()
 
-    def hear(self) -> None:
+    def _hear(self) -> None:
         """Wait for an answer, or for a good end; raise the reason why there is none."""
         try:
             line = self._lines.get(timeout=self.timeout)
@@ -198,8 +154,15 @@ class _Child:
         values, *parts = (self._take(name) for name in ("array", "indices", "indptr", "shape"))
         if values is None:
             raise FileError(f"{self.path} cannot be trusted: the process that read it did not hand back an array")
-        found = [part for part in parts if part is not None]
-        return _as_sparse(self.path, values, *found) if len(found) == len(parts) else values
+        if any(part is None for part in parts):
+            return values
+        *places, shape = parts
+        try:
+            matrix = sparse.csr_matrix((values, *places), shape=tuple(shape.tolist()))  # type: ignore[union-attr]
+            matrix.check_format(full_check=True)
+        except (ValueError, TypeError, OverflowError) as error:
+            raise FileError(f"{self.path} cannot be trusted: its sparse matrix is none ({error})") from error
+        return matrix
 
     def _take(self, name: str) -> np.ndarray | None:
         result = self._place(f"{name}.npy")
@@ -215,8 +178,9 @@ class _Child:
         result.unlink()
         return values
 
-    def take_shapes(self) -> Shapes:
-        """Return what there is in the file, which is not trusted either."""
+    @cached_property
+    def shapes(self) -> Shapes:
+        """Of the arrays that `load_mat` reads, fields of structs among them; the list is not trusted either."""
         result = self._place("shapes.json")
         try:
             if result.stat().st_size > _MAX_LIST:

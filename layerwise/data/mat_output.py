@@ -21,17 +21,7 @@ _KEYWORDS = frozenset(
 def write_mat(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write each array as a variable; vectors become columns, and text a cell array of it.
 
-    Parameters
-    ----------
-    path : Path
-    arrays : mapping of str to ndarray of one or two axes
-        Numbers, booleans (``logical`` in MATLAB) or text. A name that is none in MATLAB is changed, and a warning says
-        so.
-
-    Raises
-    ------
-    ValueError
-        If an array is too large for this kind of file.
+    A name that is none in MATLAB is changed, and a warning says so. A ValueError tells of an array that is too large.
     """
     from scipy.io import savemat
 

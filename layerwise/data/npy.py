@@ -20,20 +20,7 @@ _MAX_HEADER = 4096
 
 
 class Header(NamedTuple):
-    """What a ``.npy`` file says of its array.
-
-    Attributes
-    ----------
-    shape : tuple of int
-    dtype : dtype
-        Of numbers or text.
-    order : str
-        "C" or "F".
-    start : int
-        The place of the first value.
-    n_bytes : int
-        Of all values.
-    """
+    """What a ``.npy`` file says of its array: also where it starts, and how many bytes it takes."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -52,6 +39,11 @@ def map_npy(path: Path) -> np.ndarray:
             f"{path} cannot be read as .npy: its header names shape {header.shape} and type {header.dtype}, which take "
             f"{header.start + header.n_bytes} bytes, but it has {length}"
         )
+    return map_values(path, header)
+
+
+def map_values(path: Path, header: Header) -> np.ndarray:
+    """Return the values of a file, memory-mapped and read-only."""
     if header.n_bytes == 0:
         return np.empty(header.shape, header.dtype)
     return np.memmap(path, header.dtype, "r", header.start, header.shape, header.order)  # type: ignore[call-overload]

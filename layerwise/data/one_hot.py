@@ -11,21 +11,10 @@ from scipy import sparse
 
 
 def from_one_hot(path: Path, values: Any) -> np.ndarray | None:
-    """Return the numbers of classes, where labels are one-hot, and say so.
+    """Return the numbers of classes, where labels are one-hot, and say so; None where they are anything else.
 
-    Parameters
-    ----------
-    path : Path
-        Where they come from: classes count from 1 in ``.mat`` files, as MATLAB's ``vec2ind`` counts them, and from 0 in
-        others, as ``numpy.argmax`` does.
-    values : ndarray or CSR matrix
-        Of shape (n_samples, n_classes), or (n_classes, n_samples) as MATLAB has it. Where both can be, rows are
-        samples.
-
-    Returns
-    -------
-    labels : ndarray of shape (n_samples,), int64, or None
-        None where it is anything else.
+    They count from 1 in ``.mat`` files, as MATLAB's ``vec2ind`` counts them, and from 0 in others, as ``numpy.argmax``
+    does. Classes stand side by side, or one below the other as MATLAB has them; where both can be, rows are samples.
     """
     if values.ndim != 2 or min(values.shape) < 2 or values.dtype.kind not in "biuf":
         return None

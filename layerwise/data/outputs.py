@@ -6,22 +6,21 @@ import csv
 import json
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
 from types import SimpleNamespace
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import numpy as np
 
 from layerwise.atomic import atomic, naming
-from layerwise.data._polars import import_polars
+from layerwise.data._polars import import_polars, pl
 from layerwise.data.mat_output import write_mat
 
-if TYPE_CHECKING:
-    import polars as pl
-
 Columns = Mapping[str, Any]
+Arrays = dict[str, np.ndarray]
 
 # Rows that become text at once.
 _BLOCK = 100_000
@@ -104,7 +103,7 @@ def write_columns(
         raise ValueError(f"there is no column to write to {path}")
     _flatten(arrays, names)  # refuses columns that do not fit together, before a file is there
     ending = Path(path).suffix.lower()
-    write = _write_text(separator) if ending == ".csv" else _WRITERS[ending]
+    write = partial(_write_text, separator=separator) if ending == ".csv" else _WRITERS[ending]
     with atomic(path, overwrite=True) as staging, naming(staging):
         write(staging, arrays, names)
 
@@ -137,7 +136,7 @@ def write_csv(stream: IO[str], columns: Columns, *, ids: Columns | None = None, 
         stream.write(block.write_csv(separator=separator, include_header=start == 0))
 
 
-def _write_rows(stream: IO[str], flat: dict[str, np.ndarray], separator: str) -> None:
+def _write_rows(stream: IO[str], flat: Arrays, separator: str) -> None:
     # Python before 3.13 quotes a carriage return only where its own lines end with one.
     lines: Any = SimpleNamespace(write=lambda line: stream.write(line.removesuffix("\r\n") + "\n"))
     writer = csv.writer(lines, delimiter=separator, lineterminator="\r\n")
@@ -147,7 +146,7 @@ def _write_rows(stream: IO[str], flat: dict[str, np.ndarray], separator: str) ->
     writer.writerows(zip(*map(_plain, columns), strict=True))
 
 
-def _as_arrays(columns: Columns) -> dict[str, np.ndarray]:
+def _as_arrays(columns: Columns) -> Arrays:
     arrays = {str(name): np.asarray(values) for name, values in columns.items()}
     for name, array in arrays.items():
         if array.ndim not in (1, 2) or array.dtype.kind not in "biufUO":
@@ -158,13 +157,13 @@ def _as_arrays(columns: Columns) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _flatten(columns: Mapping[str, np.ndarray], ids: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _flatten(columns: Mapping[str, np.ndarray], ids: Mapping[str, np.ndarray]) -> Arrays:
     """Return the columns of a table: identifiers first, arrays of two axes column by column."""
     given = [*ids.items(), *columns.items()]
     if len({len(array) for _, array in given}) > 1:
         listed = ", ".join(f"{name!r} {len(array)}" for name, array in given)
         raise ValueError(f"columns must have equally many rows, but they have: {listed}")
-    flat: dict[str, np.ndarray] = {}
+    flat: Arrays = {}
     for name, array in given:
         parts = {name: array} if array.ndim == 1 else {f"{name}_{place}": part for place, part in enumerate(array.T)}
         twice = [part for part in parts if part in flat]
@@ -182,7 +181,6 @@ def _plain(array: np.ndarray) -> list[Any]:
 
 
 def _to_frame(flat: Mapping[str, np.ndarray]) -> pl.DataFrame:
-    pl = import_polars()
     columns = []
     for name, array in flat.items():
         text = array.dtype.kind in "UO"
@@ -194,25 +192,17 @@ def _to_frame(flat: Mapping[str, np.ndarray]) -> pl.DataFrame:
 # One function a kind of file, with columns and identifiers
 
 
-def _write_text(separator: str) -> Callable[..., None]:
-    def write(path: Path, columns: dict[str, np.ndarray], ids: dict[str, np.ndarray]) -> None:
-        with path.open("w", encoding="utf-8", newline="") as file:
-            write_csv(file, columns, ids=ids, separator=separator)
-
-    return write
+def _write_text(path: Path, columns: Arrays, ids: Arrays, separator: str = "\t") -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        write_csv(file, columns, ids=ids, separator=separator)
 
 
-def _write_parquet(path: Path, columns: dict[str, np.ndarray], ids: dict[str, np.ndarray]) -> None:
+def _write_frame(path: Path, columns: Arrays, ids: Arrays, method: str) -> None:
     with path.open("wb") as file:  # polars takes no name that is no UTF-8
-        _to_frame(_flatten(columns, ids)).write_parquet(file)
+        getattr(_to_frame(_flatten(columns, ids)), method)(file)
 
 
-def _write_feather(path: Path, columns: dict[str, np.ndarray], ids: dict[str, np.ndarray]) -> None:
-    with path.open("wb") as file:
-        _to_frame(_flatten(columns, ids)).write_ipc(file)
-
-
-def _records(columns: dict[str, np.ndarray], ids: dict[str, np.ndarray]) -> Iterator[str]:
+def _records(columns: Arrays, ids: Arrays) -> Iterator[str]:
     """Yield each row as a JSON object, which has no word for infinity: that is null too."""
     flat = _flatten(columns, ids)
     finite = [np.where(np.isinf(array), np.nan, array) if array.dtype.kind == "f" else array for array in flat.values()]
@@ -220,65 +210,63 @@ def _records(columns: dict[str, np.ndarray], ids: dict[str, np.ndarray]) -> Iter
         yield json.dumps(dict(zip(flat, values, strict=True)), ensure_ascii=False)
 
 
-def _write_json(path: Path, columns: dict[str, np.ndarray], ids: dict[str, np.ndarray]) -> None:
+def _write_json(path: Path, columns: Arrays, ids: Arrays) -> None:
     path.write_text("[" + ",\n ".join(_records(columns, ids)) + "]\n", encoding="utf-8")
 
 
-def _write_jsonl(path: Path, columns: dict[str, np.ndarray], ids: dict[str, np.ndarray]) -> None:
+def _write_jsonl(path: Path, columns: Arrays, ids: Arrays) -> None:
     path.write_text("".join(f"{record}\n" for record in _records(columns, ids)), encoding="utf-8")
 
 
-def _write_npy(path: Path, columns: dict[str, np.ndarray], ids: dict[str, np.ndarray]) -> None:
-    arrays = [_storable(path, name, array) for name, array in columns.items()]
+def _write_npy(path: Path, columns: Arrays, ids: Arrays) -> None:
+    arrays = [_storable(array) for array in columns.values()]
     if len(arrays) > 1:
-        for name, array in zip(columns, arrays, strict=True):
-            _refuse_text(path, name, array)
+        _refuse_text(path, columns)
     with path.open("wb") as file:
         array = arrays[0] if len(arrays) == 1 else np.column_stack(arrays)
         stream: Any = SimpleNamespace(write=file.write)  # from NumPy's own writing a full disk cannot be told
         np.lib.format.write_array(stream, array, allow_pickle=False)
 
 
-def _write_npz(path: Path, columns: dict[str, np.ndarray], ids: dict[str, np.ndarray]) -> None:
+def _write_npz(path: Path, columns: Arrays, ids: Arrays) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:  # np.savez could not name an array "file"
         for name, array in {**ids, **columns}.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
-                np.lib.format.write_array(file, _storable(path, name, array), allow_pickle=False)
+                np.lib.format.write_array(file, _storable(array), allow_pickle=False)
 
 
-def _write_mat(path: Path, columns: dict[str, np.ndarray], ids: dict[str, np.ndarray]) -> None:
-    write_mat(path, {name: _storable(path, name, array) for name, array in {**ids, **columns}.items()})
+def _write_mat(path: Path, columns: Arrays, ids: Arrays) -> None:
+    write_mat(path, {name: _storable(array) for name, array in {**ids, **columns}.items()})
 
 
-def _write_safetensors(path: Path, columns: dict[str, np.ndarray], ids: dict[str, np.ndarray]) -> None:
+def _write_safetensors(path: Path, columns: Arrays, ids: Arrays) -> None:
     from safetensors.numpy import save_file
 
-    for name, array in columns.items():
-        _refuse_text(path, name, array)
+    _refuse_text(path, columns)
     save_file({name: np.ascontiguousarray(array) for name, array in columns.items()}, path)
 
 
-def _storable(path: Path, name: str, array: np.ndarray) -> np.ndarray:
+def _storable(array: np.ndarray) -> np.ndarray:
     """Return an array that can be stored without pickling: objects become text, and what is missing is empty."""
     if array.dtype.kind != "O":
         return array
-    return np.array(["" if value is None or value != value else str(value) for value in array.flat]).reshape(
-        array.shape
-    )
+    texts = ["" if value is None or value != value else str(value) for value in array.flat]
+    return np.array(texts).reshape(array.shape)
 
 
-def _refuse_text(path: Path, name: str, array: np.ndarray) -> None:
-    if array.dtype.kind in "UO":
-        raise ValueError(
-            f"{path.name} cannot hold {name!r}, which is text; write a .csv, .parquet or .npz file instead"
-        )
+def _refuse_text(path: Path, columns: Arrays) -> None:
+    for name, array in columns.items():
+        if array.dtype.kind in "UO":
+            raise ValueError(
+                f"{path.name} cannot hold {name!r}, which is text; write a .csv, .parquet or .npz file instead"
+            )
 
 
-_WRITERS: dict[str, Callable[[Path, dict[str, np.ndarray], dict[str, np.ndarray]], None]] = {
-    ".csv": _write_text(","),
-    ".tsv": _write_text("\t"),
-    ".parquet": _write_parquet,
-    ".feather": _write_feather,
+_WRITERS: dict[str, Callable[[Path, Arrays, Arrays], None]] = {
+    ".csv": _write_text,
+    ".tsv": _write_text,
+    ".parquet": partial(_write_frame, method="write_parquet"),
+    ".feather": partial(_write_frame, method="write_ipc"),
     ".json": _write_json,
     ".jsonl": _write_jsonl,
     ".npy": _write_npy,

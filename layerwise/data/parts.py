@@ -6,12 +6,10 @@ import glob
 from collections.abc import Callable, Sequence
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
+from layerwise.data._polars import pl
 from layerwise.errors import FileError
-
-if TYPE_CHECKING:
-    import polars as pl
 
 Where: TypeAlias = str | PathLike[str] | Sequence[str | PathLike[str]]
 # What holds the rows of a table, of so many bytes in memory, for the questions to come.
@@ -21,16 +19,8 @@ Keep: TypeAlias = Callable[["pl.LazyFrame", int], "pl.LazyFrame"]
 class Part(NamedTuple):
     """A file of a table, whose header has been read.
 
-    Attributes
-    ----------
-    path : Path
-    names : list of str
-        Of its columns.
-    scan : callable
-        Checks the rows, and returns the columns; takes what keeps them if they would else be read anew for each
-        question.
-    separator : str or None, default=None
-        What separates values, where the file is text and so are all columns; None where columns have types.
+    ``scan`` checks the rows, and returns the columns; it takes what keeps them if they would else be read anew for each
+    question. There is a separator where the file is text, and so are all columns.
     """
 
     path: Path
@@ -42,12 +32,7 @@ class Part(NamedTuple):
 def find_parts(where: Where) -> list[Path]:
     """Return the files that a path, a pattern such as ``part-*.csv`` or a list of paths stands for.
 
-    Raises
-    ------
-    FileNotFoundError
-        If one is not there, or nothing fits the pattern.
-    ValueError
-        If the list is empty, or names a file twice.
+    A FileNotFoundError says that there are none, a ValueError that the list is empty, or names a file twice.
     """
     if not isinstance(where, (str, PathLike)):
         parts = [part for item in where for part in find_parts(item)]

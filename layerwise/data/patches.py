@@ -10,11 +10,7 @@ from sklearn.utils import check_array, check_random_state
 
 
 def extract_patches(
-    images: Any,
-    patch_size: tuple[int, int] = (8, 8),
-    n_patches: int = 10000,
-    *,
-    random_state: Any = None,
+    images: Any, patch_size: tuple[int, int] = (8, 8), n_patches: int = 10000, *, random_state: Any = None
 ) -> np.ndarray:
     """Draw patches from images: each from a random image, at a random place in it.
 

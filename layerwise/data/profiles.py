@@ -5,22 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from layerwise.data._polars import import_polars
-from layerwise.data.column_types import (
-    MARKERS,
-    Date,
-    Flag,
-    Reading,
-    find_dates,
-    find_flag,
-    find_marks,
-    parse_numbers,
-)
-
-if TYPE_CHECKING:
-    import polars as pl
+from layerwise.data._polars import list_names, pl
+from layerwise.data.column_types import MARKERS, Date, Flag, Reading, find_dates, find_flag, find_marks, parse_numbers
+from layerwise.data.naming import advise_to_ignore, name_columns
 
 # The category of a text that is missing, and that of values too rare to have one of their own.
 MISSING, OTHER = "missing", "other"
@@ -55,13 +44,7 @@ _MAX_UNITS = 3
 class Stray(NamedTuple):
     """The first value that is no number in a column where nearly all are.
 
-    Attributes
-    ----------
-    value : str
-    row : int
-        Counted from 1, below the names.
-    n_numbers, n_values : int
-        How many values are numbers, and how many there are.
+    The row is counted from 1, below the names; so many of all values are numbers.
     """
 
     value: str
@@ -73,16 +56,9 @@ class Stray(NamedTuple):
 class Choice(NamedTuple):
     """What a column is taken for.
 
-    Attributes
-    ----------
-    kind : str
-        ``"number"``, ``"category"``, ``"pooled"`` (categories, of which the rare ones are one), ``"row name"``,
-        ``"text"`` (too many values), or what a `Reading` is: ``"flag"``, ``"date"``, ``"marked"``.
-    reading : Flag, Date, Marked or None
-    values : list of str
-        Of categories, in order.
-    misfit : str or None
-        Why it should rather be refused.
+    The kind is ``"number"``, ``"category"``, ``"pooled"`` (categories, of which the rare ones are one), ``"row name"``,
+    ``"text"`` (too many values), or what a `Reading` is: ``"flag"``, ``"date"``, ``"marked"``. The values are those of
+    categories, in order, and the misfit says why it should rather be refused.
     """
 
     kind: str
@@ -92,16 +68,9 @@ class Choice(NamedTuple):
 
 
 class Profile:
-    """What there is to know of a column, from as many batches of it as there are, in any order.
-
-    Parameters
-    ----------
-    name : str
-    dtype : polars.DataType
-    """
+    """What there is to know of a column, from as many batches of it as there are, in any order."""
 
     def __init__(self, name: str, dtype: Any):
-        pl = import_polars()
         self.name, self.dtype = name, dtype
         self.n_rows = self.n_missing = 0
         self.is_number = dtype.is_numeric() or dtype in (pl.Boolean, pl.Null)
@@ -117,7 +86,6 @@ class Profile:
 
     def add(self, column: pl.Series) -> None:
         """Look at further values, of which text has no blanks around it."""
-        pl = import_polars()
         start, self.n_rows = self.n_rows, self.n_rows + len(column)
         if self.is_time or not (self.is_text or self._differs) or not len(column):
             return
@@ -142,7 +110,8 @@ class Profile:
         if self.is_sampled:  # by their hashes: which values are kept depends on no order, and all of each are counted
             both = both.sort(pl.col("value").hash(0)).head(_MAX_VALUES)
         self.values = both
-        self.n_values = self.n_filled / both["n"].mean() if self.is_sampled else float(len(both))
+        mean: Any = both["n"].mean()
+        self.n_values = self.n_filled / mean if self.is_sampled else float(len(both))
         if self.is_number and (both["n"] > 1).any():
             self._differs, self.values = False, None
 
@@ -154,7 +123,6 @@ class Profile:
     @cached_property
     def texts(self) -> list[str]:
         """The different values, but none that stands for nothing, in the order in which they come."""
-        pl = import_polars()
         assert self.values is not None
         return self.values.filter(~pl.col("value").is_in(MARKERS)).sort("first")["value"].to_list()
 
@@ -177,6 +145,25 @@ class Profile:
             return None
         first = odd.sort("first")
         return Stray(first["value"][0], first["first"][0] + 1, n_values - n_odd, n_values)
+
+
+def begin_profiles(frame: pl.DataFrame, ignored: Collection[str]) -> dict[str, Profile]:
+    """Return empty profiles of the columns of a table, but of those to be ignored; refuse what none can be made of."""
+    known = list_names(frame.columns) or "none"
+    absent = [name for name in ignored if name not in frame.columns]
+    if absent:
+        raise ValueError(f"ignore={absent[0]!r} is no column of the table, which has {known}")
+    profiles = {name: Profile(name, frame[name].dtype) for name in frame.columns if name not in ignored}
+    if not profiles:
+        raise ValueError(f"no column is left to learn from; the table has {known}")
+    other = [name for name, profile in profiles.items() if not profile.is_known]
+    if other:
+        types = ", ".join(dict.fromkeys(str(frame[name].dtype) for name in other))
+        raise ValueError(
+            f"{name_columns(other)} {'holds' if len(other) == 1 else 'hold'} values of type {types}, but numbers, "
+            f"text or dates are needed; make numbers of them first, or {advise_to_ignore(other)}"
+        )
+    return profiles
 
 
 def choose(profile: Profile, max_categories: int) -> Choice:
@@ -215,7 +202,6 @@ def choose(profile: Profile, max_categories: int) -> Choice:
 
 def _read(profile: Profile) -> Reading | str | None:
     """Return how all values are written, or ``"number"``, or ``"row name"``; None if they are text."""
-    pl = import_polars()
     values = pl.Series(profile.texts)
     numbers = parse_numbers(values)
     if not numbers.null_count() and numbers.is_finite().any():
@@ -234,7 +220,6 @@ def _names_rows(profile: Profile) -> bool:
 
 def _pool(profile: Profile, max_categories: int) -> Choice:
     """Return the most frequent categories, others as one of their own; text of too many values where they are few."""
-    pl = import_polars()
     assert profile.values is not None
     frequent = profile.values.filter(pl.col("n") >= _RARE).sort("n", "value", descending=[True, False])
     frequent = frequent.head(max_categories - 1 - bool(profile.n_missing))

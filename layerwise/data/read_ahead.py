@@ -14,19 +14,8 @@ def read_ahead(read: Callable[[Part], Read], parts: Iterable[Part]) -> Generator
     """Yield what ``read`` returns for one part after the other, always one part ahead.
 
     The thread lives as long as the iterator: it ends with the last part, with an error, and when the iterator is closed
-    or forgotten; a part that is being read then is waited for.
-
-    Parameters
-    ----------
-    read : callable
-        Called on the thread; what it raises reaches the caller in the place of its part.
-    parts : iterable
-        Taken on the thread of the caller.
-
-    Yields
-    ------
-    what : object
-        At most three are in memory: the one in use, the next one and the one that is being read.
+    or forgotten; a part that is being read then is waited for. What ``read`` raises reaches the caller in the place of
+    its part. At most three are in memory: the one in use, the next one and the one that is being read.
 
     Examples
     --------

@@ -16,23 +16,12 @@ _MOST_ROWS, _MOST_VALUES = 2_000, 2**23
 def merge_repeated(rows: Rows, targets: torch.Tensor | None = None) -> tuple[Rows, torch.Tensor]:
     """Return each different row once, in an order that follows from what they hold, with the weight of all like it.
 
+    Also where the first of each stood. Only rows with the same ``targets`` are like each other.
+
     Solvers amplify how a sum was rounded, step by step. The rows that are returned, and so every bit of a fit, are the
     same whether a row has weight 2 or comes twice, and in whatever order the rows came. Solvers that go through batches
     need no such rows: they draw each as often as it counts, in an order of what it holds. More than 2,000 rows, more
     than 8 million values, and the rows of several ranks or shards stay as they are.
-
-    Parameters
-    ----------
-    rows : Rows of shape (n_samples, n_features)
-        As they came, not scaled.
-    targets : Tensor of shape (n_samples,) or (n_samples, n_outputs), or None, default=None
-        Only rows with the same targets are like each other.
-
-    Returns
-    -------
-    rows : Rows of shape (n_different, n_features)
-    positions : Tensor of shape (n_different,), int64
-        Where the first of each stood.
 
     Examples
     --------

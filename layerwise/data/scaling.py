@@ -116,7 +116,7 @@ def learn_scaling(
     name: str = "X",
     names: Sequence[object] | None = None,
 ) -> Scaling | None:
-    """Learn how to scale the columns of the rows of all ranks.
+    """Learn how to scale the columns of the rows of all ranks; None where they stay as they are.
 
     A value far from all others (see `find_far_values`) would take most of the range of its column. ``"auto"`` maps the
     column by the others and draws the far ones nearer: beyond three times the distance of the quartiles from them the
@@ -135,15 +135,8 @@ def learn_scaling(
         become standard, and others minmax, unless they are intensities, too (see `are_intensities`).
     reach : tuple of (low, high), default=(-inf, inf)
         The range of the values that can be reconstructed.
-    name : str, default="X"
-        What warnings call the rows.
-    names : sequence or None, default=None
-        What they call the columns; None is what `layerwise.data.naming` knows, or their numbers.
-
-    Returns
-    -------
-    scaling : Scaling or None
-        None where the rows stay as they are.
+    name, names : str, and sequence or None
+        What warnings call the rows, and the columns; None is what `layerwise.data.naming` knows, or their numbers.
 
     Examples
     --------
@@ -164,8 +157,9 @@ def learn_scaling(
         scale = "standard" if low == -inf else "minmax"
     below, above, distance = find_far_values(sample, weights, lowest, highest)
     names = names_of(name, rows.n_features) if names is None else names
-    marks = _find_marks(sample, weights, torch.stack([below, above]), torch.stack([lowest, highest]), distance)
-    _warn_of_far_values(lowest, highest, distance, "auto" if automatic else scale, name, names, marks)
+    ends = torch.stack([lowest, highest])
+    marks = _find_marks(sample, weights, torch.stack([below, above]), ends, distance)
+    _warn_of_far_values(ends, distance, "auto" if automatic else scale, name, names, marks)
     if not automatic:
         below, above = torch.full_like(below, -inf), torch.full_like(above, inf)
     low_tail, high_tail = below > lowest, above < highest
@@ -208,21 +202,6 @@ def are_intensities(
     digits, narrow and nearly always 0, stays as it is, and a narrow measurement does not. Floats that are multiples of
     1/255 were bytes, and are judged as bytes are: by whether one is above 127.
 
-    Parameters
-    ----------
-    sample : Tensor of shape (n_sample, n_features)
-        Some of their values, NaN where one is missing.
-    weights : Tensor of shape (n_sample, 1)
-    lowest, highest : Tensor of shape (n_features,)
-        Of all values; in the wrong order where a column has none.
-    reach : tuple of (low, high)
-
-    Returns
-    -------
-    answer : bool
-
-    Notes
-    -----
     Measured on MNIST, scikit-learn's digits and patches of photographs, the dense columns of which have at least .4 of
     the range (nine tenths of the values: .19, in the digits 1 alone), and on 27 public tables divided by their largest
     value, 25 of which have a dense column within a third of it.
@@ -246,24 +225,12 @@ def are_bytes_of_images(largest: Tensor) -> bool:
 
 
 def find_far_values(sample: Tensor, weights: Tensor, lowest: Tensor, highest: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return beyond which values those lie that are far from all others of their column.
+    """Return beyond which values those lie that are far from all others of their column; infinity where none is.
 
     A value is far if it is more than 10 times as far beyond the quartiles as these are apart; then everything that is
-    more than 3 times as far counts with it, unless that is more than 5 % of the values: these are no exceptions.
-
-    Parameters
-    ----------
-    sample : Tensor of shape (n_sample, n_features)
-    weights : Tensor of shape (n_sample, 1)
-    lowest, highest : Tensor of shape (n_features,)
-        Of all values.
-
-    Returns
-    -------
-    below, above : Tensor of shape (n_features,)
-        Infinite where no value is far.
-    distance : Tensor of shape (2, n_features)
-        Of the smallest and the largest value from the quartiles, in units of how far these are apart.
+    more than 3 times as far counts with it, unless that is more than 5 % of the values: these are no exceptions. Also
+    the distance, of shape (2, n_features), of the smallest and the largest value from the quartiles, in units of how
+    far these are apart.
     """
     first, third = _quantiles(sample, weights, (0.25, 0.75))
     unit = third - first
@@ -308,23 +275,16 @@ def _find_marks(sample: Tensor, weights: Tensor, limits: Tensor, ends: Tensor, d
 
 
 def _warn_of_far_values(
-    lowest: Tensor,
-    highest: Tensor,
-    distance: Tensor,
-    scale: str,
-    name: str,
-    names: Sequence[object] | None,
-    marks: list[str],
+    ends: Tensor, distance: Tensor, scale: str, name: str, names: Sequence[object] | None, marks: list[str]
 ) -> None:
     columns = (distance > _STRAY).any(dim=0).nonzero()[:, 0].tolist()
     if not columns:
         return
     found = [
-        f"{k if names is None else repr(str(names[k]))} ({(lowest, highest)[distance[:, k].argmax()][k]:g})"
-        for k in columns[:5]
+        f"{k if names is None else repr(str(names[k]))} ({ends[distance[:, k].argmax(), k]:g})" for k in columns[:5]
     ]
     where = f"in column{'s' if len(columns) > 1 else ''} {', '.join(found)}"
-    if name == "y" and names is None and len(lowest) == 1:
+    if name == "y" and names is None and ends.shape[1] == 1:
         where = found[0].removeprefix("0 ")
     more = f" and {len(columns) - 5} more" if len(columns) > 5 else ""
     remedy = (
@@ -340,11 +300,7 @@ def _warn_of_far_values(
             else f"leave it empty and use --impute, or AutoencoderImputer(missing_values={marks[0]})"
         )
         remedy += f"; if {' or '.join(marks)} {stands}, {instead}"
-    warnings.warn(
-        f"{name} holds values far from all others {where}{more}: {remedy}",
-        UserWarning,
-        stacklevel=2,
-    )
+    warnings.warn(f"{name} holds values far from all others {where}{more}: {remedy}", UserWarning, stacklevel=2)
 
 
 def _standardise(rows: Rows, bottom: Tensor, top: Tensor) -> Scaling:

@@ -19,23 +19,10 @@ MEMORY = 2**32
 
 
 def allocate(shape: tuple[int, int], dtype: type, *, memory: int, scratch: str | PathLike[str] | None) -> np.ndarray:
-    """Return an array to fill with rows.
+    """Return an array to fill with rows: in memory, or, of more bytes than that, in a file, where float64 is float32.
 
-    Parameters
-    ----------
-    shape : tuple of int
-        (n_samples, n_features).
-    dtype : type
-        Of the rows; float64 becomes float32 in a file.
-    memory : int
-        The largest number of bytes to take in memory.
-    scratch : str, path-like or None
-        The folder for a file of more: a new ``.npy`` file in it, which is left there. None makes a temporary one that
-        goes when the array does.
-
-    Returns
-    -------
-    rows : ndarray or memmap of shape (n_samples, n_features)
+    That is a new ``.npy`` file in the folder ``scratch``, which is left there; None makes a temporary one that goes
+    when the array does.
 
     Examples
     --------

@@ -91,10 +91,7 @@ class Input(NamedTuple):
 class Options(NamedTuple):
     """How the rows of a source are to be read; see `layerwise.read` for most of it.
 
-    Attributes
-    ----------
-    others : collection of str
-        Columns of a table that are no features: identifiers, labels, weights.
+    The ``others`` are columns of a table that are no features: identifiers, labels, weights.
     """
 
     ids: Sequence[str] = ()
@@ -114,22 +111,9 @@ class Options(NamedTuple):
 class Source:
     """What a new kind of file has to answer. Its header has been read, and its rows are read once, when asked for.
 
-    Of several ranks each gets its share of the rows, and of what belongs to them.
-
-    Attributes
-    ----------
-    path : Path
-        What to call it in messages.
-    names : collection of str
-        Of its columns, or arrays, that may be labels or identifiers.
-    n_rows : int
-        Of all ranks.
-    options : Options
-        How to read it; set before the first question that needs it.
-    kind, thing : str
-        What it is, and what its names are, in messages.
-    refused : tuple of str
-        The parameters of `layerwise.read` that mean nothing here.
+    Of several ranks each gets its share of the rows, and of what belongs to them. The ``options`` are set before the
+    first question that needs them. In messages the source is called ``path``, is of a ``kind``, and has ``names``, each
+    of which is a ``thing``; ``refused`` are the parameters of `layerwise.read` that mean nothing here.
     """
 
     kind: ClassVar[str]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -14,15 +14,11 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from layerwise import distributed
-from layerwise.data._polars import columns, import_polars, list_names, match_names
-from layerwise.data.column_types import MARKERS, Date, Flag, Reading, as_plain, from_plain, parse_numbers
-from layerwise.data.column_words import LEFT_OUT, describe_reading, describe_types, judge
-from layerwise.data.naming import advise_to_ignore, name_columns
-from layerwise.data.profiles import MISSING, OTHER, Profile, choose, looks_coded
+from layerwise.data._polars import list_names, match_names, pl
+from layerwise.data.column_types import Date, Flag, Reading, as_plain, as_text, encode, find_stray, from_plain
+from layerwise.data.column_words import LEFT_OUT, describe_reading, describe_types, describe_unknown, judge
+from layerwise.data.profiles import MISSING, OTHER, Profile, begin_profiles, choose, looks_coded
 from layerwise.data.tables import drop_marks, to_frame
-
-if TYPE_CHECKING:
-    import polars as pl
 
 # How many different values a column of text may have.
 MAX_CATEGORIES = 100
@@ -166,27 +162,16 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         if not hasattr(self, "_profiles"):
             if hasattr(self, "feature_names_in_"):
                 raise ValueError("this TableEncoder was loaded, which kept no counts of its values; fit a new one")
-            self._profiles = self._begin(match_names(frame, self.list_ignored()))
+            self._profiles = begin_profiles(match_names(frame, self.list_ignored()), self.list_ignored())
         frame = match_names(frame, self._profiles)
         _check_names(frame.columns, list(self._profiles))
         for name, profile in self._profiles.items():
-            profile.add(_as_text(frame[name]) if profile.is_text else frame[name])
+            profile.add(as_text(frame[name]) if profile.is_text else frame[name])
 
     def check_types(self) -> None:
-        """Refuse columns of text that are rather something else, once the values in all rows are known.
-
-        Raises
-        ------
-        ValueError
-            As for `fit`.
-
-        Warns
-        -----
-        UserWarning
-            As for `fit`; only the first rank.
-        """
-        self._choose(check=True)
-        refusal, doubts = judge(self._choices)
+        """Refuse columns of text that are rather something else, and warn of doubts, as `fit` does, by all rows."""
+        self._choose()
+        refusal, doubts = judge(self._choices, self.max_categories)
         if refusal:
             raise ValueError(refusal)
         if distributed.rank() == 0:
@@ -202,9 +187,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             Such as "4 numbers, 1 date, 1 text of 3 values, 1 name per row left out".
         """
         check_is_fitted(self, "categories_")
-        return describe_types(
-            {name: self.get_reading(name) for name in self.numbers_}, self.categories_, self._readings()
-        )
+        numbers = {name: self.get_reading(name) for name in self.numbers_}
+        return describe_types(numbers, self.categories_, self._readings())
 
     def transform(self, X: Any) -> np.ndarray:
         """Encode rows. Columns that training did not have are passed over.
@@ -225,16 +209,15 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             If a column is missing, or holds text where training had numbers.
         """
         check_is_fitted(self, "categories_")
-        pl = import_polars()
         frame = drop_marks(match_names(to_frame(X), self.feature_names_in_), self.list_missing())
         self.check_columns(frame.lazy())
-        columns = [_encode(frame[name], self.get_reading(name)) for name in self.numbers_]
+        columns = [encode(frame[name], self.get_reading(name)) for name in self.numbers_]
         unknown = {}
         for name, column in zip(self.numbers_, columns, strict=True):
             if isinstance(self.get_reading(name), Flag) and (column == 0.5).any():
                 unknown[name] = frame[name].filter(column == 0.5).unique().sort().to_list()
         for name, categories in self.categories_.items():
-            values = _as_text(frame[name]).fill_null(MISSING)
+            values = as_text(frame[name]).fill_null(MISSING)
             strange = ~values.is_in(categories)
             if name in self._readings():
                 values = values.set(strange, OTHER)
@@ -242,11 +225,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
                 unknown[name] = values.filter(strange).unique().sort().to_list()
             columns += [(values == category).cast(pl.Float64) for category in categories]
         if unknown:
-            shown = "; ".join(f"{name}: {_list_values(values)}" for name, values in unknown.items())
-            kinds = {name in self.categories_ for name in unknown}
-            how = " and ".join(word for several, word in ((True, "as zeros"), (False, "halfway")) if several in kinds)
-            message = f"the table has values that training did not have, which are encoded {how}: {shown}"
-            warnings.warn(message, UserWarning, stacklevel=3)  # scikit-learn wraps transform
+            # scikit-learn wraps transform
+            warnings.warn(describe_unknown(unknown, self.categories_), UserWarning, stacklevel=3)
         named = [column.alias(str(place)) for place, column in enumerate(columns)]
         return pl.DataFrame(named).to_numpy(order="c", writable=True)
 
@@ -265,7 +245,6 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             largest is that of ``"missing"``, or where all are equal.
         """
         check_is_fitted(self, "categories_")
-        pl = import_polars()
         X = check_array(X, dtype=np.float64, ensure_all_finite="allow-nan", ensure_min_samples=0, input_name="X")
         width = len(self.get_feature_names_out())
         if X.shape[1] != width:
@@ -295,29 +274,24 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         names : ndarray of shape (n_features_out,), object
         """
         check_is_fitted(self, "categories_")
-        flags = {name: reading for name in self.numbers_ if isinstance(reading := self.get_reading(name), Flag)}
-        flags = {name: reading for name, reading in flags.items() if not reading.is_truth}
-        names = dict.fromkeys(name for name in self.numbers_ if name not in flags)
-        wanted = [name if name not in flags else f"{name}={flags[name].high}" for name in self.numbers_]
-        wanted += [f"{column}={category}" for column, values in self.categories_.items() for category in values]
+        readings = {name: self.get_reading(name) for name in self.numbers_}
+        flags = {name: [at.high] for name, at in readings.items() if isinstance(at, Flag) and not at.is_truth}
+        taken = set(self.numbers_).difference(flags)
         found = []
-        for place, name in enumerate(wanted):
-            unique, count = name, 1
-            plain = place < len(self.numbers_) and self.numbers_[place] not in flags
-            while not plain and unique in names:
-                count += 1
-                unique = f"{name} ({count})"
-            names[unique] = None
-            found.append(unique)
+        for name, values in ({name: flags.get(name) for name in self.numbers_} | self.categories_).items():
+            if values is None:
+                found.append(name)
+            for value in values or ():
+                unique, count = f"{name}={value}", 1
+                while unique in taken:
+                    count += 1
+                    unique = f"{name}={value} ({count})"
+                taken.add(unique)
+                found.append(unique)
         return np.array(found, dtype=object)
 
     def get_feature_columns(self) -> list[str]:
-        """Return, for each encoded column, the column of the table that it was made of: ``"age"``, ..., ``"town"``, ...
-
-        Returns
-        -------
-        names : list of str of length n_features_out
-        """
+        """Return the column of the table that each encoded column was made of: ``"age"``, ..., ``"town"``, ..."""
         check_is_fitted(self, "categories_")
         return [*self.numbers_, *(name for name, values in self.categories_.items() for _ in values)]
 
@@ -345,38 +319,13 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         """Return the types of columns; models of before know none."""
         return getattr(self, "readings_", {})
 
-    def _begin(self, frame: pl.DataFrame) -> dict[str, Profile]:
-        ignored = self.list_ignored()
-        absent = [name for name in ignored if name not in frame.columns]
-        if absent:
-            raise ValueError(
-                f"ignore={absent[0]!r} is no column of the table, which has {list_names(frame.columns) or 'none'}"
-            )
-        profiles = {name: Profile(name, frame[name].dtype) for name in frame.columns if name not in ignored}
-        if not profiles:
-            raise ValueError(f"no column is left to learn from; the table has {list_names(frame.columns) or 'none'}")
-        other = [name for name, profile in profiles.items() if not profile.is_known]
-        if other:
-            types = ", ".join(dict.fromkeys(str(frame[name].dtype) for name in other))
-            raise ValueError(
-                f"{name_columns(other)} {'holds' if len(other) == 1 else 'hold'} values of type {types}, but numbers, "
-                f"text or dates are needed; make numbers of them first, or {advise_to_ignore(other)}"
-            )
-        return profiles
-
-    def _choose(self, check: bool = False) -> None:
+    def _choose(self) -> None:
         """Choose the types of the columns by their profiles."""
         choices = {name: choose(profile, self.max_categories) for name, profile in self._profiles.items()}
         used = [name for name, choice in choices.items() if choice.kind not in LEFT_OUT]
-        if check and not used:
-            raise ValueError(
-                f"no column is left to learn from: {name_columns(list(choices))} "
-                f"{'names' if len(choices) == 1 else 'name'} the rows, or {'is' if len(choices) == 1 else 'are'} text "
-                f"of too many values (more than max_categories={self.max_categories} (--max-categories))"
-            )
         several = [name for name in used if choices[name].kind in ("category", "pooled")]
         self.numbers_ = [name for name in used if name not in several]
-        self.categories_: dict[str, list[str]] = {name: choices[name].values for name in several}
+        self.categories_ = {name: choices[name].values for name in several}
         self.readings_: dict[str, dict[str, Any]] = {}
         for name, choice in choices.items():
             if choice.reading is not None:
@@ -395,31 +344,21 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return None if plain is None or plain["type"] in ("pooled", *LEFT_OUT) else from_plain(plain)
 
     def check_columns(self, table: pl.LazyFrame) -> None:
-        """Refuse a table without the columns of the training, or with something else in those of numbers.
-
-        Parameters
-        ----------
-        table : polars.LazyFrame
-            The columns may be in any order, and there may be more.
-
-        Raises
-        ------
-        ValueError
-            If it does not fit; tells all columns of one kind.
-        """
+        """Refuse a table without the columns of the training, or with something else in those of numbers."""
         types = table.collect_schema()
         _check_names(types.names(), self.feature_names_in_.tolist())
+        readings = {name: self.get_reading(name) for name in self.numbers_}
         profiles = {name: Profile(name, types[name]) for name in self.numbers_}
-        odd = [name for name, profile in profiles.items() if not self._fits(name, profile)]
+        odd = [
+            f"{name!r} {types[name]}"
+            for name, profile in profiles.items()
+            if not (profile.is_text or (profile.is_time if isinstance(readings[name], Date) else profile.is_number))
+        ]
         if odd:
-            listed = ", ".join(f"{name!r} {types[name]}" for name in odd)
-            raise ValueError(f"training had numbers where columns hold values of other types: {listed}")
-        found = {
-            name: _find_stray(table, name, self.get_reading(name))
-            for name in [name for name, profile in profiles.items() if profile.is_text]
-        }
+            raise ValueError(f"training had numbers where columns hold values of other types: {', '.join(odd)}")
+        found = {name: find_stray(table, name, readings[name]) for name, at in profiles.items() if at.is_text}
         listed = ", ".join(
-            f"{name!r} holds {text[0]!r:.65} in row {text[1]}{describe_reading(self.get_reading(name))}"
+            f"{name!r} holds {text[0]!r:.65} in row {text[1]}{describe_reading(readings[name])}"
             for name, text in found.items()
             if text
         )
@@ -429,23 +368,10 @@ class TableEncoder(TransformerMixin, BaseEstimator):
                 f"numbers of it, or leave such values empty"
             )
 
-    def _fits(self, name: str, profile: Profile) -> bool:
-        if isinstance(self.get_reading(name), Date):
-            return profile.is_text or profile.is_time
-        return profile.is_text or profile.is_number
-
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = tags.input_tags.string = tags.input_tags.categorical = True
         return tags
-
-
-def _list_values(values: Sequence[str | None]) -> str:
-    """Return the values of a column of text in words; what is missing has no name in the table."""
-    there = [value for value in values if value not in (None, MISSING)]
-    return ", ".join(
-        [*([list_names(there)] if there else []), *(["an empty field"] if len(there) < len(values) else [])]
-    )
 
 
 def _check_names(there: Sequence[str], needed: Sequence[str]) -> None:
@@ -456,38 +382,8 @@ def _check_names(there: Sequence[str], needed: Sequence[str]) -> None:
         )
 
 
-def _as_text(column: pl.Series) -> pl.Series:
-    """Return a column as text, as CSV would hold it: without blanks around it, and missing where nothing is left."""
-    pl = import_polars()
-    text = column.cast(pl.String).str.strip_chars()
-    return text.set(text == "", None)
-
-
-def _encode(column: pl.Series, reading: Reading | None) -> pl.Series:
-    """Return a column as float64, with null for what is missing."""
-    pl = import_polars()
-    if reading is None:
-        return (
-            column.cast(pl.Float64)
-            if column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null)
-            else parse_numbers(column)
-        )
-    return reading.encode(column if isinstance(reading, Date) and column.dtype.is_temporal() else _as_text(column))
-
-
-def _find_stray(table: pl.LazyFrame, name: str, reading: Reading | None) -> tuple[str, int] | None:
-    """Return the first value of a column that is not written as it was, and its row from 1; None if all are."""
-    pl = import_polars()
-    rows = table.select(columns(name).alias("value")).with_row_index("row")
-    rows = rows.group_by(pl.col("value").cast(pl.String).str.strip_chars()).agg(pl.min("row"))
-    found = rows.collect(engine="streaming").filter(~pl.col("value").is_in(MARKERS))
-    odd = found.filter(_encode(found["value"], reading).is_null()).sort("row").head(1)
-    return (odd["value"][0], odd["row"][0] + 1) if len(odd) else None
-
-
 def _largest(name: str, categories: list[str], columns: np.ndarray) -> pl.Series:
     """Return the category of the largest column in each row; nothing where it is ``"missing"`` or all are equal."""
-    pl = import_polars()
     values = pl.Series(name, categories, dtype=pl.String).gather(columns.argmax(axis=1))
     unclear = (values == MISSING).to_numpy()
     if len(categories) > 1:

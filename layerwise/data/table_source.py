@@ -8,23 +8,19 @@ import weakref
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from layerwise import distributed
 from layerwise.atomic import naming
-from layerwise.data._polars import columns, import_polars, list_names, match_names, reading
+from layerwise.data._polars import columns, list_names, match_names, pl, reading
 from layerwise.data.parts import Where
 from layerwise.data.scratch import allocate
 from layerwise.data.source import Input, Source
 from layerwise.data.table_encoder import MAX_CATEGORIES, TableEncoder
-from layerwise.data.tables import TableFile, batches, count_rows, identifier_values, read_labels, without_rows
+from layerwise.data.tables import TableFile, batches, count_rows, identifier_values, read_labels
 from layerwise.data.values import refuse_infinity
 from layerwise.errors import in_content_of
-
-if TYPE_CHECKING:
-    import polars as pl
 
 
 class TableSource(Source):
@@ -43,7 +39,7 @@ class TableSource(Source):
     @property
     def names(self) -> list[str]:
         """Of the columns, in the spelling of `options` where only that differs (NFC, NFD)."""
-        there = import_polars().LazyFrame(schema=dict.fromkeys(self._file.names, import_polars().String))
+        there = pl.LazyFrame(schema=dict.fromkeys(self._file.names, pl.String))
         return match_names(there, self._wanted()).collect_schema().names()
 
     def _wanted(self) -> list[str]:
@@ -73,7 +69,7 @@ class TableSource(Source):
         path = Path(self._folder) / f"{self._n_bytes}.arrow"
         with naming(path, reads=True):
             table.sink_ipc(path, compression="zstd")
-        return import_polars().scan_ipc(path)
+        return pl.scan_ipc(path)
 
     @cached_property
     def n_rows(self) -> int:
@@ -89,7 +85,7 @@ class TableSource(Source):
         """Return a column as it is."""
         with reading(self.path):
             column = self.table.select(columns(name)).collect().to_series()
-            return column.cast(import_polars().Float64).to_numpy() if column.dtype.is_numeric() else column.to_numpy()
+            return column.cast(pl.Float64).to_numpy() if column.dtype.is_numeric() else column.to_numpy()
 
     def ids(self, names: Iterable[str]) -> dict[str, np.ndarray]:
         """Return columns that name the rows."""
@@ -136,7 +132,7 @@ class TableSource(Source):
         encoder = TableEncoder(ignore=tuple(options.ignore), max_categories=at_most, missing=tuple(options.missing))
         others = set(options.others).intersection(self.names).difference(options.ignore)
         features = self.table.drop(columns(*others))
-        encoder.add_rows(without_rows(features))
+        encoder.add_rows(pl.DataFrame(schema=features.collect_schema()))
         for batch in batches(self.path, features, self.n_rows):
             encoder.add_rows(batch)
         encoder.check_types()

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from decimal import Decimal
 from numbers import Real
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 from urllib.parse import unquote
 
 import numpy as np
 
-from layerwise.data._polars import check_names, columns, import_polars, match_names, reading
+from layerwise.data._polars import check_names, columns, match_names, pl, reading
 from layerwise.data.column_types import FLAGS, MARKERS
 from layerwise.data.csv_tables import CSV_ENDINGS, EXACT, open_csv, type_columns
 from layerwise.data.naming import advise_to_ignore
@@ -22,23 +22,23 @@ from layerwise.data.text_arrays import holds_numbers, is_text
 from layerwise.errors import FileError
 from layerwise.limits import DEFLATE_LIMIT, check_room
 
-if TYPE_CHECKING:
-    import polars as pl
-
-_TYPED = (".parquet", ".feather", ".arrow", ".ipc")
-_JSON_LINES = (".jsonl", ".ndjson")
-TABLE_ENDINGS = (*CSV_ENDINGS, *_TYPED, *_JSON_LINES)
+# Files whose columns have types: what they are called, and what scans them; of JSON the types are those of all rows.
+_Reader: TypeAlias = tuple[str, Callable[[Path], "pl.LazyFrame"]]
+_PARQUET: _Reader = ("Parquet", lambda path: pl.scan_parquet(path, glob=False, hive_partitioning=False))
+_IPC: _Reader = ("Feather or Arrow IPC", lambda path: pl.scan_ipc(path, glob=False, hive_partitioning=False))
+_JSON_LINES: _Reader = (
+    "JSON lines, one object a line with values of the same type",
+    lambda path: pl.scan_ndjson(path.absolute(), infer_schema_length=None),
+)
+_READERS = {".parquet": _PARQUET} | dict.fromkeys((".feather", ".arrow", ".ipc"), _IPC)
+_READERS |= dict.fromkeys((".jsonl", ".ndjson"), _JSON_LINES)
+TABLE_ENDINGS = (*CSV_ENDINGS, *_READERS)
 # What a column of objects may hold to be one of numbers.
 _NUMBERS = (Real, Decimal, np.bool_, type(None))
 # What Hive, Spark and Dask write for a value that is missing.
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 # Values in a batch of rows.
 _BATCH = 2**22
-
-
-def _read_anew(table: pl.LazyFrame, n_bytes: int) -> pl.LazyFrame:
-    """Keep nothing: each question reads the file."""
-    return table
 
 
 def is_table(path: str | PathLike[str]) -> bool:
@@ -72,19 +72,7 @@ def find_tables(folder: Path) -> dict[Path, dict[str, str | None]]:
 class TableFile:
     """A table in a file, or in several, whose names of columns have been read.
 
-    Parameters
-    ----------
-    where : str, path-like or sequence of those
-        A file, a pattern of files, a folder of them, or a list.
-
-    Attributes
-    ----------
-    path : Path
-        What to call it in messages.
-    names : list of str
-        Of its columns.
-    separator : str or None
-        What separates values, where it is text.
+    ``path`` is what to call it in messages; ``separator`` stands between values, where it is text, and is else None.
     """
 
     def __init__(self, where: Where):
@@ -110,13 +98,12 @@ class TableFile:
     def scan(
         self,
         text: Collection[str] = (),
-        keep: Keep = _read_anew,
+        keep: Keep = lambda table, n_bytes: table,
         *,
         missing: Collection[Any] = (),
         as_written: bool = False,
     ) -> pl.LazyFrame:
-        """Return the columns, typed but for those named in ``text``, see `scan_table`."""
-        pl = import_polars()
+        """Return the columns, typed but for those named in ``text``, see `scan_table`; each question reads anew."""
         folders = pl.DataFrame(
             [pl.Series(name, [own[name] for _, own in self._parts], pl.String) for name in self._folders]
         )
@@ -142,55 +129,30 @@ class TableFile:
         first = tables[0].collect_schema()
         for (part, _), table in zip(self._parts, tables, strict=True):
             for name, dtype in table.collect_schema().items():
-                kinds = {_kind(found) for found in (dtype, first[name])} - {None}
-                if len(kinds) > 1:
+                known = [found for found in (dtype, first[name]) if found != pl.Null]
+                if len({"number" if found.is_numeric() else str(found) for found in known}) > 1:
                     raise FileError(
                         f"{part.path} holds column {name!r} as {dtype}, but {self._parts[0][0].path} as {first[name]}; "
                         f"the parts of one table need the same types"
                     )
 
 
-def _kind(dtype: Any) -> str | None:
-    """Return what values of a type can stand beside in one column; None for none at all."""
-    pl = import_polars()
-    if dtype == pl.Null:
-        return None
-    return "number" if dtype.is_numeric() else str(dtype)
-
-
 def open_table(path: Path) -> Part:
     """Read the names of the columns of one file."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there, or is not a file")
-    return _OPENERS.get(path.suffix.lower(), open_csv)(path)
-
-
-def _open_typed(path: Path) -> Part:
-    pl, parquet = import_polars(), path.suffix.lower() == ".parquet"
-    with reading(path, "Parquet" if parquet else "Feather or Arrow IPC"):
-        table = (pl.scan_parquet if parquet else pl.scan_ipc)(path, glob=False, hive_partitioning=False)
-        return _as_part(path, table)
-
-
-def _open_json_lines(path: Path) -> Part:
-    """Open a file of one JSON object a line; the types of its columns are those of all rows."""
-    with reading(path, "JSON lines, one object a line with values of the same type"):
-        return _as_part(path, import_polars().scan_ndjson(path.absolute(), infer_schema_length=None))
-
-
-def _as_part(path: Path, table: pl.LazyFrame) -> Part:
-    """Return a table whose columns have types, if there is room for its values."""
-    names = table.collect_schema().names()
-    n_bytes = 8 * count_rows(path, table) * len(names) if names else 0
-    if n_bytes > DEFLATE_LIMIT * path.stat().st_size:  # values that repeat take no room in a file
-        check_room(path, n_bytes)
-    if not names:
-        raise FileError(f"{path} holds a table without rows")
+    if path.suffix.lower() not in _READERS:
+        return open_csv(path)
+    kind, scan = _READERS[path.suffix.lower()]
+    with reading(path, kind):
+        table = scan(path)
+        names = table.collect_schema().names()
+        if not names:
+            raise FileError(f"{path} holds a table without rows")
+        n_bytes = 8 * count_rows(path, table) * len(names)
+        if n_bytes > DEFLATE_LIMIT * path.stat().st_size:  # values that repeat take no room in a file
+            check_room(path, n_bytes)
     return Part(path, names, lambda keep: table)
-
-
-# By how the name of a file ends; what is not here is text.
-_OPENERS = dict.fromkeys(_TYPED, _open_typed) | dict.fromkeys(_JSON_LINES, _open_json_lines)
 
 
 def scan_table(
@@ -250,7 +212,6 @@ def drop_marks(table: Any, missing: Collection[Any]) -> Any:
     """Return a table without values that stand for nothing, which text may be, or numbers."""
     if not missing:
         return table
-    pl = import_polars()
     numbers = [float(value) for value in missing if as_number(value) is not None]
     changed = []
     for name, dtype in table.collect_schema().items():
@@ -266,12 +227,7 @@ def drop_marks(table: Any, missing: Collection[Any]) -> Any:
 def count_rows(path: Path, table: pl.LazyFrame) -> int:
     """Return how many rows a table has that was read from ``path``."""
     with reading(path):
-        return table.select(import_polars().len()).collect(engine="streaming").item()
-
-
-def without_rows(table: pl.LazyFrame) -> pl.DataFrame:
-    """Return the columns of a table, and none of its rows."""
-    return import_polars().DataFrame(schema=table.collect_schema())
+        return table.select(pl.len()).collect(engine="streaming").item()
 
 
 def batches(path: Path, table: pl.LazyFrame, n_rows: int) -> Iterator[pl.DataFrame]:
@@ -289,16 +245,7 @@ def batches(path: Path, table: pl.LazyFrame, n_rows: int) -> Iterator[pl.DataFra
 
 
 def to_frame(X: Any) -> pl.DataFrame:
-    """Return a polars or pandas data frame as one of polars, with names that are text.
-
-    Raises
-    ------
-    TypeError
-        If it is no data frame.
-    ValueError
-        If a column mixes types, or two have the same name.
-    """
-    pl = import_polars()
+    """Return a polars or pandas data frame as one of polars, with names that are text."""
     if isinstance(X, pl.LazyFrame):
         return X.collect()
     if isinstance(X, pl.DataFrame):
@@ -312,7 +259,6 @@ def to_frame(X: Any) -> pl.DataFrame:
 
 
 def _from_pandas(name: str, column: Any) -> pl.Series:
-    pl = import_polars()
     missing = column.isna().to_numpy(dtype=bool)
     categories = hasattr(column.dtype, "categories")
     if getattr(column.dtype, "kind", "O") in "iufb" and not categories:
@@ -332,22 +278,9 @@ def _from_pandas(name: str, column: Any) -> pl.Series:
 def label_values(column: pl.Series) -> np.ndarray:
     """Return a column of labels as an array of numbers or text.
 
-    Parameters
-    ----------
-    column : polars.Series of n_samples values
-
-    Returns
-    -------
-    y : ndarray of shape (n_samples,)
-        Numbers as float64 with NaN for what is missing, but whole ones as integers where none is missing; text, true
-        and false beside gaps, and whole numbers beyond 2**53 beside gaps as objects, with None for what is missing.
-
-    Raises
-    ------
-    ValueError
-        If it holds neither numbers nor text, or nothing, or text that looks like numbers with commas.
+    Numbers become float64 with NaN for what is missing, but whole ones integers where none is missing; text, true and
+    false beside gaps, and whole numbers beyond 2**53 beside gaps objects, with None for what is missing.
     """
-    pl = import_polars()
     if column.null_count() == len(column):
         raise ValueError(f"column {column.name!r} holds no label at all")
     column = _as_integers(column)
@@ -377,7 +310,6 @@ def label_values(column: pl.Series) -> np.ndarray:
 
 def _as_integers(column: pl.Series) -> pl.Series:
     """Return a column of decimals that are whole numbers of 64 bits as those; others as they are."""
-    pl = import_polars()
     if column.dtype != pl.Decimal:
         return column
     text = column.cast(pl.String).str.replace(r"\.0*$", "")
@@ -386,14 +318,7 @@ def _as_integers(column: pl.Series) -> pl.Series:
 
 
 def read_labels(file: TableFile, table: pl.LazyFrame, name: str) -> np.ndarray:
-    """Return a column of labels of a table that was read from ``file``, as `label_values` does.
-
-    Raises
-    ------
-    FileError
-        If it cannot be read, or holds whole numbers too long to be told apart as numbers.
-    """
-    pl = import_polars()
+    """Return a column of labels of a table that was read from ``file``, as `label_values` does."""
     with reading(file.path):
         column = table.select(columns(name)).collect().to_series()
         if column.dtype == pl.String and file.separator and column.drop_nulls().is_in([*FLAGS, *MARKERS]).all():
@@ -410,18 +335,10 @@ def read_labels(file: TableFile, table: pl.LazyFrame, name: str) -> np.ndarray:
 
 
 def identifier_values(column: pl.Series) -> np.ndarray:
-    """Return a column of identifiers as an array: whole numbers where that loses nothing, otherwise text.
+    """Return a column of identifiers as an array: whole numbers where that loses nothing.
 
-    Parameters
-    ----------
-    column : polars.Series of n_samples values
-
-    Returns
-    -------
-    names : ndarray of shape (n_samples,)
-        Numbers, or objects: text, with None for what is missing.
+    Otherwise text, as objects, with None for what is missing.
     """
-    pl = import_polars()
     column = _as_integers(column)
     if column.dtype.is_numeric() and not column.null_count() and column.dtype != pl.Decimal:
         return column.to_numpy()

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from layerwise.data.column_types import MARKERS
 from layerwise.data.csv_tables import check_lines, open_text
+from layerwise.data.profiles import as_number
 from layerwise.errors import FileError
 from layerwise.limits import check_room
 
 TEXT_ENDINGS = (".txt", ".dat", ".txt.gz", ".dat.gz")
 # How a line begins that is a remark.
 _REMARKS = ("#", "%")
-# Characters that are read in one go, and those of the first line that are looked at.
-_BLOCK, _LINE = 2**20, 2**21
+# Characters of the first line that are looked at.
+_LINE = 2**21
 
 
 def is_text(path: Path) -> bool:
@@ -30,7 +32,7 @@ def holds_numbers(path: Path) -> bool:
         return False
     first = _first_line(path)
     values = _split(first, find_delimiter(first))
-    numbers = [_as_number(value) for value in values]
+    numbers = [as_number(value) for value in values]
     return any(number is not None for number in numbers) and all(
         number is not None or value in MARKERS for number, value in zip(numbers, values, strict=True)
     )
@@ -42,68 +44,40 @@ def find_delimiter(line: str) -> str | None:
 
 
 def load_text(path: Path) -> np.ndarray:
-    """Load numbers from a file of text; remarks, which begin with # or %, are left out.
-
-    Parameters
-    ----------
-    path : Path
-        With values between blanks, or ``, ; |`` or tabulators; compressed with gzip or not.
-
-    Returns
-    -------
-    values : ndarray of shape (n_rows, n_columns), float64
-        A file of one column has one column.
-    """
+    """Return the rows of numbers of a file of text, float64; remarks, which begin with # or %, are left out."""
     first = _first_line(path)
     delimiter, n_lines = find_delimiter(first), check_lines(path, "\n")
-    check_room(path, 8 * n_lines * len(_split(first, delimiter)))
-    parts: list[np.ndarray] = []
-    n_rows = 0
-    with open_text(path) as file:
-        while lines := file.readlines(_BLOCK):
-            kept = [line for line in lines if line.strip() and not line.lstrip().startswith(_REMARKS)]
-            if not kept:
-                continue
-            parts.append(_parse(path, kept, delimiter, n_rows))
-            n_rows += len(kept)
-            if parts[-1].shape[1] != parts[0].shape[1]:
-                raise FileError(
-                    f"{path} has {parts[-1].shape[1]} values in row {n_rows}, but {parts[0].shape[1]} above"
-                )
-    if not parts:
+    if not first:
         raise FileError(f"{path} is empty")
-    return np.concatenate(parts)
-
-
-def _parse(path: Path, lines: list[str], delimiter: str | None, before: int) -> np.ndarray:
+    check_room(path, 8 * n_lines * len(_split(first, delimiter)))
     try:
-        return np.loadtxt(lines, delimiter=delimiter, comments=_REMARKS, ndmin=2)
+        with open_text(path) as file:
+            return np.loadtxt(_rows(file), delimiter=delimiter, comments=_REMARKS, ndmin=2)
+    except FileError:
+        raise
     except ValueError as error:
-        for place, line in enumerate(lines, before + 1):  # NumPy counts rows within a block
+        reason = str(error)[:200]
+    with open_text(path) as file:
+        for place, line in enumerate(_rows(file), 1):
             values = _split(re.split("[#%]", line)[0], delimiter)
-            wrong = next((value for value in values if _as_number(value) is None), None)
+            wrong = next((value for value in values if as_number(value) is None), None)
             if wrong is not None:
                 raise FileError(
                     f"{path} holds {wrong!r:.65} in row {place} of its numbers (counted from 1, remarks left out); "
                     f"write nan for what is missing, or name the columns in a first line if it is a table"
-                ) from None
-        raise FileError(f"{path} cannot be read as rows of numbers ({str(error)[:200]})") from error
+                )
+    raise FileError(f"{path} cannot be read as rows of numbers ({reason})")
+
+
+def _rows(lines: Iterable[str]) -> Iterator[str]:
+    """Yield the lines that are neither blank nor a remark."""
+    return (line for line in lines if line.strip() and not line.lstrip().startswith(_REMARKS))
 
 
 def _first_line(path: Path) -> str:
     with open_text(path) as file:
-        while line := file.readline(_LINE):
-            if line.strip() and not line.lstrip().startswith(_REMARKS):
-                return line
-    return ""
+        return next(_rows(iter(lambda: file.readline(_LINE), "")), "")
 
 
 def _split(line: str, delimiter: str | None) -> list[str]:
     return [value.strip().strip('"') for value in line.split(delimiter)]
-
-
-def _as_number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from scipy.linalg import eigh
@@ -14,7 +14,74 @@ from sklearn.utils.extmath import svd_flip
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 
-class PCAWhitening(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class _Whitening(TransformerMixin, BaseEstimator):
+    """What both have in common: rows less their mean go through a linear map, and back."""
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Find the mean of rows, and the linear map that whitens them.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Values are taken as they are; uint8 is not scaled.
+        y : None
+            Not used.
+
+        Returns
+        -------
+        self : PCAWhitening or ZCAWhitening
+
+        Raises
+        ------
+        ValueError
+            If a parameter is wrong, ``X`` is not finite, or ``epsilon=0`` and the data do not vary in all directions
+            that are kept.
+        """
+        self._validate_params()
+        self._learn(validate_data(self, X, dtype=np.float64, ensure_min_samples=2))
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Whiten rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        Y : ndarray of shape (n_samples, n_features), float64
+            With ``n_components`` columns where only so many are kept.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=np.float64, reset=False)
+        return self._whiten(X - self.mean_)
+
+    def inverse_transform(self, X: Any) -> np.ndarray:
+        """Map whitened rows back: exactly where all components are kept, else to the projection on those kept.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            As `transform` returns it.
+
+        Returns
+        -------
+        rows : ndarray of shape (n_samples, n_features), float64
+        """
+        check_is_fitted(self)
+        X = check_array(X, dtype=np.float64, input_name="X")
+        n_columns = self._n_features_out
+        if X.shape[1] != n_columns:
+            raise ValueError(f"X has shape {X.shape}, but whitened rows of shape (n_samples, {n_columns}) are expected")
+        return self._unwhiten(X) + self.mean_
+
+    @property
+    def _n_features_out(self) -> int:
+        return len(self.eigenvalues_)
+
+
+class PCAWhitening(ClassNamePrefixFeaturesOutMixin, _Whitening):
     """Rotate rows to their principal axes and divide each coordinate by its standard deviation.
 
     With the mean mu of m rows and the eigenvectors u_j and eigenvalues lambda_j of their covariance
@@ -66,28 +133,7 @@ class PCAWhitening(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         self.n_components = n_components
         self.epsilon = epsilon
 
-    def fit(self, X: Any, y: Any = None) -> PCAWhitening:
-        """Find mean and principal axes of rows.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Values are taken as they are; uint8 is not scaled.
-        y : None
-            Not used.
-
-        Returns
-        -------
-        self : PCAWhitening
-
-        Raises
-        ------
-        ValueError
-            If a parameter is wrong, ``X`` is not finite, or ``epsilon=0`` and the data do not vary along a coordinate
-            that is kept.
-        """
-        self._validate_params()
-        X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
+    def _learn(self, X: np.ndarray) -> None:
         n_components = X.shape[1] if self.n_components is None else self.n_components
         if n_components > X.shape[1]:
             raise ValueError(
@@ -97,44 +143,15 @@ class PCAWhitening(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         self.mean_, eigenvalues, components = _principal_axes(X)
         self.eigenvalues_, self.components_ = eigenvalues[:n_components], components[:n_components]
         self.scale_ = _scale(eigenvalues, n_components, self.epsilon, len(X))
-        return self
 
-    def transform(self, X: Any) -> np.ndarray:
-        """Whiten rows.
+    def _whiten(self, centred: np.ndarray) -> np.ndarray:
+        return centred @ self.components_.T / self.scale_
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        Y : ndarray of shape (n_samples, n_components), float64
-        """
-        check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float64, reset=False)
-        return (X - self.mean_) @ self.components_.T / self.scale_
-
-    def inverse_transform(self, X: Any) -> np.ndarray:
-        """Map whitened rows back: exactly where all components are kept, else to the projection on those kept.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_components)
-            As `transform` returns it.
-
-        Returns
-        -------
-        rows : ndarray of shape (n_samples, n_features), float64
-        """
-        check_is_fitted(self)
-        return _check_whitened(X, self._n_features_out) * self.scale_ @ self.components_ + self.mean_
-
-    @property
-    def _n_features_out(self) -> int:
-        return len(self.components_)
+    def _unwhiten(self, X: np.ndarray) -> np.ndarray:
+        return X * self.scale_ @ self.components_
 
 
-class ZCAWhitening(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class ZCAWhitening(OneToOneFeatureMixin, _Whitening):
     """Whiten rows and rotate them back, so that they stay as close to themselves as whitened rows can be.
 
     With the mean mu of m rows, the matrix U of the eigenvectors of their covariance 1/m sum_i (x_i - mu)(x_i - mu)',
@@ -184,62 +201,17 @@ class ZCAWhitening(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def __init__(self, epsilon: float = 1e-5):
         self.epsilon = epsilon
 
-    def fit(self, X: Any, y: Any = None) -> ZCAWhitening:
-        """Find the matrix that whitens rows.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Values are taken as they are; uint8 is not scaled.
-        y : None
-            Not used.
-
-        Returns
-        -------
-        self : ZCAWhitening
-
-        Raises
-        ------
-        ValueError
-            If a parameter is wrong, ``X`` is not finite, or ``epsilon=0`` and the data do not vary in all directions.
-        """
-        self._validate_params()
-        X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
+    def _learn(self, X: np.ndarray) -> None:
         self.mean_, self.eigenvalues_, components = _principal_axes(X)
         scale = _scale(self.eigenvalues_, X.shape[1], self.epsilon, len(X))
         self.whitening_ = components.T / scale @ components
         self.dewhitening_ = components.T * scale @ components
-        return self
 
-    def transform(self, X: Any) -> np.ndarray:
-        """Whiten rows.
+    def _whiten(self, centred: np.ndarray) -> np.ndarray:
+        return centred @ self.whitening_
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        Y : ndarray of shape (n_samples, n_features), float64
-        """
-        check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float64, reset=False)
-        return (X - self.mean_) @ self.whitening_
-
-    def inverse_transform(self, X: Any) -> np.ndarray:
-        """Map whitened rows back.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            As `transform` returns it.
-
-        Returns
-        -------
-        rows : ndarray of shape (n_samples, n_features), float64
-        """
-        check_is_fitted(self)
-        return _check_whitened(X, self.n_features_in_) @ self.dewhitening_ + self.mean_
+    def _unwhiten(self, X: np.ndarray) -> np.ndarray:
+        return X @ self.dewhitening_
 
 
 def _principal_axes(X: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -262,11 +234,3 @@ def _scale(eigenvalues: np.ndarray, n_components: int, epsilon: float, n_samples
             f"which X does not vary; set epsilon to a small positive number, for example 1e-5"
         )
     return np.sqrt(eigenvalues[:n_components] + epsilon)
-
-
-def _check_whitened(X: Any, n_columns: int) -> np.ndarray:
-    """Return whitened rows as an array with this many columns."""
-    X = check_array(X, dtype=np.float64, input_name="X")
-    if X.shape[1] != n_columns:
-        raise ValueError(f"X has shape {X.shape}, but whitened rows of shape (n_samples, {n_columns}) are expected")
-    return X
