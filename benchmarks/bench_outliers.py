@@ -8,6 +8,10 @@ together are a median; one run before the first split does not count. Images are
 to 1 for the others.
 
     python benchmarks/bench_outliers.py [--seeds 5 2 2]
+
+With a folder of CSV files, such as R's data sets, on real tables instead, in which outliers are planted (planting.py):
+
+    OMP_NUM_THREADS=1 python benchmarks/bench_outliers.py --tables FOLDER [--n-tables 20] [--first 0]
 """
 
 from __future__ import annotations
@@ -108,7 +112,15 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--seeds", type=int, nargs=3, default=[5, 2, 2], help="splits of each data set and class")
     options.add_argument("--rows", type=int, help="the first rows of each data set alone, to try this out")
+    options.add_argument("--tables", type=Path, help="a folder of CSV files: outliers planted in tables, 3 seeds")
+    options.add_argument("--n-tables", type=int, default=20, help="how many tables")
+    options.add_argument("--first", type=int, default=0, help="which tables: others of those that qualify")
     arguments = options.parse_args()
+    if arguments.tables is not None:
+        import planting  # which needs layerwise, as not all contestants do
+
+        write(arguments.json, planting.compare(arguments.tables, arguments.n_tables, arguments.first, seeds=[0, 1, 2]))
+        return
 
     figures: dict[str, Figures] = {}
     with tempfile.TemporaryDirectory() as folder:

@@ -9,6 +9,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -96,6 +97,38 @@ def numbers(figures):
             yield from numbers(value)
         elif not isinstance(value, str):
             yield value
+
+
+def test_planted_outliers_are_what_they_are_said_to_be(tmp_path):
+    """Each kind changes what it says in 5 % of the rows; those that leave the pattern are found."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=300)
+    columns = {"row": np.arange(300), "x": x, "y": 2 * x + 1, "z": 3 - x, "kind": np.where(x > 0, "plus", "minus")}
+    pd.DataFrame(columns).to_csv(tmp_path / "line.csv", index=False)
+    main(
+        *(BENCHMARKS / "bench_outliers.py", "--tables", tmp_path, "--n-tables", 1),
+        *("--json", tmp_path / "figures.json"),
+    )
+    found = json.loads((tmp_path / "figures.json").read_text())
+    for rows in found["summary"].values():
+        assert rows["far"]["layerwise"] > 0.95
+        assert rows["swapped"]["layerwise"] > 0.9
+        assert rows["all"]["to the best"] > -0.02
+
+    import planting
+
+    table = planting.tables_of(tmp_path, 1, 0)["line"]
+    for kind in planting.KINDS:
+        planted, wrong = planting.plant(table, kind, np.random.default_rng(0))
+        changed = (planted != table).to_numpy()
+        assert wrong.sum() == 15
+        np.testing.assert_array_equal(changed.any(axis=1), wrong)
+        assert set(changed[wrong].sum(axis=1)) == ({1, 2} if kind == "swapped" else {1})
+    far, wrong = planting.plant(table, "far", np.random.default_rng(0))
+    moved = (far[["x", "y", "z"]] - table[["x", "y", "z"]]).abs() / table[["x", "y", "z"]].std()
+    assert moved[wrong].max(axis=1).between(4, 6).all()
+    category, wrong = planting.plant(table, "category", np.random.default_rng(0))
+    assert (category["kind"] != table["kind"]).to_numpy().tolist() == wrong.tolist()
 
 
 def test_that_of_gpus_runs_on_a_processor():
