@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,6 +24,8 @@ _N_GROUPS = 20
 _SURE = 2
 # Makes the objective of a stage of rows, their targets and a factor of the weight decay, at the network as it is.
 Make = Callable[[AnyRows, Tensor | None, Any], Objective]
+# Lets a network begin as a model of rows and their targets.
+Begin = Callable[[AnyRows, Any], None]
 
 
 @dataclass
@@ -54,23 +57,27 @@ class Countdown:
 
 @dataclass(frozen=True)
 class _Choice:
-    """The best of a curve of losses of held-out rows."""
+    """How well an alpha does on held-out rows: in one split, or together in several."""
 
     loss: float
     n_iter: int
+    before: float
+    falls: list[float]
     curve: list[float]
     alpha: Any
     theta: Tensor
+    stage: Stage
 
 
 def train_stage(
     name: str,
     make: Make,
     split: Split,
-    watch: Callable[[Any], Watch | None],
+    watch: Callable[[Split, Any], Watch | None],
     solver: Solver,
     training: Training,
     alphas: Sequence[Any] = (None,),
+    begin: Begin | None = None,
 ) -> Stage:
     """Run a stage; with several ``alphas``, or early stopping with ``refit``, once for each of them to choose.
 
@@ -85,16 +92,20 @@ def train_stage(
     make : callable
         ``make(rows, targets, alpha)`` returns the objective, at the network as it is.
     split : Split
+        Each alpha is trained in this one and in its ``others``; losses are averaged, and of the numbers of iterations
+        the median is taken.
     watch : callable
-        ``watch(objective)`` returns what watches the loss of the held-out rows.
+        ``watch(split, objective)`` returns what watches the loss of the held-out rows.
     solver : LBFGS, SGD or Adam
     training : Training
     alphas : sequence of float, default=(None,)
+    begin : callable or None, default=None
+        ``begin(rows, targets)`` lets the network begin without having seen other rows; None begins as it is.
 
     Returns
     -------
     stage : Stage
-        The last run; after a refit with the losses of the held-out rows in the run that was chosen.
+        The last run; after a refit with the losses of the held-out rows in the runs that were chosen.
 
     Raises
     ------
@@ -103,36 +114,63 @@ def train_stage(
     """
     if len(alphas) == 1 and split.whole is None:
         objective = make(split.rows, split.targets, alphas[0])
-        return run_stage(name, objective, solver, watch(objective), training)
+        return run_stage(name, objective, solver, watch(split, objective), training)
     if split.early_stopping is None:
         raise ValueError(
             f"alpha={list(alphas)} holds several values, but no rows are held out to choose by; set "
             f"early_stopping=EarlyStopping(refit=True), or alpha to a number"
         )
     vector = make(split.rows, split.targets, alphas[0]).vector
-    start, choices, stages = distributed.broadcast(vector.read()), [], []
-    for alpha in alphas:
+    start, splits = distributed.broadcast(vector.read()), (split, *split.others)
+
+    def try_out(place: int, alpha: Any) -> _Choice:
+        part, number = splits[place], f", {place + 1} of {len(splits)}" if place else ""
         vector.write(start)
-        objective = make(split.rows, split.targets, alpha)
-        watching = watch(objective)
+        if begin is not None:
+            begin(part.rows, part.targets)
+        objective = make(part.rows, part.targets, alpha)
+        watching = watch(part, objective)
         assert watching is not None
-        before = watching.loss()
-        groups = _groups(split, watching)
-        label = f"{name} (held out)" if alpha is None else f"{name} (alpha={alpha:g})"
+        assert part.early_stopping is not None
+        before, groups = watching.loss(), _groups(part, watching)
+        label = f"{name} ({'held out' if alpha is None else f'alpha={alpha:g}'}{number})"
         stage = run_stage(label, objective, solver, watching, training)
-        n_iter, lowest = split.early_stopping.best_of(before, stage.validation_loss_curve)
-        if split.whole is not None and not _is_clear(groups, _groups(split, watching)):
-            n_iter, lowest = 0, before
-        choices.append(_Choice(lowest, n_iter, stage.validation_loss_curve, alpha, vector.read()))
-        stages.append(stage)
+        curve = stage.validation_loss_curve
+        n_iter, lowest = part.early_stopping.best_of(before, curve)
+        falls = [a - b for a, b in zip(groups, _groups(part, watching), strict=True)]
+        return _Choice(lowest, n_iter, before, falls, curve, alpha, vector.read(), stage)
+
+    choices = [_together([try_out(place, alpha) for place in range(len(splits))]) for alpha in alphas]
+    if split.whole is not None:
+        choices = [
+            one if _is_clear(one.falls) else dataclasses.replace(one, loss=one.before, n_iter=0) for one in choices
+        ]
+    best = min(choices, key=lambda choice: choice.loss)
     vector.write(start)
-    chosen = min(range(len(choices)), key=lambda place: choices[place].loss)
-    best, stage = choices[chosen], stages[chosen]
+    stage = best.stage
     if split.whole is not None:
         stage = _refit(name, make(*split.whole, best.alpha), solver, training, best.n_iter)
-    else:
-        vector.write(best.theta if best.n_iter else start)
+    elif best.n_iter:
+        vector.write(best.theta)
     return dataclasses.replace(stage, name=name, validation_loss_curve=best.curve[: best.n_iter], alpha=best.alpha)
+
+
+def _together(choices: Sequence[_Choice]) -> _Choice:
+    """Return how well an alpha does in several splits: means, and the median of the numbers of iterations."""
+    if len(choices) == 1:
+        return choices[0]
+    length = max(1, *(len(choice.curve) for choice in choices))
+    curves = np.array(
+        [np.pad(one.curve or [one.before], (0, length - max(1, len(one.curve))), "edge") for one in choices]
+    )
+    return dataclasses.replace(
+        choices[0],
+        loss=float(np.mean([choice.loss for choice in choices])),
+        n_iter=int(np.median([choice.n_iter for choice in choices])),
+        before=float(np.mean([choice.before for choice in choices])),
+        falls=[fall for choice in choices for fall in choice.falls],
+        curve=curves.mean(axis=0).tolist(),
+    )
 
 
 def _groups(split: Split, watch: Watch) -> list[float]:
@@ -144,12 +182,11 @@ def _groups(split: Split, watch: Watch) -> list[float]:
     return [watch.loss(places[(group - before) % n_groups :: n_groups]) for group in range(n_groups)]
 
 
-def _is_clear(before: list[float], after: list[float]) -> bool:
+def _is_clear(falls: Sequence[float]) -> bool:
     """Return whether a loss has fallen by more than twice the standard error of its fall, by groups of rows."""
-    if len(before) == 1:
+    if len(falls) == 1:
         return True
-    falls = torch.tensor(before, dtype=torch.float64) - torch.tensor(after, dtype=torch.float64)
-    return bool(falls.mean() > _SURE * falls.std() / len(falls) ** 0.5)
+    return bool(np.mean(falls) > _SURE * np.std(falls, ddof=1) / len(falls) ** 0.5)
 
 
 def as_list(alpha: float | Sequence[float]) -> list[float]:

@@ -96,7 +96,7 @@ def table_predictor(*, regression: bool = False, **parameters: Any) -> StackedCl
         "alpha": list(_ALPHAS),
         "decay": "start",
         "solver": LBFGS(200),
-        "early_stopping": EarlyStopping(0.2, patience=50, tol=0.001, refit=True),
+        "early_stopping": EarlyStopping(0.2, patience=50, tol=0.001, refit=True, n_splits=5),
     }
     predictor = StackedRegressor if regression else StackedClassifier
     return predictor(StackedAutoencoder([units]), **settings | parameters)
