@@ -130,7 +130,8 @@ class EarlyStopping(BaseEstimator):
         validation rows are given to ``fit``.
     n_splits : int, default=1
         With ``refit``, how many shares of the rows are held out, one after the other, each with a run of its own. Their
-        losses together tell what is best; the number of iterations is the median.
+        mean loss after as many iterations tells what is best, and must fall by more than the standard error of the mean
+        of the falls.
 
     Examples
     --------

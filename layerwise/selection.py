@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from layerwise import distributed
+from layerwise.callbacks import EarlyStopping
 from layerwise.data.mapped_rows import AnyRows
 from layerwise.objective import Objective
 from layerwise.solvers import Solver
@@ -20,8 +21,9 @@ from layerwise.stages import Split, Stage, Training, Watch, run_stage
 
 # Groups of held-out rows, whose losses tell how sure a gain is: a heuristic choice.
 _N_GROUPS = 20
-# Standard errors that a gain must exceed: more than one, since the best of many iterations was taken.
-_SURE = 2
+# Standard errors that a gain must exceed: more than one, since the best of many iterations was taken for the very rows;
+# one, as is usual, for the mean of several splits, which is smoother.
+_SURE, _SURE_OF_SPLITS = 2, 1
 # Makes the objective of a stage of rows, their targets and a factor of the weight decay, at the network as it is.
 Make = Callable[[AnyRows, Tensor | None, Any], Objective]
 # Lets a network begin as a model of rows and their targets.
@@ -84,7 +86,8 @@ def train_stage(
     From the same start each is trained until the loss of the held-out rows stops falling. The lowest loss, that of the
     start included, chooses alpha and the number of iterations. With ``refit`` the stage then runs from the start on all
     rows for as many iterations: none, where the loss of the held-out rows has not fallen by more than twice the
-    standard error of its fall. Otherwise the parameters of the best are kept.
+    standard error of its fall, or once that of its falls in several splits. Otherwise the parameters of the best are
+    kept.
 
     Parameters
     ----------
@@ -92,8 +95,7 @@ def train_stage(
     make : callable
         ``make(rows, targets, alpha)`` returns the objective, at the network as it is.
     split : Split
-        Each alpha is trained in this one and in its ``others``; losses are averaged, and of the numbers of iterations
-        the median is taken.
+        Each alpha is trained in this one and in its ``others``, whose losses after as many iterations are averaged.
     watch : callable
         ``watch(split, objective)`` returns what watches the loss of the held-out rows.
     solver : LBFGS, SGD or Adam
@@ -123,11 +125,17 @@ def train_stage(
     vector = make(split.rows, split.targets, alphas[0]).vector
     start, splits = distributed.broadcast(vector.read()), (split, *split.others)
 
+    def start_of(part: Split) -> Tensor:
+        if begin is None:
+            return start
+        begin(part.rows, part.targets)
+        return vector.read()
+
+    starts = [start_of(part) for part in splits]
+
     def try_out(place: int, alpha: Any) -> _Choice:
         part, number = splits[place], f", {place + 1} of {len(splits)}" if place else ""
-        vector.write(start)
-        if begin is not None:
-            begin(part.rows, part.targets)
+        vector.write(starts[place])
         objective = make(part.rows, part.targets, alpha)
         watching = watch(part, objective)
         assert watching is not None
@@ -140,10 +148,15 @@ def train_stage(
         falls = [a - b for a, b in zip(groups, _groups(part, watching), strict=True)]
         return _Choice(lowest, n_iter, before, falls, curve, alpha, vector.read(), stage)
 
-    choices = [_together([try_out(place, alpha) for place in range(len(splits))]) for alpha in alphas]
+    choices = [
+        _together([try_out(place, alpha) for place in range(len(splits))], split.early_stopping) for alpha in alphas
+    ]
     if split.whole is not None:
         choices = [
-            one if _is_clear(one.falls) else dataclasses.replace(one, loss=one.before, n_iter=0) for one in choices
+            one
+            if _is_clear(one.falls, _SURE_OF_SPLITS if split.others else _SURE)
+            else dataclasses.replace(one, loss=one.before, n_iter=0)
+            for one in choices
         ]
     best = min(choices, key=lambda choice: choice.loss)
     vector.write(start)
@@ -155,22 +168,20 @@ def train_stage(
     return dataclasses.replace(stage, name=name, validation_loss_curve=best.curve[: best.n_iter], alpha=best.alpha)
 
 
-def _together(choices: Sequence[_Choice]) -> _Choice:
-    """Return how well an alpha does in several splits: means, and the median of the numbers of iterations."""
+def _together(choices: Sequence[_Choice], stopping: EarlyStopping) -> _Choice:
+    """Return how well an alpha does in several splits, by the mean of their losses after as many iterations.
+
+    The loss of a run that has stopped stays as it was.
+    """
     if len(choices) == 1:
         return choices[0]
-    length = max(1, *(len(choice.curve) for choice in choices))
-    curves = np.array(
-        [np.pad(one.curve or [one.before], (0, length - max(1, len(one.curve))), "edge") for one in choices]
-    )
-    return dataclasses.replace(
-        choices[0],
-        loss=float(np.mean([choice.loss for choice in choices])),
-        n_iter=int(np.median([choice.n_iter for choice in choices])),
-        before=float(np.mean([choice.before for choice in choices])),
-        falls=[fall for choice in choices for fall in choice.falls],
-        curve=curves.mean(axis=0).tolist(),
-    )
+    curves = [[choice.before, *choice.curve] for choice in choices]
+    length = max(len(curve) for curve in curves)
+    losses = np.array([np.pad(curve, (0, length - len(curve)), "edge") for curve in curves])
+    before, *curve = losses.mean(axis=0).tolist()
+    n_iter, lowest = stopping.best_of(before, curve)
+    falls = (losses[:, 0] - losses[:, n_iter]).tolist()
+    return dataclasses.replace(choices[0], loss=lowest, n_iter=n_iter, before=before, falls=falls, curve=curve)
 
 
 def _groups(split: Split, watch: Watch) -> list[float]:
@@ -182,11 +193,11 @@ def _groups(split: Split, watch: Watch) -> list[float]:
     return [watch.loss(places[(group - before) % n_groups :: n_groups]) for group in range(n_groups)]
 
 
-def _is_clear(falls: Sequence[float]) -> bool:
-    """Return whether a loss has fallen by more than twice the standard error of its fall, by groups of rows."""
+def _is_clear(falls: Sequence[float], n_errors: int) -> bool:
+    """Return whether a loss has fallen by more than so many standard errors of its fall, by groups or splits."""
     if len(falls) == 1:
         return True
-    return bool(np.mean(falls) > _SURE * np.std(falls, ddof=1) / len(falls) ** 0.5)
+    return bool(np.mean(falls) > n_errors * np.std(falls, ddof=1) / len(falls) ** 0.5)
 
 
 def as_list(alpha: float | Sequence[float]) -> list[float]:
