@@ -128,6 +128,10 @@ class EarlyStopping(BaseEstimator):
         Whether to train again on all rows, from the same start, for the number of iterations that was best for the
         held-out rows: none, if their loss does not fall by more than twice the standard error of its fall. Not where
         validation rows are given to ``fit``.
+    n_splits : int, default=1
+        With ``refit``, how many shares of the rows are held out, one after the other, each with a run of its own. Their
+        mean loss after as many iterations tells what is best, and must fall by more than the standard error of the mean
+        of the falls.
 
     Examples
     --------
@@ -143,13 +147,23 @@ class EarlyStopping(BaseEstimator):
         "patience": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "refit": ["boolean"],
+        "n_splits": [Interval(Integral, 1, None, closed="left")],
     }
 
-    def __init__(self, validation_fraction: float = 0.1, *, patience: int = 10, tol: float = 0.0, refit: bool = False):
+    def __init__(
+        self,
+        validation_fraction: float = 0.1,
+        *,
+        patience: int = 10,
+        tol: float = 0.0,
+        refit: bool = False,
+        n_splits: int = 1,
+    ):
         self.validation_fraction = validation_fraction
         self.patience = patience
         self.tol = tol
         self.refit = refit
+        self.n_splits = n_splits
 
     def is_lower(self, loss: float, best: float) -> bool:
         """Return whether a loss counts as lower than the lowest so far."""

@@ -8,10 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from layerwise import distributed
+from layerwise.callbacks import EarlyStopping
 from layerwise.data.mapped_rows import AnyRows
 from layerwise.objective import Objective
 from layerwise.solvers import Solver
@@ -20,10 +22,13 @@ from layerwise.watching import Split, Watch
 
 # Groups of held-out rows, whose losses tell how sure a gain is: a heuristic choice.
 _N_GROUPS = 20
-# Standard errors that a gain must exceed: more than one, since the best of many iterations was taken.
-_SURE = 2
+# Standard errors that a gain must exceed: more than one, since the best of many iterations was taken for the very rows;
+# one, as is usual, for the mean of several splits, which is smoother.
+_SURE, _SURE_OF_SPLITS = 2, 1
 # Makes the objective of a stage of rows, their targets and a factor of the weight decay, at the network as it is.
 Make = Callable[[AnyRows, Tensor | None, Any], Objective]
+# Lets a network begin as a model of rows and their targets.
+Begin = Callable[[AnyRows, Any], None]
 
 
 @dataclass
@@ -55,30 +60,35 @@ class Countdown:
 
 @dataclass(frozen=True)
 class _Choice:
-    """The best of a curve of losses of held-out rows."""
+    """How well an alpha does on held-out rows: in one split, or together in several."""
 
     loss: float
     n_iter: int
+    before: float
+    falls: list[float]
     curve: list[float]
     alpha: Any
     theta: Tensor
+    stage: Stage
 
 
 def train_stage(
     name: str,
     make: Make,
     split: Split,
-    watch: Callable[[Any], Watch | None],
+    watch: Callable[[Split, Any], Watch | None],
     solver: Solver,
     training: Training,
     alphas: Sequence[Any] = (None,),
+    begin: Begin | None = None,
 ) -> Stage:
     """Run a stage; with several ``alphas``, or early stopping with ``refit``, once for each of them to choose.
 
     From the same start each is trained until the loss of the held-out rows stops falling. The lowest loss, that of the
     start included, chooses alpha and the number of iterations. With ``refit`` the stage then runs from the start on all
     rows for as many iterations: none, where the loss of the held-out rows has not fallen by more than twice the
-    standard error of its fall. Otherwise the parameters of the best are kept.
+    standard error of its fall, or once that of its falls in several splits. Otherwise the parameters of the best are
+    kept.
 
     Parameters
     ----------
@@ -86,16 +96,19 @@ def train_stage(
     make : callable
         ``make(rows, targets, alpha)`` returns the objective, at the network as it is.
     split : Split
+        Each alpha is trained in this one and in its ``others``, whose losses after as many iterations are averaged.
     watch : callable
-        ``watch(objective)`` returns what watches the loss of the held-out rows.
+        ``watch(split, objective)`` returns what watches the loss of the held-out rows.
     solver : LBFGS, SGD or Adam
     training : Training
     alphas : sequence of float, default=(None,)
+    begin : callable or None, default=None
+        ``begin(rows, targets)`` lets the network begin without having seen other rows; None begins as it is.
 
     Returns
     -------
     stage : Stage
-        The last run; after a refit with the losses of the held-out rows in the run that was chosen.
+        The last run; after a refit with the losses of the held-out rows in the runs that were chosen.
 
     Raises
     ------
@@ -104,36 +117,72 @@ def train_stage(
     """
     if len(alphas) == 1 and split.whole is None:
         objective = make(split.rows, split.targets, alphas[0])
-        return run_stage(name, objective, solver, watch(objective), training)
+        return run_stage(name, objective, solver, watch(split, objective), training)
     if split.early_stopping is None:
         raise ValueError(
             f"alpha={list(alphas)} holds several values, but no rows are held out to choose by; set "
             f"early_stopping=EarlyStopping(refit=True), or alpha to a number"
         )
     vector = make(split.rows, split.targets, alphas[0]).vector
-    start, choices, stages = distributed.broadcast(vector.read()), [], []
-    for alpha in alphas:
-        vector.write(start)
-        objective = make(split.rows, split.targets, alpha)
-        watching = watch(objective)
+    start, splits = distributed.broadcast(vector.read()), (split, *split.others)
+
+    def start_of(part: Split) -> Tensor:
+        if begin is None:
+            return start
+        begin(part.rows, part.targets)
+        return vector.read()
+
+    starts = [start_of(part) for part in splits]
+
+    def try_out(place: int, alpha: Any) -> _Choice:
+        part, number = splits[place], f", {place + 1} of {len(splits)}" if place else ""
+        vector.write(starts[place])
+        objective = make(part.rows, part.targets, alpha)
+        watching = watch(part, objective)
         assert watching is not None
-        before = watching.loss()
-        groups = _groups(split, watching)
-        label = f"{name} (held out)" if alpha is None else f"{name} (alpha={alpha:g})"
+        assert part.early_stopping is not None
+        before, groups = watching.loss(), _groups(part, watching)
+        label = f"{name} ({'held out' if alpha is None else f'alpha={alpha:g}'}{number})"
         stage = run_stage(label, objective, solver, watching, training)
-        n_iter, lowest = split.early_stopping.best_of(before, stage.validation_loss_curve)
-        if split.whole is not None and not _is_clear(groups, _groups(split, watching)):
-            n_iter, lowest = 0, before
-        choices.append(_Choice(lowest, n_iter, stage.validation_loss_curve, alpha, vector.read()))
-        stages.append(stage)
+        curve = stage.validation_loss_curve
+        n_iter, lowest = part.early_stopping.best_of(before, curve)
+        falls = [a - b for a, b in zip(groups, _groups(part, watching), strict=True)]
+        return _Choice(lowest, n_iter, before, falls, curve, alpha, vector.read(), stage)
+
+    choices = [
+        _together([try_out(place, alpha) for place in range(len(splits))], split.early_stopping) for alpha in alphas
+    ]
+    if split.whole is not None:
+        choices = [
+            one
+            if _is_clear(one.falls, _SURE_OF_SPLITS if split.others else _SURE)
+            else dataclasses.replace(one, loss=one.before, n_iter=0)
+            for one in choices
+        ]
+    best = min(choices, key=lambda choice: choice.loss)
     vector.write(start)
-    chosen = min(range(len(choices)), key=lambda place: choices[place].loss)
-    best, stage = choices[chosen], stages[chosen]
+    stage = best.stage
     if split.whole is not None:
         stage = _refit(name, make(*split.whole, best.alpha), solver, training, best.n_iter)
-    else:
-        vector.write(best.theta if best.n_iter else start)
+    elif best.n_iter:
+        vector.write(best.theta)
     return dataclasses.replace(stage, name=name, validation_loss_curve=best.curve[: best.n_iter], alpha=best.alpha)
+
+
+def _together(choices: Sequence[_Choice], stopping: EarlyStopping) -> _Choice:
+    """Return how well an alpha does in several splits, by the mean of their losses after as many iterations.
+
+    The loss of a run that has stopped stays as it was.
+    """
+    if len(choices) == 1:
+        return choices[0]
+    curves = [[choice.before, *choice.curve] for choice in choices]
+    length = max(len(curve) for curve in curves)
+    losses = np.array([np.pad(curve, (0, length - len(curve)), "edge") for curve in curves])
+    before, *curve = losses.mean(axis=0).tolist()
+    n_iter, lowest = stopping.best_of(before, curve)
+    falls = (losses[:, 0] - losses[:, n_iter]).tolist()
+    return dataclasses.replace(choices[0], loss=lowest, n_iter=n_iter, before=before, falls=falls, curve=curve)
 
 
 def _groups(split: Split, watch: Watch) -> list[float]:
@@ -145,12 +194,11 @@ def _groups(split: Split, watch: Watch) -> list[float]:
     return [watch.loss(places[(group - before) % n_groups :: n_groups]) for group in range(n_groups)]
 
 
-def _is_clear(before: list[float], after: list[float]) -> bool:
-    """Return whether a loss has fallen by more than twice the standard error of its fall, by groups of rows."""
-    if len(before) == 1:
+def _is_clear(falls: Sequence[float], n_errors: int) -> bool:
+    """Return whether a loss has fallen by more than so many standard errors of its fall, by groups or splits."""
+    if len(falls) == 1:
         return True
-    falls = torch.tensor(before, dtype=torch.float64) - torch.tensor(after, dtype=torch.float64)
-    return bool(falls.mean() > _SURE * falls.std() / len(falls) ** 0.5)
+    return bool(np.mean(falls) > n_errors * np.std(falls, ddof=1) / len(falls) ** 0.5)
 
 
 def as_list(alpha: float | Sequence[float]) -> list[float]:

@@ -27,7 +27,7 @@ from layerwise.objective import (
     supervised_objective,
     with_gradients,
 )
-from layerwise.selection import as_list, train_stage
+from layerwise.selection import Begin, as_list, train_stage
 from layerwise.solvers import Solver
 from layerwise.stages import UNWATCHED, Stage, Training, threads_for
 from layerwise.watching import Split, Watch, split_rows
@@ -105,7 +105,7 @@ def _pretrain_layer(
     def make(rows: AnyRows, targets: Tensor | None, alpha: None) -> LayerObjective:
         return problem(layer, rows, seed=seed, cache_bytes=cache_bytes)
 
-    def watch(objective: LayerObjective) -> Watch | None:
+    def watch(split: Split, objective: LayerObjective) -> Watch | None:
         return split.watch(partial(_logits, layer), objective.loss)
 
     return train_stage(name, make, split, watch, solver, training)
@@ -165,7 +165,7 @@ def finetune_reconstruction(
     def make(rows: AnyRows, targets: Tensor | None, alpha: float) -> Objective:
         return reconstruction_objective(network, rows, between, alpha=alpha, seed=seed, **problem)
 
-    def watch(objective: Objective) -> Watch | None:
+    def watch(split: Split, objective: Objective) -> Watch | None:
         return split.watch(partial(_logits, network), between)
 
     return [train_stage("finetune", make, split, watch, solver, training, as_list(alpha))]
@@ -186,6 +186,7 @@ def finetune(
     validation: tuple[AnyRows, Tensor] | None = None,
     training: Training = UNWATCHED,
     decay: str = "zero",
+    begin: Begin | None = None,
     **problem: Any,
 ) -> list[Stage]:
     """Train the head on the codes of the encoders; then, if asked, the upper layers with it.
@@ -213,6 +214,9 @@ def finetune(
     training : Training
     decay : {"zero", "start"}, default="zero"
         Of `supervised_objective`.
+    begin : callable or None, default=None
+        ``begin(rows, targets)`` lets the network begin as a model of these rows alone; called for the rows that remain
+        where others are held out to choose by. They are the codes of the layers that are not trained.
     **problem : float, Corruption, ...
         ``dropout``, ``corruption`` and ``terms`` of `supervised_objective`, where layers are trained with the head. The
         input that gets the noise is that of the lowest of them.
@@ -247,10 +251,10 @@ def finetune(
             assert targets is not None
             return supervised_objective(part, rows, targets, loss, alpha=alpha, decay=decay, seed=seed, **problem)
 
-        def watch(objective: Objective) -> Watch | None:
+        def watch(split: Split, objective: Objective) -> Watch | None:
             return split.watch(part.forward, loss)
 
-        return train_stage(name, make, split, watch, solver, training, as_list(alpha))
+        return train_stage(name, make, split, watch, solver, training, as_list(alpha), begin)
 
     stages = []
     if head or not upper:

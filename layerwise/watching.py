@@ -31,6 +31,8 @@ class Split:
     early_stopping : EarlyStopping or None
     whole : tuple of (Rows, Tensor or None) or None, default=None
         All rows and their targets, where a stage is to be trained again on them.
+    others : tuple of Split, default=()
+        Splits of the same rows that hold out other shares.
     """
 
     rows: AnyRows
@@ -39,12 +41,14 @@ class Split:
     held_out_targets: Tensor | None
     early_stopping: EarlyStopping | None
     whole: tuple[AnyRows, Tensor | None] | None = None
+    others: tuple[Split, ...] = ()
 
     def map(self, function: Callable[[AnyRows], AnyRows]) -> Split:
         """Return the same with a function of both kinds of rows in their places."""
         held_out = None if self.held_out is None else function(self.held_out)
         whole = None if self.whole is None else (function(self.whole[0]), self.whole[1])
-        return dataclasses.replace(self, rows=function(self.rows), held_out=held_out, whole=whole)
+        others = tuple(other.map(function) for other in self.others)
+        return dataclasses.replace(self, rows=function(self.rows), held_out=held_out, whole=whole, others=others)
 
     def watch(self, forward: Callable[[Tensor], Tensor], loss: Loss) -> Watch | None:
         """Return what watches the loss of a network on the rows that are held out; None without such."""
@@ -68,7 +72,7 @@ def split_rows(
     held_out_targets: Tensor | None,
     seed: int,
 ) -> Split:
-    """Hold out a random share of the rows where early stopping needs it and none are given."""
+    """Hold out a random share of the rows where early stopping needs it and none are given; or several in turn."""
     if early_stopping is None or held_out is not None:
         held_out_targets = None if held_out_targets is None else held_out_targets.to(rows.device)
         return Split(rows, targets, held_out, held_out_targets, early_stopping)
@@ -79,19 +83,38 @@ def split_rows(
             f"early stopping holds out {n_held_out} of {layout.n_rows} rows and leaves none to train on; give more "
             f"rows, or validation rows of their own"
         )
+<<<<<<< ours
     outside = layout.draw(n_held_out, seed)
     left = torch.ones(len(rows), dtype=torch.bool)
     left[outside] = False
     outside, inside = outside.to(rows.device), left.nonzero().squeeze(1).to(rows.device)
+=======
+    n_splits = early_stopping.n_splits
+    if n_splits > 1 and not (early_stopping.refit and n_splits * early_stopping.validation_fraction <= 1):
+        raise ValueError(
+            f"n_splits={n_splits} of early stopping holds out so many shares one after the other, and needs refit=True "
+            f"and a validation_fraction of at most 1/{n_splits}"
+        )
+>>>>>>> theirs
     targets = None if targets is None else targets.to(rows.device)
-    return Split(
-        rows=rows.subset(inside),
-        targets=None if targets is None else targets[inside],
-        held_out=rows.subset(outside),
-        held_out_targets=None if targets is None else targets[outside],
-        early_stopping=early_stopping,
-        whole=(rows, targets) if early_stopping.refit else None,
-    )
+    splits: list[Split] = []
+    drawn = torch.zeros(len(rows), dtype=torch.bool)
+    for place in range(1, 1 + min(n_splits, layout.n_rows // n_held_out)):
+        chosen = torch.zeros(len(rows), dtype=torch.bool)
+        chosen[layout.draw(place * n_held_out, training.seed)] = True  # the shares before and this one
+        outside = (chosen & ~drawn).nonzero().squeeze(1).to(rows.device)
+        inside = (~chosen | drawn).nonzero().squeeze(1).to(rows.device)
+        drawn = chosen
+        part = Split(
+            rows=rows.subset(inside),
+            targets=None if targets is None else targets[inside],
+            held_out=rows.subset(outside),
+            held_out_targets=None if targets is None else targets[outside],
+            early_stopping=early_stopping,
+        )
+        splits.append(part)
+    whole = (rows, targets) if early_stopping.refit else None
+    return dataclasses.replace(splits[0], whole=whole, others=tuple(splits[1:]))
 
 
 class Following(Protocol):

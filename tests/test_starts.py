@@ -37,6 +37,7 @@ from layerwise.modules import AutoencoderLayer, StackedNetwork, UnrolledAutoenco
 from layerwise.objective import reconstruction_objective, supervised_objective
 from layerwise.recipes import build, describe, write_toml
 from layerwise.recipes.tables import table_autoencoder, table_predictor
+from layerwise.stages import UNWATCHED, split_rows
 from layerwise.starts import principal_axes, scores_of, start_as_linear, start_as_pca, widen
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -289,6 +290,70 @@ def test_refit_takes_the_best_number_of_iterations_on_all_rows(X):
     np.testing.assert_allclose(estimator.transform(X), again.transform(X), atol=1e-12)
 
 
+def test_several_splits_choose_by_their_mean_loss(X):
+    """Stages tell of each split; the number of iterations with the lowest mean loss trains on all rows."""
+    stopping = EarlyStopping(0.25, patience=5, refit=True, n_splits=3)
+    estimator, history = searched(stopping, alpha=[1e-3, 1e12])
+    estimator.fit(X)
+    names = list(dict.fromkeys(step.stage for step in history.steps))
+    tried = ["finetune (alpha=0.001)", "finetune (alpha=0.001, 2 of 3)", "finetune (alpha=0.001, 3 of 3)"]
+    assert names == [*tried, *(name.replace("0.001", "1e+12") for name in tried), "finetune"]
+    curves = [
+        [step.validation_loss for step in history.steps if step.stage == name and step.status is None] for name in tried
+    ]
+    longest = max(len(curve) for curve in curves)
+    mean = np.mean([curve + curve[-1:] * (longest - len(curve)) for curve in curves], axis=0)
+    assert estimator.history_[-1]["alpha"] == 1e-3
+    assert estimator.n_iter_ == stopping.best_of(np.inf, mean)[0] > 0
+    assert estimator.validation_loss_curve_ == pytest.approx(mean[: estimator.n_iter_])
+    assert stack(alpha=1e-3, solver=LBFGS(estimator.n_iter_)).fit(X).loss_ == pytest.approx(estimator.loss_)
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "fraction", "n_splits", "sizes"), [(23, 0.2, 5, [5, 5, 5, 5]), (3, 0.2, 5, [1] * 3)]
+)
+def test_splits_hold_out_each_row_once_at_most(n_rows, fraction, n_splits, sizes):
+    rows = Rows(torch.arange(n_rows, dtype=torch.float32)[:, None])
+    stopping = EarlyStopping(fraction, refit=True, n_splits=n_splits)
+    first = split_rows(rows, torch.arange(n_rows), stopping, None, None, UNWATCHED)
+    splits = [first, *first.others]
+    held_out = [part.held_out_targets.tolist() for part in splits]
+    assert [len(places) for places in held_out] == sizes
+    assert len(set().union(*held_out)) == sum(sizes)
+    for places, part in zip(held_out, splits, strict=True):
+        assert sorted(places + part.targets.tolist()) == list(range(n_rows))
+    alone = split_rows(rows, torch.arange(n_rows), EarlyStopping(fraction, refit=True), None, None, UNWATCHED)
+    assert alone.held_out_targets.tolist() == held_out[0]
+    assert not alone.others
+
+
+def test_splits_begin_as_linear_models_of_other_rows(X, y, monkeypatch):
+    """Otherwise the start would know the held-out labels, and nothing would seem to gain upon it."""
+    seen = []
+    fit_linear = StackedClassifier._fit_linear
+
+    def note(self, scores, *others):
+        seen.append(scores[:, 0])
+        return fit_linear(self, scores, *others)
+
+    monkeypatch.setattr(StackedClassifier, "_fit_linear", note)
+    stopping = EarlyStopping(0.25, patience=3, refit=True, n_splits=4)
+    settings = {"init": "linear", "decay": "start", "early_stopping": stopping, "random_state": 0}
+    StackedClassifier(units(), alpha=[0.1, 1.0], solver=LBFGS(3), **settings).fit(X, y)
+    n_held_out = round(0.25 * len(X))  # 38 of 150 fit three times
+    assert [len(scores) for scores in seen] == [len(X)] + [len(X) - n_held_out] * (len(X) // n_held_out)
+    assert np.isin(seen[1], seen[0]).all()
+    assert not np.array_equal(seen[1], seen[2])
+
+
+@pytest.mark.parametrize(
+    "stopping", [EarlyStopping(0.2, n_splits=3), EarlyStopping(0.4, refit=True, n_splits=3)], ids=["refit", "shares"]
+)
+def test_splits_that_cannot_be_held_out_are_refused(X, stopping):
+    with pytest.raises(ValueError, match=r"n_splits=3 of early stopping .* needs refit=True"):
+        searched(stopping, alpha=0.1)[0].fit(X)
+
+
 def test_alpha_with_the_lowest_held_out_loss_is_chosen(X):
     estimator, history = searched(alpha=[1e-3, 1e12])
     estimator.fit(X)
@@ -364,6 +429,26 @@ def test_resume_gives_the_same_bits(X, tmp_path):
         np.testing.assert_array_equal(estimator.transform(X), expected)
         assert estimator.history_[-1]["alpha"] == whole.history_[-1]["alpha"]
         assert estimator.validation_loss_curve_ == whole.validation_loss_curve_
+
+
+def test_several_splits_of_a_classifier_resume(X, y, tmp_path):
+    settings = {"init": "linear", "decay": "start", "alpha": [1e-2, 1.0], "random_state": 0, "solver": LBFGS(8)}
+    settings["early_stopping"] = EarlyStopping(0.3, patience=3, refit=True, n_splits=2)
+    whole = StackedClassifier(units(), **settings).fit(X, y)
+    seen = []
+
+    def interrupt(step):
+        seen.append(step)
+        if len(seen) == 22:  # in the second split
+            raise KeyboardInterrupt
+
+    checkpoint = Checkpoint(tmp_path / "kept", seconds=1e9, n_iter=1)
+    with pytest.raises(KeyboardInterrupt):
+        StackedClassifier(units(), callbacks=[interrupt], checkpoint=checkpoint, **settings).fit(X, y)
+    assert seen[-1].stage == "finetune (alpha=0.01, 2 of 2)"
+    resumed = StackedClassifier(units(), checkpoint=checkpoint, **settings).fit(X, y)
+    np.testing.assert_array_equal(resumed.predict_proba(X), whole.predict_proba(X))
+    assert resumed.validation_loss_curve_ == whole.validation_loss_curve_
 
 
 @pytest.mark.parametrize("kind", ["stack", "classifier", "regressor"])

@@ -6,6 +6,7 @@ import abc
 import copy
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from numbers import Integral
 from os import PathLike
 from typing import Any, ClassVar
@@ -330,8 +331,10 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
             states=self.__dict__.pop("_states", None) if goes_on else None,
             one_iteration=one_iteration,
         )
+        begin = None
         if scores is not None:
-            self._start_linear(scores, rows, targets, training.seed)
+            begin = partial(self._start_linear, scores, training.seed)
+            begin(rows, targets)
         if hasattr(self, "_relay"):
             self._relay.fitted_attributes = lambda: {"network_": self.network_}
         stages = stacking.finetune(
@@ -348,6 +351,7 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
             early_stopping=self.early_stopping,
             validation=None if rows_val is None else (rows_val, targets_val),
             training=training,
+            begin=begin if depth is None or depth == n_layers else None,
         )
         earlier = self.history_ if goes_on else ()
         self.history_ = [*self.autoencoder_.history_, *(describe(stage, earlier) for stage in stages)]
@@ -360,7 +364,7 @@ class FineTunedEstimator(RecordMixin, ClassNamePrefixFeaturesOutMixin, Transform
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return coefficients of shape (n_outputs, n_features) and intercepts of a linear model of standard scores."""
 
-    def _start_linear(self, scores: Affine, rows: AnyRows, targets: torch.Tensor, seed: int) -> None:
+    def _start_linear(self, scores: Affine, seed: int, rows: AnyRows, targets: torch.Tensor) -> None:
         """Let the network begin as the linear model of the labelled rows of all ranks."""
         z = stacking.apply(lambda x: x.double() @ scores.matrix.T + scores.offset, rows)
         y = targets.to(z) if targets.ndim > 1 else targets.to(z)[:, None]

@@ -17,7 +17,7 @@ from layerwise.starts import can_carry
 # Inverse strengths of the penalty of logistic regression; ridge penalties as shares of the number of rows.
 _INVERSE_PENALTIES = 10.0 ** np.arange(-3, 5)
 _PENALTIES = 10.0 ** np.arange(-5, 2)
-_N_FOLDS, _MAX_ITER = 3, 500
+_N_FOLDS, _FEWEST_FOLDS, _MAX_ITER = 5, 3, 500
 # Logit of a class without a row, below the others: a heuristic choice.
 _FAR_BELOW = 10.0
 
@@ -44,8 +44,8 @@ def fit_logistic(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return logits as a linear function of standard scores, by logistic regression.
 
-    The L2 penalty is the one of eight with the lowest cross-entropy over three folds; where a class has fewer than
-    three rows, that of scikit-learn.
+    The L2 penalty is the one of eight with the lowest cross-entropy over five folds, or as many as the
+    rarest class has rows; where that has fewer than three, that of scikit-learn.
 
     Parameters
     ----------
@@ -68,8 +68,8 @@ def fit_logistic(
     if len(present) < 2:
         return coefficients, intercepts
     strength = 1.0
-    if counts.min() >= _N_FOLDS:
-        folds = StratifiedKFold(_N_FOLDS, shuffle=True, random_state=seed)
+    if counts.min() >= _FEWEST_FOLDS:
+        folds = StratifiedKFold(min(_N_FOLDS, counts.min()), shuffle=True, random_state=seed)
         losses = np.zeros(len(_INVERSE_PENALTIES))
         for train, test in folds.split(scores, classes):
             model = _logistic(fit_intercept, warm_start=True)

@@ -57,7 +57,7 @@ class StackedClassifier(ClassifierMixin, FineTunedEstimator):
         them (for few labels).
     init : {"zero", "linear"}, default="zero"
         How the network begins. ``"zero"`` trains the head from 0 on the codes, then the layers with it. ``"linear"``
-        begins as logistic regression (L2 penalty, its strength by three folds) of the columns: each layer gets one
+        begins as logistic regression (L2 penalty, its strength by five folds) of the columns: each layer gets one
         more unit for each column, in which its activation is all but linear, and the head begins with the coefficients
         of that model; the pre-trained units begin with zero weights to the head. The head is not trained alone then.
         ``decay="start"`` keeps the network near the linear model.
