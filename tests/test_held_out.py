@@ -12,7 +12,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from layerwise.cli.held_out import hold_out, list_doubts
+import layerwise
+from layerwise.cli.held_out import hold_out
+from layerwise.cli.judging import list_doubts
 from layerwise.data.inputs import Input
 
 SETTINGS = {"model": "classifier", "random_state": 0, "finetuning": {}}
@@ -66,9 +68,105 @@ def test_groups_stay_together_and_rows_in_time_in_order():
         hold_out(alone, None, settings | {"groups": "machine"})
 
 
-def test_few_rows_and_rows_to_be_judged_are_all_trained_on():
+def test_few_rows_are_held_out_by_folds():
+    X = np.arange(49.0)[:, None]
+    held = hold_out(rows_of(X), None, {"model": "autoencoder", "random_state": 0})
+    assert held.rows is None
+    assert len(held.source.X) == 49
+    assert sorted(np.concatenate(held.folds)) == list(range(49))
+    assert {len(fold) for fold in held.folds} == {9, 10}
+    assert "49 of 49 rows, by 5 folds: as 49 rows are too few to spare some (at least 50)" in held.how
+    y = np.array(["a"] * 20 + ["b"] * 3 + ["c"] + [""] * 30)
+    settings = SETTINGS | {"finetuning": {"unlabeled": ""}}
+    held = hold_out(rows_of(np.arange(54.0)[:, None], y), y, settings)
+    assert [sorted(y[fold]).count("b") for fold in held.folds] == [1, 1, 1]  # the smallest class says how many
+    assert sorted(np.concatenate(held.folds)) == list(range(23))  # the only c is trained on, rows without a label too
+    many = hold_out(rows_of(np.zeros((45, 9000))), None, {"model": "autoencoder", "random_state": 0})
+    assert not many.folds
+    assert "all rows too many to train 5 times" in many.how
+
+
+@pytest.mark.parametrize(
+    ("y", "said"),
+    [
+        (["a"] * 8 + ["b"], "9 rows with labels are too few to spare some (at least 50), and for folds two classes"),
+        (["a"] * 5 + ["b"] * 3, "8 rows with labels are too few to spare some (at least 50), and fewer than 10"),
+        ([f"{place}" for place in range(40)], "40 rows with labels are too few to spare some (at least 200), and for"),
+    ],
+)
+def test_too_few_rows_for_folds_are_told(y, said):
+    y = np.array(y)
+    held = hold_out(rows_of(np.zeros((len(y), 1)), y), y, SETTINGS)
+    assert held.how.startswith(f"none, as {said}")
+    assert not held.folds
+
+
+def test_figures_by_folds_are_those_of_models_without_the_fold(run, iris, tmp_path):
+    """What is said of each row comes from a model that has not seen it; the model itself has seen all."""
+    frame = pl.read_csv(iris)[[*range(0, 80, 10), *range(100, 148, 4), *range(80, 100, 7)]]
+    data, out = tmp_path / "few.csv", tmp_path / "run"
+    frame.write_csv(data)
+    flags = ["--labels", "kind", "--layers", 4, "--max-iter", 15, "--random-state", 3]
+    code, text, err = run("fit", data, *flags, "--out", out)
+    assert code == 0, err
+    facts = json.loads((out / "run.json").read_text())
+    figures, told = facts["held_out_figures"], facts["held_out"]
+    y = frame["kind"].to_numpy()
+    held = hold_out(rows_of(frame.drop("kind").to_numpy(), y), y, SETTINGS | {"random_state": 3})
+    X, right, linear = frame.drop("kind").to_numpy().astype(np.float32), 0, 0
+    for fold in held.folds:
+        inside = np.setdiff1d(np.arange(23), fold)
+        frame[inside].write_csv(tmp_path / "inside.csv")
+        run(
+            "fit",
+            tmp_path / "inside.csv",
+            *flags,
+            "--validation-fraction",
+            0,
+            "--no-report",
+            "--out",
+            tmp_path / "f",
+            "--overwrite",
+        )
+        right += (layerwise.load(tmp_path / "f")[-1].predict(X[fold]) == y[fold]).sum()
+        rival = make_pipeline(StandardScaler(), LogisticRegression(max_iter=300)).fit(X[inside], y[inside])
+        linear += (rival.predict(X[fold]) == y[fold]).sum()
+    assert figures["n_folds"] == len(held.folds)
+    assert figures["n_rows"] == 23
+    assert figures["accuracy"] == pytest.approx(right / 23)
+    assert figures["accuracy_of_linear"] == pytest.approx(linear / 23)
+    assert figures["accuracy_of_commonest"] == frame["kind"].value_counts()["count"].max() / 23
+    assert f"on 23 rows by {len(held.folds)} folds (" in told
+    assert f"Held out: {told}" in text
+    assert told in (out / "MODEL_CARD.md").read_text().replace("\\", "")
+    page = (out / "report.html").read_text()
+    assert f"on new ones it will do worse. On rows held out: {told}." in page
+    assert "fold 1 of" in err
+    assert "fold" not in (out / "metrics.jsonl").read_text()
+    run("fit", data, *flags, "--validation-fraction", 0, "--no-report", "--out", tmp_path / "all")
+    bits = [(folder / "model.safetensors").read_bytes() for folder in (out, tmp_path / "all")]
+    assert bits[0] == bits[1]  # the folds leave no trace in the model
+
+
+@pytest.mark.parametrize(("labels", "figure"), [("amount", "r2"), (None, "explained_variance")])
+def test_amounts_and_reconstructions_are_measured_over_all_folds(run, tmp_path, labels, figure):
+    """Folds of two rows have no R2 of their own that means anything; gaps are filled in without the fold."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(12, 2))
+    third = [None, *x.sum(axis=1)[1:]]
+    pl.DataFrame({"a": x[:, 0], "b": x[:, 1], "c": third, "amount": 10 * x[:, 0]}).write_csv(tmp_path / "x.csv")
+    told = ["--labels", labels] if labels else ["--ignore", "amount"]
+    flags = [*told, "--layers", 1, "--max-iter", 20, "--random-state", 0, "--no-report", "--json"]
+    code, out, err = run("fit", tmp_path / "x.csv", *flags, "--out", tmp_path / "run")
+    assert code == 0, err
+    figures = json.loads(out)["held_out_figures"]
+    assert (figures["n_rows"], figures["n_folds"]) == (12, 5)
+    assert 0.5 < figures[f"{figure}_of_linear"] < 1
+    assert figures[figure] < figures[f"{figure}_on_training"] <= 1
+
+
+def test_few_rows_to_be_judged_are_all_trained_on():
     X = np.zeros((49, 1))
-    assert "49 rows are too few" in hold_out(rows_of(X), None, {"model": "autoencoder", "random_state": 0}).how
     asked = {"model": "autoencoder", "random_state": 0, "validation_fraction": 0.2}
     assert len(hold_out(rows_of(X), None, asked).rows.X) == 10
     many = hold_out(rows_of(np.zeros((500, 1))), None, {"model": "outliers", "random_state": 0})

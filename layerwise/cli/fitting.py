@@ -225,14 +225,14 @@ def train(
     missing: str | None,
     settings: Mapping[str, Any],
     callbacks: Sequence[Callback],
-    checkpoints: Path,
+    checkpoints: Path | None,
     seconds: float,
     held_out: tuple[Any, np.ndarray | None] | None = None,
 ) -> tuple[BaseEstimator, np.ndarray, Any]:
     """Train the model of the settings; return it, after what prepares its rows, and those rows, and those held out.
 
     ``missing`` says which values are, as `describe_missing` does. ``checkpoints`` is the folder for them, one of which
-    is written after so many ``seconds``. ``held_out`` are rows, and their labels, to stop early by.
+    is written after so many ``seconds``; None writes none. ``held_out`` are rows, and their labels, to stop early by.
     """
     steps: list[tuple[str, BaseEstimator]] = []
     if source.encoder is not None:
@@ -251,13 +251,13 @@ def train(
             imputer.set_params(autoencoder__solver__max_iter=max_iter)
         imputer.set_params(
             callbacks=[_prefixed("imputer", callback) for callback in callbacks],
-            checkpoint=Checkpoint(checkpoints / "imputer", seconds=seconds),
+            checkpoint=None if checkpoints is None else Checkpoint(checkpoints / "imputer", seconds=seconds),
         )
         X = imputer.fit_transform(X, **weights)
         if held_out is not None:
             held_out = imputer.transform(held_out[0]), held_out[1]
         steps.append(("imputer", imputer))
-    checkpoint = Checkpoint(checkpoints / "model", seconds=seconds)
+    checkpoint = None if checkpoints is None else Checkpoint(checkpoints / "model", seconds=seconds)
     model = recipes.build(settings).set_params(callbacks=list(callbacks), checkpoint=checkpoint)
     if isinstance(model, AutoencoderOutlierDetector) and source.encoder is not None:
         model.set_params(feature_groups=source.feature_columns)  # a column of text counts as one

@@ -42,7 +42,8 @@ from layerwise.cli.fitting import (
     open_trackers,
     train,
 )
-from layerwise.cli.held_out import hold_out, judge, tell_held_out
+from layerwise.cli.held_out import hold_out
+from layerwise.cli.judging import judge, tell_held_out
 from layerwise.cli.opening import digest_rows, name_rows
 from layerwise.cli.recipe_flags import begin_as_table, overlay
 from layerwise.cli.telling import (
@@ -345,7 +346,8 @@ def fit(
         L-BFGS trains layers on growing samples first, unless it is told not to.
     validation_fraction
         Share of the rows to hold out: each stage stops when it no longer gets better on them, and what is told of the
-        model is measured on them. 0.2 if not given, drawn in the proportions of the classes; 0 trains on all rows.
+        model is measured on them. 0.2 if not given, drawn in the proportions of the classes; fewer than 50 rows are
+        measured by folds. 0 trains on all rows.
     validation_data
         A file of such rows, with labels as in the data, instead of a share.
     groups
@@ -524,7 +526,7 @@ def _fit_into(
         ),
         missing=missing,
         digest_of_rows=digest_rows(source.X),
-        **judge(fitted, X, X_held_out, held_out, complete),
+        **judge(fitted, X, X_held_out, held_out, complete, missing, display),
         seconds=round(time.perf_counter() - start, 1),
     )
     if distributed.rank() > 0:
