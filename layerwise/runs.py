@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import platform
+import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping
@@ -49,6 +50,13 @@ _STEP: dict[str, Callable[[Any], bool]] = {
 }
 _FACTS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("command", "data", "labels", "sample_weight", "array", "layout", "digest_of_rows"), _is_text),
+    "sample_of_rows": lambda value: (
+        isinstance(value, dict)
+        and type(value.get("n_rows")) is int
+        and isinstance(value.get("hashes"), list)
+        and 0 < len(value["hashes"]) < 2**12
+        and all(isinstance(text, str) and re.fullmatch("[0-9a-f]{16}", text) for text in value["hashes"])
+    ),
     "transpose": lambda value: isinstance(value, bool),
     "layerwise_version": _is_text,
     **dict.fromkeys(("id", "ignore"), lambda value: isinstance(value, list) and all(map(_is_text, value))),

@@ -295,3 +295,65 @@ def test_what_is_odd_about_a_table_is_said_before_the_training(run, tmp_path):
         "fit", tmp_path / "x.csv", "--model", "outliers", "--max-iter", 2, "--no-report", "--out", tmp_path / "o"
     )
     assert "Outliers: the most unusual 10 % of the rows (--contamination)" in err
+
+
+def test_rows_that_a_model_was_trained_on_are_no_test_of_it(run, tmp_path):
+    """In another order, in part, among a few others; not rows like them, nor those held out."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(900, 2)).astype(np.float32)
+    gaps = [None if place % 7 == 0 else value for place, value in enumerate(x[:, 1].tolist())]
+    frame = pl.DataFrame({"a": x[:, 0], "b": gaps})
+    data, out = tmp_path / "x.csv", tmp_path / "run"
+    frame.write_csv(data)
+    flags = ["--layers", 2, "--max-iter", 3, "--random-state", 0, "--no-report"]
+    run("fit", data, *flags, "--out", out)
+    held = hold_out(rows_of(frame.to_numpy()), None, {"model": "autoencoder", "random_state": 0})
+    inside = np.setdiff1d(np.arange(900), held.places)
+    others = frame.with_columns(pl.col("a") + 1)
+    cases = {
+        "all": (frame, True),
+        "turned": (frame[::-1], True),
+        "some": (frame[inside[:300]], True),
+        "mixed": (pl.concat([frame[inside[:400]], others[:100]]), True),
+        "others": (others, False),
+        "few": (pl.concat([frame[inside[:100]], others]), False),
+        "held_out": (frame[held.places], False),
+    }
+    for name, (table, known) in cases.items():
+        table.write_csv(tmp_path / f"{name}.csv")
+        _, text, _ = run("evaluate", out, tmp_path / f"{name}.csv")
+        assert ("These rows were trained on" in text) is known, name
+    facts = json.loads((out / "run.json").read_text())
+    assert f"(held out: {facts['held_out']})" in json.loads(run("evaluate", out, data, "--json")[1])["doubt"]
+    _, text, err = run("score", out, data)
+    assert "These rows were trained on" in err
+    assert "trained on" not in text
+    del facts["sample_of_rows"]  # as runs of earlier versions
+    (out / "run.json").write_text(json.dumps(facts))
+    assert "trained on" not in run("evaluate", out, data)[1]
+    (out / "run.json").write_text(json.dumps(facts | {"sample_of_rows": {"n_rows": 3, "hashes": ["x"]}}))
+    assert "sample_of_rows is not what a run has there" in run("evaluate", out, data)[2]
+    run("fit", data, "--model", "outliers", *flags, "--out", tmp_path / "o")
+    assert "trained on" not in "".join(map(str, run("evaluate", tmp_path / "o", data)))  # it is to judge them
+
+
+def test_what_is_filled_in_is_no_reason(run, tmp_path):
+    """In the command and in the report's list of unusual rows."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 3))
+    x[5, 0] += 9
+    frame = pl.DataFrame({"a": x[:, 0], "b": x[:, 1], "c": x[:, 2], "kind": ["u", "v", "w"] * 20})
+    gap = pl.Series(np.arange(60) == 5)
+    frame = frame.with_columns(pl.when(gap).then(None).otherwise(pl.col("b")).alias("b"))
+    frame.write_csv(tmp_path / "x.csv")
+    flags = ["--model", "outliers", "--layers", 1, "--max-iter", 5, "--random-state", 0, "--out", tmp_path / "run"]
+    code, _, err = run("fit", tmp_path / "x.csv", *flags)
+    assert code == 0, err
+    rows = json.loads(run("score", tmp_path / "run", tmp_path / "x.csv", "--because", "--per-feature", "--json")[1])
+    row = rows["rows"][5]
+    assert "b " not in row["because"]
+    assert row["error: b"] > 0  # it counts in the error all the same
+    assert row["because"].startswith("a ")
+    assert any("b " in other["because"] for other in rows["rows"])
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "unknown" not in page[page.index("Unusual rows") :].split("</section>")[0]

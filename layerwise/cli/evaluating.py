@@ -21,7 +21,7 @@ from sklearn.metrics import (
 from layerwise import stacking
 from layerwise.cli.common import AnyText, Array, Data, Device, Labels, Layout, Model, Reply, Transpose
 from layerwise.cli.fitting import as_amounts
-from layerwise.cli.opening import open_model
+from layerwise.cli.opening import open_model, tell_known
 from layerwise.data import Rows
 from layerwise.data.column_types import MARKERS
 from layerwise.estimators import AutoencoderOutlierDetector, StackedClassifier, StackedRegressor
@@ -79,7 +79,10 @@ def evaluate(
     figures = measure(opened.estimator, opened.X, y, opened.source.weights, folder=opened.folder, unlabeled=unlabeled)
     facts = {"n_rows": opened.X.shape[0], **figures}
     shown = {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in facts.items()}
-    return Reply(facts, "\n".join(f"{name}: {value}" for name, value in shown.items()))
+    lines = [f"{name}: {value}" for name, value in shown.items()]
+    # Of a detector the training rows are those to judge.
+    known = None if isinstance(opened.estimator, AutoencoderOutlierDetector) else tell_known(opened)
+    return Reply(facts | ({"doubt": known} if known else {}), "\n".join([*lines, *([known] if known else [])]))
 
 
 def measure(

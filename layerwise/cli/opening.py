@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import BaseEstimator
 
 import layerwise
@@ -23,6 +25,8 @@ from layerwise.estimators._checkpointing import digest_of_rows
 from layerwise.estimators._checks import ROW_DTYPES
 from layerwise.inspection import bare, step_of
 
+# Hashes of rows that are kept, rows of how many bytes are hashed at most, and which share of rows is most of them.
+_N_HASHES, _MOST_BYTES, _MOSTLY = 256, 2**28, 0.5
 # Files that hold arrays by name.
 _WITH_NAMES = (".npz", ".mat", ".safetensors")
 
@@ -62,6 +66,50 @@ def name_rows(source: Input, places: np.ndarray | None = None) -> list[str] | No
 def digest_rows(X: Any) -> str:
     """Return a text that differs where rows of any rank do, as they were read."""
     return f"{digest_of_rows(Rows(X if X.dtype in ROW_DTYPES else X.astype(np.float64))):016x}"
+
+
+def sample_rows(X: Any) -> dict[str, Any] | None:
+    """Return what tells later whether rows were among these: how many they are, and the lowest of their hashes.
+
+    None of sparse rows, and of a large memory map, which would be read once more.
+    """
+    if sparse.issparse(X) or X.nbytes > _MOST_BYTES or not len(X):
+        return None
+    return {"n_rows": len(X), "hashes": [f"{value:016x}" for value in np.sort(_hash_rows(X))[:_N_HASHES]]}
+
+
+def are_known(X: Any, sample: Mapping[str, Any] | None) -> bool:
+    """Whether most of the rows are among those that `sample_rows` has seen; False where nothing tells."""
+    if sample is None or sparse.issparse(X) or X.nbytes > _MOST_BYTES or not len(X):
+        return False
+    kept = np.array([int(text, 16) for text in sample["hashes"]], np.uint64)
+    hashes = _hash_rows(X)
+    comparable = hashes <= kept.max() if len(kept) < sample["n_rows"] else np.ones(len(hashes), bool)
+    return bool(comparable.any() and np.isin(hashes[comparable], kept).mean() > _MOSTLY)
+
+
+def _hash_rows(X: np.ndarray) -> np.ndarray:
+    """Return a number of 64 bits for each row, the same wherever it stands and in whatever type it came."""
+    words = np.ascontiguousarray(X, dtype=np.float64) + 0.0  # -0 is 0
+    words[np.isnan(words)] = np.nan
+    bits = words.view(np.uint64)
+    keys = np.random.default_rng(0).integers(1, 2**63, size=X.shape[1], dtype=np.uint64) | np.uint64(1)
+    hashed = ((bits ^ (bits >> np.uint64(29))) * keys).sum(axis=1, dtype=np.uint64)
+    hashed = (hashed ^ (hashed >> np.uint64(32))) * np.uint64(0x9E3779B97F4A7C15)
+    return hashed ^ (hashed >> np.uint64(29))
+
+
+def tell_known(opened: Opened) -> str | None:
+    """Say that the rows are those that the model was trained on, if most of them are; None where nothing tells."""
+    facts = runs.read_facts(opened.folder)
+    if not are_known(opened.source.X, facts.get("sample_of_rows")):
+        return None
+    held_out = facts.get("held_out")
+    also = f" (held out: {held_out})" if isinstance(held_out, str) else ""
+    return (
+        f"These rows were trained on, all or most of them, so they do not tell how good the model is on others; give "
+        f"rows that the model has not seen{also}"
+    )
 
 
 def list_columns(data: Path) -> list[str]:

@@ -45,6 +45,7 @@ _FACTS = {
     "python_version": "Python",
     "machine": "Machine",
     "digest_of_rows": None,
+    "sample_of_rows": None,
     "held_out": "On rows held out",
     "held_out_figures": None,
     "doubts": None,
