@@ -42,6 +42,10 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
+def _is_end(value: Any) -> bool:
+    return value is None or _is_number(value)
+
+
 # What steps and facts are, as far as anything is done with them. None stands for what is not known.
 _STEP: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("stage", "status"), _is_text),
@@ -56,6 +60,10 @@ _FACTS: dict[str, Callable[[Any], bool]] = {
         and isinstance(value.get("hashes"), list)
         and 0 < len(value["hashes"]) < 2**12
         and all(isinstance(text, str) and re.fullmatch("[0-9a-f]{16}", text) for text in value["hashes"])
+    ),
+    "ranges": lambda value: (
+        isinstance(value, list)
+        and all(isinstance(ends, list) and len(ends) == 2 and all(map(_is_end, ends)) for ends in value)
     ),
     "transpose": lambda value: isinstance(value, bool),
     "layerwise_version": _is_text,

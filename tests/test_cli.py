@@ -1319,3 +1319,24 @@ def test_impute_says_which_gaps_stay(run, tmp_path):
     filled = pl.read_csv(tmp_path / "filled.csv")
     assert filled["age"].null_count() == 0
     assert filled["kind"].null_count() == 8
+
+
+@pytest.mark.filterwarnings("always:column")
+@pytest.mark.parametrize("command", ["encode", "reconstruct", "impute", "predict", "score"])
+def test_values_far_beyond_those_of_the_training_are_told(run, tmp_path, command):
+    """By column, once, in how many rows; not rare texts, gaps, nor values somewhat beyond."""
+    rng = np.random.default_rng(0)
+    table = {"a": rng.random(60).tolist(), "b": [None, *rng.normal(50, 3, 59).tolist()], "t": ["u"] * 59 + ["v"]}
+    table |= {"flat": [7.0] * 60, "kind": ["yes", "no"] * 30}
+    pl.DataFrame(table).write_csv(tmp_path / "x.csv")
+    labels = ["--labels", "kind"] if command == "predict" else ["--ignore", "kind"]
+    flags = ["--impute", "--layers", 2, "--max-iter", 2, "--no-report", "--validation-fraction", 0]
+    code, _, err = run("fit", tmp_path / "x.csv", *labels, *flags, "--out", tmp_path / "r")
+    assert code == 0, err
+    assert "far beyond" not in run(command, tmp_path / "r", tmp_path / "x.csv")[2]
+    table["a"] = [-4e6, 3.0, 1e6, *table["a"][3:]]
+    table["flat"] = [7.5, 7.0, -900.0, *table["flat"][3:]]
+    pl.DataFrame(table).write_csv(tmp_path / "y.csv")
+    _, _, err = run(command, tmp_path / "r", tmp_path / "y.csv")
+    told = "columns 'a' (-4e+06), 'flat' (-900) hold values far beyond those of the training, in 2 of 60 rows"
+    assert err.count(told) == err.count("far beyond") == 1

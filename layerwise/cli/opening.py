@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from layerwise.inspection import bare, step_of
 
 # Hashes of rows that are kept, rows of how many bytes are hashed at most, and which share of rows is most of them.
 _N_HASHES, _MOST_BYTES, _MOSTLY = 256, 2**28, 0.5
+# Columns whose ranges are kept, at most; a value is far that lies so many times the range of the training beyond it.
+_MOST_RANGES, _FAR = 2000, 10
 # Files that hold arrays by name.
 _WITH_NAMES = (".npz", ".mat", ".safetensors")
 
@@ -97,6 +100,43 @@ def _hash_rows(X: np.ndarray) -> np.ndarray:
     hashed = ((bits ^ (bits >> np.uint64(29))) * keys).sum(axis=1, dtype=np.uint64)
     hashed = (hashed ^ (hashed >> np.uint64(32))) * np.uint64(0x9E3779B97F4A7C15)
     return hashed ^ (hashed >> np.uint64(29))
+
+
+def measure_ranges(X: Any) -> list[list[float | None]] | None:
+    """Return the smallest and the largest value of each column; None of bytes, sparse rows and very many values."""
+    if sparse.issparse(X) or X.dtype == np.uint8 or X.nbytes > _MOST_BYTES or X.shape[1] > _MOST_RANGES or not len(X):
+        return None
+    ends = np.array([np.fmin.reduce(X, axis=0), np.fmax.reduce(X, axis=0)], dtype=np.float64)
+    return [[None if np.isnan(value) else value for value in row] for row in ends.T.tolist()]
+
+
+def _warn_of_far_rows(X: Any, ranges: list[list[float | None]] | None, names: Sequence[str] | None) -> None:
+    """Say which columns hold values far beyond those of the training, and in how many rows."""
+    if ranges is None or sparse.issparse(X) or X.nbytes > _MOST_BYTES or X.shape[1] != len(ranges):
+        return
+    low, high = np.array(ranges, dtype=np.float64).T
+    width = np.where(high > low, high - low, np.maximum(np.abs(high), 1.0))  # of a constant its size
+    far = (low - _FAR * width > X) | (high + _FAR * width < X)
+    if not far.any():
+        return
+    columns = np.flatnonzero(far.any(axis=0))
+    shown = [
+        f"{repr(str(names[k]))[:65] if names else f'x_{k}'} ({_farthest(X[:, k], low[k], high[k]):g})"
+        for k in columns[:5]
+    ]
+    more = f" and {len(columns) - 5} more" if len(columns) > 5 else ""
+    n_rows = int(far.any(axis=1).sum())
+    warnings.warn(
+        f"column{'s' if len(columns) > 1 else ''} {', '.join(shown)}{more} hold{'s' if len(columns) == 1 else ''} "
+        f"values far beyond those of the training, in {n_rows:,} of {len(X):,} rows; what the model makes of such rows "
+        f"is not to be trusted: look for wrong units, or marks that stand for missing values",
+        stacklevel=3,
+    )
+
+
+def _farthest(values: np.ndarray, low: float, high: float) -> float:
+    """Return the value that is farthest from the training's."""
+    return float(values[np.nanargmax(np.maximum(low - values, values - high))])
 
 
 def tell_known(opened: Opened) -> str | None:
@@ -187,6 +227,7 @@ def open_model(
         amounts = as_amounts(source.y, facts.get("unlabeled"))
         source = source if amounts is None else source._replace(y=amounts)
     X = source.X
+    _warn_of_far_rows(X, facts.get("ranges"), source.feature_names)
     missing = describe_missing(X, source.feature_names)
     if missing and imputer is None:
         raise ValueError(f"{data}: {missing}; the model does not fill in gaps; train it with --impute")

@@ -44,7 +44,7 @@ from layerwise.cli.fitting import (
 )
 from layerwise.cli.held_out import hold_out
 from layerwise.cli.judging import judge, tell_held_out
-from layerwise.cli.opening import digest_rows, name_rows, sample_rows
+from layerwise.cli.opening import digest_rows, measure_ranges, name_rows, sample_rows
 from layerwise.cli.recipe_flags import begin_as_table, overlay
 from layerwise.cli.telling import (
     advise_on_labels,
@@ -527,6 +527,7 @@ def _fit_into(
         missing=missing,
         digest_of_rows=digest_rows(source.X),
         sample_of_rows=sample_rows(held_out.source.X),
+        ranges=measure_ranges(source.X),
         **judge(fitted, X, X_held_out, held_out, complete, missing, display),
         seconds=round(time.perf_counter() - start, 1),
     )

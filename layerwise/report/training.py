@@ -46,6 +46,7 @@ _FACTS = {
     "machine": "Machine",
     "digest_of_rows": None,
     "sample_of_rows": None,
+    "ranges": None,
     "held_out": "On rows held out",
     "held_out_figures": None,
     "doubts": None,
