@@ -21,6 +21,7 @@ from sklearn.base import BaseEstimator
 import layerwise
 from layerwise import persistence, plotting, products
 from layerwise.atomic import write_file
+from layerwise.data.column_types import is_plain
 from layerwise.errors import FileError
 from layerwise.export import write_model_card
 from layerwise.inspection import bare, layers_of, stack_of
@@ -61,6 +62,7 @@ _FACTS: dict[str, Callable[[Any], bool]] = {
         and 0 < len(value["hashes"]) < 2**12
         and all(isinstance(text, str) and re.fullmatch("[0-9a-f]{16}", text) for text in value["hashes"])
     ),
+    "label_marks": lambda value: is_plain(value) and value["type"] == "marked",
     "ranges": lambda value: (
         isinstance(value, list)
         and all(isinstance(ends, list) and len(ends) == 2 and all(map(_is_end, ends)) for ends in value)

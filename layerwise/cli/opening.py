@@ -16,6 +16,7 @@ import layerwise
 from layerwise import runs
 from layerwise.cli.fitting import as_amounts
 from layerwise.data._polars import composed
+from layerwise.data.column_types import Marked, from_plain
 from layerwise.data.inputs import Input, TableSource, is_tabular, open_source, read
 from layerwise.data.rows import Rows
 from layerwise.data.table_encoder import TableEncoder
@@ -224,7 +225,8 @@ def open_model(
             f"array of numbers; give it a table of those numbers alone, in their order"
         )
     if isinstance(bare(model), StackedRegressor) and source.y is not None and source.y.dtype.kind in "OU":
-        amounts = as_amounts(source.y, facts.get("unlabeled"))
+        marks = from_plain(facts["label_marks"]) if facts.get("label_marks") else None
+        amounts = as_amounts(source.y, facts.get("unlabeled"), marks if isinstance(marks, Marked) else None)
         source = source if amounts is None else source._replace(y=amounts)
     X = source.X
     _warn_of_far_rows(X, facts.get("ranges"), source.feature_names)

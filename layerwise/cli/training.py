@@ -37,6 +37,7 @@ from layerwise.cli.fitting import (
     choose_model,
     count_labelled,
     fills_gaps,
+    find_label_marks,
     log_run,
     mark_unlabeled,
     open_trackers,
@@ -57,6 +58,7 @@ from layerwise.cli.telling import (
 )
 from layerwise.cli.unfinished import CHECKPOINTS, SCRATCH, read_begun, refuse_changes, tidy, unfinished_run
 from layerwise.data import load_mnist_small
+from layerwise.data.column_types import as_plain
 from layerwise.data.inputs import read
 from layerwise.data.naming import naming_columns
 from layerwise.data.values import describe_missing, describe_odd_columns
@@ -468,6 +470,9 @@ def _fit_into(
     if source.encoder is not None:
         settings = begin_as_table(settings, flags, *source.X.shape)
     settings = overlay(settings, flags, source.X.shape[1])
+    marks = None
+    if settings["model"] == "regressor" and source.y is not None:
+        marks = find_label_marks(source.y, settings.get("finetuning", {}).get("unlabeled"))
     y, complete = mark_unlabeled(source.y, settings)
     if settings["model"] == "regressor":
         source = source._replace(y=y)  # text has become numbers
@@ -483,6 +488,7 @@ def _fit_into(
     missing = describe_missing(source.X, source.feature_names)
     told = [describe_rows(source, n_labelled), *advise_on_transpose(source, settings), *describe_columns(source)]
     told += [describe_task(chosen, why, source)] if why else []
+    told += [f"Labels: amounts written with {marks}, which predictions are without"] if marks else []
     if missing and fills_gaps(source, settings):
         told.append(f"Filled in by an autoencoder first: {missing} (--no-impute refuses them)")
     for line in (*told, f"Held out: {held_out.how}", *odd):
@@ -528,6 +534,7 @@ def _fit_into(
         digest_of_rows=digest_rows(source.X),
         sample_of_rows=sample_rows(held_out.source.X),
         ranges=measure_ranges(source.X),
+        **({"label_marks": as_plain(marks), "amounts": f"written with {marks} in the labels"} if marks else {}),
         **judge(fitted, X, X_held_out, held_out, complete, missing, display),
         seconds=round(time.perf_counter() - start, 1),
     )

@@ -47,6 +47,8 @@ _FACTS = {
     "digest_of_rows": None,
     "sample_of_rows": None,
     "ranges": None,
+    "label_marks": None,
+    "amounts": "Amounts",
     "held_out": "On rows held out",
     "held_out_figures": None,
     "doubts": None,
