@@ -46,7 +46,7 @@ from layerwise.cli.fitting import (
 from layerwise.cli.held_out import hold_out
 from layerwise.cli.judging import judge, tell_held_out
 from layerwise.cli.opening import digest_rows, measure_ranges, name_rows, sample_rows
-from layerwise.cli.recipe_flags import begin_as_table, overlay
+from layerwise.cli.recipe_flags import begin_as_table, overlay, tell_recipe
 from layerwise.cli.telling import (
     advise_on_labels,
     advise_on_transpose,
@@ -467,6 +467,7 @@ def _fit_into(
         unlabeled = flags.get("unlabeled", settings.get("finetuning", {}).get("unlabeled"))
         chosen, why = choose_model(source.y, contamination, unlabeled)
     settings = settings | {"model": chosen}
+    recipe_line = tell_recipe(settings, flags, source)
     if source.encoder is not None:
         settings = begin_as_table(settings, flags, *source.X.shape)
     settings = overlay(settings, flags, source.X.shape[1])
@@ -488,6 +489,7 @@ def _fit_into(
     missing = describe_missing(source.X, source.feature_names)
     told = [describe_rows(source, n_labelled), *advise_on_transpose(source, settings), *describe_columns(source)]
     told += [describe_task(chosen, why, source)] if why else []
+    told += recipe_line
     told += [f"Labels: amounts written with {marks}, which predictions are without"] if marks else []
     if missing and fills_gaps(source, settings):
         told.append(f"Filled in by an autoencoder first: {missing} (--no-impute refuses them)")
