@@ -341,12 +341,16 @@ class Pace:
 
     @property
     def seconds_left(self) -> float | None:
-        """How long the stage takes to ``max_iter`` if it goes on like this; None while that is unknown."""
-        n_iter = self._gain("iteration")
+        """How long the stage takes to ``max_iter`` if it goes on like this; None while that is unknown.
+
+        The first step is not gone by: it may take a thousand times as long, to load what all of them need.
+        """
+        steps = [step for step in self._steps if step.iteration > 0]
+        n_iter = steps[-1].iteration - steps[0].iteration if steps else 0
         if n_iter == 0:
             return None
-        last = self._steps[-1]
-        return (last.max_iter - last.iteration) * self._gain("seconds") / n_iter
+        last = steps[-1]
+        return (last.max_iter - last.iteration) * (last.seconds - steps[0].seconds) / n_iter
 
     def _gain(self, name: str) -> float:
         return getattr(self._steps[-1], name) - getattr(self._steps[0], name) if self._steps else 0

@@ -98,9 +98,11 @@ class Progress(Watcher):
             self._print(f"{step.stage} [{step.iteration}/{step.max_iter}] {self._detail(step)}", step)
 
     def _detail(self, step: Step) -> str:
-        rate = self._pace.rows_per_second
+        rate, left = self._pace.rows_per_second, self._pace.seconds_left
+        if left is None:  # the first step tells no pace
+            return step.describe()
         speed = "-" if rate is None else f"{rate:,.0f}"
-        return f"{step.describe()}, {speed} rows/s, time left {_duration(self._pace.seconds_left)}"
+        return f"{step.describe()}, {speed} rows/s, time left {_duration(left)}"
 
     def _is_due(self, step: Step) -> bool:
         if self._printed is None or not step.follows(self._printed):
@@ -166,10 +168,8 @@ def _fill(text: str, width: int) -> str:
     return textwrap.fill(phrases, width, break_long_words=False).replace("\u00a0", " ")
 
 
-def _duration(seconds: float | None) -> str:
+def _duration(seconds: float) -> str:
     """Return a duration in words: 1.5 s, 75 s as 1:15, 7384 s as 2:03:04."""
-    if seconds is None:
-        return "-"
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import platform
+import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ from sklearn.base import BaseEstimator
 import layerwise
 from layerwise import persistence, plotting, products
 from layerwise.atomic import write_file
+from layerwise.data.column_types import is_plain
 from layerwise.errors import FileError
 from layerwise.export import write_model_card
 from layerwise.inspection import bare, layers_of, stack_of
@@ -41,6 +43,10 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
+def _is_end(value: Any) -> bool:
+    return value is None or _is_number(value)
+
+
 # What steps and facts are, as far as anything is done with them. None stands for what is not known.
 _STEP: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("stage", "status"), _is_text),
@@ -49,6 +55,18 @@ _STEP: dict[str, Callable[[Any], bool]] = {
 }
 _FACTS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("command", "data", "labels", "sample_weight", "array", "layout", "digest_of_rows"), _is_text),
+    "sample_of_rows": lambda value: (
+        isinstance(value, dict)
+        and type(value.get("n_rows")) is int
+        and isinstance(value.get("hashes"), list)
+        and 0 < len(value["hashes"]) < 2**12
+        and all(isinstance(text, str) and re.fullmatch("[0-9a-f]{16}", text) for text in value["hashes"])
+    ),
+    "label_marks": lambda value: is_plain(value) and value["type"] == "marked",
+    "ranges": lambda value: (
+        isinstance(value, list)
+        and all(isinstance(ends, list) and len(ends) == 2 and all(map(_is_end, ends)) for ends in value)
+    ),
     "transpose": lambda value: isinstance(value, bool),
     "layerwise_version": _is_text,
     **dict.fromkeys(("id", "ignore"), lambda value: isinstance(value, list) and all(map(_is_text, value))),

@@ -83,25 +83,18 @@ def split_rows(
             f"early stopping holds out {n_held_out} of {layout.n_rows} rows and leaves none to train on; give more "
             f"rows, or validation rows of their own"
         )
-<<<<<<< ours
-    outside = layout.draw(n_held_out, seed)
-    left = torch.ones(len(rows), dtype=torch.bool)
-    left[outside] = False
-    outside, inside = outside.to(rows.device), left.nonzero().squeeze(1).to(rows.device)
-=======
     n_splits = early_stopping.n_splits
     if n_splits > 1 and not (early_stopping.refit and n_splits * early_stopping.validation_fraction <= 1):
         raise ValueError(
             f"n_splits={n_splits} of early stopping holds out so many shares one after the other, and needs refit=True "
             f"and a validation_fraction of at most 1/{n_splits}"
         )
->>>>>>> theirs
     targets = None if targets is None else targets.to(rows.device)
     splits: list[Split] = []
     drawn = torch.zeros(len(rows), dtype=torch.bool)
     for place in range(1, 1 + min(n_splits, layout.n_rows // n_held_out)):
         chosen = torch.zeros(len(rows), dtype=torch.bool)
-        chosen[layout.draw(place * n_held_out, training.seed)] = True  # the shares before and this one
+        chosen[layout.draw(place * n_held_out, seed)] = True  # the shares before and this one
         outside = (chosen & ~drawn).nonzero().squeeze(1).to(rows.device)
         inside = (~chosen | drawn).nonzero().squeeze(1).to(rows.device)
         drawn = chosen

@@ -90,15 +90,13 @@ def test_what_is_printed_beside_the_display_is_not_broken(monkeypatch):
 def test_plain_lines():
     text, progress = show(RUN)
     assert text.splitlines() == [
-        "layer 0 [1/40] cost 12.5 = reconstruction 10 + decay 2.5, mean activation 0.107 (target 0.1), 50 rows/s, "
-        "time left 1:18",
+        "layer 0 [1/40] cost 12.5 = reconstruction 10 + decay 2.5, mean activation 0.107 (target 0.1)",
         "layer 0 [20/40] cost 12.5 = reconstruction 10 + decay 2.5, mean activation 0.107 (target 0.1), 50 rows/s, "
         "time left 40.0 s",
         "layer 0 [40/40] cost 12.5 = reconstruction 10 + decay 2.5, mean activation 0.107 (target 0.1), 50 rows/s, "
         "time left 0.0 s",
         f"layer 0: {END}; 40 iterations, 40 evaluations, cost 12.5, 1:20",
-        "head [1/40] cost 12.5 = reconstruction 10 + decay 2.5, mean activation 0.107 (target 0.1), 50 rows/s, "
-        "time left 1:18",
+        "head [1/40] cost 12.5 = reconstruction 10 + decay 2.5, mean activation 0.107 (target 0.1)",
     ]
     assert progress.reached == "in stage head at iteration 1 of 40, cost 12.5"
 
@@ -124,14 +122,13 @@ def test_live_display(width, no_color):
     assert " ".join(lines[:first]) == f"layer 0: {END}; 40 iterations, 40 evaluations, cost 12.5, 1:20"
     assert re.fullmatch(r"head [━╺╸ ]+  1/40 0:00:0\d", lines[first])
     assert " ".join(lines[first + 1 :]) == (
-        "cost 12.5 = reconstruction 10 + decay 2.5, mean activation 0.107 (target 0.1), 50 rows/s, time left 1:18"
+        "cost 12.5 = reconstruction 10 + decay 2.5, mean activation 0.107 (target 0.1)"
     )
     if width == 40:
         assert lines[first + 1 :] == [
             "cost 12.5 = reconstruction 10 +",
             "decay 2.5,",
-            "mean activation 0.107 (target 0.1),",
-            "50 rows/s, time left 1:18",
+            "mean activation 0.107 (target 0.1)",
         ]
     colours = re.search(r"\x1b\[[39]\dm", written)
     assert (colours is None) == no_color
@@ -189,7 +186,7 @@ def test_pace_of_steady_steps(n_rows, seconds, n_steps):
     for k in range(1, n_steps + 1):
         pace.follow(step(k, max_iter=100, n_rows_seen=k * n_rows, seconds=k * seconds))
     assert pace.rows_per_second == pytest.approx(n_rows / seconds)
-    assert pace.seconds_left == pytest.approx((100 - n_steps) * seconds)
+    assert pace.seconds_left == (None if n_steps == 1 else pytest.approx((100 - n_steps) * seconds))
 
 
 def test_pace_is_that_of_recent_steps():
@@ -211,7 +208,17 @@ def test_pace_is_unknown_without_time_or_rows():
     assert pace.rows_per_second is None
     pace.follow(step(0, END, stage="head"))
     assert pace.seconds_left is None
-    assert show([step(1, n_rows_seen=0)])[0].endswith(", - rows/s, time left 1:18\n")
+    steps = [step(1, n_rows_seen=0), step(20, n_rows_seen=0)]
+    assert show(steps)[0].endswith(", - rows/s, time left 40.0 s\n")
+
+
+def test_a_slow_first_step_tells_no_pace():
+    pace = Pace()
+    for k in range(1, 4):
+        pace.follow(step(k, max_iter=100, seconds=60.0 + k / 10))
+        assert pace.seconds_left == (None if k == 1 else pytest.approx((100 - k) / 10))
+    pace.follow(step(1, stage="head", max_iter=100, seconds=5.0))  # each stage has a first step
+    assert pace.seconds_left is None
 
 
 def test_rows_seen_are_counted(images):

@@ -12,7 +12,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from layerwise.cli.held_out import hold_out, list_doubts
+import layerwise
+from layerwise.cli.held_out import hold_out
+from layerwise.cli.judging import list_doubts
 from layerwise.data.inputs import Input
 
 SETTINGS = {"model": "classifier", "random_state": 0, "finetuning": {}}
@@ -66,9 +68,105 @@ def test_groups_stay_together_and_rows_in_time_in_order():
         hold_out(alone, None, settings | {"groups": "machine"})
 
 
-def test_few_rows_and_rows_to_be_judged_are_all_trained_on():
+def test_few_rows_are_held_out_by_folds():
+    X = np.arange(49.0)[:, None]
+    held = hold_out(rows_of(X), None, {"model": "autoencoder", "random_state": 0})
+    assert held.rows is None
+    assert len(held.source.X) == 49
+    assert sorted(np.concatenate(held.folds)) == list(range(49))
+    assert {len(fold) for fold in held.folds} == {9, 10}
+    assert "49 of 49 rows, by 5 folds: as 49 rows are too few to spare some (at least 50)" in held.how
+    y = np.array(["a"] * 20 + ["b"] * 3 + ["c"] + [""] * 30)
+    settings = SETTINGS | {"finetuning": {"unlabeled": ""}}
+    held = hold_out(rows_of(np.arange(54.0)[:, None], y), y, settings)
+    assert [sorted(y[fold]).count("b") for fold in held.folds] == [1, 1, 1]  # the smallest class says how many
+    assert sorted(np.concatenate(held.folds)) == list(range(23))  # the only c is trained on, rows without a label too
+    many = hold_out(rows_of(np.zeros((45, 9000))), None, {"model": "autoencoder", "random_state": 0})
+    assert not many.folds
+    assert "all rows too many to train 5 times" in many.how
+
+
+@pytest.mark.parametrize(
+    ("y", "said"),
+    [
+        (["a"] * 8 + ["b"], "9 rows with labels are too few to spare some (at least 50), and for folds two classes"),
+        (["a"] * 5 + ["b"] * 3, "8 rows with labels are too few to spare some (at least 50), and fewer than 10"),
+        ([f"{place}" for place in range(40)], "40 rows with labels are too few to spare some (at least 200), and for"),
+    ],
+)
+def test_too_few_rows_for_folds_are_told(y, said):
+    y = np.array(y)
+    held = hold_out(rows_of(np.zeros((len(y), 1)), y), y, SETTINGS)
+    assert held.how.startswith(f"none, as {said}")
+    assert not held.folds
+
+
+def test_figures_by_folds_are_those_of_models_without_the_fold(run, iris, tmp_path):
+    """What is said of each row comes from a model that has not seen it; the model itself has seen all."""
+    frame = pl.read_csv(iris)[[*range(0, 80, 10), *range(100, 148, 4), *range(80, 100, 7)]]
+    data, out = tmp_path / "few.csv", tmp_path / "run"
+    frame.write_csv(data)
+    flags = ["--labels", "kind", "--layers", 4, "--max-iter", 15, "--random-state", 3]
+    code, text, err = run("fit", data, *flags, "--out", out)
+    assert code == 0, err
+    facts = json.loads((out / "run.json").read_text())
+    figures, told = facts["held_out_figures"], facts["held_out"]
+    y = frame["kind"].to_numpy()
+    held = hold_out(rows_of(frame.drop("kind").to_numpy(), y), y, SETTINGS | {"random_state": 3})
+    X, right, linear = frame.drop("kind").to_numpy().astype(np.float32), 0, 0
+    for fold in held.folds:
+        inside = np.setdiff1d(np.arange(23), fold)
+        frame[inside].write_csv(tmp_path / "inside.csv")
+        run(
+            "fit",
+            tmp_path / "inside.csv",
+            *flags,
+            "--validation-fraction",
+            0,
+            "--no-report",
+            "--out",
+            tmp_path / "f",
+            "--overwrite",
+        )
+        right += (layerwise.load(tmp_path / "f")[-1].predict(X[fold]) == y[fold]).sum()
+        rival = make_pipeline(StandardScaler(), LogisticRegression(max_iter=300)).fit(X[inside], y[inside])
+        linear += (rival.predict(X[fold]) == y[fold]).sum()
+    assert figures["n_folds"] == len(held.folds)
+    assert figures["n_rows"] == 23
+    assert figures["accuracy"] == pytest.approx(right / 23)
+    assert figures["accuracy_of_linear"] == pytest.approx(linear / 23)
+    assert figures["accuracy_of_commonest"] == frame["kind"].value_counts()["count"].max() / 23
+    assert f"on 23 rows by {len(held.folds)} folds (" in told
+    assert f"Held out: {told}" in text
+    assert told in (out / "MODEL_CARD.md").read_text().replace("\\", "")
+    page = (out / "report.html").read_text()
+    assert f"on new ones it will do worse. On rows held out: {told}." in page
+    assert "fold 1 of" in err
+    assert "fold" not in (out / "metrics.jsonl").read_text()
+    run("fit", data, *flags, "--validation-fraction", 0, "--no-report", "--out", tmp_path / "all")
+    bits = [(folder / "model.safetensors").read_bytes() for folder in (out, tmp_path / "all")]
+    assert bits[0] == bits[1]  # the folds leave no trace in the model
+
+
+@pytest.mark.parametrize(("labels", "figure"), [("amount", "r2"), (None, "explained_variance")])
+def test_amounts_and_reconstructions_are_measured_over_all_folds(run, tmp_path, labels, figure):
+    """Folds of two rows have no R2 of their own that means anything; gaps are filled in without the fold."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(12, 2))
+    third = [None, *x.sum(axis=1)[1:]]
+    pl.DataFrame({"a": x[:, 0], "b": x[:, 1], "c": third, "amount": 10 * x[:, 0]}).write_csv(tmp_path / "x.csv")
+    told = ["--labels", labels] if labels else ["--ignore", "amount"]
+    flags = [*told, "--layers", 1, "--max-iter", 20, "--random-state", 0, "--no-report", "--json"]
+    code, out, err = run("fit", tmp_path / "x.csv", *flags, "--out", tmp_path / "run")
+    assert code == 0, err
+    figures = json.loads(out)["held_out_figures"]
+    assert (figures["n_rows"], figures["n_folds"]) == (12, 5)
+    assert 0.5 < figures[f"{figure}_of_linear"] < 1
+    assert figures[figure] < figures[f"{figure}_on_training"] <= 1
+
+
+def test_few_rows_to_be_judged_are_all_trained_on():
     X = np.zeros((49, 1))
-    assert "49 rows are too few" in hold_out(rows_of(X), None, {"model": "autoencoder", "random_state": 0}).how
     asked = {"model": "autoencoder", "random_state": 0, "validation_fraction": 0.2}
     assert len(hold_out(rows_of(X), None, asked).rows.X) == 10
     many = hold_out(rows_of(np.zeros((500, 1))), None, {"model": "outliers", "random_state": 0})
@@ -197,3 +295,65 @@ def test_what_is_odd_about_a_table_is_said_before_the_training(run, tmp_path):
         "fit", tmp_path / "x.csv", "--model", "outliers", "--max-iter", 2, "--no-report", "--out", tmp_path / "o"
     )
     assert "Outliers: the most unusual 10 % of the rows (--contamination)" in err
+
+
+def test_rows_that_a_model_was_trained_on_are_no_test_of_it(run, tmp_path):
+    """In another order, in part, among a few others; not rows like them, nor those held out."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(900, 2)).astype(np.float32)
+    gaps = [None if place % 7 == 0 else value for place, value in enumerate(x[:, 1].tolist())]
+    frame = pl.DataFrame({"a": x[:, 0], "b": gaps})
+    data, out = tmp_path / "x.csv", tmp_path / "run"
+    frame.write_csv(data)
+    flags = ["--layers", 2, "--max-iter", 3, "--random-state", 0, "--no-report"]
+    run("fit", data, *flags, "--out", out)
+    held = hold_out(rows_of(frame.to_numpy()), None, {"model": "autoencoder", "random_state": 0})
+    inside = np.setdiff1d(np.arange(900), held.places)
+    others = frame.with_columns(pl.col("a") + 1)
+    cases = {
+        "all": (frame, True),
+        "turned": (frame[::-1], True),
+        "some": (frame[inside[:300]], True),
+        "mixed": (pl.concat([frame[inside[:400]], others[:100]]), True),
+        "others": (others, False),
+        "few": (pl.concat([frame[inside[:100]], others]), False),
+        "held_out": (frame[held.places], False),
+    }
+    for name, (table, known) in cases.items():
+        table.write_csv(tmp_path / f"{name}.csv")
+        _, text, _ = run("evaluate", out, tmp_path / f"{name}.csv")
+        assert ("These rows were trained on" in text) is known, name
+    facts = json.loads((out / "run.json").read_text())
+    assert f"(held out: {facts['held_out']})" in json.loads(run("evaluate", out, data, "--json")[1])["doubt"]
+    _, text, err = run("score", out, data)
+    assert "These rows were trained on" in err
+    assert "trained on" not in text
+    del facts["sample_of_rows"]  # as runs of earlier versions
+    (out / "run.json").write_text(json.dumps(facts))
+    assert "trained on" not in run("evaluate", out, data)[1]
+    (out / "run.json").write_text(json.dumps(facts | {"sample_of_rows": {"n_rows": 3, "hashes": ["x"]}}))
+    assert "sample_of_rows is not what a run has there" in run("evaluate", out, data)[2]
+    run("fit", data, "--model", "outliers", *flags, "--out", tmp_path / "o")
+    assert "trained on" not in "".join(map(str, run("evaluate", tmp_path / "o", data)))  # it is to judge them
+
+
+def test_what_is_filled_in_is_no_reason(run, tmp_path):
+    """In the command and in the report's list of unusual rows."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 3))
+    x[5, 0] += 9
+    frame = pl.DataFrame({"a": x[:, 0], "b": x[:, 1], "c": x[:, 2], "kind": ["u", "v", "w"] * 20})
+    gap = pl.Series(np.arange(60) == 5)
+    frame = frame.with_columns(pl.when(gap).then(None).otherwise(pl.col("b")).alias("b"))
+    frame.write_csv(tmp_path / "x.csv")
+    flags = ["--model", "outliers", "--layers", 1, "--max-iter", 5, "--random-state", 0, "--out", tmp_path / "run"]
+    code, _, err = run("fit", tmp_path / "x.csv", *flags)
+    assert code == 0, err
+    rows = json.loads(run("score", tmp_path / "run", tmp_path / "x.csv", "--because", "--per-feature", "--json")[1])
+    row = rows["rows"][5]
+    assert "b " not in row["because"]
+    assert row["error: b"] > 0  # it counts in the error all the same
+    assert row["because"].startswith("a ")
+    assert any("b " in other["because"] for other in rows["rows"])
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "unknown" not in page[page.index("Unusual rows") :].split("</section>")[0]

@@ -2,6 +2,7 @@
 
 import tomllib
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -250,3 +251,26 @@ def test_noise_of_fine_tuning_by_flags_and_back():
     assert stack.dropout == 0.5
     toml = build({"model": "regressor", "finetuning": {"sparsity": {"name": "l1", "weight": 0.5}, "dropout": 0.25}})
     assert (toml.sparsity.weight, toml.dropout) == (0.5, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "flags", "said"),
+    [
+        ("x.txt", float, [], True),
+        ("x.npy", np.float32, [], True),
+        ("x.npy", np.uint8, [], False),
+        ("x.txt", float, ["--layers", 2], False),
+        ("x.csv", float, [], False),
+    ],
+)
+def test_fit_says_that_an_array_of_numbers_is_no_table(run, tmp_path, name, dtype, flags, said):
+    X = (100 * np.random.default_rng(0).random((30, 3))).astype(dtype)
+    header = {"x.csv": {"header": "a,b,c", "comments": "", "delimiter": ","}}.get(name, {})
+    if name.endswith("npy"):
+        np.save(tmp_path / name, X)
+    else:
+        np.savetxt(tmp_path / name, X, **header)
+    words = ["--max-iter", 2, "--validation-fraction", 0, "--no-report", "--out", tmp_path / "r"]
+    code, _, err = run("fit", tmp_path / name, *words, *flags)
+    assert code == 0, err
+    assert ("Recipe: that of arrays and images; as a table with named columns (CSV)" in err) is said

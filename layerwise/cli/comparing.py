@@ -31,9 +31,9 @@ from layerwise.cli.common import (
     list_contents,
     render,
 )
-from layerwise.cli.fitting import refuse_gaps
 from layerwise.cli.opening import open_model
 from layerwise.cli.targets import choose_model, have_fractions, mark_unlabeled
+from layerwise.cli.task import refuse_gaps
 from layerwise.comparison import NONE, RIVALS, Comparison, compare, recipe
 from layerwise.data.inputs import Input, is_tabular, read
 from layerwise.data.naming import naming_columns

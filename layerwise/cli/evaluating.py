@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import warnings
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -20,12 +20,15 @@ from sklearn.metrics import (
 
 from layerwise import stacking
 from layerwise.cli.common import AnyText, Array, Data, Device, Labels, Layout, Model, Reply, Transpose
-from layerwise.cli.opening import open_model
+from layerwise.cli.opening import open_model, tell_known
 from layerwise.cli.targets import as_amounts
 from layerwise.data import Rows
 from layerwise.data.column_types import MARKERS
 from layerwise.estimators import AutoencoderOutlierDetector, StackedClassifier, StackedRegressor
 from layerwise.labels import find_missing, has_label
+
+# What a model says of rows, one array a part: predictions; or rows in the scale of the training, and their errors.
+Answers: TypeAlias = tuple[np.ndarray, ...]
 
 
 def evaluate(
@@ -76,7 +79,10 @@ def evaluate(
     figures = measure(opened.estimator, opened.X, y, opened.source.weights, folder=opened.folder, unlabeled=unlabeled)
     facts = {"n_rows": opened.X.shape[0], **figures}
     shown = {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in facts.items()}
-    return Reply(facts, "\n".join(f"{name}: {value}" for name, value in shown.items()))
+    lines = [f"{name}: {value}" for name, value in shown.items()]
+    # Of a detector the training rows are those to judge.
+    known = None if isinstance(opened.estimator, AutoencoderOutlierDetector) else tell_known(opened)
+    return Reply(facts | ({"doubt": known} if known else {}), "\n".join([*lines, *([known] if known else [])]))
 
 
 def measure(
@@ -87,13 +93,18 @@ def measure(
     *,
     folder: Path,
     unlabeled: str | None = None,
+    answers: Answers | None = None,
 ) -> dict[str, Any]:
-    """Return the figures of a model, which lies in a folder, on rows, by what it is."""
+    """Return the figures of a model, which lies in a folder, on rows, by what it is.
+
+    ``answers`` are those of other models like it, each to some of the rows; those of the model itself if not given.
+    """
     if isinstance(estimator, AutoencoderOutlierDetector):
         known = None if y is None else has_label(y) & ~_stands_for_none(y, unlabeled)
         return _measure_outliers(estimator, X, y, known, weights)
     if not isinstance(estimator, (StackedClassifier, StackedRegressor)):
-        return _measure_reconstruction(estimator, X, weights)
+        scaled, errors = answers or answer(estimator, X)
+        return _measure_reconstruction(scaled, errors, weights)
     if y is None:
         raise ValueError(
             f"there are no labels to compare with, which {folder}, {type(estimator).__name__}, needs; say where "
@@ -102,7 +113,7 @@ def measure(
     known = has_label(y) & ~_stands_for_none(y, estimator.unlabeled) & ~_stands_for_none(y, unlabeled)
     if not known.any():
         raise ValueError(f"the labels of {folder} are all missing, so there is nothing to compare with")
-    predicted, y = estimator.predict(X[known]), y[known]
+    predicted, y = estimator.predict(X[known]) if answers is None else answers[0][known], y[known]
     weights = None if weights is None else weights[known]
     if isinstance(estimator, StackedRegressor):
         amounts = as_amounts(y) if y.dtype.kind in "OU" else y
@@ -180,12 +191,22 @@ def in_scale_of_training(estimator: BaseEstimator, rows: Rows) -> np.ndarray:
     return stacking.apply(estimator.coder_.straighten, rows).double().numpy(force=True)
 
 
-def _measure_reconstruction(estimator: BaseEstimator, X: Any, weights: np.ndarray | None) -> dict[str, Any]:
-    """Return errors in the scale of the training, in which every column counts as it did there."""
-    coder = estimator.coder_
-    rows = coder.rows(X)
-    scaled = in_scale_of_training(estimator, rows)
+def answer(estimator: BaseEstimator, X: Any) -> Answers:
+    """Return what a model says of rows: predictions; or the rows in the scale of its training, and their errors."""
+    if isinstance(estimator, (StackedClassifier, StackedRegressor)):
+        return (estimator.predict(X),)
+    rows = estimator.coder_.rows(X)
+    return in_scale_of_training(estimator, rows), estimator.coder_.errors(rows).numpy(force=True)
+
+
+def explain(scaled: np.ndarray, errors: np.ndarray, weights: np.ndarray | None = None) -> float | None:
+    """Return the share of the variance of rows that errors leave; None where nothing varies."""
     centred = scaled - np.average(scaled, axis=0, weights=weights)
     spread = 0.5 * float(np.average(centred**2, axis=0, weights=weights).sum())
-    error = float(np.average(coder.errors(rows).numpy(force=True), weights=weights))
-    return {"reconstruction_error": error, "explained_variance": 1 - error / spread if spread > 0 else None}
+    return 1 - float(np.average(errors, weights=weights)) / spread if spread > 0 else None
+
+
+def _measure_reconstruction(scaled: np.ndarray, errors: np.ndarray, weights: np.ndarray | None) -> dict[str, Any]:
+    """Return errors in the scale of the training, in which every column counts as it did there."""
+    error = float(np.average(errors, weights=weights))
+    return {"reconstruction_error": error, "explained_variance": explain(scaled, errors, weights)}

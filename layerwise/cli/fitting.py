@@ -6,72 +6,28 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, TypeAlias
-
-import numpy as np
-from scipy import sparse
-from sklearn.base import BaseEstimator
-from sklearn.pipeline import Pipeline
+from typing import Any, TypeAlias
 
 from layerwise import distributed, persistence, recipes, runs
 from layerwise.atomic import LOCK, publish, write_file
-from layerwise.callbacks import Callback, EarlyStopping, MetricsFile, Step
-from layerwise.checkpoint import Checkpoint
+from layerwise.callbacks import Callback, MetricsFile
 from layerwise.cli.common import Display
-from layerwise.cli.held_out import HeldOut, hold_out, judge
-from layerwise.cli.opening import digest_rows, name_rows
-from layerwise.cli.recipe_flags import SETTLED, arguments_of_read, begin_as_table, iterations_asked_for, overlay
-from layerwise.cli.targets import are_all, choose_model, count_labelled, mark_unlabeled
+from layerwise.cli.held_out import hold_out
+from layerwise.cli.judging import judge
+from layerwise.cli.opening import digest_rows, measure_ranges, name_rows, sample_rows
+from layerwise.cli.recipe_flags import SETTLED, arguments_of_read, begin_as_table, overlay, tell_recipe
+from layerwise.cli.targets import choose_model, count_labelled, find_label_marks, mark_unlabeled
+from layerwise.cli.task import Task, Trained, fills_gaps, train
 from layerwise.cli.telling import describe_fit
 from layerwise.cli.unfinished import CHECKPOINTS, SCRATCH
-from layerwise.data.inputs import Input, read
-from layerwise.data.naming import naming_columns
+from layerwise.data.column_types import as_plain
+from layerwise.data.inputs import read
 from layerwise.data.values import describe_missing
-from layerwise.estimators import AutoencoderImputer, AutoencoderOutlierDetector
 from layerwise.inspection import describe_scale, inspect_model, layers_of
 from layerwise.trackers import MLflow, TensorBoard
 
 Tracked: TypeAlias = MLflow | TensorBoard
-
-
-class Task(NamedTuple):
-    """What is to be trained, and on what.
-
-    Attributes
-    ----------
-    source : Input
-        All rows that were read.
-    settings : dict
-        As ``run.toml`` says them.
-    complete : dict
-        The same with what the labels add: which stands for none.
-    why : str or None
-        Why the model was chosen; None if it was asked for.
-    n_labelled : int or None
-        Rows of all processes with a label.
-    missing : str or None
-        Which values are missing, as `describe_missing` says it.
-    held_out : HeldOut
-        Rows to train on, and rows to measure the model on.
-    """
-
-    source: Input
-    settings: dict[str, Any]
-    complete: dict[str, Any]
-    why: str | None
-    n_labelled: int | None
-    missing: str | None
-    held_out: HeldOut
-
-
-class Trained(NamedTuple):
-    """A model after what prepares its rows, and the rows that its last step takes: of the training, and held out."""
-
-    model: BaseEstimator
-    X: Any
-    X_held_out: Any
 
 
 def fit_into(
@@ -87,7 +43,9 @@ def fit_into(
     start = time.perf_counter()
     task = plan(settings, flags, folder / SCRATCH)
     filled = task.missing if fills_gaps(task.source, task.settings) else None
-    for line in describe_fit(task.source, task.settings, task.n_labelled, task.why, filled, task.held_out.how):
+    for line in describe_fit(
+        task, filled, tell_recipe({**settings, "model": task.settings["model"]}, flags, task.source)
+    ):
         display.say(line)
     places = {name: task.settings[name] for name in SETTLED if name in task.settings}
     recipe = recipes.describe(recipes.build(task.settings)) | places
@@ -98,7 +56,7 @@ def fit_into(
             trained = train(task, [*callbacks, metrics, *trackers], folder / CHECKPOINTS, checkpoint_seconds)
         scale = describe_scale(layers_of(trained.model)[0])
         display.say(f"Scale: {scale}")
-        facts = _gather_facts(task, trained, places, scale, start)
+        facts = _gather_facts(task, trained, places, scale, start, display)
         if distributed.rank() > 0:
             return facts
         if task.settings.get("report", True):
@@ -120,12 +78,16 @@ def plan(settings: Mapping[str, Any], flags: Mapping[str, Any], scratch: Path) -
     if source.encoder is not None:
         settings = begin_as_table(settings, flags, *source.X.shape)
     settings = overlay(settings, flags, source.X.shape[1])
+    marks = None
+    if chosen == "regressor" and source.y is not None:
+        marks = find_label_marks(source.y, settings.get("finetuning", {}).get("unlabeled"))
     y, complete = mark_unlabeled(source.y, settings)
     if chosen == "regressor":
         source = source._replace(y=y)  # text has become numbers
     n_labelled = None if source.y is None else count_labelled(source.y, complete)
     held_out = hold_out(source, y, complete)
-    return Task(source, settings, complete, why, n_labelled, describe_missing(source.X, source.feature_names), held_out)
+    missing = describe_missing(source.X, source.feature_names)
+    return Task(source, settings, complete, why, n_labelled, missing, held_out, marks)
 
 
 def _note_settings(folder: Path, recipe: Mapping[str, Any]) -> None:
@@ -136,9 +98,14 @@ def _note_settings(folder: Path, recipe: Mapping[str, Any]) -> None:
         publish(staging, folder / runs.SETTINGS)
 
 
-def _gather_facts(task: Task, trained: Trained, places: Mapping[str, Any], scale: str, start: float) -> dict[str, Any]:
+def _gather_facts(
+    task: Task, trained: Trained, places: Mapping[str, Any], scale: str, start: float, display: Display
+) -> dict[str, Any]:
     """Return what a run remembers of its training, which began at ``start``."""
     source, settings = task.source, task.settings
+    marks = {}
+    if task.marks is not None:
+        marks = {"label_marks": as_plain(task.marks), "amounts": f"written with {task.marks} in the labels"}
     shared = {"rows_shown": f"{trained.X.shape[0]:,} of them, those of the first process"}
     return runs.gather_facts(
         model=settings["model"],
@@ -153,7 +120,10 @@ def _gather_facts(task: Task, trained: Trained, places: Mapping[str, Any], scale
         **(shared if distributed.world_size() > 1 else {}),
         missing=task.missing,
         digest_of_rows=digest_rows(source.X),
-        **judge(trained.model, trained.X, trained.X_held_out, task.held_out, task.complete),
+        sample_of_rows=sample_rows(task.held_out.source.X),
+        ranges=measure_ranges(source.X),
+        **marks,
+        **judge(task, trained, display),
         seconds=round(time.perf_counter() - start, 1),
     )
 
@@ -177,75 +147,6 @@ def _write(folder: Path, task: Task, trained: Trained, facts: Mapping[str, Any],
         trained_on=held_out.rows is None,
         unfilled=shown.X,
     )
-
-
-def refuse_gaps(missing: str, source: Input) -> NoReturn:
-    """Refuse missing values, which this sentence of `describe_missing` tells, where nothing fills them in."""
-    if sparse.issparse(source.X):
-        raise ValueError(f"{missing}; put numbers in their place, as --impute needs rows that are not sparse")
-    if source.encoder is not None:
-        raise ValueError(
-            f"{missing}; have them filled in (without --no-impute), or leave such columns out with --ignore NAME"
-        )
-    raise ValueError(f"{missing}; fill them in with --impute, or save the rows without such columns")
-
-
-def fills_gaps(source: Input, settings: Mapping[str, Any]) -> bool:
-    """Whether what is missing is filled in: where that is asked for, and in a table unless it is told not to."""
-    impute = settings.get("impute")
-    return source.encoder is not None if impute is None else bool(impute)
-
-
-def train(task: Task, callbacks: Sequence[Callback], checkpoints: Path, seconds: float) -> Trained:
-    """Train the model of a task, and before it what fills in missing values.
-
-    ``checkpoints`` is the folder for them, one of which is written after so many ``seconds``.
-    """
-    source, y, settings, rows = task.held_out.source, task.held_out.y, task.complete, task.held_out.rows
-    X, X_held_out = source.X, None if rows is None else rows.X
-    weights = {} if source.weights is None else {"sample_weight": source.weights}
-    steps: list[tuple[str, BaseEstimator]] = [] if source.encoder is None else [("table", source.encoder)]
-    with naming_columns(X=task.source.feature_names, y=task.source.label_name and [task.source.label_name]):
-        if task.missing and not fills_gaps(source, settings):
-            refuse_gaps(task.missing, source)
-        if settings.get("impute") or task.missing:
-            imputer = _make_imputer(X, settings).set_params(
-                callbacks=[_prefixed("imputer", callback) for callback in callbacks],
-                checkpoint=Checkpoint(checkpoints / "imputer", seconds=seconds),
-            )
-            X = imputer.fit_transform(X, **weights)
-            X_held_out = None if rows is None else imputer.transform(X_held_out)
-            steps.append(("imputer", imputer))
-        model = recipes.build(settings).set_params(
-            callbacks=list(callbacks), checkpoint=Checkpoint(checkpoints / "model", seconds=seconds)
-        )
-        if isinstance(model, AutoencoderOutlierDetector) and source.encoder is not None:
-            model.set_params(feature_groups=source.feature_columns)  # a column of text counts as one
-        labels = () if y is None else (y,)
-        model.fit(X, *labels, **weights, **_watch(model, X_held_out, task.held_out.labels))
-    if hasattr(model, "classes_") and source.y is not None and are_all(source.y, bool):
-        model.classes_ = model.classes_.astype(bool)  # which have been numbers beside gaps
-    steps.append(("model", model))
-    return Trained(model if len(steps) == 1 else Pipeline(steps), X, X_held_out)
-
-
-def _make_imputer(X: Any, settings: Mapping[str, Any]) -> AutoencoderImputer:
-    """Return what fills in the missing values of rows, trained as long as was asked for."""
-    if sparse.issparse(X):
-        raise ValueError("impute=True needs dense rows, but the data is a sparse matrix, in which nothing is missing")
-    imputer = AutoencoderImputer(random_state=settings["random_state"])
-    imputer.set_params(autoencoder__dtype=settings.get("dtype", "float32"))
-    max_iter = iterations_asked_for(settings)
-    return imputer if max_iter is None else imputer.set_params(autoencoder__solver__max_iter=max_iter)
-
-
-def _watch(model: BaseEstimator, X_held_out: Any, labels: np.ndarray | None) -> dict[str, Any]:
-    """Let a model stop early by rows held out, unless it holds some out itself; return what its `fit` takes then."""
-    if X_held_out is None or getattr(vars(model).get("early_stopping"), "refit", False):
-        return {}
-    unset = [name for name, value in model.get_params().items() if name.endswith("early_stopping") and not value]
-    model.set_params(**{name: EarlyStopping() for name in unset})
-    return {"X_val": X_held_out} | ({} if labels is None else {"y_val": labels})
 
 
 def open_trackers(
@@ -280,12 +181,3 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
             value = {str(place): item for place, item in enumerate(value)}
         flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
     return flat
-
-
-def _prefixed(prefix: str, callback: Callback) -> Callback:
-    """Return a callback that takes the stages of another model under names of their own."""
-
-    def call(step: Step) -> bool | None:
-        return callback(replace(step, stage=f"{prefix} {step.stage}"))
-
-    return call

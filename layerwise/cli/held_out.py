@@ -1,47 +1,34 @@
-"""Rows that `fit` does not train on: which they are, and how good a model is on them, beside simple ones."""
+"""Rows that `fit` does not train on: which they are.
+
+Of few rows each is held out in its turn, by folds, and the model itself is trained on all.
+"""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import sparse
-from sklearn.base import BaseEstimator
-from sklearn.decomposition import PCA
-from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedShuffleSplit
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.model_selection import GroupShuffleSplit, KFold, ShuffleSplit, StratifiedKFold, StratifiedShuffleSplit
 
 from layerwise import distributed
-from layerwise.cli.evaluating import in_scale_of_training, measure
 from layerwise.cli.opening import list_columns
 from layerwise.cli.targets import mark_unlabeled
 from layerwise.data.column_types import Date
 from layerwise.data.inputs import Input, is_tabular, read
-from layerwise.estimators import StackedClassifier, StackedRegressor
-from layerwise.inspection import bare
 from layerwise.labels import has_label
 from layerwise.recipes import HELD_OUT_KEYS
 
+# Kinds of models that are measured on rows held out.
+_MEASURED = ("autoencoder", "classifier", "regressor")
 # Share of the rows that are held out, unless told otherwise.
 FRACTION = 0.2
-# Of fewer rows (with a label, where labels are learnt), or of classes that are as many as the rows to be held out, none
-# are; of more bytes in a map, a copy is too much.
+# Fewer rows (with a label, where labels are learnt), or those of classes that are as many as the rows to be held out,
+# are held out by folds; of more bytes in a map, a copy is too much.
 _FEWEST, _MOST_BYTES = 50, 2**28
-# Values that a simple model is trained on, at most.
-_MOST_VALUES = 4_000_000
-# The figure by which each kind of model is judged, and what the simple models of it are called.
-_FIGURES = {
-    "classifier": ("accuracy", "accuracy", "logistic regression"),
-    "regressor": ("r2", "R2", "ridge regression"),
-    "autoencoder": ("explained_variance", "explained variance", "PCA of the same width"),
-}
-# Differences of that figure that are told.
-_OVERFITS, _BEHIND = 0.1, 0.01
+# How many folds there are, at most; of how many rows at least, and of how many values at most, which take seconds.
+_FOLDS, _FEWEST_FOLDED, _MOST_FOLDED = 5, 10, 250_000
 
 
 class HeldOut(NamedTuple):
@@ -61,6 +48,8 @@ class HeldOut(NamedTuple):
         How they were chosen, or why there are none, in words.
     places : ndarray of shape (n_held_out,) or None
         Where the rows held out stand in their file.
+    folds : sequence of ndarray
+        Where the rows stand that are held out together, in models of their own; the model is trained on all.
     """
 
     source: Input
@@ -69,10 +58,11 @@ class HeldOut(NamedTuple):
     labels: np.ndarray | None
     how: str
     places: np.ndarray | None = None
+    folds: Sequence[np.ndarray] = ()
 
 
 def hold_out(source: Input, y: np.ndarray | None, settings: Mapping[str, Any]) -> HeldOut:
-    """Hold rows out: those of a file of their own, or a share of the data, at random or as the settings say.
+    """Hold rows out: those of a file of their own, or a share of the data, at random or as the settings say, or folds.
 
     Of models with labels only rows with a label are held out, in the proportions of the classes; of a group all rows
     or none; of rows in time the last ones.
@@ -80,14 +70,17 @@ def hold_out(source: Input, y: np.ndarray | None, settings: Mapping[str, Any]) -
     _check(settings)
     if "validation_data" in settings:
         return _read(source, y, settings)
-    known = np.ones(source.X.shape[0], bool) if y is None else _find_labelled(y, settings)
+    known = np.ones(source.X.shape[0], bool) if y is None else find_labelled(y, settings)
     candidates = np.flatnonzero(known)
     fraction = settings.get("validation_fraction", FRACTION)
     labels = y[candidates] if settings["model"] == "classifier" and y is not None else None
     fewest = _FEWEST if labels is None else max(_FEWEST, int(np.ceil(len(np.unique(labels.astype(str))) / FRACTION)))
-    why = _refuse(source, len(candidates), fewest, settings)
+    why = _refuse(source, settings)
     if why is not None:
         return HeldOut(source, y, None, None, why)
+    if len(candidates) < fewest and not any(name in settings for name in HELD_OUT_KEYS):
+        what = f"{len(candidates)} {'rows' if y is None else 'rows with labels'} are too few to spare some"
+        return _fold(source, y, candidates, labels, f"{what} (at least {fewest})", settings["random_state"])
     if settings.get("ordered", False):
         outside, how = candidates[len(candidates) - max(1, round(fraction * len(candidates))) :], "the last ones"
     else:
@@ -99,20 +92,47 @@ def hold_out(source: Input, y: np.ndarray | None, settings: Mapping[str, Any]) -
     parts = (None, None) if y is None else (y[inside], y[outside])
     n_all = source.X.shape[0]
     told = f"{len(outside):,} of {n_all:,} rows, {how} (--validation-fraction 0 trains on all)"
-    time = _find_time(source)
-    if time is not None and how != "the last ones":
-        told += f"; rows are in the order of column {time!r:.65}: --ordered holds the last ones out"
+    told += "" if how == "the last ones" else _hint_at_time(source)
     return HeldOut(source.take(inside), parts[0], source.take(outside), parts[1], told, outside)
 
 
-def _find_time(source: Input) -> str | None:
-    """Return a column of dates by which the rows are sorted, if there is one."""
+def _fold(
+    source: Input, y: np.ndarray | None, candidates: np.ndarray, labels: np.ndarray | None, few: str, seed: int
+) -> HeldOut:
+    """Part few rows into folds, each of which is held out in its turn; in the proportions of classes."""
+    none = HeldOut(source, y, None, None, f"none, as {few}")
+    n_folds, how = _FOLDS, ""
+    if labels is not None:
+        _, classes, counts = np.unique(labels.astype(str), return_inverse=True, return_counts=True)
+        several = counts[classes] > 1  # the only one of its class is needed to train
+        candidates, classes = candidates[several], classes[several]
+        if len(np.unique(classes)) < 2:
+            return none._replace(how=f"{none.how}, and for folds two classes need two rows or more")
+        n_folds, how = min(_FOLDS, int(counts[counts > 1].min())), " in the proportions of the classes"
+    if len(candidates) < _FEWEST_FOLDED:
+        return none._replace(how=f"{none.how}, and fewer than {_FEWEST_FOLDED} to make folds of")
+    if np.prod(source.X.shape) > _MOST_FOLDED:
+        return none._replace(
+            how=f"{none.how}, and all rows too many to train {n_folds} times; see --validation-fraction"
+        )
+    kind = KFold if labels is None else StratifiedKFold
+    parts = kind(n_folds, shuffle=True, random_state=seed).split(candidates, None if labels is None else classes)
+    told = (
+        f"{len(candidates)} of {source.X.shape[0]:,} rows, by {n_folds} folds{how}: as {few}, {n_folds} models are "
+        f"measured, each on rows it has not seen, and the model is trained on all rows (--validation-fraction 0 leaves "
+        f"the folds out){_hint_at_time(source)}"
+    )
+    return none._replace(how=told, folds=[candidates[chosen] for _, chosen in parts])
+
+
+def _hint_at_time(source: Input) -> str:
+    """Say which column of dates the rows are sorted by, if there is one."""
     if source.encoder is None:
-        return None
+        return ""
     for place, name in enumerate(source.feature_columns or ()):
         if isinstance(source.encoder.get_reading(name), Date) and (np.diff(source.X[:, place]) >= 0).all():
-            return name
-    return None
+            return f"; rows are in the order of column {name!r:.65}: --ordered holds the last ones out"
+    return ""
 
 
 def _check(settings: Mapping[str, Any]) -> None:
@@ -121,7 +141,7 @@ def _check(settings: Mapping[str, Any]) -> None:
         raise ValueError(f"validation_fraction={fraction:g} must be a share of the rows, from 0 to below 1")
     given = [name for name in ("validation_data", "groups", "ordered") if settings.get(name)]
     asked = given or (["validation_fraction"] if settings.get("validation_fraction") else [])
-    if settings["model"] not in _FIGURES and asked:
+    if settings["model"] not in _MEASURED and asked:
         raise ValueError(
             f"{asked[0]}={settings[asked[0]]!r} has no meaning with model={settings['model']!r}, which is to judge all "
             f"rows; leave it out"
@@ -131,24 +151,21 @@ def _check(settings: Mapping[str, Any]) -> None:
         raise ValueError(f"{named} exclude each other; name the rows to hold out in one way")
 
 
-def _find_labelled(y: np.ndarray, settings: Mapping[str, Any]) -> np.ndarray:
+def find_labelled(y: np.ndarray, settings: Mapping[str, Any]) -> np.ndarray:
+    """Return which rows have a label, neither missing nor the one that stands for none."""
     return has_label(y, settings.get("finetuning", {}).get("unlabeled"))
 
 
-def _refuse(source: Input, n_candidates: int, fewest: int, settings: Mapping[str, Any]) -> str | None:
+def _refuse(source: Input, settings: Mapping[str, Any]) -> str | None:
     """Say why no rows are held out; None where some can be."""
-    asked = any(name in settings for name in HELD_OUT_KEYS)
     if settings.get("validation_fraction") == 0:
         return "none, as asked for"
     if distributed.world_size() > 1 or settings.get("deterministic"):  # which gives the bits of any number of them
         return "none by several processes; --validation-data names such rows"
     if isinstance(source.X, np.memmap) and source.X.nbytes > _MOST_BYTES:
         return f"none of {source.X.nbytes / 2**30:.1f} GiB on disk; --validation-data names such rows"
-    if settings["model"] not in _FIGURES:
+    if settings["model"] not in _MEASURED:
         return "none, as all rows are to be judged"
-    if n_candidates < fewest and not asked:
-        what = "rows" if settings["model"] == "autoencoder" else "rows with labels"
-        return f"none, as {n_candidates} {what} are too few to spare some (at least {fewest})"
     return None
 
 
@@ -173,30 +190,10 @@ def _read(source: Input, y: np.ndarray | None, settings: Mapping[str, Any]) -> H
     marked = places = None
     if y is not None:
         assert rows.y is not None
-        places = np.flatnonzero(_find_labelled(rows.y, settings))
+        places = np.flatnonzero(find_labelled(rows.y, settings))
         rows = rows.take(places)
         marked, _ = mark_unlabeled(rows.y, {"model": settings["model"]})
     return HeldOut(source, y, rows, marked, f"{rows.X.shape[0]:,} rows of {path}", places)
-
-
-def judge(
-    model: BaseEstimator, X: Any, X_held_out: Any, held_out: HeldOut, settings: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return what a run remembers of a model on the rows held out; nothing without such."""
-    if held_out.rows is None or settings["model"] not in _FIGURES:
-        return {}
-    figures = compare(model, X, held_out, X_held_out, settings)
-    doubts = list_doubts(figures, settings["model"])
-    told = {"held_out": describe(figures, settings["model"]), "held_out_figures": figures}
-    return told | ({"doubts": doubts} if doubts else {})
-
-
-def tell_held_out(facts: Mapping[str, Any]) -> list[str]:
-    """Say how good the model of a run is on the rows held out, and what should be looked into."""
-    if "held_out" not in facts:
-        return []
-    doubts = [f"{what} {remedy}" for what, remedy in facts.get("doubts", [])]
-    return [f"Held out: {facts['held_out']}", *doubts]
 
 
 def _draw(
@@ -219,103 +216,3 @@ def _draw(
             return candidates[several][chosen], "in the proportions of the classes"
     _, chosen = next(ShuffleSplit(**options).split(candidates))
     return candidates[chosen], "at random"
-
-
-def compare(
-    model: BaseEstimator, X: np.ndarray, held_out: HeldOut, X_held_out: np.ndarray, settings: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return the figures of a model on rows held out, and beside them those on the training rows and of simple models.
-
-    ``X`` and ``X_held_out`` are the rows of both kinds as the last step of the model takes them.
-    """
-    estimator, folder, y, rows = bare(model), Path(settings["out"]), held_out.y, held_out.rows
-    assert rows is not None
-    figures = measure(estimator, X_held_out, rows.y, rows.weights, folder=folder)
-    rng = np.random.default_rng(settings["random_state"])
-    known = np.arange(X.shape[0]) if y is None else np.flatnonzero(_find_labelled(y, settings))
-    n_most = max(100, _MOST_VALUES // X.shape[1])
-    drawn = np.sort(rng.choice(known, n_most, replace=False)) if len(known) > n_most else known
-    sample, labels = X[drawn], None if y is None else y[drawn]
-    training = measure(estimator, sample, labels, None, folder=folder)
-    name = _FIGURES[settings["model"]][0]
-    return {
-        "n_rows": X_held_out.shape[0],
-        **figures,
-        f"{name}_on_training": training[name],
-        f"{name}_of_linear": _measure_linear(estimator, sample, labels, X_held_out, held_out.labels),
-    }
-
-
-def _measure_linear(
-    estimator: BaseEstimator, X: np.ndarray, y: np.ndarray | None, X_held_out: np.ndarray, y_held_out: Any
-) -> float | None:
-    """Return the same figure of a linear model; None where it cannot be trained."""
-    if not isinstance(estimator, (StackedClassifier, StackedRegressor)):
-        return _measure_pca(estimator, X, X_held_out)
-    linear = LogisticRegression(max_iter=300) if isinstance(estimator, StackedClassifier) else Ridge()
-    rival = make_pipeline(StandardScaler(with_mean=not sparse.issparse(X)), linear)
-    assert y is not None
-    if isinstance(estimator, StackedClassifier):
-        y, y_held_out = y.astype(str), y_held_out.astype(str)
-        if len(np.unique(y)) < 2:
-            return None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of iterations, and of classes that look like amounts
-        return float(rival.fit(X.astype(np.float64), y).score(X_held_out.astype(np.float64), y_held_out))
-
-
-def _measure_pca(estimator: BaseEstimator, X: np.ndarray, X_held_out: np.ndarray) -> float | None:
-    """Return the share of variance that PCA of the width of the codes explains, in the scale of the training."""
-    coder = estimator.coder_
-    scaled = [in_scale_of_training(estimator, coder.rows(rows)) for rows in (X, X_held_out)]
-    width = min(coder.modules[-1].n_hidden, *scaled[0].shape)
-    pca = PCA(width, svd_solver="full" if min(scaled[0].shape) < 500 else "randomized", random_state=0).fit(scaled[0])
-    spread = ((scaled[1] - scaled[1].mean(axis=0)) ** 2).sum()
-    rest = ((scaled[1] - pca.inverse_transform(pca.transform(scaled[1]))) ** 2).sum()
-    return float(1 - rest / spread) if spread > 0 else None
-
-
-def describe(figures: Mapping[str, Any], model: str) -> str:
-    """Return what `compare` found, as one line."""
-    name, word, linear = _FIGURES[model]
-    beside = [f"{word} on training rows {_show(figures[f'{name}_on_training'], model)}"]
-    if "accuracy_of_commonest" in figures:
-        beside.append(f"always the commonest class {_show(figures['accuracy_of_commonest'], model)}")
-    if figures[f"{name}_of_linear"] is not None:
-        beside.append(f"{linear} {_show(figures[f'{name}_of_linear'], model)}")
-    return f"{word} {_show(figures[name], model)} on {figures['n_rows']:,} rows ({', '.join(beside)})"
-
-
-def list_doubts(figures: Mapping[str, Any], model: str) -> list[tuple[str, str]]:
-    """Return what should be looked into, each with what to do about it."""
-    name, word, linear = _FIGURES[model]
-    value, trained, rival = figures[name], figures[f"{name}_on_training"], figures[f"{name}_of_linear"]
-    if value is None:
-        return []
-    doubts = []
-    if rival is not None and value < rival - _BEHIND:
-        doubts.append(
-            (
-                f"On rows held out {linear} is better: {word} {_show(rival, model)}, this model {_show(value, model)}.",
-                "Take that, or train with other layers, more decay (--alpha, --head-alpha) or more rows.",
-            )
-        )
-    if trained is not None and trained - value > _OVERFITS:
-        head = "--finetune head, " if model == "classifier" else ""
-        remedy = f"Try {head}fewer units, more decay (--alpha, --head-alpha) or noise (--corruption masking)."
-        if rival is not None and abs(value - rival) < _BEHIND:
-            remedy = "A linear model does no better there: more rows, or fewer columns, would help."
-        doubts.append(
-            (
-                f"The model overfits: {word} {_show(trained, model)} on training rows, {_show(value, model)} on rows "
-                f"held out.",
-                remedy,
-            )
-        )
-    return doubts
-
-
-def _show(value: float | None, model: str) -> str:
-    if value is None:
-        return "not known"
-    return f"{value:.3f}" if model == "regressor" else f"{100 * value:.1f} %"

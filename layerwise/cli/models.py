@@ -25,7 +25,7 @@ from layerwise.cli.common import (
     Transpose,
     check_apart,
 )
-from layerwise.cli.opening import Opened, list_columns, open_model
+from layerwise.cli.opening import Opened, list_columns, open_model, tell_known
 from layerwise.data.gaps import as_array, fill_table
 from layerwise.data.inputs import find_separator, read
 from layerwise.data.outputs import check_output, write_columns, write_csv
@@ -219,7 +219,8 @@ def score(
     Parameters
     ----------
     because
-        The columns that add most to the error, too, in words: why a row is unusual.
+        The columns that add most to the error, too, in words: why a row is unusual. Values that were missing, and are
+        filled in, are no reason.
     per_feature
         What each column adds to the error, too, in numbers.
     """
@@ -231,10 +232,13 @@ def score(
         columns: dict[str, Any] = {"error": errors.sum(axis=1)}
         if isinstance(opened.estimator, AutoencoderOutlierDetector):
             columns["outlier"] = opened.estimator.predict(opened.X) < 0
+        elif known := tell_known(opened):
+            display.say(known)
         names = opened.source.feature_columns or [f"x_{place}" for place in range(errors.shape[1])]
         parts = _sum_by_column(errors, names)
         if because:
-            columns["because"] = _name_largest(parts)
+            given = errors if opened.source.X is opened.X else np.where(np.isnan(opened.source.X), 0, errors)
+            columns["because"] = _name_largest(_sum_by_column(given, names), columns["error"])
         shares = {f"error: {name}": part for name, part in parts.items()} if per_feature else {}
         return {**columns, **shares}, opened.source.ids
 
@@ -249,13 +253,16 @@ def _sum_by_column(errors: np.ndarray, names: Sequence[str]) -> dict[str, np.nda
     return parts
 
 
-def _name_largest(parts: Mapping[str, np.ndarray]) -> list[str]:
-    """Return for each row the columns that make up most of its error, with their shares in words."""
+def _name_largest(parts: Mapping[str, np.ndarray], errors: np.ndarray) -> list[str]:
+    """Return for each row the columns that make up most of its error, with their shares in words.
+
+    What was missing, and is filled in, is 0 in ``parts`` and no reason; it counts in ``errors``.
+    """
     names, table = list(parts), np.stack(list(parts.values()), axis=1)
-    shares = table / np.maximum(table.sum(axis=1, keepdims=True), np.finfo(table.dtype).tiny)
+    shares = table / np.maximum(errors[:, None], np.finfo(table.dtype).tiny)
     largest = np.argsort(-shares, axis=1, kind="stable")[:, :_N_REASONS]
     return [
-        ", ".join(f"{names[place]} {100 * row[place]:.0f} %" for place in places)
+        ", ".join(f"{names[place]} {100 * row[place]:.0f} %" for place in places if row[place] > 0 or row.sum() == 0)
         for row, places in zip(shares, largest, strict=True)
     ]
 

@@ -42,6 +42,16 @@ def begin_as_table(
     return dict(settings) | table_settings(settings["model"], n_rows, n_features)
 
 
+def tell_recipe(before: Mapping[str, Any], flags: Mapping[str, Any], source: Any) -> list[str]:
+    """Say that an array of few real numbers gets the layers of arrays, where nobody has said how to train."""
+    n_rows, n_features = source.X.shape
+    told = {"layers", "finetuning"} & before.keys() or not _LEAVE_THE_RECIPE.issuperset(flags)
+    numbers = source.encoder is None and source.image_shape is None and source.X.dtype.kind == "f"
+    if told or not numbers or not table_settings(before["model"], n_rows, n_features):
+        return []
+    return ["Recipe: that of arrays and images; as a table with named columns (CSV) these rows get the one of tables"]
+
+
 def overlay(settings: Mapping[str, Any], flags: Mapping[str, Any], n_features: int | None = None) -> dict[str, Any]:
     """Return settings with the flags that were given in their places, in every layer.
 

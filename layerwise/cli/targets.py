@@ -10,7 +10,8 @@ from typing import Any, NoReturn
 import numpy as np
 
 from layerwise import distributed
-from layerwise.data.column_types import FLAGS, MARKERS
+from layerwise.data._polars import pl
+from layerwise.data.column_types import FLAGS, MARKERS, Marked, find_marks
 from layerwise.data.profiles import as_number, describe_misfit, find_stray_label
 from layerwise.labels import find_labelled, find_missing, has_label
 
@@ -76,6 +77,9 @@ def _choose_for_text(y: np.ndarray, unlabeled: Any) -> tuple[str, str]:
     numbers = None if unlabeled is None else as_amounts(y)
     if numbers is not None:
         return choose_model(numbers)
+    written, amounts = find_label_marks(y), as_amounts(y)
+    if written is not None and amounts is not None and (chosen := choose_model(amounts))[0] == "regressor":
+        return "regressor", f"{chosen[1]}, written with {written}"
     labels = _gather_labels(y)
     classes = sorted(set(labels) - {None})
     misfit = describe_misfit(classes, find_stray_label(labels), "counted from 1")
@@ -94,10 +98,30 @@ def _gather_labels(y: np.ndarray) -> list[Any]:
     return [label for part in distributed.gather_bytes(json.dumps(y.tolist()).encode()) for label in json.loads(part)]
 
 
-def as_amounts(y: np.ndarray, unlabeled: Any = None) -> np.ndarray | None:
-    """Return labels of text as numbers, NaN where one is missing or stands for none; None where one is no number."""
+def as_amounts(y: np.ndarray, unlabeled: Any = None, marks: Marked | None = None) -> np.ndarray | None:
+    """Return labels of text as numbers, NaN where one is missing or stands for none; None where one is no number.
+
+    ``marks`` is how those of the training are written; found anew if not given.
+    """
     numbers = [np.nan if label in (None, unlabeled) else as_number(label) for label in y.tolist()]
-    return None if distributed.any_rank(None in numbers) else np.array(numbers, dtype=np.float64)
+    if not distributed.any_rank(None in numbers):
+        return np.array(numbers, dtype=np.float64)
+    marks = marks or find_label_marks(y, unlabeled)
+    if marks is None:
+        return None
+    known = [label not in (None, unlabeled) for label in y.tolist()]
+    read = np.full(len(y), np.nan)
+    read[known] = marks.encode(pl.Series([str(label).strip() for label in y[known]])).to_numpy()
+    return None if distributed.any_rank(bool(np.isnan(read[known]).any())) else read
+
+
+def find_label_marks(y: np.ndarray, unlabeled: Any = None) -> Marked | None:
+    """Return how all labels are written as numbers, with a unit and the like; None if they are not, or plain."""
+    if distributed.any_rank(y.ndim != 1 or y.dtype.kind not in "OU"):
+        return None
+    labels = {str(label).strip() for label in _gather_labels(y) if label not in (None, unlabeled)}
+    plain = {label for label in labels if as_number(label) is not None}
+    return find_marks(sorted(labels)) if labels and len(plain) < len(labels) else None
 
 
 def are_all(y: np.ndarray, kind: type) -> bool:
@@ -136,6 +160,8 @@ def mark_unlabeled(y: np.ndarray | None, settings: Mapping[str, Any]) -> tuple[n
         amounts = as_amounts(y, marked)
         if amounts is None:
             _refuse_text(y, marked)
+        if not distributed.any_rank(bool(np.isnan(amounts).any())):
+            return amounts, settings
         return amounts, settings | {"finetuning": finetuning | {"unlabeled": float("nan")}}
     if unlabeled is not None:
         finetuning["unlabeled"] = _as_label("unlabeled", unlabeled, y)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from layerwise import distributed, runs
 from layerwise.cli.common import as_command
 from layerwise.cli.opening import list_columns
+from layerwise.cli.task import Task
 from layerwise.data.column_types import MARKERS
 from layerwise.data.inputs import Input
 from layerwise.data.naming import as_flag, name_columns
@@ -35,24 +36,21 @@ def describe_data(source: Input, settings: Mapping[str, Any], n_labelled: int | 
     ]
 
 
-def describe_fit(
-    source: Input,
-    settings: Mapping[str, Any],
-    n_labelled: int | None,
-    why: str | None,
-    filled: str | None,
-    held_out: str,
-) -> list[str]:
+def describe_fit(task: Task, filled: str | None, recipe: Sequence[str]) -> list[str]:
     """Return what is said before a training, in lines.
 
-    ``why`` the model was chosen, which values are ``filled`` in first, and which rows are ``held_out``, are in words.
+    Which values are ``filled`` in first, and which ``recipe`` was taken, are in words.
     """
-    lines = describe_data(source, settings, n_labelled)
-    if why:
-        lines.append(_describe_task(settings["model"], why, source))
+    source, settings = task.source, task.settings
+    lines = describe_data(source, settings, task.n_labelled)
+    if task.why:
+        lines.append(_describe_task(settings["model"], task.why, source))
+    lines += recipe
+    if task.marks is not None:
+        lines.append(f"Labels: amounts written with {task.marks}, which predictions are without")
     if filled:
         lines.append(f"Filled in by an autoencoder first: {filled} (--no-impute refuses them)")
-    lines.append(f"Held out: {held_out}")
+    lines.append(f"Held out: {task.held_out.how}")
     if source.encoder is not None and source.feature_columns is not None:
         written = [name for name in source.encoder.numbers_ if source.encoder.get_reading(name) is not None]
         lines += describe_odd_columns(source.X, source.feature_columns, written)

@@ -27,7 +27,7 @@ from layerwise.cli.common import (
     list_contents,
 )
 from layerwise.cli.fitting import fit_into
-from layerwise.cli.held_out import tell_held_out
+from layerwise.cli.judging import tell_held_out
 from layerwise.cli.recipe_flags import SETTLED, take
 from layerwise.cli.telling import advise_on_labels, suggest_next, warn_of_stages
 from layerwise.cli.unfinished import read_begun, refuse_changes, tidy, unfinished_run
@@ -193,7 +193,8 @@ def fit(
         L-BFGS trains layers on growing samples first, unless it is told not to.
     validation_fraction
         Share of the rows to hold out: each stage stops when it no longer gets better on them, and what is told of the
-        model is measured on them. 0.2 if not given, drawn in the proportions of the classes; 0 trains on all rows.
+        model is measured on them. 0.2 if not given, drawn in the proportions of the classes; fewer than 50 rows are
+        measured by folds. 0 trains on all rows.
     validation_data
         A file of such rows, with labels as in the data, instead of a share.
     groups

@@ -90,7 +90,8 @@ def write_model_card(
     path = Path(path)
     parts, facts, run = take_apart(model), inspect_model(model), dict(run or {})
     command, doubts = run.pop("command", None), run.pop("doubts", ())
-    run.pop("held_out_figures", None)
+    for name in ("held_out_figures", "sample_of_rows", "ranges", "label_marks"):
+        run.pop(name, None)
     stack = stack_of(model)
     text = render(
         "model_card.md.j2",

@@ -176,6 +176,7 @@ def _render(subject: Subject, sections: Sequence[Section], run: Mapping[str, Any
         sections=sections,
         finetuned_with=subject.finetuned_with,
         trained_on=subject.trained_on,
+        held_out=run.get("held_out"),
         labelled_first=subject.known.any() and not subject.known.all(),
         version=run.get("layerwise_version"),
         style=read("report.css"),

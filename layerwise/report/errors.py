@@ -73,7 +73,8 @@ def _show_unusual(
         tiles = shrink(np.concatenate([row_tiles(images, *intensity_range(subject)), errors]))
         alt = f"{subject.names[row]}: the row, its reconstruction and the error of each pixel; {number(total)} in all."
         return {"figure": picture(join_tiles(tiles, 3, empty=np.nan), alt, zoom=zoom_for(tiles, 72))}
-    by_column = np.array([terms[column.features].sum() for column in subject.columns])
+    observed = np.where(np.isnan(subject.given[row].astype(float)), 0, terms)  # what is filled in is no reason
+    by_column = np.array([observed[column.features].sum() for column in subject.columns])
     largest = np.argsort(-by_column, kind="stable")[:_N_FEATURES]
     return {
         "features": [
