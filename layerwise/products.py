@@ -7,9 +7,10 @@ that the same seed gives the same bits. The environment variable ``LAYERWISE_PRO
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,19 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-__all__ = ["KERNELS", "add_transposed_product", "apply_linear", "kernel", "linear", "transposed_product"]
+__all__ = [
+    "KERNELS",
+    "PRECISIONS",
+    "add_transposed_product",
+    "apply_linear",
+    "kernel",
+    "linear",
+    "precision",
+    "transposed_product",
+]
 
 KERNELS = ("torch", "onednn")
+PRECISIONS = ("highest", "high", "medium")
 _VARIABLE = "LAYERWISE_PRODUCTS"
 _PROCESSOR = Path("/proc/cpuinfo")
 
@@ -50,6 +61,33 @@ def kernel() -> str:
             f"the environment variable {_VARIABLE}={chosen!r} is not known; choose 'torch' or 'onednn', or unset it"
         )
     return chosen if chosen == "torch" or _is_exact() else "torch"
+
+
+@contextlib.contextmanager
+def precision(name: str) -> Iterator[None]:
+    """Compute float32 products with this precision in a ``with`` block, if the processor is faster with it.
+
+    Parameters
+    ----------
+    name : {"highest", "high", "medium"}
+        As of `torch.set_float32_matmul_precision`. "highest" leaves torch's setting as it is: what somebody has chosen
+        for the process holds.
+
+    Examples
+    --------
+    >>> with precision("medium"):
+    ...     torch.get_float32_matmul_precision()
+    'medium'
+    """
+    if name == "highest":
+        yield
+        return
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(name)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def linear(a: Tensor, b: Tensor, bias: Tensor | None = None, out: Tensor | None = None) -> Tensor:

@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor
 
+from layerwise import products
 from layerwise.solvers.result import Result, Status
 
 # The factor of the learning rate by the share of all steps that are made.
@@ -127,6 +128,7 @@ class StochasticSolver(BaseEstimator, abc.ABC):
         "learning_rate": [StrOptions(set(SCHEDULES))],
         "tol": [Interval(Real, 0, None, closed="left")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "matmul_precision": [StrOptions(set(products.PRECISIONS))],
     }
 
     max_iter: int = 50
@@ -136,6 +138,7 @@ class StochasticSolver(BaseEstimator, abc.ABC):
     learning_rate: str = "constant"
     tol: float = 1e-4
     n_iter_no_change: int = 10
+    matmul_precision: str = "highest"
 
     @abc.abstractmethod
     def _make_optimizer(self, x: Tensor) -> torch.optim.Optimizer:
@@ -196,7 +199,8 @@ class StochasticSolver(BaseEstimator, abc.ABC):
         if state.n_iter > 0:  # it was left before the question whether that epoch was the last
             status = self._check_progress(objective, state)
         while status is None:
-            status = self._run_epoch(objective, state)
+            with products.precision(self.matmul_precision):
+                status = self._run_epoch(objective, state)
             if status is None and callback is not None and callback(state):
                 status = Status.CALLBACK
             status = status or self._check_progress(objective, state)
@@ -269,6 +273,9 @@ class SGD(StochasticSolver):
     tol : float, default=1e-4
     n_iter_no_change : int, default=10
         Converged when the epoch's value has not gone below its lowest by ``tol`` times its size for this many epochs.
+    matmul_precision : {"highest", "high", "medium"}, default="highest"
+        Of float32 products in the batches, as of `torch.set_float32_matmul_precision`: "medium" multiplies in bfloat16
+        where the processor is faster with it, "high" in TF32 on a GPU. Parameters, moments and sums stay in float32.
     momentum : float, default=0.9
         Share of the last step that is kept.
     nesterov : bool, default=True
@@ -320,6 +327,9 @@ class Adam(StochasticSolver):
     tol : float, default=1e-4
     n_iter_no_change : int, default=10
         Converged when the epoch's value has not gone below its lowest by ``tol`` times its size for this many epochs.
+    matmul_precision : {"highest", "high", "medium"}, default="highest"
+        Of float32 products in the batches, as of `torch.set_float32_matmul_precision`: "medium" multiplies in bfloat16
+        where the processor is faster with it, "high" in TF32 on a GPU. Parameters, moments and sums stay in float32.
     beta_1, beta_2 : float, default=0.9, 0.999
         Share of the past in the running means of the gradient and of its square.
     epsilon : float, default=1e-8
