@@ -2,6 +2,8 @@
 
 import math
 import warnings
+from collections.abc import Iterator
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -375,3 +377,47 @@ def test_values_are_finite_in_float32(digits):
         digits.X_train[:300]
     )
     assert math.isfinite(autoencoder.loss_)
+
+
+def test_matmul_precision_is_of_the_batches_alone() -> None:
+    X = np.random.default_rng(0).random((60, 5)).astype(np.float32)
+    seen = []
+
+    def note(step: object) -> None:
+        seen.append(torch.get_float32_matmul_precision())
+
+    settings = {"solver": Adam(2, matmul_precision="medium"), "random_state": 0}
+    medium = Autoencoder(3, callbacks=[note], **settings).fit(X)
+    exact = Autoencoder(3, solver=Adam(2), random_state=0).fit(X)
+    assert set(seen) == {"highest"}, "callbacks, and validation, see the setting of the process"
+    np.testing.assert_allclose(medium.transform(X), exact.transform(X), rtol=1e-2)
+
+
+def test_matmul_precision_is_set_while_batches_are_computed_and_put_back() -> None:
+    class Watching:
+        dtype, n_draws, parts = torch.float32, 4, {"loss": 1.0}
+        seen: ClassVar[list[str]] = []
+
+        def value(self, theta: torch.Tensor) -> float:
+            return 1.0
+
+        def epoch(self, theta: torch.Tensor, batch_size: int, number: int) -> Iterator:
+            self.seen.append(torch.get_float32_matmul_precision())
+            yield torch.tensor(1.0, dtype=torch.float64), torch.ones(2), 4
+
+    Adam(1, matmul_precision="medium").minimize(Watching(), torch.zeros(2))
+    assert (Watching.seen, torch.get_float32_matmul_precision()) == (["medium"], "highest")
+
+    class Failing(Watching):
+        def epoch(self, theta: torch.Tensor, batch_size: int, number: int) -> Iterator:
+            raise RuntimeError("out of memory")
+            yield
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        Adam(1, matmul_precision="medium").minimize(Failing(), torch.zeros(2))
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_matmul_precision_that_is_unknown_is_refused() -> None:
+    with pytest.raises(ValueError, match="matmul_precision"):
+        Autoencoder(2, solver=Adam(1, matmul_precision="low")).fit(np.ones((4, 3)))

@@ -37,8 +37,8 @@ from layerwise.modules import AutoencoderLayer, StackedNetwork, UnrolledAutoenco
 from layerwise.objective import reconstruction_objective, supervised_objective
 from layerwise.recipes import build, describe, write_toml
 from layerwise.recipes.tables import table_autoencoder, table_predictor
-from layerwise.stages import UNWATCHED, split_rows
 from layerwise.starts import principal_axes, scores_of, start_as_linear, start_as_pca, widen
+from layerwise.watching import split_rows
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -315,14 +315,14 @@ def test_several_splits_choose_by_their_mean_loss(X):
 def test_splits_hold_out_each_row_once_at_most(n_rows, fraction, n_splits, sizes):
     rows = Rows(torch.arange(n_rows, dtype=torch.float32)[:, None])
     stopping = EarlyStopping(fraction, refit=True, n_splits=n_splits)
-    first = split_rows(rows, torch.arange(n_rows), stopping, None, None, UNWATCHED)
+    first = split_rows(rows, torch.arange(n_rows), stopping, None, None, 0)
     splits = [first, *first.others]
     held_out = [part.held_out_targets.tolist() for part in splits]
     assert [len(places) for places in held_out] == sizes
     assert len(set().union(*held_out)) == sum(sizes)
     for places, part in zip(held_out, splits, strict=True):
         assert sorted(places + part.targets.tolist()) == list(range(n_rows))
-    alone = split_rows(rows, torch.arange(n_rows), EarlyStopping(fraction, refit=True), None, None, UNWATCHED)
+    alone = split_rows(rows, torch.arange(n_rows), EarlyStopping(fraction, refit=True), None, None, 0)
     assert alone.held_out_targets.tolist() == held_out[0]
     assert not alone.others
 
