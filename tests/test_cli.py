@@ -1160,7 +1160,7 @@ def test_amounts_with_a_unit_are_read_as_columns_are(run, tmp_path, monkeypatch,
     words = ("--layers", 2, "--max-iter", 40, "--random-state", 0, "--validation-fraction", 0)
     code, _, err = run("fit", "x.csv", "--labels", "price", "--out", "r", *words)
     assert code == 0, err
-    assert f"Model: regressor, because the labels are numbers with fractions, written with {marks}\n" in err
+    assert "Model: regressor, because the labels are numbers with fractions\n" in err
     assert f"Labels: amounts written with {marks}, which predictions are without\n" in err
     found = json.loads(run("predict", "r", "x.csv", "--json")[1])["rows"]
     offset = 1000 if "1,0" in form else 0

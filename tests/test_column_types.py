@@ -342,3 +342,23 @@ def test_a_table_of_pandas_comes_back_with_its_index(tmp_path, capsys):
     call(capsys, "fit", tmp_path / "y.csv", *fit_quickly[2:], "--out", tmp_path / "whole")
     assert "Pipeline" in type(layerwise.load(tmp_path / "whole")).__name__
     assert [name for name, _ in layerwise.load(tmp_path / "whole").steps] == ["table", "model"]
+
+
+@pytest.mark.parametrize(
+    ("values", "after"),
+    [
+        (["74 m2", "105 m2"], " m2"),
+        (["1.5 kg/m3", "-2 kg/m3"], " kg/m3"),
+        (["3CO2", "12CO2"], "CO2"),
+        (["7 m²", "8 m²"], " m²"),
+    ],
+)
+def test_units_may_have_an_exponent(values, after):
+    marks = find_marks(values)
+    assert marks.after == after
+    assert marks.encode(pl.Series(values)).to_list() == [float(value.removesuffix(after)) for value in values]
+
+
+@pytest.mark.parametrize("values", [["1 m2", "2 m3"], ["1 a23", "2 a23"], ["B2", "B3"], ["1-2", "3-4"]])
+def test_digits_elsewhere_are_no_unit(values):
+    assert find_marks(values) is None

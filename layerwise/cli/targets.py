@@ -77,9 +77,9 @@ def _choose_for_text(y: np.ndarray, unlabeled: Any) -> tuple[str, str]:
     numbers = None if unlabeled is None else as_amounts(y)
     if numbers is not None:
         return choose_model(numbers)
-    written, amounts = find_label_marks(y), as_amounts(y)
-    if written is not None and amounts is not None and (chosen := choose_model(amounts))[0] == "regressor":
-        return "regressor", f"{chosen[1]}, written with {written}"
+    amounts = None if find_label_marks(y) is None else as_amounts(y)
+    if amounts is not None and (chosen := choose_model(amounts))[0] == "regressor":
+        return chosen
     labels = _gather_labels(y)
     classes = sorted(set(labels) - {None})
     misfit = describe_misfit(classes, find_stray_label(labels), "counted from 1")

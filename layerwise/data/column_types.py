@@ -25,7 +25,7 @@ _CURRENCIES = "USD|EUR|GBP|CHF|JPY|CNY|INR|AUD|CAD|NZD|SEK|NOK|DKK|PLN|CZK|BRL|K
 _MARKED = re.compile(
     rf"(?P<open>\()?(?P<first>[+-])?(?P<before>[^\w\s.,+()<>~#*'\"-]|{_CURRENCIES})?(?P<space>\s?)(?P<second>[+-])?"
     r"(?P<number>[\d.,](?:[\d.,'’\u00a0 ]*[\d.])?(?:[eE][+-]?\d+)?)"  # noqa: RUF001
-    r"(?P<after>\s?(?:[^\W\d_]|[%‰°€$£¥₹])[^\d()]{0,14})?(?P<close>\))?"
+    r"(?P<after>\s?(?:[^\W\d_]|[%‰°€$£¥₹])(?:[^\d()]|(?<=[^\W\d_])\d(?!\d)){0,14})?(?P<close>\))?"  # m2, kg/m3
 )
 _DAYS = (
     *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d.%m.%y", "%m/%d/%Y", "%d/%m/%Y", "%m/%d/%y", "%d/%m/%y"),
