@@ -336,7 +336,7 @@ class Pace:
     @property
     def rows_per_second(self) -> float | None:
         """Rows evaluated a second; None while that is unknown."""
-        n_rows, seconds = self._gain("n_rows_seen"), self._gain("seconds")
+        n_rows, seconds = _gain(self._steps, "n_rows_seen"), _gain(self._steps, "seconds")
         return n_rows / seconds if n_rows > 0 and seconds > 0 else None
 
     @property
@@ -346,11 +346,11 @@ class Pace:
         The first step is not gone by: it may take a thousand times as long, to load what all of them need.
         """
         steps = [step for step in self._steps if step.iteration > 0]
-        n_iter = steps[-1].iteration - steps[0].iteration if steps else 0
+        n_iter = _gain(steps, "iteration")
         if n_iter == 0:
             return None
-        last = steps[-1]
-        return (last.max_iter - last.iteration) * (last.seconds - steps[0].seconds) / n_iter
+        return (steps[-1].max_iter - steps[-1].iteration) * _gain(steps, "seconds") / n_iter
 
-    def _gain(self, name: str) -> float:
-        return getattr(self._steps[-1], name) - getattr(self._steps[0], name) if self._steps else 0
+
+def _gain(steps: Sequence[Step], name: str) -> float:
+    return getattr(steps[-1], name) - getattr(steps[0], name) if steps else 0

@@ -100,6 +100,37 @@ Labels = Annotated[
         "sub-folders, or a table of file names and labels."
     ),
 ]
+Ignore = Annotated[list[str] | None, Parameter(consume_multiple=True, negative="", help="Columns to leave out.")]
+SampleWeight = Annotated[
+    str | None,
+    Parameter(
+        help="The column, or the array in the same file, that says how often each row counts: no feature, not negative."
+    ),
+]
+MaxCategories = Annotated[
+    int | None,
+    Parameter(
+        help="How many different values a column of text may have, beyond which rare ones are pooled; 100 if not given."
+    ),
+]
+Missing = Annotated[
+    list[str] | None,
+    Parameter(
+        consume_multiple=True,
+        negative="",
+        help="What stands for nothing in the table, in columns of text and labels too: --missing unknown "
+        "--missing=-999.",
+    ),
+]
+ImageShape = Annotated[
+    list[int] | None,
+    Parameter(
+        consume_multiple=True,
+        negative="",
+        help="Height and width, and 3 for colour: images of a folder are resized to it, rows of other files are such "
+        "images.",
+    ),
+]
 _EVERYWHERE = Group("With every command", sort_key=1)
 
 

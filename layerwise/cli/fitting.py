@@ -15,11 +15,12 @@ from layerwise.callbacks import Callback, MetricsFile
 from layerwise.cli.common import Display
 from layerwise.cli.held_out import hold_out
 from layerwise.cli.judging import judge
-from layerwise.cli.opening import digest_rows, measure_ranges, name_rows, sample_rows
+from layerwise.cli.opening import name_rows
 from layerwise.cli.recipe_flags import SETTLED, arguments_of_read, begin_as_table, overlay, tell_recipe
 from layerwise.cli.targets import choose_model, count_labelled, find_label_marks, mark_unlabeled
 from layerwise.cli.task import Task, Trained, fills_gaps, train
 from layerwise.cli.telling import describe_fit
+from layerwise.cli.trained_rows import digest_rows, measure_ranges, sample_rows
 from layerwise.cli.unfinished import CHECKPOINTS, SCRATCH
 from layerwise.data.column_types import as_plain
 from layerwise.data.inputs import read

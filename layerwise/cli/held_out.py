@@ -14,10 +14,9 @@ from sklearn.model_selection import GroupShuffleSplit, KFold, ShuffleSplit, Stra
 
 from layerwise import distributed
 from layerwise.cli.opening import list_columns
-from layerwise.cli.targets import mark_unlabeled
+from layerwise.cli.targets import mark_unlabeled, which_have_one
 from layerwise.data.column_types import Date
 from layerwise.data.inputs import Input, is_tabular, read
-from layerwise.labels import has_label
 from layerwise.recipes import HELD_OUT_KEYS
 
 # Kinds of models that are measured on rows held out.
@@ -70,7 +69,7 @@ def hold_out(source: Input, y: np.ndarray | None, settings: Mapping[str, Any]) -
     _check(settings)
     if "validation_data" in settings:
         return _read(source, y, settings)
-    known = np.ones(source.X.shape[0], bool) if y is None else find_labelled(y, settings)
+    known = np.ones(source.X.shape[0], bool) if y is None else which_have_one(y, settings)
     candidates = np.flatnonzero(known)
     fraction = settings.get("validation_fraction", FRACTION)
     labels = y[candidates] if settings["model"] == "classifier" and y is not None else None
@@ -103,12 +102,11 @@ def _fold(
     none = HeldOut(source, y, None, None, f"none, as {few}")
     n_folds, how = _FOLDS, ""
     if labels is not None:
-        _, classes, counts = np.unique(labels.astype(str), return_inverse=True, return_counts=True)
-        several = counts[classes] > 1  # the only one of its class is needed to train
-        candidates, classes = candidates[several], classes[several]
-        if len(np.unique(classes)) < 2:
+        candidates, classes = _leave_single(candidates, labels)
+        counts = np.unique(classes, return_counts=True)[1]
+        if len(counts) < 2:
             return none._replace(how=f"{none.how}, and for folds two classes need two rows or more")
-        n_folds, how = min(_FOLDS, int(counts[counts > 1].min())), " in the proportions of the classes"
+        n_folds, how = min(_FOLDS, int(counts.min())), " in the proportions of the classes"
     if len(candidates) < _FEWEST_FOLDED:
         return none._replace(how=f"{none.how}, and fewer than {_FEWEST_FOLDED} to make folds of")
     if np.prod(source.X.shape) > _MOST_FOLDED:
@@ -151,11 +149,6 @@ def _check(settings: Mapping[str, Any]) -> None:
         raise ValueError(f"{named} exclude each other; name the rows to hold out in one way")
 
 
-def find_labelled(y: np.ndarray, settings: Mapping[str, Any]) -> np.ndarray:
-    """Return which rows have a label, neither missing nor the one that stands for none."""
-    return has_label(y, settings.get("finetuning", {}).get("unlabeled"))
-
-
 def _refuse(source: Input, settings: Mapping[str, Any]) -> str | None:
     """Say why no rows are held out; None where some can be."""
     if settings.get("validation_fraction") == 0:
@@ -190,7 +183,7 @@ def _read(source: Input, y: np.ndarray | None, settings: Mapping[str, Any]) -> H
     marked = places = None
     if y is not None:
         assert rows.y is not None
-        places = np.flatnonzero(find_labelled(rows.y, settings))
+        places = np.flatnonzero(which_have_one(rows.y, settings))
         rows = rows.take(places)
         marked, _ = mark_unlabeled(rows.y, {"model": settings["model"]})
     return HeldOut(source, y, rows, marked, f"{rows.X.shape[0]:,} rows of {path}", places)
@@ -208,11 +201,17 @@ def _draw(
         _, chosen = next(GroupShuffleSplit(**options).split(candidates, groups=names))
         return candidates[chosen], "whole groups"
     if labels is not None:
-        _, classes, counts = np.unique(labels.astype(str), return_inverse=True, return_counts=True)
-        several = counts[classes] > 1  # the only one of its class is needed to train
-        n_classes, n_held_out = len(np.unique(classes[several])), round(fraction * several.sum())
+        several, classes = _leave_single(candidates, labels)
+        n_classes, n_held_out = len(np.unique(classes)), round(fraction * len(classes))
         if n_classes > 1 and n_held_out >= n_classes:
-            _, chosen = next(StratifiedShuffleSplit(**options).split(classes[several], classes[several]))
-            return candidates[several][chosen], "in the proportions of the classes"
+            _, chosen = next(StratifiedShuffleSplit(**options).split(classes, classes))
+            return several[chosen], "in the proportions of the classes"
     _, chosen = next(ShuffleSplit(**options).split(candidates))
     return candidates[chosen], "at random"
+
+
+def _leave_single(candidates: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows and their classes, as numbers, but for the only row of a class, which is needed to train."""
+    _, classes, counts = np.unique(labels.astype(str), return_inverse=True, return_counts=True)
+    several = counts[classes] > 1
+    return candidates[several], classes[several]

@@ -18,7 +18,8 @@ from sklearn.preprocessing import StandardScaler
 
 from layerwise.cli.common import Display
 from layerwise.cli.evaluating import Answers, answer, explain, in_scale_of_training, measure
-from layerwise.cli.held_out import HeldOut, find_labelled
+from layerwise.cli.held_out import HeldOut
+from layerwise.cli.targets import which_have_one
 from layerwise.cli.task import Task, Trained, train
 from layerwise.data.inputs import Input
 from layerwise.estimators import AutoencoderImputer, StackedClassifier, StackedRegressor
@@ -124,7 +125,7 @@ def _join(answers: Sequence[Answers]) -> Answers:
 
 def _draw_sample(part: _Part, settings: Mapping[str, Any], rng: np.random.Generator) -> tuple[Any, np.ndarray | None]:
     """Return training rows with a label, and their labels: all, unless they are very many."""
-    known = np.arange(part.X.shape[0]) if part.y is None else np.flatnonzero(find_labelled(part.y, settings))
+    known = np.arange(part.X.shape[0]) if part.y is None else np.flatnonzero(which_have_one(part.y, settings))
     n_most = max(100, _MOST_VALUES // part.X.shape[1])
     drawn = np.sort(rng.choice(known, n_most, replace=False)) if len(known) > n_most else known
     return part.X[drawn], None if part.y is None else part.y[drawn]

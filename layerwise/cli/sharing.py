@@ -15,7 +15,8 @@ import layerwise
 from layerwise import runs
 from layerwise.atomic import atomic
 from layerwise.cli.common import Array, Labels, Layout, Model, Overwrite, Reply, Shown, Transpose, as_command, render
-from layerwise.cli.opening import digest_rows, name_rows, open_model
+from layerwise.cli.opening import name_rows, open_model
+from layerwise.cli.trained_rows import digest_rows
 from layerwise.data.table_encoder import TableEncoder
 from layerwise.export import export_matlab, export_numpy, export_onnx
 from layerwise.inspection import inspect_model, layers_of, step_of

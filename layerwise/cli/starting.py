@@ -12,10 +12,15 @@ from layerwise.callbacks import MetricsFile
 from layerwise.cli.common import (
     Array,
     Data,
+    Ignore,
+    ImageShape,
     Labels,
     Layout,
+    MaxCategories,
+    Missing,
     Overwrite,
     Reply,
+    SampleWeight,
     Shown,
     Transpose,
     Words,
@@ -85,14 +90,14 @@ def init(
     *,
     labels: Labels = None,
     id: Annotated[list[str] | None, Words] = None,
-    ignore: Annotated[list[str] | None, Words] = None,
-    sample_weight: str | None = None,
-    max_categories: int | None = None,
-    missing: Annotated[list[str] | None, Words] = None,
+    ignore: Ignore = None,
+    sample_weight: SampleWeight = None,
+    max_categories: MaxCategories = None,
+    missing: Missing = None,
     array: Array = None,
     layout: Layout = None,
     transpose: Transpose = None,
-    image_shape: Annotated[list[int] | None, Words] = None,
+    image_shape: ImageShape = None,
     model: Literal["autoencoder", "classifier", "regressor", "outliers"] | None = None,
     out: Path = Path("run.toml"),
     overwrite: Overwrite = False,
@@ -105,16 +110,6 @@ def init(
     ----------
     id
         Columns that tell rows apart.
-    ignore
-        Columns to leave out.
-    sample_weight
-        The column, or the array in the same file, that says how often each row counts: no feature, not negative.
-    max_categories
-        How many different values a column of text may have, beyond which rare ones are pooled; 100 if not given.
-    missing
-        What stands for nothing in the table, in columns of text and labels too: --missing unknown --missing=-999.
-    image_shape
-        Height and width, and 3 for colour: images of a folder are resized to it, rows of other files are such images.
     model
         What to train; chosen by the labels if not given.
     out

@@ -77,7 +77,8 @@ def _choose_for_text(y: np.ndarray, unlabeled: Any) -> tuple[str, str]:
     numbers = None if unlabeled is None else as_amounts(y)
     if numbers is not None:
         return choose_model(numbers)
-    amounts = None if find_label_marks(y) is None else as_amounts(y)
+    marks = find_label_marks(y)
+    amounts = None if marks is None else as_amounts(y, marks=marks)
     if amounts is not None and (chosen := choose_model(amounts))[0] == "regressor":
         return chosen
     labels = _gather_labels(y)
@@ -88,8 +89,8 @@ def _choose_for_text(y: np.ndarray, unlabeled: Any) -> tuple[str, str]:
     shown = ", ".join(f"{label:.65}" for label in classes[:_SHOWN_CLASSES])
     more = f" and {len(classes) - _SHOWN_CLASSES:,} more" if len(classes) > _SHOWN_CLASSES else ""
     why = f"the labels are text: {len(classes):,} class{'es' if len(classes) != 1 else ''}: {shown}{more}"
-    marks = ", ".join(repr(label) for label in classes if label in MARKERS)
-    why += f"; {marks} is one of them, unless --missing names it" if marks else ""
+    gaps = ", ".join(repr(label) for label in classes if label in MARKERS)
+    why += f"; {gaps} is one of them, unless --missing names it" if gaps else ""
     return "classifier", f"{why}, which look like {misfit}" if misfit else why
 
 
@@ -208,8 +209,12 @@ def _fill_labels(y: np.ndarray, model: str) -> tuple[np.ndarray, Any]:
 
 def count_labelled(y: np.ndarray, settings: Mapping[str, Any]) -> int:
     """Return how many rows of all processes have a label, neither missing nor the one that stands for none."""
-    known = has_label(y, settings.get("finetuning", {}).get("unlabeled"))
-    return sum(distributed.gather_counts([int(known.sum())]))
+    return sum(distributed.gather_counts([int(which_have_one(y, settings).sum())]))
+
+
+def which_have_one(y: np.ndarray, settings: Mapping[str, Any]) -> np.ndarray:
+    """Return which rows have a label, neither missing nor the one that stands for none."""
+    return has_label(y, settings.get("finetuning", {}).get("unlabeled"))
 
 
 def _as_label(name: str, value: Any, y: np.ndarray) -> Any:

@@ -15,10 +15,15 @@ from layerwise.cli.common import (
     AnyText,
     Array,
     Flag,
+    Ignore,
+    ImageShape,
     Labels,
     Layout,
+    MaxCategories,
+    Missing,
     Overwrite,
     Reply,
+    SampleWeight,
     Shown,
     Transpose,
     Words,
@@ -50,14 +55,14 @@ def fit(
     config: Path | None = None,
     labels: Annotated[Labels, _DATA] = None,
     id: Annotated[list[str] | None, Words, _DATA] = None,
-    ignore: Annotated[list[str] | None, Words, _DATA] = None,
-    sample_weight: Annotated[str | None, _DATA] = None,
-    max_categories: Annotated[int | None, _DATA] = None,
-    missing: Annotated[list[str] | None, Words, _DATA] = None,
+    ignore: Annotated[Ignore, _DATA] = None,
+    sample_weight: Annotated[SampleWeight, _DATA] = None,
+    max_categories: Annotated[MaxCategories, _DATA] = None,
+    missing: Annotated[Missing, _DATA] = None,
     array: Annotated[Array, _DATA] = None,
     layout: Annotated[Layout, _DATA] = None,
     transpose: Annotated[Transpose, _DATA] = None,
-    image_shape: Annotated[list[int] | None, Words, _DATA] = None,
+    image_shape: Annotated[ImageShape, _DATA] = None,
     impute: Annotated[bool | None, _DATA] = None,
     model: Annotated[Literal["autoencoder", "classifier", "regressor", "outliers"] | None, _TRAINING] = None,
     contamination: Annotated[float | None, _TRAINING] = None,
@@ -127,16 +132,6 @@ def fit(
         images, which also take a table of file names and labels. Rows whose label is missing serve pre-training only.
     id
         Columns that tell rows apart: no features, but kept in what other commands write.
-    ignore
-        Columns to leave out.
-    sample_weight
-        The column, or the array in the same file, that says how often each row counts: no feature, not negative.
-    max_categories
-        How many different values a column of text may have, beyond which rare ones are pooled; 100 if not given.
-    missing
-        What stands for nothing in the table, in columns of text and labels too: --missing unknown --missing=-999.
-    image_shape
-        Height and width, and 3 for colour: images of a folder are resized to it, rows of other files are such images.
     impute
         Fill in missing numbers by an autoencoder first; done where numbers of a table are missing, unless it is told
         not to.

@@ -118,18 +118,33 @@ def digest_of_rows(rows: Rows) -> int:
     """
     own = rows.scaled(None).astype(getattr(torch, rows.value_type))  # blocks are not converted
     n_bytes = rows.n_features * own.dtype.itemsize
-    keys = _mix(torch.arange(1, -(-n_bytes // 8) + 1, device=rows.device)) | 1
+    keys = _keys(-(-n_bytes // 8), rows.device)
     before = sum(distributed.gather_counts([len(rows)])[: distributed.rank()])
     total = torch.zeros((), dtype=torch.int64, device=rows.device)
     for place, block in own.blocks(max(1, _AT_ONCE[rows.device.type] // n_bytes)):
-        words = _as_words(block)
-        hashed = words >> 29
-        hashed ^= words
-        hashed *= keys  # wraps around, as the sums do
         places = torch.arange(before + place.start, before + place.stop, device=rows.device)
-        total += _mix(hashed.sum(dim=1) + _mix(places)).sum()
+        total += _mix(_sum_words(_as_words(block), keys) + _mix(places)).sum()
     kind = int.from_bytes(rows.value_type.encode(), "little")
     return (sum(distributed.gather_counts([int(total)])) + kind) % 2**64
+
+
+def hash_rows(block: torch.Tensor) -> torch.Tensor:
+    """Return a number of 64 bits for each row, the same for rows of the same bytes wherever they stand."""
+    words = _as_words(block)
+    return _mix(_sum_words(words, _keys(words.shape[1], words.device)))
+
+
+def _keys(n_words: int, device: torch.device) -> torch.Tensor:
+    """Return an odd number for each word of a row."""
+    return _mix(torch.arange(1, n_words + 1, device=device)) | 1
+
+
+def _sum_words(words: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
+    """Return a sum over the words of each row, each of them with its key."""
+    hashed = words >> 29
+    hashed ^= words
+    hashed *= keys  # wraps around, as the sum does
+    return hashed.sum(dim=1)
 
 
 def _as_words(block: torch.Tensor) -> torch.Tensor:
