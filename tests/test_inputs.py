@@ -32,6 +32,7 @@ from layerwise.data import (
 )
 from layerwise.data.archives import open_archive
 from layerwise.data.inputs import open_source
+from layerwise.section import Section
 
 CSV = "id,age,town,class\n007,31,Bern,a\n008,,Basel,\n009,5,,b\n"
 
@@ -1369,7 +1370,9 @@ def test_source_answers_from_its_header(people, tmp_path):
     source = open_source(tmp_path / "x.npz")
     assert source.names == {"X": (6, 4), "y": (6,)}
     assert (source.n_rows, source.labels("y").tolist()) == (6, Y.tolist())
-    found = layerwise.read(source, array="X", labels="y")
+    with pytest.raises(ValueError, match="is open already; name a part of it when it is opened"):
+        layerwise.read(source, array="X")
+    found = layerwise.read(open_source(tmp_path / "x.npz", Section(array="X")), labels="y")
     np.testing.assert_array_equal(found.X, X)
 
 

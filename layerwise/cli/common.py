@@ -17,13 +17,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from cyclopts import App, Group, Parameter
 
 import layerwise
 from layerwise.atomic import LOCK, NO_ROOM, naming
 from layerwise.interruption import TERMINATED, end_by
+from layerwise.section import Section
 from layerwise.strict_json import as_strict
 
 app = App(
@@ -56,29 +57,8 @@ Data = Annotated[
         "of tables; several files are one pattern in quotes: 'part-*.csv'."
     ),
 ]
-Array = Annotated[
-    str | None,
-    Parameter(
-        help="Which array of a .npz, .mat or .safetensors file holds the rows, if there are several; "
-        "of a struct in .mat name.field."
-    ),
-]
-Layout = Annotated[
-    Literal["images-first", "images-last", "pixels", "windows"] | None,
-    Parameter(
-        help="Which axis of an array of three or more counts rows: images-first, or images-last, which .mat files have "
-        "if not given; pixels of height x width x bands, each a row of bands; windows of samples x time x sensors, "
-        "each sample a row."
-    ),
-]
-Transpose = Annotated[
-    bool | None,
-    Parameter(
-        show_default=False,
-        help="A matrix of features x samples, as MATLAB's trainAutoencoder takes it: its columns are the rows. As in "
-        "the training if not given.",
-    ),
-]
+# Which part of the data holds the rows: a flag for each attribute.
+InSection = Annotated[Section, Parameter(name="*")]
 Out = Annotated[
     Path | None,
     Parameter(
@@ -288,7 +268,8 @@ def leave_output() -> None:
 
 def given(**flags: Any) -> dict[str, Any]:
     """Return the flags that were given; the others have their defaults."""
-    return {name: value for name, value in flags.items() if value is not None}
+    selected = {} if "section" not in flags else flags.pop("section").given()
+    return {name: value for name, value in flags.items() if value is not None} | selected
 
 
 def as_command(*words: object) -> str:

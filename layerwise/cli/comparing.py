@@ -17,31 +17,30 @@ import layerwise
 from layerwise import runs
 from layerwise.atomic import atomic, write_file
 from layerwise.cli.common import (
-    Array,
     Data,
     Flag,
+    InSection,
     Labels,
-    Layout,
     Model,
     Overwrite,
     Reply,
     Shown,
-    Transpose,
     Words,
     list_contents,
     render,
 )
-from layerwise.cli.opening import open_model
+from layerwise.cli.opening import open_model, select
 from layerwise.cli.targets import choose_model, have_fractions, mark_unlabeled
 from layerwise.cli.task import refuse_gaps
 from layerwise.comparison import NONE, RIVALS, Comparison, compare, recipe
-from layerwise.data.inputs import Input, is_tabular, read
+from layerwise.data.inputs import Input, read
 from layerwise.data.naming import naming_columns
 from layerwise.data.values import describe_missing
 from layerwise.estimators import AutoencoderImputer, StackedClassifier, check_gradient
 from layerwise.estimators._finetuning import FineTunedEstimator
 from layerwise.inspection import bare, step_of
 from layerwise.labels import find_labelled, find_missing
+from layerwise.section import WHOLE
 from layerwise.solvers import LBFGS, Adam
 
 # With fewer, intervals are so wide that hardly anything is clear.
@@ -62,9 +61,7 @@ def compare_command(
     sample_weight: str | None = None,
     impute: Flag = False,
     max_categories: int | None = None,
-    array: Array = None,
-    layout: Layout = None,
-    transpose: Transpose = None,
+    section: InSection = WHOLE,
     pretraining: Annotated[list[Literal["sparse", "denoising", "contractive"]] | None, Words] = None,
     layers: Annotated[list[int] | None, Words] = None,
     solver: Literal["lbfgs", "adam"] | None = None,
@@ -127,7 +124,6 @@ def compare_command(
     """
     facts = {} if model is None else runs.read_facts(model)
     trained = None if model is None else layerwise.load(model)
-    shaped = not (data.is_dir() or is_tabular(data))
     weighing = sample_weight or facts.get("sample_weight")
     train = read(
         data,
@@ -136,9 +132,7 @@ def compare_command(
         ignore=ignore or facts.get("ignore") or (),
         sample_weight=weighing,
         max_categories=facts.get("max_categories") if max_categories is None else max_categories,
-        array=array,
-        layout=layout or (facts.get("layout") if shaped else None),
-        transpose=shaped and facts.get("transpose", False) if transpose is None else transpose,
+        **select(data, facts, section),
     ).without_weightless()
     classifiers = _choose_recipes(trained, pretraining, layers, solver, train.X.shape)
     _refuse_amounts(train.y, labels)
@@ -152,9 +146,7 @@ def compare_command(
             test_data,
             labels=test_labels or labels,
             sample_weight=weighing,
-            array=array,
-            layout=layout or (facts.get("layout") if shaped else None),
-            transpose=shaped and facts.get("transpose", False) if transpose is None else transpose,
+            **select(test_data, facts, section),
             encoder=train.encoder,
         ).without_weightless()
     X, y, X_test = train.X, train.y, test.X
@@ -208,9 +200,7 @@ def check_gradient_command(
     data: Data,
     *,
     labels: Labels = None,
-    array: Array = None,
-    layout: Layout = None,
-    transpose: Transpose = None,
+    section: InSection = WHOLE,
     n_rows: int = 50,
 ) -> Reply:
     """Compare the gradient of every stage of a model's training with differences of its objective.
@@ -226,7 +216,7 @@ def check_gradient_command(
     """
     if n_rows < 1:
         raise ValueError(f"n_rows={n_rows} leaves nothing to check with; give at least 1")
-    opened = open_model(model, data, labels=labels, array=array, layout=layout, transpose=transpose)
+    opened = open_model(model, data, labels=labels, section=section)
     X, y, estimator = opened.X[:n_rows], opened.source.y, opened.estimator
     if isinstance(estimator, FineTunedEstimator) and y is None:
         raise ValueError(f"{model} is a {type(estimator).__name__}; give labels with --labels")

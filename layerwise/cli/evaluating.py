@@ -19,13 +19,14 @@ from sklearn.metrics import (
 )
 
 from layerwise import stacking
-from layerwise.cli.common import AnyText, Array, Data, Device, Labels, Layout, Model, Reply, Transpose
+from layerwise.cli.common import AnyText, Data, Device, InSection, Labels, Model, Reply
 from layerwise.cli.opening import open_model, tell_known
 from layerwise.cli.targets import as_amounts
 from layerwise.data import Rows
 from layerwise.data.column_types import MARKERS
 from layerwise.estimators import AutoencoderOutlierDetector, StackedClassifier, StackedRegressor
 from layerwise.labels import find_missing, has_label
+from layerwise.section import WHOLE
 
 # What a model says of rows, one array a part: predictions; or rows in the scale of the training, and their errors.
 Answers: TypeAlias = tuple[np.ndarray, ...]
@@ -38,9 +39,7 @@ def evaluate(
     labels: Labels = None,
     unlabeled: Annotated[str | None, AnyText] = None,
     sample_weight: str | None = None,
-    array: Array = None,
-    layout: Layout = None,
-    transpose: Transpose = None,
+    section: InSection = WHOLE,
     device: Device = "auto",
 ) -> Reply:
     """Measure a model on rows: accuracy, R2 or AUC with labels, the reconstruction error without.
@@ -63,9 +62,7 @@ def evaluate(
         data,
         labels=labels,
         sample_weight=sample_weight,
-        array=array,
-        layout=layout,
-        transpose=transpose,
+        section=section,
         device=device,
     )
     if labels and opened.encoder is not None and labels in opened.encoder.feature_names_in_:

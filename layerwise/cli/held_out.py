@@ -13,11 +13,12 @@ import numpy as np
 from sklearn.model_selection import GroupShuffleSplit, KFold, ShuffleSplit, StratifiedKFold, StratifiedShuffleSplit
 
 from layerwise import distributed
-from layerwise.cli.opening import list_columns
+from layerwise.cli.opening import list_columns, select
 from layerwise.cli.targets import mark_unlabeled, which_have_one
 from layerwise.data.column_types import Date
-from layerwise.data.inputs import Input, is_tabular, read
+from layerwise.data.inputs import Input, read
 from layerwise.recipes import HELD_OUT_KEYS
+from layerwise.section import WHOLE
 
 # Kinds of models that are measured on rows held out.
 _MEASURED = ("autoencoder", "classifier", "regressor")
@@ -171,12 +172,10 @@ def _read(source: Input, y: np.ndarray | None, settings: Mapping[str, Any]) -> H
             f"validation_data={path} needs labels in a column of the name of those of the data, but it has no column "
             f"{labels!r}"
         )
-    matrix = not (Path(path).is_dir() or is_tabular(path))
     rows = read(
         path,
         labels=labels,
-        layout=settings.get("layout") if matrix else None,
-        transpose=matrix and settings.get("transpose", False),
+        **select(Path(path), {**settings, "array": None}, WHOLE),
         encoder=source.encoder,
         image_shape=source.image_shape,
     )

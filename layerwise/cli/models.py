@@ -11,18 +11,16 @@ import numpy as np
 
 from layerwise.atomic import atomic
 from layerwise.cli.common import (
-    Array,
     Data,
     Device,
     Display,
     Flag,
-    Layout,
+    InSection,
     Model,
     Out,
     Overwrite,
     Reply,
     Shown,
-    Transpose,
     check_apart,
 )
 from layerwise.cli.opening import Opened, list_columns, open_model, tell_known
@@ -31,6 +29,7 @@ from layerwise.data.inputs import find_separator, read
 from layerwise.data.outputs import check_output, write_columns, write_csv
 from layerwise.estimators import AutoencoderOutlierDetector, StackedClassifier, StackedRegressor
 from layerwise.inspection import stack_of
+from layerwise.section import WHOLE
 
 # Columns that are named as the reason for an error, at most.
 _N_REASONS = 3
@@ -41,9 +40,7 @@ def encode(
     data: Data,
     *,
     out: Out = None,
-    array: Array = None,
-    layout: Layout = None,
-    transpose: Transpose = None,
+    section: InSection = WHOLE,
     device: Device = "auto",
     overwrite: Overwrite = False,
     display: Shown,
@@ -54,7 +51,7 @@ def encode(
     """
 
     def columns() -> tuple[dict[str, Any], dict[str, Any]]:
-        opened = open_model(model, data, array=array, layout=layout, transpose=transpose, device=device)
+        opened = open_model(model, data, section=section, device=device)
         estimator = opened.estimator
         coder = estimator if hasattr(estimator, "transform") else stack_of(estimator)
         return {"code": coder.transform(opened.X)}, opened.source.ids
@@ -97,9 +94,7 @@ def reconstruct(
     data: Data,
     *,
     out: Out = None,
-    array: Array = None,
-    layout: Layout = None,
-    transpose: Transpose = None,
+    section: InSection = WHOLE,
     device: Device = "auto",
     overwrite: Overwrite = False,
     display: Shown,
@@ -110,7 +105,7 @@ def reconstruct(
     """
 
     def columns() -> tuple[dict[str, Any], dict[str, Any]]:
-        opened = open_model(model, data, array=array, layout=layout, transpose=transpose, device=device)
+        opened = open_model(model, data, section=section, device=device)
         stack = stack_of(opened.estimator)
         return _as_rows(opened, stack.inverse_transform(stack.transform(opened.X))), opened.source.ids
 
@@ -122,9 +117,7 @@ def impute(
     data: Data,
     *,
     out: Out = None,
-    array: Array = None,
-    layout: Layout = None,
-    transpose: Transpose = None,
+    section: InSection = WHOLE,
     device: Device = "auto",
     overwrite: Overwrite = False,
     display: Shown,
@@ -141,13 +134,14 @@ def impute(
 
     def columns() -> tuple[dict[str, Any], dict[str, Any]]:
         # Which fills them in.
-        opened = open_model(model, data, array=array, layout=layout, transpose=transpose, device=device)
+        opened = open_model(model, data, section=section, device=device)
         if opened.encoder is None or ending in (".npy", ".safetensors"):
             return _as_rows(opened, opened.X), opened.source.ids
         numbers = {name: opened.X[:, place] for place, name in enumerate(opened.encoder.numbers_)}
-        texts = list_columns(data) if as_text else [*opened.source.ids, *opened.encoder.categories_]
+        texts = list_columns(data, opened.section) if as_text else [*opened.source.ids, *opened.encoder.categories_]
         readings = {name: opened.encoder.get_reading(name) for name in numbers}
-        filled = fill_table(data, numbers, text=texts, readings=readings, missing=opened.encoder.list_missing())
+        missing = opened.encoder.list_missing()
+        filled = fill_table(data, opened.section, numbers, text=texts, readings=readings, missing=missing)
         gaps = {name: sum(value is None for value in filled[name].tolist()) for name in opened.encoder.categories_}
         left = ", ".join(f"{name!r:.65} ({count})" for name, count in gaps.items() if count)
         if left:
@@ -163,9 +157,7 @@ def predict(
     *,
     probabilities: Flag = False,
     out: Out = None,
-    array: Array = None,
-    layout: Layout = None,
-    transpose: Transpose = None,
+    section: InSection = WHOLE,
     device: Device = "auto",
     overwrite: Overwrite = False,
     display: Shown,
@@ -181,7 +173,7 @@ def predict(
     """
 
     def columns() -> tuple[dict[str, Any], dict[str, Any]]:
-        opened = open_model(model, data, array=array, layout=layout, transpose=transpose, device=device)
+        opened = open_model(model, data, section=section, device=device)
         estimator = opened.estimator
         if probabilities and not isinstance(estimator, StackedClassifier):
             raise ValueError(f"{model} holds no classifier but {type(estimator).__name__}, which has no probabilities")
@@ -205,9 +197,7 @@ def score(
     because: Flag = False,
     per_feature: Flag = False,
     out: Out = None,
-    array: Array = None,
-    layout: Layout = None,
-    transpose: Transpose = None,
+    section: InSection = WHOLE,
     device: Device = "auto",
     overwrite: Overwrite = False,
     display: Shown,
@@ -226,7 +216,7 @@ def score(
     """
 
     def columns() -> tuple[dict[str, Any], dict[str, Any]]:
-        opened = open_model(model, data, array=array, layout=layout, transpose=transpose, device=device)
+        opened = open_model(model, data, section=section, device=device)
         coder = opened.estimator.coder_
         errors = coder.errors(coder.rows(opened.X), per_feature=True).numpy(force=True)
         columns: dict[str, Any] = {"error": errors.sum(axis=1)}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -20,6 +22,7 @@ from layerwise.data.tables import TableFile
 from layerwise.data.values import describe_missing
 from layerwise.estimators import AutoencoderImputer, StackedRegressor
 from layerwise.inspection import bare, step_of
+from layerwise.section import WHOLE, Section
 
 # Files that hold arrays by name.
 _WITH_NAMES = (".npz", ".mat", ".safetensors")
@@ -41,6 +44,8 @@ class Opened:
         What was read; without rows where nothing was.
     X : ndarray of shape (n_samples, n_features)
         Rows as the estimator takes them.
+    section : Section, default=WHOLE
+        Which part of the data they are.
     """
 
     folder: Path
@@ -48,6 +53,7 @@ class Opened:
     encoder: TableEncoder | None
     source: Input
     X: np.ndarray
+    section: Section = WHOLE
 
 
 def name_rows(source: Input, places: np.ndarray | None = None) -> list[str] | None:
@@ -70,9 +76,16 @@ def tell_known(opened: Opened) -> str | None:
     )
 
 
-def list_columns(data: Path) -> list[str]:
+def select(data: Path, facts: Mapping[str, Any], section: Section) -> dict[str, Any]:
+    """Return which part of the data holds the rows: what is given, else what was in training, where that fits."""
+    as_array = not (data.is_dir() or is_tabular(data))
+    known = {"array": data.suffix in _WITH_NAMES, "layout": as_array, "transpose": as_array}
+    return {name: facts[name] for name, fits in known.items() if fits and name in facts} | section.given()
+
+
+def list_columns(data: Path, section: Section = WHOLE) -> list[str]:
     """Return the names of the columns of a table; none of other files."""
-    return TableFile(data).names if is_tabular(data) else []
+    return TableFile(data, section).names if is_tabular(data) else []
 
 
 def open_model(
@@ -81,9 +94,7 @@ def open_model(
     *,
     labels: str | None = None,
     sample_weight: str | None = None,
-    array: str | None = None,
-    layout: str | None = None,
-    transpose: bool | None = None,
+    section: Section = WHOLE,
     device: str = "auto",
 ) -> Opened:
     """Load a model, and read rows as those of its training were read.
@@ -98,12 +109,8 @@ def open_model(
     sample_weight : str or None, default=None
         Which column or array says how often each row counts; rows of 0 are
         left out. None is none, whatever it was in the training.
-    array : str or None, default=None
-        Which array of a file holds the rows; None takes that of the training.
-    layout : str or None, default=None
-        Which axis counts rows, as `layerwise.read` takes it; None takes that of the training.
-    transpose : bool or None, default=None
-        Whether a matrix is features x samples; None does as in the training.
+    section : Section, default=WHOLE
+        Which part of the data holds the rows; what it leaves open is as in the training.
     device : str, default="auto"
 
     Returns
@@ -116,19 +123,16 @@ def open_model(
         nothing = np.empty((0, 0))
         return Opened(folder, bare(model), encoder, Input(nothing, None, {}, None, None, None), nothing)
     facts = runs.read_facts(folder)
-    opened = open_source(data)
+    section = Section(**select(data, facts, section))
+    opened = open_source(data, section)
     tabular = isinstance(opened, TableSource)
     columns = set(map(composed, opened.names)) if tabular and encoder is not None else set()
-    as_array = not (data.is_dir() or tabular)
     image_shape = facts.get("image_shape") if data.is_dir() and not tabular else None
     source = read(
         opened,
         labels=labels or (facts.get("labels") if composed(facts.get("labels") or "") in columns else None),
         ids=[name for name in facts.get("id") or [] if composed(name) in columns],
         sample_weight=sample_weight,
-        array=array or (facts.get("array") if data.suffix in _WITH_NAMES else None),
-        layout=layout or (facts.get("layout") if as_array else None),
-        transpose=as_array and facts.get("transpose", False) if transpose is None else transpose,
         encoder=encoder,
         image_shape=tuple(image_shape) if image_shape else None,
     ).without_weightless()
@@ -152,4 +156,4 @@ def open_model(
         raise ValueError(f"{data}: {missing}; the model does not fill in gaps; train it with --impute")
     if imputer is not None:
         X = imputer.transform(X)
-    return Opened(folder, bare(model), encoder, source, X)
+    return Opened(folder, bare(model), encoder, source, X, section)

@@ -14,13 +14,14 @@ from rich.table import Table
 import layerwise
 from layerwise import runs
 from layerwise.atomic import atomic
-from layerwise.cli.common import Array, Labels, Layout, Model, Overwrite, Reply, Shown, Transpose, as_command, render
+from layerwise.cli.common import InSection, Labels, Model, Overwrite, Reply, Shown, as_command, render
 from layerwise.cli.opening import name_rows, open_model
 from layerwise.cli.trained_rows import digest_rows
 from layerwise.data.table_encoder import TableEncoder
 from layerwise.export import export_matlab, export_numpy, export_onnx
 from layerwise.inspection import inspect_model, layers_of, step_of
 from layerwise.report import write_report
+from layerwise.section import WHOLE
 
 
 def inspect(model: Model) -> Reply:
@@ -46,9 +47,7 @@ def report(
     data: Path | None = None,
     *,
     labels: Labels = None,
-    array: Array = None,
-    layout: Layout = None,
-    transpose: Transpose = None,
+    section: InSection = WHOLE,
     out: Path | None = None,
     overwrite: Overwrite = False,
     display: Shown,
@@ -80,9 +79,7 @@ def report(
     if place.suffix != ".html":
         raise ValueError(f"out={place} must end in .html")
     with atomic(place, overwrite=overwrite or out is None) as staging:
-        opened = open_model(
-            run, data or Path(facts["data"]), labels=labels, array=array, layout=layout, transpose=transpose
-        )
+        opened = open_model(run, data or Path(facts["data"]), labels=labels, section=section)
         source = opened.source
         known = facts.get("digest_of_rows")
         trained_on = None if known is None else digest_rows(source.X) == known

@@ -10,19 +10,17 @@ from layerwise import recipes, runs
 from layerwise.atomic import atomic, write_file
 from layerwise.callbacks import MetricsFile
 from layerwise.cli.common import (
-    Array,
     Data,
     Ignore,
     ImageShape,
+    InSection,
     Labels,
-    Layout,
     MaxCategories,
     Missing,
     Overwrite,
     Reply,
     SampleWeight,
     Shown,
-    Transpose,
     Words,
     as_command,
     check_apart,
@@ -39,6 +37,7 @@ from layerwise.recipes import DATA_KEYS
 from layerwise.recipes.tables import table_settings
 from layerwise.reproduce import ufldl_stacked
 from layerwise.reproduce.experiment import Session
+from layerwise.section import WHOLE
 
 
 def demo(*, out: Path = Path("runs/demo"), seed: int = 0, overwrite: Overwrite = False, display: Shown) -> Reply:
@@ -94,9 +93,7 @@ def init(
     sample_weight: SampleWeight = None,
     max_categories: MaxCategories = None,
     missing: Missing = None,
-    array: Array = None,
-    layout: Layout = None,
-    transpose: Transpose = None,
+    section: InSection = WHOLE,
     image_shape: ImageShape = None,
     model: Literal["autoencoder", "classifier", "regressor", "outliers"] | None = None,
     out: Path = Path("run.toml"),

@@ -13,19 +13,17 @@ from layerwise import distributed, recipes
 from layerwise.atomic import target_of
 from layerwise.cli.common import (
     AnyText,
-    Array,
     Flag,
     Ignore,
     ImageShape,
+    InSection,
     Labels,
-    Layout,
     MaxCategories,
     Missing,
     Overwrite,
     Reply,
     SampleWeight,
     Shown,
-    Transpose,
     Words,
     check_apart,
     given,
@@ -36,6 +34,7 @@ from layerwise.cli.judging import tell_held_out
 from layerwise.cli.recipe_flags import SETTLED, take
 from layerwise.cli.telling import advise_on_labels, suggest_next, warn_of_stages
 from layerwise.cli.unfinished import read_begun, refuse_changes, tidy, unfinished_run
+from layerwise.section import WHOLE
 
 # Headings of the page of help.
 _DATA = Parameter(group=Group("Data", sort_key=-3))
@@ -59,9 +58,7 @@ def fit(
     sample_weight: Annotated[SampleWeight, _DATA] = None,
     max_categories: Annotated[MaxCategories, _DATA] = None,
     missing: Annotated[Missing, _DATA] = None,
-    array: Annotated[Array, _DATA] = None,
-    layout: Annotated[Layout, _DATA] = None,
-    transpose: Annotated[Transpose, _DATA] = None,
+    section: Annotated[InSection, _DATA] = WHOLE,
     image_shape: Annotated[ImageShape, _DATA] = None,
     impute: Annotated[bool | None, _DATA] = None,
     model: Annotated[Literal["autoencoder", "classifier", "regressor", "outliers"] | None, _TRAINING] = None,

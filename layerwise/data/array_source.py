@@ -16,15 +16,18 @@ from layerwise.data.parts import Where, find_parts, name_parts
 from layerwise.data.scratch import allocate
 from layerwise.data.source import Input, Source
 from layerwise.errors import FileError
+from layerwise.section import Section
 
 
 class ArraySource(Source):
     """An array in a file, or in several whose rows follow each other."""
 
     kind = "no table"
+    takes = ("array", "layout", "transpose")
     refused = ("ignore", "max_categories", "missing")
 
-    def __init__(self, where: Where):
+    def __init__(self, where: Where, section: Section):
+        self._section = section
         paths = find_parts(where)
         self.path = name_parts(where, paths)
         self._files = [ArrayFile(path) for path in paths]
@@ -36,7 +39,8 @@ class ArraySource(Source):
 
     @cached_property
     def _arranged(self) -> list[Arranged]:
-        found = [file.rows(self.options.array, self.options.layout, self.options.transpose) for file in self._files]
+        chosen = self._section
+        found = [file.rows(chosen.array, chosen.layout, bool(chosen.transpose)) for file in self._files]
         for file, part in zip(self._files, found, strict=True):
             width, first = part.X.shape[1], found[0].X.shape[1]
             if width != first:
@@ -66,7 +70,7 @@ class ArraySource(Source):
             return ""
         if first.X.shape != (n_features or first.X.shape[0], n_rows or first.X.shape[1]):
             return ""
-        if self.options.transpose:
+        if self._section.transpose:
             return "; it fits if it is read as it is: --no-transpose (transpose=False)"
         what = "columns" if n_features is None else "rows"
         return f"; its {what} are as many: add --transpose (transpose=True) if it is features x samples"

@@ -12,11 +12,13 @@ import numpy as np
 from layerwise.data._polars import columns, match_names, pl
 from layerwise.data._polars import reading as reading_of
 from layerwise.data.column_types import MARKERS, Reading
-from layerwise.data.tables import drop_marks, scan_table
+from layerwise.data.tables import TableFile, drop_marks
+from layerwise.section import Section
 
 
 def fill_table(
     path: Path,
+    section: Section,
     numbers: Mapping[str, np.ndarray],
     *,
     text: Collection[str] = (),
@@ -28,7 +30,7 @@ def fill_table(
     Other columns stay as they are, and of CSV those named in ``text`` the text that they are there. ``readings`` say of
     a column how its numbers are written, if that is not plain, and ``missing`` what else stands for nothing there.
     """
-    table = match_names(scan_table(path, text=text), numbers)
+    table = match_names(TableFile(path, section).scan(text), numbers)
     with reading_of(path):
         frame = table.collect()
     known = drop_marks(frame.select(columns(*numbers)), [*missing, *MARKERS])

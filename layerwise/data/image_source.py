@@ -14,6 +14,7 @@ from layerwise.data.image_folder import ImageFolder, load_image_folder
 from layerwise.data.image_labels import load_image_labels
 from layerwise.data.parts import Where, find_parts
 from layerwise.data.source import Input, Source
+from layerwise.section import Section
 
 
 class ImageSource(Source):
@@ -21,10 +22,10 @@ class ImageSource(Source):
 
     kind = "a folder of images"
     thing = "a label"
-    refused = ("array", "layout", "transpose", "id", "ignore", "sample_weight", "max_categories", "missing")
+    refused = ("id", "ignore", "sample_weight", "max_categories", "missing")
     names = ("class",)
 
-    def __init__(self, where: Where):
+    def __init__(self, where: Where, section: Section):
         paths = find_parts(where)
         if len(paths) > 1:
             raise ValueError(f"{paths[1]} is one of {len(paths)} folders, but images are read from one folder alone")

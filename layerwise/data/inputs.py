@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,12 @@ from layerwise.data.source import Input, Options, Source
 from layerwise.data.table_encoder import TableEncoder
 from layerwise.data.table_source import TableSource
 from layerwise.data.tables import TableFile, find_tables, is_table
+from layerwise.section import WHOLE, Layout, Section
 
 __all__ = ["Input", "Source", "open_source", "read", "read_input"]
 
 
-def open_source(where: Where) -> Source:
+def open_source(where: Where, section: Section = WHOLE) -> Source:
     """Open a file or folder of any kind, several files, or a pattern of them; rows are read when asked for.
 
     A kind that is new is a class like `TableSource`, and a line here; a format of tables, or of arrays, a row in
@@ -33,7 +34,16 @@ def open_source(where: Where) -> Source:
     other = next((path for path, kind in zip(paths, kinds, strict=True) if kind is not kinds[0]), None)
     if other is not None:
         raise ValueError(f"{other} is not of the kind of {paths[0]}; several files are parts of one table or array")
-    return kinds[0](where)
+    source = kinds[0](where, section)
+    _refuse_others(source, {name: value for name, value in section.given().items() if name not in source.takes})
+    return source
+
+
+def _refuse_others(source: Source, given: Mapping[str, Any]) -> None:
+    """Refuse parameters that are given and mean nothing to this source."""
+    for name, value in given.items():
+        if value:
+            raise ValueError(f"{name}={value!r} cannot be used: {source.path} is {source.kind}")
 
 
 def is_tabular(where: Where) -> bool:
@@ -46,7 +56,7 @@ def find_separator(where: Where) -> str:
     return (TableFile(where).separator or ",") if is_tabular(where) else ","
 
 
-def _choose_kind(path: Path) -> Callable[[Where], Source]:
+def _choose_kind(path: Path) -> type[Source]:
     if path.is_dir():
         return TableSource if find_tables(path) else ImageSource
     return TableSource if is_table(path) else ArraySource
@@ -62,8 +72,8 @@ def read(
     max_categories: int | None = None,
     missing: Sequence[Any] = (),
     array: str | None = None,
-    layout: str | None = None,
-    transpose: bool = False,
+    layout: Layout | None = None,
+    transpose: bool | None = None,
     encoder: TableEncoder | None = None,
     image_shape: tuple[int, ...] | None = None,
     scratch: str | PathLike[str] | None = None,
@@ -105,7 +115,7 @@ def read(
     layout : {"images-first", "images-last", "pixels", "windows"} or None, default=None
         Which axis of an array of three or more counts rows, see `layerwise.data.load_rows`. With ``"pixels"``,
         labels may be a map of height x width, in the same file or in one of their own.
-    transpose : bool, default=False
+    transpose : bool or None, default=None
         Whether a file of arrays holds a matrix of features x samples, as MATLAB's ``trainAutoencoder`` takes it: its
         columns become the rows.
     encoder : TableEncoder or None, default=None
@@ -150,23 +160,21 @@ def read(
     """
     if sample_weight is not None and str(labels) == sample_weight:
         raise ValueError(f"sample_weight={sample_weight!r} holds the labels; name another column, or another array")
-    source = path if isinstance(path, Source) else open_source(path)
+    section = Section(array, layout, transpose)
+    if isinstance(path, Source) and section.given():
+        raise ValueError(f"{path.path} is open already; name a part of it when it is opened")
+    source = path if isinstance(path, Source) else open_source(path, section)
     named, ignored = _as_list(ids or ()), _as_list(ignore)
     weighing = [] if sample_weight is None else [sample_weight]
     if encoder is not None and not isinstance(source, TableSource):
         raise ValueError(
             f"{source.path} is no table with named columns, but the model was trained on one; give it a table"
         )
-    given = {"array": array, "layout": layout, "transpose": transpose, "id": ids, "ignore": ignore}
-    given |= {"sample_weight": sample_weight}
-    for name, value in {**given, "max_categories": max_categories, "missing": missing}.items():
-        if value and name in source.refused:
-            raise ValueError(f"{name}={value!r} cannot be used: {source.path} is {source.kind}")
+    given: dict[str, Any] = {"id": ids, "ignore": ignore, "sample_weight": sample_weight}
+    given |= {"max_categories": max_categories, "missing": missing}
+    _refuse_others(source, {name: value for name, value in given.items() if name in source.refused})
     others = [*named, *weighing, *([] if labels is None else [str(labels)])]
-    source.options = Options(
-        *(named, ignored, others, max_categories, missing, array, layout, transpose),
-        *(encoder, image_shape, scratch, memory),
-    )
+    source.options = Options(named, ignored, others, max_categories, missing, encoder, image_shape, scratch, memory)
     if isinstance(source, TableSource):
         for parameter, wanted in (("id", named), ("ignore", ignored), ("sample_weight", weighing)):
             source.check_named(parameter, wanted)

@@ -13,9 +13,11 @@ from layerwise import distributed
 from layerwise.data._polars import list_names
 from layerwise.data.archives import describe_others
 from layerwise.data.files import load_labels
+from layerwise.data.parts import Where
 from layerwise.data.scratch import MEMORY
 from layerwise.data.table_encoder import TableEncoder
 from layerwise.errors import FileError
+from layerwise.section import Section
 
 
 class Input(NamedTuple):
@@ -99,9 +101,6 @@ class Options(NamedTuple):
     others: Collection[str] = ()
     max_categories: int | None = None
     missing: Sequence[Any] = ()
-    array: str | None = None
-    layout: str | None = None
-    transpose: bool = False
     encoder: TableEncoder | None = None
     image_shape: tuple[int, ...] | None = None
     scratch: str | PathLike[str] | None = None
@@ -113,14 +112,18 @@ class Source:
 
     Of several ranks each gets its share of the rows, and of what belongs to them. The ``options`` are set before the
     first question that needs them. In messages the source is called ``path``, is of a ``kind``, and has ``names``, each
-    of which is a ``thing``; ``refused`` are the parameters of `layerwise.read` that mean nothing here.
+    of which is a ``thing``. Of `Section` it ``takes`` these; ``refused`` are the options that mean nothing here.
     """
 
     kind: ClassVar[str]
     thing: ClassVar[str] = "an array"
+    takes: ClassVar[tuple[str, ...]] = ()
     refused: ClassVar[tuple[str, ...]] = ()
     path: Path
     options = Options()
+
+    def __init__(self, where: Where, section: Section):
+        raise NotImplementedError
 
     @property
     def names(self) -> Collection[str]:

@@ -21,6 +21,7 @@ from layerwise.data.table_encoder import MAX_CATEGORIES, TableEncoder
 from layerwise.data.tables import TableFile, batches, count_rows, identifier_values, read_labels
 from layerwise.data.values import refuse_infinity
 from layerwise.errors import in_content_of
+from layerwise.section import Section
 
 
 class TableSource(Source):
@@ -28,10 +29,9 @@ class TableSource(Source):
 
     kind = "a table"
     thing = "a column"
-    refused = ("array", "layout", "transpose")
 
-    def __init__(self, where: Where):
-        self._file = TableFile(where)
+    def __init__(self, where: Where, section: Section):
+        self._file = TableFile(where, section)
         self.path = self._file.path
         self._n_bytes = 0
         self._folder: str | None = None

@@ -21,6 +21,7 @@ from layerwise.data.profiles import as_number, describe_misfit, has_commas
 from layerwise.data.text_arrays import holds_numbers, is_text
 from layerwise.errors import FileError
 from layerwise.limits import DEFLATE_LIMIT, check_room
+from layerwise.section import WHOLE, Section
 
 # Files whose columns have types: what they are called, and what scans them; of JSON the types are those of all rows.
 _Reader: TypeAlias = tuple[str, Callable[[Path], "pl.LazyFrame"]]
@@ -75,7 +76,7 @@ class TableFile:
     ``path`` is what to call it in messages; ``separator`` stands between values, where it is text, and is else None.
     """
 
-    def __init__(self, where: Where):
+    def __init__(self, where: Where, section: Section = WHOLE):
         paths = find_parts(where)
         self.path = name_parts(where, paths)
         named: dict[Path, dict[str, str | None]] = {}
@@ -83,7 +84,7 @@ class TableFile:
             named |= find_tables(path) if path.is_dir() else {path: {}}
         if not named:
             raise FileError(f"{self.path} is a folder without tables, or with other files among them")
-        self._parts = [(open_table(path), folders) for path, folders in named.items()]
+        self._parts = [(open_table(path, section), folders) for path, folders in named.items()]
         check_parts([(part.path, [*part.names, *folders]) for part, folders in self._parts])
         first, folders = self._parts[0]
         self.names, self.separator, self._folders = [*first.names, *folders], first.separator, list(folders)
@@ -137,7 +138,7 @@ class TableFile:
                     )
 
 
-def open_table(path: Path) -> Part:
+def open_table(path: Path, section: Section) -> Part:
     """Read the names of the columns of one file."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there, or is not a file")

@@ -1,0 +1,40 @@
+"""Which part of a file holds the rows."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Layout = Literal["images-first", "images-last", "pixels", "windows"]
+
+
+@dataclass(frozen=True)
+class Section:
+    """Which part of a file holds the rows, and which of its axes counts them; each kind of file takes some of it.
+
+    The command line has a flag for each, with these sentences.
+
+    Attributes
+    ----------
+    array : str or None, default=None
+        Which array of a .npz, .mat or .safetensors file holds the rows, if there are several; of a struct in .mat
+        name.field.
+    layout : {"images-first", "images-last", "pixels", "windows"} or None, default=None
+        Which axis of an array of three or more counts rows: images-first, or images-last, which .mat files have if not
+        given; pixels of height x width x bands, each a row of bands; windows of samples x time x sensors, each sample a
+        row.
+    transpose : bool or None, default=None
+        A matrix of features x samples, as MATLAB's trainAutoencoder takes it: its columns are the rows. As in the
+        training if not given.
+    """
+
+    array: str | None = None
+    layout: Layout | None = None
+    transpose: bool | None = None
+
+    def given(self) -> dict[str, Any]:
+        """Return what is given, by name."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+WHOLE = Section()
