@@ -28,6 +28,7 @@ from layerwise.inspection import bare, layers_of, stack_of
 from layerwise.limits import check_length, own_file
 from layerwise.recipes import write_toml
 from layerwise.report import write_report
+from layerwise.section import SECTION_KEYS
 from layerwise.strict_json import parse_json, read_json
 
 METRICS, FACTS, SETTINGS, REPORT, CARD = "metrics.jsonl", "run.json", "run.toml", "report.html", "MODEL_CARD.md"
@@ -54,7 +55,7 @@ _STEP: dict[str, Callable[[Any], bool]] = {
     "parts": lambda value: isinstance(value, dict) and all(part is None or _is_number(part) for part in value.values()),
 }
 _FACTS: dict[str, Callable[[Any], bool]] = {
-    **dict.fromkeys(("command", "data", "labels", "sample_weight", "array", "layout", "digest_of_rows"), _is_text),
+    **dict.fromkeys(("command", "data", "labels", "sample_weight", *SECTION_KEYS, "digest_of_rows"), _is_text),
     "sample_of_rows": lambda value: (
         isinstance(value, dict)
         and type(value.get("n_rows")) is int

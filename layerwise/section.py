@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 Layout = Literal["images-first", "images-last", "pixels", "windows"]
@@ -38,3 +38,4 @@ class Section:
 
 
 WHOLE = Section()
+SECTION_KEYS = tuple(field.name for field in fields(Section))

@@ -20,13 +20,14 @@ class Part(NamedTuple):
     """A file of a table, whose header has been read.
 
     ``scan`` checks the rows, and returns the columns; it takes what keeps them if they would else be read anew for each
-    question. There is a separator where the file is text, and so are all columns.
+    question. There is a separator where the file is text, and so are all columns. Of a `Section` it takes these.
     """
 
     path: Path
     names: list[str]
     scan: Callable[[Keep], pl.LazyFrame]
     separator: str | None = None
+    takes: tuple[str, ...] = ()
 
 
 def find_parts(where: Where) -> list[Path]:

@@ -117,7 +117,7 @@ class Source:
 
     kind: ClassVar[str]
     thing: ClassVar[str] = "an array"
-    takes: ClassVar[tuple[str, ...]] = ()
+    takes: tuple[str, ...] = ()
     refused: ClassVar[tuple[str, ...]] = ()
     path: Path
     options = Options()

@@ -32,7 +32,7 @@ class TableSource(Source):
 
     def __init__(self, where: Where, section: Section):
         self._file = TableFile(where, section)
-        self.path = self._file.path
+        self.path, self.takes = self._file.path, self._file.takes
         self._n_bytes = 0
         self._folder: str | None = None
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from numbers import Real
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import numpy as np
@@ -23,17 +23,24 @@ from layerwise.errors import FileError
 from layerwise.limits import DEFLATE_LIMIT, check_room
 from layerwise.section import WHOLE, Section
 
-# Files whose columns have types: what they are called, and what scans them; of JSON the types are those of all rows.
-_Reader: TypeAlias = tuple[str, Callable[[Path], "pl.LazyFrame"]]
-_PARQUET: _Reader = ("Parquet", lambda path: pl.scan_parquet(path, glob=False, hive_partitioning=False))
-_IPC: _Reader = ("Feather or Arrow IPC", lambda path: pl.scan_ipc(path, glob=False, hive_partitioning=False))
-_JSON_LINES: _Reader = (
+
+class _Format(NamedTuple):
+    """Files whose columns have types: what they are called, what scans them, and what of a `Section` it takes."""
+
+    kind: str
+    scan: Callable[[Path, Section], pl.LazyFrame]
+    takes: tuple[str, ...] = ()
+
+
+_PARQUET = _Format("Parquet", lambda path, _: pl.scan_parquet(path, glob=False, hive_partitioning=False))
+_IPC = _Format("Feather or Arrow IPC", lambda path, _: pl.scan_ipc(path, glob=False, hive_partitioning=False))
+_JSON_LINES = _Format(  # the types are those of all rows
     "JSON lines, one object a line with values of the same type",
-    lambda path: pl.scan_ndjson(path.absolute(), infer_schema_length=None),
+    lambda path, _: pl.scan_ndjson(path.absolute(), infer_schema_length=None),
 )
-_READERS = {".parquet": _PARQUET} | dict.fromkeys((".feather", ".arrow", ".ipc"), _IPC)
-_READERS |= dict.fromkeys((".jsonl", ".ndjson"), _JSON_LINES)
-TABLE_ENDINGS = (*CSV_ENDINGS, *_READERS)
+_FORMATS = {".parquet": _PARQUET} | dict.fromkeys((".feather", ".arrow", ".ipc"), _IPC)
+_FORMATS |= dict.fromkeys((".jsonl", ".ndjson"), _JSON_LINES)
+TABLE_ENDINGS = (*CSV_ENDINGS, *_FORMATS)
 # What a column of objects may hold to be one of numbers.
 _NUMBERS = (Real, Decimal, np.bool_, type(None))
 # What Hive, Spark and Dask write for a value that is missing.
@@ -73,7 +80,8 @@ def find_tables(folder: Path) -> dict[Path, dict[str, str | None]]:
 class TableFile:
     """A table in a file, or in several, whose names of columns have been read.
 
-    ``path`` is what to call it in messages; ``separator`` stands between values, where it is text, and is else None.
+    ``path`` is what to call it in messages; ``separator`` stands between values, where it is text, and is else None; of
+    a `Section` it ``takes`` these.
     """
 
     def __init__(self, where: Where, section: Section = WHOLE):
@@ -88,6 +96,7 @@ class TableFile:
         check_parts([(part.path, [*part.names, *folders]) for part, folders in self._parts])
         first, folders = self._parts[0]
         self.names, self.separator, self._folders = [*first.names, *folders], first.separator, list(folders)
+        self.takes = first.takes
         check_names(first.path, self.names)
         for part, _ in self._parts:
             if part.separator != first.separator:
@@ -142,18 +151,18 @@ def open_table(path: Path, section: Section) -> Part:
     """Read the names of the columns of one file."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there, or is not a file")
-    if path.suffix.lower() not in _READERS:
+    if path.suffix.lower() not in _FORMATS:
         return open_csv(path)
-    kind, scan = _READERS[path.suffix.lower()]
+    kind, scan, takes = _FORMATS[path.suffix.lower()]
     with reading(path, kind):
-        table = scan(path)
+        table = scan(path, section)
         names = table.collect_schema().names()
         if not names:
             raise FileError(f"{path} holds a table without rows")
         n_bytes = 8 * count_rows(path, table) * len(names)
         if n_bytes > DEFLATE_LIMIT * path.stat().st_size:  # values that repeat take no room in a file
             check_room(path, n_bytes)
-    return Part(path, names, lambda keep: table)
+    return Part(path, names, lambda keep: table, takes=takes)
 
 
 def scan_table(

@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from layerwise.errors import FileError, in_content_of
 from layerwise.limits import check_length, is_utf8
+from layerwise.section import SECTION_KEYS
 
 # The longest TOML file, and how deep it may be nested: layers, each with a solver, with a list.
 _MAX_TOML, _MAX_DEPTH = 2**17, 8
@@ -22,13 +23,25 @@ _MAX_TOML, _MAX_DEPTH = 2**17, 8
 _MAX_DOTS = 4000
 # Which rows `layerwise fit` does not train on.
 HELD_OUT_KEYS = ("validation_fraction", "validation_data", "groups", "ordered")
+# What names a file or a folder.
+_PLACES = {"data", "out", "validation_data"}
 # What each key holds.
 _KINDS: dict[str, tuple[Any, str]] = {
     **dict.fromkeys(
-        ("data", "out", "labels", "sample_weight", "array", "layout", "model", "dtype", "device", "validation_data"),
+        (
+            *SECTION_KEYS,
+            "data",
+            "out",
+            "labels",
+            "sample_weight",
+            "model",
+            "dtype",
+            "device",
+            "validation_data",
+            "groups",
+        ),
         (str, "a text in quotes"),
     ),
-    "groups": (str, "a text in quotes"),
     **dict.fromkeys(("validation_fraction", "contamination"), ((int, float), "a number")),
     **dict.fromkeys(("impute", "deterministic", "report", "ordered", "transpose"), (bool, "true or false")),
     **dict.fromkeys(("id", "ignore"), (list, "a list of names of columns")),
@@ -45,11 +58,9 @@ _ITEMS: dict[str, tuple[type, str]] = {
     "image_shape": (int, "whole numbers"),
     "layers": (dict, "tables, [[layers]]"),
 }
-# Of these those that name a file or a folder.
-_PLACES = {"data", "out", "validation_data"}
 DATA_KEYS = (
-    *("data", "out", "labels", "id", "ignore", "sample_weight", "max_categories", "missing", "array", "layout"),
-    *("transpose", "image_shape"),
+    *("data", "out", "labels", "id", "ignore", "sample_weight", "max_categories", "missing", *SECTION_KEYS),
+    "image_shape",
 )
 
 
