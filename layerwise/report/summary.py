@@ -158,8 +158,8 @@ def _note_stages(stages: Sequence[StageRecord]) -> list[str]:
         n_iter = max(stage.n_iter for stage in trials)
         names.append(f"{len(trials)} trial{'s' * (len(trials) != 1)} of alpha ({n_iter:,})")
     return [
-        f"Stopped by max_iter before converging: {', '.join(names)} iterations. Look at the loss curves: where one still falls, "
-        f"raise max_iter; where it is flat, this does no harm."
+        f"Stopped by max_iter before converging: {', '.join(names)} iterations. Look at the loss curves: "
+        "where one still falls, raise max_iter; where it is flat, this does no harm."
     ]
 
 
