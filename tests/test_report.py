@@ -35,6 +35,8 @@ from layerwise.report.metrics import draw_probabilities, measure_classes
 from layerwise.report.profile import profile_column
 from layerwise.report.section import number
 from layerwise.report.subject import Subject, find_classes
+from layerwise.report.summary import _note_stages
+from layerwise.report.training import StageRecord
 
 SHORT = LBFGS(max_iter=5)
 VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
@@ -285,6 +287,29 @@ def test_max_iter_is_no_alarm(page):
     text = page.read_text(encoding="utf-8")
     assert "Stopped by max_iter" in text
     assert "Stopped by max_iter" not in "".join(re.findall(r'<ul class="warnings">.*?</ul>', text, re.DOTALL))
+
+
+def test_trials_of_alpha_that_max_iter_stopped_are_counted_not_listed():
+    cut = {"n_iter": 7, "status": "stopped: max_iter iterations were made"}
+    trials = [StageRecord(f"finetune (alpha={alpha}, {k} of 3)", **cut) for alpha in (0.1, 1) for k in (2, 3)]
+    (both,) = _note_stages([StageRecord("layer 0", **cut), *trials])
+    assert both.startswith("Stopped by max_iter before converging: layer 0 (7), 4 trials of alpha (7) iterations.")
+    (one,) = _note_stages([trials[0], StageRecord("finetune", n_iter=3, status="converged")])
+    assert one.startswith("Stopped by max_iter before converging: 1 trial of alpha (7) iterations.")
+
+
+@pytest.mark.parametrize("largest", [0.003, 0.04, 0.3, 1.7])
+def test_ticks_of_the_share_that_is_missed_are_told_apart(largest):
+    figure, ax = plt.subplots()
+    coding._draw_shares(np.array([largest, largest / 2, largest / 5]), ["a", "b", "c"], ax)
+    figure.canvas.draw()
+    ticks = [label.get_text() for label in ax.get_xticklabels()]
+    plt.close(figure)
+    assert len(ticks) > 2
+    assert len(set(ticks)) == len(ticks)
+    assert all(
+        float(tick.rstrip("%")) == pytest.approx(100 * at) for tick, at in zip(ticks, ax.get_xticks(), strict=True)
+    )
 
 
 def test_pca_is_no_scale_where_it_keeps_all(tmp_path):

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.ticker import PercentFormatter
 
 from layerwise.displays.computing import corrupt, map_codes
 from layerwise.estimators import AutoencoderOutlierDetector
@@ -160,7 +161,7 @@ def _list_worst(subject: Subject) -> list[dict[str, Any]]:
 def _draw_shares(shares: np.ndarray, features: list[str], ax: Any) -> None:
     plot_feature_errors(shares, features, ax=ax)
     ax.set_xlabel("share of the variance that is missed")
-    ax.xaxis.set_major_formatter("{x:.0%}")
+    ax.xaxis.set_major_formatter(PercentFormatter(1))  # with as many decimals as tell the ticks apart
 
 
 def activations_section(subject: Subject) -> Section:

@@ -20,6 +20,8 @@ _WHERE = {
 # Of the variance, but for rounding.
 _ALL = 0.9999
 _CUT = Status.MAX_ITER.value
+# In the name of a stage that only tries a value of alpha, of which there are many.
+_TRIAL = "(alpha="
 _LOWER = "Lower learning_rate_init or scale the data, and train again."
 _RAISE = "Raise learning_rate_init, or lower a penalty that is very large, and train again."
 # How stages end that went wrong, and what to do about it.
@@ -150,10 +152,14 @@ def _note_stages(stages: Sequence[StageRecord]) -> list[str]:
     cut = [stage for stage in stages if (stage.status or "").startswith(_CUT)]
     if not cut:
         return []
-    names = ", ".join(f"{stage.name} ({stage.n_iter:,})" for stage in cut)
+    trials = [stage for stage in cut if _TRIAL in stage.name]
+    names = [f"{stage.name} ({stage.n_iter:,})" for stage in cut if stage not in trials]
+    if trials:
+        n_iter = max(stage.n_iter for stage in trials)
+        names.append(f"{len(trials)} trial{'s' * (len(trials) != 1)} of alpha ({n_iter:,})")
     return [
-        f"Stopped by max_iter before converging: {names} iterations. Look at the loss curves: where one still falls, "
-        f"raise max_iter; where it is flat, this does no harm."
+        f"Stopped by max_iter before converging: {', '.join(names)} iterations. Look at the loss curves: "
+        "where one still falls, raise max_iter; where it is flat, this does no harm."
     ]
 
 
