@@ -19,6 +19,7 @@ from layerwise.data.naming import advise_to_ignore
 from layerwise.data.parts import Keep, Part, Where, check_parts, find_parts, name_parts
 from layerwise.data.profiles import as_number, describe_misfit, has_commas
 from layerwise.data.text_arrays import holds_numbers, is_text
+from layerwise.data.workbooks import WORKBOOK_ENDINGS, is_workbook, open_workbook
 from layerwise.errors import FileError
 from layerwise.limits import DEFLATE_LIMIT, check_room
 from layerwise.section import WHOLE, Section
@@ -40,11 +41,13 @@ _JSON_LINES = _Format(  # the types are those of all rows
 )
 _FORMATS = {".parquet": _PARQUET} | dict.fromkeys((".feather", ".arrow", ".ipc"), _IPC)
 _FORMATS |= dict.fromkeys((".jsonl", ".ndjson"), _JSON_LINES)
-TABLE_ENDINGS = (*CSV_ENDINGS, *_FORMATS)
+TABLE_ENDINGS = (*CSV_ENDINGS, *_FORMATS, *WORKBOOK_ENDINGS)
 # What a column of objects may hold to be one of numbers.
 _NUMBERS = (Real, Decimal, np.bool_, type(None))
 # What Hive, Spark and Dask write for a value that is missing.
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+# How names begin that are no parts of a table; ~$ of what Excel leaves there as long as a workbook is open.
+_PASSED_OVER = ("_", ".", "~$")
 # Values in a batch of rows.
 _BATCH = 2**22
 
@@ -62,13 +65,13 @@ def _is_named_table(path: Path) -> bool:
 def find_tables(folder: Path) -> dict[Path, dict[str, str | None]]:
     """Return the files of a table in a folder, such as Spark and Dask write, each with the columns that folders name.
 
-    Names that begin with ``_`` or ``.`` (``_SUCCESS``, ``_metadata``) are passed over; a folder ``year=2024`` is a
-    column ``year``. There are none where there is anything else in the folder.
+    Names that begin with ``_``, ``.`` or ``~$`` (``_SUCCESS``, ``_metadata``) are passed over; a folder ``year=2024``
+    is a column ``year``. There are none where there is anything else in the folder.
     """
     found: dict[Path, dict[str, str | None]] = {}
     for path in folder.rglob("*"):
         inner = path.relative_to(folder)
-        if any(name.startswith(("_", ".")) for name in inner.parts) or not path.is_file():
+        if any(name.startswith(_PASSED_OVER) for name in inner.parts) or not path.is_file():
             continue
         if not _is_named_table(path):
             return {}
@@ -81,7 +84,7 @@ class TableFile:
     """A table in a file, or in several, whose names of columns have been read.
 
     ``path`` is what to call it in messages; ``separator`` stands between values, where it is text, and is else None; of
-    a `Section` it ``takes`` these.
+    a `Section` it ``takes`` these. ``sheet`` and ``notes`` are as in `Part`.
     """
 
     def __init__(self, where: Where, section: Section = WHOLE):
@@ -96,7 +99,8 @@ class TableFile:
         check_parts([(part.path, [*part.names, *folders]) for part, folders in self._parts])
         first, folders = self._parts[0]
         self.names, self.separator, self._folders = [*first.names, *folders], first.separator, list(folders)
-        self.takes = first.takes
+        self.takes, self.sheet = first.takes, first.sheet
+        self.notes = [f"{part.path}: {note}" for part, _ in self._parts for note in part.notes]
         check_names(first.path, self.names)
         for part, _ in self._parts:
             if part.separator != first.separator:
@@ -112,8 +116,13 @@ class TableFile:
         *,
         missing: Collection[Any] = (),
         as_written: bool = False,
+        used: Collection[str] | None = None,
     ) -> pl.LazyFrame:
-        """Return the columns, typed but for those named in ``text``, see `scan_table`; each question reads anew."""
+        """Return the columns, typed but for those named in ``text``, see `scan_table`; each question reads anew.
+
+        Others than those ``used`` may be of no type; None uses all but the text.
+        """
+        self._refuse_misfits(set(self.names).difference(text) if used is None else used)
         folders = pl.DataFrame(
             [pl.Series(name, [own[name] for _, own in self._parts], pl.String) for name in self._folders]
         )
@@ -130,10 +139,19 @@ class TableFile:
         self._check_types(tables)
         with reading(self.path):
             table = pl.concat(tables, how="vertical_relaxed") if len(tables) > 1 else tables[0]
-            table.collect_schema()
+            schema = table.collect_schema()
         if count_rows(self.path, table) == 0:
             raise FileError(f"{self.path} holds a table without rows")
+        if self._parts[0][0].loose:
+            known = [*text, *(name for name, dtype in schema.items() if dtype != pl.String)]
+            table = type_columns(self.path, drop_marks(table, missing), known, ",", as_written=as_written)
         return drop_marks(table, missing)
+
+    def _refuse_misfits(self, used: Collection[str]) -> None:
+        for part, _ in self._parts:
+            for name, why in part.misfits.items():
+                if name in used:
+                    raise FileError(f"{part.path}: {why}, or {advise_to_ignore([name])}")
 
     def _check_types(self, tables: Sequence[pl.LazyFrame]) -> None:
         first = tables[0].collect_schema()
@@ -152,7 +170,7 @@ def open_table(path: Path, section: Section) -> Part:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there, or is not a file")
     if path.suffix.lower() not in _FORMATS:
-        return open_csv(path)
+        return open_workbook(path, section) if is_workbook(path) else open_csv(path)
     kind, scan, takes = _FORMATS[path.suffix.lower()]
     with reading(path, kind):
         table = scan(path, section)
