@@ -77,7 +77,7 @@ def _choose(book: Any, wanted: str | None) -> tuple[str, Any]:
     listed = ", ".join(repr(name[:63]) for name in names[:20]) + (f" and {len(names) - 20} more" * (len(names) > 20))
     if wanted is not None and wanted not in names and wanted.isdecimal() and 1 <= float(wanted) <= len(names):
         wanted = names[int(wanted) - 1]
-    if wanted in names:
+    if wanted is not None and wanted in names:
         return wanted, _load_head(book, wanted)
     if wanted is not None:
         raise _RefusedError(f"has no sheet={wanted!r:.65}; it has {listed}")

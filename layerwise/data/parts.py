@@ -22,9 +22,9 @@ class Part(NamedTuple):
 
     ``scan`` checks the rows, and returns the columns; it takes what keeps them if they would else be read anew for each
     question. There is a separator where the file is text, and so are all columns. Of a `Section` it takes these. Of a
-    workbook with several sheets it is this ``sheet``; ``notes`` are sentences on how the rows were read, if that is not
-    as a matter of course, and ``misfits`` columns that cannot be used, each with the reason. The text of a ``loose`` one
-    may be numbers, as in CSV.
+    workbook with several sheets it is this ``sheet``; ``notes`` are sentences on how the rows were read, where
+    that is a guess, and ``misfits`` columns that cannot be used, each with the reason. The text of a ``loose`` one may
+    be numbers, as in CSV.
     """
 
     path: Path

@@ -17,8 +17,8 @@ from layerwise.data.profiles import NEARLY_ALL, parse_numbers
 from layerwise.errors import FileError
 
 _KINDS = {TEXT: "text", NUMBER: "numbers", FLAG: "true or false", DATE: "dates"}
-# Dates before this are times, or durations: days since the last one of 1899.
-_FIRST, _ZERO = datetime(1901, 1, 1), datetime(1899, 12, 31)
+# Dates before this are times, of the last day of 1899.
+_FIRST, _ZERO = datetime(1900, 1, 1), datetime(1899, 12, 31)
 # What a row of sums is called.
 _TOTAL = re.compile(
     r"(grand |sub)?totals?:?|sums?:?|summen?:?|gesamt(summe)?:?|somme:?|suma:?|insgesamt:?", re.IGNORECASE
@@ -313,7 +313,7 @@ class Cells:
         if value.dtype == pl.Date:
             value = value.cast(pl.Datetime("ms"))
         if value.dtype == pl.Duration:
-            value = pl.select(pl.lit(_ZERO).cast(pl.Datetime("ms")) + value).to_series()
+            return self._as_lengths(column, value)
         early = (value < _FIRST).fill_null(False)
         if early.any() and not early.filter(value.is_not_null()).all():
             cell = self.address(column, int(kept.arg_true().filter(early)[0]))
@@ -323,10 +323,13 @@ class Cells:
             return value
         if not early.any():
             return value.cast(pl.Date) if (value.dt.truncate("1d") == value).all() else value.cast(pl.Datetime("us"))
-        length = value - pl.Series([_ZERO]).cast(pl.Datetime("ms"))
+        return self._as_lengths(column, value - pl.Series([_ZERO]).cast(pl.Datetime("ms")))
+
+    def _as_lengths(self, column: int, length: pl.Series) -> pl.Series:
+        """Return times of a day as those, and durations, which may be longer, as numbers of days."""
         if ((length >= timedelta(0)) & (length < timedelta(days=1))).all():
-            return value.dt.time()
-        self.notes.append(f"column {name!r:.65} holds durations, and is numbers of days")
+            return (length + pl.Series([_ZERO]).cast(pl.Datetime("ms"))).dt.time()
+        self.notes.append(f"column {self.names[column]!r:.65} holds durations, and is numbers of days")
         return length.dt.total_milliseconds().cast(pl.Float64) / 86_400_000
 
     def _note_serial(self, column: int, numbers: pl.Series) -> pl.Series:

@@ -84,7 +84,7 @@ class TableFile:
     """A table in a file, or in several, whose names of columns have been read.
 
     ``path`` is what to call it in messages; ``separator`` stands between values, where it is text, and is else None; of
-    a `Section` it ``takes`` these. ``sheet`` and ``notes`` are as in `Part`.
+    a `Section` it ``takes`` these. ``sheet``, ``notes`` and ``loose`` are as in `Part`.
     """
 
     def __init__(self, where: Where, section: Section = WHOLE):
@@ -99,7 +99,7 @@ class TableFile:
         check_parts([(part.path, [*part.names, *folders]) for part, folders in self._parts])
         first, folders = self._parts[0]
         self.names, self.separator, self._folders = [*first.names, *folders], first.separator, list(folders)
-        self.takes, self.sheet = first.takes, first.sheet
+        self.takes, self.sheet, self.loose = first.takes, first.sheet, first.loose
         self.notes = [f"{part.path}: {note}" for part, _ in self._parts for note in part.notes]
         check_names(first.path, self.names)
         for part, _ in self._parts:
@@ -142,7 +142,7 @@ class TableFile:
             schema = table.collect_schema()
         if count_rows(self.path, table) == 0:
             raise FileError(f"{self.path} holds a table without rows")
-        if self._parts[0][0].loose:
+        if self.loose:
             known = [*text, *(name for name, dtype in schema.items() if dtype != pl.String)]
             table = type_columns(self.path, drop_marks(table, missing), known, ",", as_written=as_written)
         return drop_marks(table, missing)
