@@ -6,6 +6,7 @@ It imports nothing of layerwise, and hands back what is in the cells: ``sheet.js
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import sys
@@ -52,6 +53,7 @@ def _main(path: str, folder: str, memory: str, wanted: str, lists: str = "") -> 
         sys.exit(NO_FASTEXCEL)
     _limit_memory(int(memory) + READER_BYTES)
     try:
+        _refuse_entities(path)
         book = fastexcel.read_excel(path)
         found: dict[str, Any] = {"sheets": book.sheet_names}
         if not lists:
@@ -108,7 +110,7 @@ def _load(book: Any, name: str, first: Any, folder: Path) -> dict[str, Any]:
     place = _find_header(head)
     columns = [column.absolute_index for column in first.available_columns()]
     where = {"header_row": above + place + 1, "columns": columns, "head": head[: place + 2], "place": place}
-    _write_cells(book, name, folder, above + place + 1)
+    _write_cells(book, name, folder, above + place + 1, columns)
     return where
 
 
@@ -130,7 +132,7 @@ def _find_header(head: list[list[str]]) -> int:
     return next(place for place, row in enumerate(head) if any(row))
 
 
-def _write_cells(book: Any, name: str, folder: Path, n_above: int) -> None:
+def _write_cells(book: Any, name: str, folder: Path, n_above: int, places: list[int]) -> None:
     import polars as pl
 
     def load(**options: Any) -> Any:
@@ -158,6 +160,10 @@ def _write_cells(book: Any, name: str, folder: Path, n_above: int) -> None:
         kinds[column] = pl.select(kind.otherwise(NOTHING).cast(pl.UInt8)).to_series()
         date = pl.coalesce(moments[column], days[column].cast(pl.Datetime("ms")), moment + lengths[column])
         dates[column] = pl.select(pl.when(is_date).then(date)).to_series()
+    dated = [column for column in names if set(kinds[column].unique()) <= {DATE, NOTHING}]
+    with contextlib.suppress(Exception):  # where no other type is among them, lengths of time are told from dates
+        pure = load(use_columns=[places[int(column)] for column in dated], dtype_coercion="strict")
+        dates |= {column: pure[str(k)] for k, column in enumerate(dated) if pure[str(k)].dtype == pl.Duration}
     text.write_ipc(folder / "text.arrow")
     pl.DataFrame(kinds).write_ipc(folder / "kinds.arrow")
     pl.DataFrame(dates).write_ipc(folder / "dates.arrow")
@@ -169,12 +175,6 @@ def _look(path: str, sheet: str) -> dict[str, Any]:
     if not zipfile.is_zipfile(path):
         return found
     with zipfile.ZipFile(path) as archive:
-        for part in archive.namelist():
-            if part.endswith((".xml", ".rels")):
-                with archive.open(part) as file:
-                    start = file.read(2**16)
-                if b"<!DOCTYPE" in start or b"<!ENTITY" in start:
-                    raise _RefusedError(f"declares entities of XML in {part[:65]}, which no spreadsheet program writes")
         place = _find_part(archive, sheet)
         if place is None:
             return found
@@ -182,6 +182,19 @@ def _look(path: str, sheet: str) -> dict[str, Any]:
             for rows in _in_rows(file):
                 _note(rows, found)
     return found
+
+
+def _refuse_entities(path: str) -> None:
+    """Refuse XML that declares words of its own; calamine knows none, but others that open the file may."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        for part in archive.namelist():
+            if part.endswith((".xml", ".rels")):
+                with archive.open(part) as file:
+                    start = file.read(2**16)
+                if b"<!DOCTYPE" in start or b"<!ENTITY" in start:
+                    raise _RefusedError(f"declares entities of XML in {part[:65]}, which no spreadsheet program writes")
 
 
 def _find_part(archive: zipfile.ZipFile, sheet: str) -> str | None:

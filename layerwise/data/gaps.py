@@ -28,9 +28,9 @@ def fill_table(
 ) -> dict[str, np.ndarray]:
     """Return the columns of a table, in its order, with ``numbers`` of theirs where values are missing.
 
-    Other columns stay as they are, text of workbooks too, and of CSV those named in ``text`` the text that they are. ``readings`` say of
-    a column how its numbers are written, if that is not plain, and ``missing`` what else stands for nothing there.
-    ``dates`` leaves dates that are not text what they are.
+    Other columns stay as they are, text of workbooks too, and of CSV those named in ``text`` the text that they are.
+    ``readings`` say of a column how its numbers are written, if that is not plain, and ``missing`` what else stands for
+    nothing there. ``dates`` leaves dates that are not text what they are.
     """
     file = TableFile(path, section)
     table = match_names(file.scan(file.names if file.loose else text, used=[]), numbers)

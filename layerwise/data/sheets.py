@@ -13,7 +13,7 @@ from layerwise.data._polars import pl
 from layerwise.data._workbook_reader import DATE, FLAG, NOTHING, NUMBER, TEXT
 from layerwise.data.column_types import FLAGS, MARKERS
 from layerwise.data.csv_tables import check_numeric_names
-from layerwise.data.profiles import NEARLY_ALL, parse_numbers
+from layerwise.data.profiles import NEARLY_ALL, as_number, parse_numbers
 from layerwise.errors import FileError
 
 _KINDS = {TEXT: "text", NUMBER: "numbers", FLAG: "true or false", DATE: "dates"}
@@ -82,13 +82,14 @@ class Cells:
 
     def as_table(self) -> Found:
         """Return the table; refuse what is none, with the cell where that shows."""
+        self._check_lines()
         columns = self._choose_columns()
         kept = self._choose_rows(columns)
         self._check_header(columns)
         self._check_totals(columns, kept)
         self._check_marked(columns, kept)
         series = {self.names[column]: self._type(column, kept) for column in columns}
-        return Found(pl.DataFrame([value.alias(name) for name, value in series.items()]), self.notes, self.misfits)
+        return Found(pl.DataFrame(series), self.notes, self.misfits)
 
     def _choose_columns(self) -> list[int]:
         """Return the columns of the table: those that have a name, and the first, which may have none."""
@@ -168,15 +169,28 @@ class Cells:
                 f"{self.address((odd or texts)[0], row)}; put each on a sheet of its own"
             )
 
+    def _check_lines(self) -> None:
+        """Refuse names of columns that take two lines: with texts above them, or that complete them."""
+        head, place = self.facts["head"], self.facts["place"]
+        last = self.header
+        above, below = head[place - 1] if place else [], head[place + 1] if place + 1 < len(head) else []
+        known = [name for name in self.names if name]
+        double = len(set(known)) < len(known) or any(
+            text and not name for name, text in zip(self.names, below, strict=False)
+        )
+        numbers = [text for text in below if text[:1].isdecimal() or as_number(text) is not None]
+        if not sum(map(bool, above)) > 1:
+            if not (double and len(known) > 1 and not numbers and len(set(filter(None, below))) >= len(known)):
+                return
+            above, last = head[place], self.header + 1
+        cell = next(column for column, text in enumerate(above) if text)
+        raise self._refuse(
+            f"the names of the columns take more than one line (rows {last - 1} and {last}, see "
+            f"{self._letters[cell]}{last - 1}); leave one line with a name for each column, or an empty row between"
+        )
+
     def _check_header(self, columns: Sequence[int]) -> None:
         head, place = self.facts["head"], self.facts["place"]
-        if place and sum(map(bool, head[place - 1])) > 1:
-            cell = next(column for column, text in enumerate(head[place - 1]) if text)
-            raise self._refuse(
-                f"the names of the columns take more than one line (rows {self.header - 1} and {self.header}, see "
-                f"{self._letters[cell]}{self.header - 1}); leave one line with a name for each column, or an empty row "
-                f"between"
-            )
         titles = [" ".join(row).strip() for row in head[:place]]
         if any(titles):
             told = ", ".join(repr(text)[:65] for text in filter(None, titles))

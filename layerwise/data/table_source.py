@@ -111,9 +111,9 @@ class TableSource(Source):
     def rows(self) -> Input:
         """Return the rows as numbers."""
         encoder, options = self.options.encoder, self.options
+        start, stop = distributed.share_bounds(self.n_rows)
         for note in self._file.notes:
             warnings.warn(note, stacklevel=4)
-        start, stop = distributed.share_bounds(self.n_rows)
         with in_content_of(self.path):
             if encoder is None:
                 encoder = self._learn()

@@ -136,16 +136,26 @@ class TableFile:
             table = drop_marks(pl.concat(tables), missing)
             typed = type_columns(self.path, table, text, self.separator, as_written=as_written)
             return drop_marks(typed, missing)
+        if self.loose:
+            tables = [self._type_loose(table, text, missing, as_written) for table in tables]
         self._check_types(tables)
         with reading(self.path):
             table = pl.concat(tables, how="vertical_relaxed") if len(tables) > 1 else tables[0]
-            schema = table.collect_schema()
+            table.collect_schema()
         if count_rows(self.path, table) == 0:
             raise FileError(f"{self.path} holds a table without rows")
-        if self.loose:
-            known = [*text, *(name for name, dtype in schema.items() if dtype != pl.String)]
-            table = type_columns(self.path, drop_marks(table, missing), known, ",", as_written=as_written)
         return drop_marks(table, missing)
+
+    def _type_loose(
+        self, table: pl.LazyFrame, text: Collection[str], missing: Collection[Any], as_written: bool
+    ) -> pl.LazyFrame:
+        """Return a part with numbers where its text is that, and text where it is asked for, as CSV has them."""
+        schema = table.collect_schema()
+        if len(self._parts) > 1:
+            wanted = [name for name in text if name in schema and schema[name].is_numeric()]
+            table = table.with_columns(columns(name).cast(pl.String).str.replace(r"\.0$", "") for name in wanted)
+        known = [*text, *(name for name, dtype in schema.items() if dtype != pl.String)]
+        return type_columns(self.path, drop_marks(table, missing), known, ",", as_written=as_written)
 
     def _refuse_misfits(self, used: Collection[str]) -> None:
         for part, _ in self._parts:
