@@ -205,7 +205,8 @@ def scan_table(
         Feather or Arrow IPC file, or one of JSON lines (``.jsonl``, ``.ndjson``: an object a row, without lists or
         objects in it); or several with the same columns: a list, a pattern such as ``part-*.csv``, or a
         folder, as Spark and Dask write them, in which names that begin with ``_`` or ``.`` are passed over, and a
-        folder ``year=2024`` is a column ``year``. Plain text (``.txt``, ``.dat``) is CSV too, with blanks between
+        folder ``year=2024`` is a column ``year``. A sheet of a workbook (``.xlsx``, ``.xlsm``, ``.xls``, ``.ods``) is a
+        table too: the first visible one with values, of which text may be numbers, as in CSV. Plain text (``.txt``, ``.dat``) is CSV too, with blanks between
         values where there is no other separator, also if its rows begin with names that the first line says nothing
         of, as R writes them. The separator of a ``.csv`` is that of ``, ; |`` and tabulator which is most
         frequent in its first line. In CSV, a column is numbers, or true and false, if all its values are; blanks
@@ -214,11 +215,11 @@ def scan_table(
         tabulators may be a thousand, and is left as text); where they have, numbers with thousands dots (5.620 beside
         12) are refused. A first column may be without a name, such as pandas writes for its index.
     text : collection of str, default=()
-        Columns of CSV to leave as text even if they hold numbers. Other names do no harm.
+        Columns of CSV and workbooks to leave as text even if they hold numbers. Other names do no harm.
     missing : collection of str, int or float, default=()
         Values that stand for nothing, in all columns.
     as_written : bool, default=False
-        Leave true and false in CSV as text.
+        Leave true and false in text as text.
 
     Returns
     -------

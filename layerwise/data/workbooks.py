@@ -14,6 +14,7 @@ from typing import Any
 
 from layerwise.data import _workbook_reader
 from layerwise.data._polars import import_polars, pl
+from layerwise.data.archives import check_directory
 from layerwise.data.parts import Part
 from layerwise.data.sheets import Cells, Found
 from layerwise.errors import FileError
@@ -101,6 +102,7 @@ def _find_ending(path: Path) -> str:
 
 def _find_zipped(path: Path) -> str:
     """Return the ending of a workbook that is a ZIP file; refuse one that is damaged, or would expand to too much."""
+    check_directory(path, "parts")
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
