@@ -376,6 +376,11 @@ def test_old_and_open_formats(tmp_path):
     assert found["share"] == [0.13] * 2
     assert found["m"] == ["1", "n"]
     assert "'n' in G3" in notes[0]
+    two = ('office:value-type="float" office:value="2" table:number-rows-spanned="2"', "")
+    with pytest.raises(layerwise.FileError, match=r"merged within the table \(B2:B3\)"):
+        read(ods(tmp_path / "c.ods", header[:2], [words("a"), two], [words("a")]))
+    with pytest.raises(layerwise.FileError, match="the formula in B2 has no saved value"):
+        read(ods(tmp_path / "d.ods", header[:2], [words("a"), ('table:formula="of:=1+1"', "")], [words("a")]))
     (tmp_path / "b.xlsx").write_bytes(path.read_bytes())  # by what it is, not by its name
     assert read(tmp_path / "b.xlsx")[0] == found
 

@@ -211,4 +211,6 @@ def _load_column(path: Path) -> np.ndarray:
             f"one"
         )
     with in_content_of(path):
-        return read_labels(file, file.scan(), file.names[0])
+        table = file.scan()
+        file.warn()
+        return read_labels(file, table, file.names[0])

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from layerwise.data._polars import pl
-from layerwise.data._workbook_reader import DATE, FLAG, NOTHING, NUMBER, TEXT
+from layerwise.data._workbook_reader import DATE, FLAG, NOTHING, NUMBER, TEXT, name_cell
 from layerwise.data.column_types import FLAGS, MARKERS
 from layerwise.data.csv_tables import check_numeric_names
 from layerwise.data.profiles import NEARLY_ALL, as_number, parse_numbers
@@ -44,7 +44,7 @@ class Cells:
     def __init__(self, path: Path, facts: Mapping[str, Any], frames: Mapping[str, pl.DataFrame]):
         self.path, self.facts, self._frames = path, facts, frames
         self.header: int = facts["header_row"]
-        self._letters = [_letters(column) for column in facts["columns"]]
+        self._letters = [name_cell(column) for column in facts["columns"]]
         self.names = [" ".join(name.removesuffix(" 00:00:00").split()) for name in facts["head"][facts["place"]]]
         self._kinds, self._values = self._sort()
         self.notes: list[str] = []
@@ -361,16 +361,6 @@ def _kind_of(dtype: Any) -> int:
     if dtype.is_numeric():
         return NUMBER
     return {pl.String: TEXT, pl.Boolean: FLAG, pl.Null: NOTHING}.get(dtype.base_type(), DATE)
-
-
-def _letters(column: int) -> str:
-    """Return what a spreadsheet program calls a column, counted from 0."""
-    text = ""
-    column += 1
-    while column:
-        column, rest = divmod(column - 1, 26)
-        text = chr(65 + rest) + text
-    return text
 
 
 def _row(place: str) -> int:

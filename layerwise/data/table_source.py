@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import warnings
 import weakref
 from collections.abc import Iterable
 from functools import cached_property
@@ -112,8 +111,7 @@ class TableSource(Source):
         """Return the rows as numbers."""
         encoder, options = self.options.encoder, self.options
         start, stop = distributed.share_bounds(self.n_rows)
-        for note in self._file.notes:
-            warnings.warn(note, stacklevel=4)
+        self._file.warn()
         with in_content_of(self.path):
             if encoder is None:
                 encoder = self._learn()
