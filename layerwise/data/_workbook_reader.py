@@ -33,6 +33,7 @@ _KIND = re.compile(rb"""\st=["'](\w+)["']""")
 _NO_VALUE = re.compile(rb"<(?:\w+:)?f\b(?!.*<(?:\w+:)?v>[^<])", re.DOTALL)
 _HIDDEN = re.compile(rb"""<(?:\w+:)?row\b[^>]*\shidden=["'](?:1|true)["']""")
 _MERGED = re.compile(rb"""<(?:\w+:)?mergeCell\b[^>]*\sref=["']([A-Z]{1,3}\d{1,7}:[A-Z]{1,3}\d{1,7})["']""")
+_ODS_TOKEN = re.compile(rb"<table:(table|table-row|table-cell|covered-table-cell)\b([^>]*)>")
 _RELATION = re.compile(rb"<(?:\w+:)?Relationship\b[^>]*>")
 _SHEET = re.compile(rb"<(?:\w+:)?sheet\b[^>]*>")
 
@@ -175,6 +176,9 @@ def _look(path: str, sheet: str) -> dict[str, Any]:
     if not zipfile.is_zipfile(path):
         return found
     with zipfile.ZipFile(path) as archive:
+        if "content.xml" in archive.namelist():
+            _look_open(archive, sheet, found)
+            return found
         place = _find_part(archive, sheet)
         if place is None:
             return found
@@ -182,6 +186,45 @@ def _look(path: str, sheet: str) -> dict[str, Any]:
             for rows in _in_rows(file):
                 _note(rows, found)
     return found
+
+
+def _look_open(archive: zipfile.ZipFile, sheet: str, found: dict[str, Any]) -> None:
+    """Note merged cells, and formulas without value, of a sheet of an OpenDocument file, where it has any of both."""
+    with archive.open("content.xml") as file:
+        content = file.read()
+    if b"-spanned=" not in content and b"table:formula=" not in content:
+        return
+    row = column = 0
+    following, inside = 1, False
+    for token in _ODS_TOKEN.finditer(content):
+        kind, entry = token[1], b" " + token[2]
+        if kind == b"table":
+            following, inside = 1, _attribute(entry, "table:name") == sheet
+        elif kind == b"table-row":
+            row, column = following, 0
+            following += _count(entry, "number-rows-repeated")
+        elif inside:
+            n = _count(entry, "number-columns-repeated")
+            height, width = _count(entry, "number-rows-spanned"), _count(entry, "number-columns-spanned")
+            if (height > 1 or width > 1) and len(found["merged"]) < _MAX_LIST:
+                found["merged"].append(f"{name_cell(column, row)}:{name_cell(column + width - 1, row + height - 1)}")
+            if b"table:formula=" in entry and b"office:value-type=" not in entry:
+                found["no_value"] = found["no_value"] or [name_cell(column, row)]
+            column += n
+
+
+def name_cell(column: int, row: int | str = "") -> str:
+    """Return what a spreadsheet program calls a cell, or a column, counted from 0."""
+    text, column = "", column + 1
+    while column:
+        column, rest = divmod(column - 1, 26)
+        text = chr(65 + rest) + text
+    return f"{text}{row}"
+
+
+def _count(entry: bytes, name: str) -> int:
+    text = _attribute(entry, f"table:{name}") or "1"
+    return int(text) if text.isdecimal() else 1
 
 
 def _refuse_entities(path: str) -> None:

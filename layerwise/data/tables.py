@@ -250,7 +250,10 @@ def scan_table(
     >>> scan_table(path).collect().rows()
     [(31.0, 'Bern'), (None, 'Basel')]
     """
-    return TableFile(path).scan(text, missing=missing, as_written=as_written)
+    file = TableFile(path)
+    table = file.scan(text, missing=missing, as_written=as_written)
+    file.warn()
+    return table
 
 
 def drop_marks(table: Any, missing: Collection[Any]) -> Any:
