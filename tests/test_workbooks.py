@@ -172,7 +172,7 @@ def test_command_line_remembers_the_sheet(run, tmp_path):
     assert "sheet" not in told
     code, _, told = run("init", path, "--out", tmp_path / "s.toml")
     assert code == 0
-    assert "sheet 'data' is read, of 'data', 'rows'; sheet= names another" in told
+    assert "sheet 'data' is read, of 'data', 'rows'; --sheet (sheet=) names another" in told
     code, _, told = run("score", tmp_path / "m", path, "--sheet", "row")
     assert code == 2
     assert "has no sheet='row'; it has 'data', 'rows'" in told

@@ -17,11 +17,10 @@ from layerwise.cli.trained_rows import are_known, warn_of_far_rows
 from layerwise.data._polars import composed
 from layerwise.data.column_types import Marked, from_plain
 from layerwise.data.inputs import Input, TableSource, is_tabular, open_source, read
-from layerwise.data.parts import find_parts
 from layerwise.data.table_encoder import TableEncoder
-from layerwise.data.tables import TableFile
+from layerwise.data.tables import TableFile, find_workbooks
 from layerwise.data.values import describe_missing
-from layerwise.data.workbooks import has_sheet, is_workbook
+from layerwise.data.workbooks import has_sheet
 from layerwise.estimators import AutoencoderImputer, StackedRegressor
 from layerwise.inspection import bare, step_of
 from layerwise.section import WHOLE, Section
@@ -89,8 +88,8 @@ def select(data: Path, facts: Mapping[str, Any], section: Section) -> dict[str, 
 
 def _has_sheet(data: Path, name: str) -> bool:
     """Whether the data are workbooks, the first of which has a sheet of this name."""
-    paths = find_parts(data)
-    return all(map(is_workbook, paths)) and has_sheet(paths[0], name)
+    paths = find_workbooks(data)
+    return bool(paths) and has_sheet(paths[0], name)
 
 
 def list_columns(data: Path, section: Section = WHOLE) -> list[str]:

@@ -68,6 +68,8 @@ def _main(path: str, folder: str, memory: str, wanted: str, lists: str = "") -> 
             "takes more memory to read than a workbook of its size does; raise LAYERWISE_MAX_BYTES if you trust it"
         )
     except Exception as error:  # whatever calamine comes upon in bytes that are not what they should be
+        if "No space left" in str(error):
+            sys.exit("cannot be read: no space is left in the temporary folder for its rows; make room, or set TMPDIR")
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         if "password" in str(error).lower() or "encrypted" in str(error).lower():
             sys.exit("is encrypted; save it without a password")

@@ -17,8 +17,7 @@ from layerwise.data.scratch import MEMORY
 from layerwise.data.source import Input, Options, Source
 from layerwise.data.table_encoder import TableEncoder
 from layerwise.data.table_source import TableSource
-from layerwise.data.tables import TableFile, find_tables, is_table
-from layerwise.data.workbooks import is_workbook
+from layerwise.data.tables import TableFile, find_tables, find_workbooks, is_table
 from layerwise.section import WHOLE, Layout, Section
 
 __all__ = ["Input", "Source", "open_source", "read", "read_input"]
@@ -55,7 +54,7 @@ def is_tabular(where: Where) -> bool:
 
 def find_separator(where: Where) -> str:
     """Return what separates the values of a table of text, and would those of anything else."""
-    of_text = is_tabular(where) and not all(map(is_workbook, find_parts(where)))
+    of_text = is_tabular(where) and not find_workbooks(where)
     return (TableFile(where).separator or ",") if of_text else ","
 
 

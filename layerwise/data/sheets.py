@@ -198,10 +198,10 @@ class Cells:
                 f"the names of the columns are in row {self.header}; what is above is passed over: {told}"
             )
         names = [self.names[column] for column in columns]
+        first: dict[str, int] = {}
         for column in columns:
-            twins = [other for other in columns if self.names[other] == self.names[column]]
-            if len(twins) > 1:
-                cells = " and ".join(f"{self._letters[other]}{self.header}" for other in twins[:2])
+            if (twin := first.setdefault(self.names[column], column)) != column:
+                cells = " and ".join(f"{self._letters[other]}{self.header}" for other in (twin, column))
                 raise self._refuse(
                     f"two columns are called {self.names[column]!r:.65} ({cells}); give each its own name"
                 )
@@ -225,18 +225,22 @@ class Cells:
                 )
         if len(above) < _FEW:
             return
-        sums = {}
+        sums = []
         for column in columns:
             kinds = self._kinds[column].gather(rows)
-            if kinds[-1] == NUMBER and kinds.is_in([NUMBER, NOTHING]).all():
-                numbers = self._numbers(column).gather(above).fill_null(0)
-                size = float(numbers.abs().sum())
-                sums[column] = size > 0 and abs(numbers.sum() - self._numbers(column)[last]) <= 1e-9 * size
-        others = [column for column in columns if column not in sums and self._kinds[column][last] != NOTHING]
-        if len(sums) > 1 and all(sums.values()) and not others:
+            if kinds[-1] == NOTHING:
+                continue
+            if kinds[-1] != NUMBER or not kinds.is_in([NUMBER, NOTHING]).all():
+                return
+            numbers = self._numbers(column).gather(above).fill_null(0)
+            size = float(numbers.abs().sum())
+            if not size or abs(numbers.sum() - self._numbers(column)[last]) > 1e-9 * size:
+                return
+            sums.append(column)
+        if len(sums) > 1:
             raise self._refuse(
-                f"the last row looks like one of totals (see {self.address(next(iter(sums)), last)}, the sum of what "
-                f"is above); delete it"
+                f"the last row looks like one of totals (see {self.address(sums[0], last)}, the sum of what is above); "
+                f"delete it"
             )
 
     def _numbers(self, column: int) -> pl.Series:

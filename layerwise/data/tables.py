@@ -81,6 +81,12 @@ def find_tables(folder: Path) -> dict[Path, dict[str, str | None]]:
     return dict(sorted(found.items()))
 
 
+def find_workbooks(where: Where) -> list[Path]:
+    """Return the files of a table that is in workbooks alone; none of others."""
+    paths = [path for part in find_parts(where) for path in (find_tables(part) if part.is_dir() else [part])]
+    return paths if all(map(is_workbook, paths)) else []
+
+
 class TableFile:
     """A table in a file, or in several, whose names of columns have been read.
 

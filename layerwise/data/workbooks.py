@@ -39,7 +39,7 @@ def open_workbook(path: Path, section: Section) -> Part:
     notes, several = list(sheet.notes), len(found["sheets"]) > 1
     if several and section.sheet is None:
         listed = ", ".join(repr(name[:63]) for name in found["sheets"][:20])
-        notes.insert(0, f"sheet {found['sheet']!r:.65} is read, of {listed}; sheet= names another")
+        notes.insert(0, f"sheet {found['sheet']!r:.65} is read, of {listed}; --sheet (sheet=) names another")
     table = sheet.frame.lazy()
     return Part(
         path,
