@@ -26,11 +26,15 @@ class Section:
     transpose : bool or None, default=None
         A matrix of features x samples, as MATLAB's trainAutoencoder takes it: its columns are the rows. As in the
         training if not given.
+    sheet : str or None, default=None
+        Which sheet of a workbook (.xlsx, .xls, .ods) holds the rows: its name, or its number from 1; the first visible
+        one with values if not given.
     """
 
     array: str | None = None
     layout: Layout | None = None
     transpose: bool | None = None
+    sheet: str | None = None
 
     def given(self) -> dict[str, Any]:
         """Return what is given, by name."""

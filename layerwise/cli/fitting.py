@@ -75,7 +75,7 @@ def plan(settings: Mapping[str, Any], flags: Mapping[str, Any], scratch: Path) -
         contamination = flags.get("contamination", settings.get("contamination"))
         unlabeled = flags.get("unlabeled", settings.get("finetuning", {}).get("unlabeled"))
         chosen, why = choose_model(source.y, contamination, unlabeled)
-    settings = dict(settings) | {"model": chosen}
+    settings = dict(settings) | {"model": chosen} | ({} if source.sheet is None else {"sheet": source.sheet})
     if source.encoder is not None:
         settings = begin_as_table(settings, flags, *source.X.shape)
     settings = overlay(settings, flags, source.X.shape[1])

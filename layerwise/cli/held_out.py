@@ -18,7 +18,7 @@ from layerwise.cli.targets import mark_unlabeled, which_have_one
 from layerwise.data.column_types import Date
 from layerwise.data.inputs import Input, read
 from layerwise.recipes import HELD_OUT_KEYS
-from layerwise.section import WHOLE
+from layerwise.section import WHOLE, Section
 
 # Kinds of models that are measured on rows held out.
 _MEASURED = ("autoencoder", "classifier", "regressor")
@@ -167,7 +167,8 @@ def _read(source: Input, y: np.ndarray | None, settings: Mapping[str, Any]) -> H
     """Read rows held out from a file of their own."""
     path = settings["validation_data"]
     labels = settings.get("labels") if y is not None else None
-    if labels is not None and labels not in list_columns(Path(path)):
+    section = select(Path(path), {**settings, "array": None}, WHOLE)
+    if labels is not None and labels not in list_columns(Path(path), Section(**section)):
         raise ValueError(
             f"validation_data={path} needs labels in a column of the name of those of the data, but it has no column "
             f"{labels!r}"
@@ -175,7 +176,7 @@ def _read(source: Input, y: np.ndarray | None, settings: Mapping[str, Any]) -> H
     rows = read(
         path,
         labels=labels,
-        **select(Path(path), {**settings, "array": None}, WHOLE),
+        **section,
         encoder=source.encoder,
         image_shape=source.image_shape,
     )

@@ -84,7 +84,7 @@ def decode(
             raise ValueError(f"{model} has codes that labels have changed, which cannot be decoded; see reconstruct")
         others = [name for name in list_columns(codes) if not name.startswith("code_")]
         source = read(codes, ids=others)
-        return _as_rows(opened, stack_of(opened.estimator).inverse_transform(source.X)), source.ids
+        return _as_rows(opened, stack_of(opened.estimator).inverse_transform(source.X), out), source.ids
 
     return _write(columns, codes, out, overwrite, display)
 
@@ -107,7 +107,7 @@ def reconstruct(
     def columns() -> tuple[dict[str, Any], dict[str, Any]]:
         opened = open_model(model, data, section=section, device=device)
         stack = stack_of(opened.estimator)
-        return _as_rows(opened, stack.inverse_transform(stack.transform(opened.X))), opened.source.ids
+        return _as_rows(opened, stack.inverse_transform(stack.transform(opened.X)), out), opened.source.ids
 
     return _write(columns, data, out, overwrite, display)
 
@@ -136,12 +136,14 @@ def impute(
         # Which fills them in.
         opened = open_model(model, data, section=section, device=device)
         if opened.encoder is None or ending in (".npy", ".safetensors"):
-            return _as_rows(opened, opened.X), opened.source.ids
+            return _as_rows(opened, opened.X, out), opened.source.ids
         numbers = {name: opened.X[:, place] for place, name in enumerate(opened.encoder.numbers_)}
         texts = list_columns(data, opened.section) if as_text else [*opened.source.ids, *opened.encoder.categories_]
         readings = {name: opened.encoder.get_reading(name) for name in numbers}
         missing = opened.encoder.list_missing()
-        filled = fill_table(data, opened.section, numbers, text=texts, readings=readings, missing=missing)
+        filled = fill_table(
+            data, opened.section, numbers, text=texts, readings=readings, missing=missing, dates=_keeps_dates(out)
+        )
         gaps = {name: sum(value is None for value in filled[name].tolist()) for name in opened.encoder.categories_}
         left = ", ".join(f"{name!r:.65} ({count})" for name, count in gaps.items() if count)
         if left:
@@ -257,12 +259,17 @@ def _name_largest(parts: Mapping[str, np.ndarray], errors: np.ndarray) -> list[s
     ]
 
 
-def _as_rows(opened: Opened, X: np.ndarray) -> dict[str, Any]:
+def _keeps_dates(out: Path | None) -> bool:
+    """Whether dates are written as such; elsewhere they are text."""
+    return out is not None and out.suffix.lower() == ".xlsx"
+
+
+def _as_rows(opened: Opened, X: np.ndarray, out: Path | None) -> dict[str, Any]:
     """Return reconstructed rows as columns like those of the training."""
     if opened.encoder is None:
         return {"x": X}
     frame = opened.encoder.inverse_transform(X)
-    return {name: as_array(frame[name]) for name in frame.columns}
+    return {name: as_array(frame[name], _keeps_dates(out)) for name in frame.columns}
 
 
 def _write(

@@ -18,8 +18,9 @@ from layerwise.data._polars import composed
 from layerwise.data.column_types import Marked, from_plain
 from layerwise.data.inputs import Input, TableSource, is_tabular, open_source, read
 from layerwise.data.table_encoder import TableEncoder
-from layerwise.data.tables import TableFile
+from layerwise.data.tables import TableFile, find_workbooks
 from layerwise.data.values import describe_missing
+from layerwise.data.workbooks import has_sheet
 from layerwise.estimators import AutoencoderImputer, StackedRegressor
 from layerwise.inspection import bare, step_of
 from layerwise.section import WHOLE, Section
@@ -80,7 +81,15 @@ def select(data: Path, facts: Mapping[str, Any], section: Section) -> dict[str, 
     """Return which part of the data holds the rows: what is given, else what was in training, where that fits."""
     as_array = not (data.is_dir() or is_tabular(data))
     known = {"array": data.suffix in _WITH_NAMES, "layout": as_array, "transpose": as_array}
+    sheet = facts.get("sheet")
+    known["sheet"] = section.sheet is None and sheet is not None and _has_sheet(data, sheet)
     return {name: facts[name] for name, fits in known.items() if fits and name in facts} | section.given()
+
+
+def _has_sheet(data: Path, name: str) -> bool:
+    """Whether the data are workbooks, the first of which has a sheet of this name."""
+    paths = find_workbooks(data)
+    return bool(paths) and has_sheet(paths[0], name)
 
 
 def list_columns(data: Path, section: Section = WHOLE) -> list[str]:

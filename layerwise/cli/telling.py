@@ -16,6 +16,7 @@ from layerwise.data.inputs import Input
 from layerwise.data.naming import as_flag, name_columns
 from layerwise.data.values import describe_codes, describe_odd_columns
 from layerwise.estimators import AutoencoderOutlierDetector
+from layerwise.section import Section
 
 # What a person wants next, by the model that was trained.
 _NEXT = {"autoencoder": ["encode", "--out", "codes.csv"], "outliers": ["score", "--because", "--out", "scores.csv"]}
@@ -154,6 +155,8 @@ def suggest_next(place: Path, facts: Mapping[str, Any]) -> str:
     if facts["model"] in _NEXT:
         verb, *more = _NEXT[facts["model"]]
         return as_command(verb, place, data, *more)
-    labels = [] if facts["labels"] in list_columns(data) else ["--labels", "THEIR_LABELS"]
+    labels = (
+        [] if facts["labels"] in list_columns(data, Section(sheet=facts.get("sheet"))) else ["--labels", "THEIR_LABELS"]
+    )
     evaluate, predict = as_command("evaluate", place, "OTHER_ROWS", *labels), as_command("predict", place, data)
     return f"{evaluate} (rows that it has not seen), or {predict}"

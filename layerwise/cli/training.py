@@ -117,9 +117,9 @@ def fit(
     Parameters
     ----------
     data
-        Rows: CSV, Parquet, Feather, .jsonl, .npy, .npz, IDX, .mat, .safetensors, .txt, or a folder of images or of
-        tables. Several files are one pattern in quotes: 'part-*.csv'. Bytes are scaled to [0, 1]; what the columns of a
-        table are taken for is said.
+        Rows: CSV, Parquet, Feather, .jsonl, .xlsx, .xls, .ods, .npy, .npz, IDX, .mat, .safetensors, .txt, or a folder
+        of images or of tables. Several files are one pattern in quotes: 'part-*.csv'. Bytes are scaled to [0, 1]; what
+        the columns of a table are taken for is said.
     out
         Folder for the model, the metrics, the pictures and the report.
     config

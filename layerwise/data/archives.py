@@ -170,14 +170,19 @@ def _load_sparse(path: Path, archive: zipfile.ZipFile) -> Any:
         raise FileError(f"{path} holds a sparse matrix that is damaged ({str(error)[:200]})") from error
 
 
+def check_directory(path: Path, things: str) -> None:
+    """Refuse a ZIP file with more names than any of its kind has."""
+    with path.open("rb") as file:
+        # Python would read the list of names before we could count them. Where it stands, only this knows.
+        directory = zipfile._EndRecData(file)  # type: ignore[attr-defined]
+    if directory and directory[5] > _ZIP_DIRECTORY:
+        raise FileError(f"{path} holds more {things} than fit into a list of {_ZIP_DIRECTORY} bytes")
+
+
 @contextmanager
 def _npz(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
-        with path.open("rb") as file:
-            # Python would read the list of names before we could count them. Where it stands, only this knows.
-            directory = zipfile._EndRecData(file)  # type: ignore[attr-defined]
-        if directory and directory[5] > _ZIP_DIRECTORY:
-            raise FileError(f"{path} holds more arrays than fit into a list of {_ZIP_DIRECTORY} bytes")
+        check_directory(path, "arrays")
         with zipfile.ZipFile(path) as archive:
             yield archive
     except (FileError, FileNotFoundError, PermissionError):

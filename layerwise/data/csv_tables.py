@@ -41,6 +41,8 @@ _HEADER, _MAX_COLUMNS = 2**21, 2**15
 _VALUE = 16
 # The longest row, in bytes: polars takes 15 times as much memory for one that does not end.
 _MAX_ROW = 2**22
+# What to do about a first line that is not meant as names.
+_HINT = "if the first line is not meant as names, add one with names above it"
 # Whole numbers below this one have each a float64 of their own.
 EXACT = 2**53
 
@@ -209,19 +211,23 @@ def _check_header(path: Path, names: list[str], lines: Iterator[list[str]]) -> N
         raise FileError(
             f"{path} has no name for column {names.index('', 1 if len(names) > 1 else 0) + 1} in its first line"
         )
-    hint = "if the first line is not meant as names, add one with names above it"
     try:
         check_names(path, names)
     except ValueError as error:
-        raise FileError(f"{error}; {hint}") from None
+        raise FileError(f"{error}; {_HINT}") from None
+    check_numeric_names(path, names, lines, "its first line")
+
+
+def check_numeric_names(path: Path, names: list[str], lines: Iterator[list[str]], where: str) -> None:
+    """Refuse names of columns that are numbers, unless they rise or fall; warn of those that are like values below."""
     numbers = [float(name) for name in names if _is_number(name)]
     rising, falling = numbers == sorted(numbers), numbers == sorted(numbers, reverse=True)
     like = len(numbers) > 0 and _looks_like(names, lines)
     if not rising and (like or not falling):  # those that rise or fall may be positions or wavelengths
-        raise FileError(f"{path} has numbers in its first line, which must name the columns; {hint}")
+        raise FileError(f"{path} has numbers in {where}, which must name the columns; {_HINT}")
     if like:
         warnings.warn(
-            f"{path} has numbers in its first line, like those below, which are taken as names of columns; {hint}",
+            f"{path} has numbers in {where}, like those below, which are taken as names of columns; {_HINT}",
             stacklevel=2,
         )
 

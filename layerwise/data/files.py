@@ -139,7 +139,8 @@ def load_labels(
     Parameters
     ----------
     path : str or path-like
-        As for `load_rows`; also a ``.csv``, ``.tsv``, ``.parquet``, ``.feather`` or ``.arrow`` file.
+        As for `load_rows`; also a ``.csv``, ``.tsv``, ``.parquet``, ``.feather`` or ``.arrow`` file, or a
+        workbook.
     array : str or None, default=None
         Which array of a file of several, or field of a struct. None takes the only vector, or the one called y, labels,
         label or target; or the only array. One of two axes, with a single 1 among zeros in each row, or else in each
@@ -210,4 +211,6 @@ def _load_column(path: Path) -> np.ndarray:
             f"one"
         )
     with in_content_of(path):
-        return read_labels(file, file.scan(), file.names[0])
+        table = file.scan()
+        file.warn()
+        return read_labels(file, table, file.names[0])

@@ -24,18 +24,21 @@ def fill_table(
     text: Collection[str] = (),
     readings: Mapping[str, Reading | None] = MappingProxyType({}),
     missing: Collection[Any] = (),
+    dates: bool = False,
 ) -> dict[str, np.ndarray]:
     """Return the columns of a table, in its order, with ``numbers`` of theirs where values are missing.
 
-    Other columns stay as they are, and of CSV those named in ``text`` the text that they are there. ``readings`` say of
-    a column how its numbers are written, if that is not plain, and ``missing`` what else stands for nothing there.
+    Other columns stay as they are, text of workbooks too, and of CSV those named in ``text`` the text that they are.
+    ``readings`` say of a column how its numbers are written, if that is not plain, and ``missing`` what else stands for
+    nothing there. ``dates`` leaves dates that are not text what they are.
     """
-    table = match_names(TableFile(path, section).scan(text), numbers)
+    file = TableFile(path, section)
+    table = match_names(file.scan(file.names if file.loose else text, used=[]), numbers)
     with reading_of(path):
         frame = table.collect()
     known = drop_marks(frame.select(columns(*numbers)), [*missing, *MARKERS])
     filled = {name: _fill(known[name], values, readings.get(name)) for name, values in numbers.items()}
-    return {name: as_array(filled.get(name, frame[name])) for name in frame.columns}
+    return {name: as_array(filled.get(name, frame[name]), dates) for name in frame.columns}
 
 
 def _fill(column: pl.Series, numbers: np.ndarray, reading: Reading | None) -> pl.Series:
@@ -57,8 +60,10 @@ def _fill(column: pl.Series, numbers: np.ndarray, reading: Reading | None) -> pl
     return column.fill_null(values.cast(pl.String).str.replace(".", point, literal=True))
 
 
-def as_array(column: pl.Series) -> np.ndarray:
-    """Return numbers as they are, and others as text, None where there is none."""
+def as_array(column: pl.Series, dates: bool = False) -> np.ndarray:
+    """Return numbers as they are, and others as text, None where there is none; dates as Python's own if asked to."""
+    if dates and column.dtype.is_temporal():
+        return np.array([*column.to_list(), ""], dtype=object)[:-1]  # NumPy would make types of its own of them
     if column.dtype.is_numeric() or column.dtype == pl.Boolean:
         return column.to_numpy()
     return np.array([None if value is None else str(value) for value in column.to_list()], dtype=object)

@@ -17,7 +17,7 @@ from layerwise.data.scratch import MEMORY
 from layerwise.data.source import Input, Options, Source
 from layerwise.data.table_encoder import TableEncoder
 from layerwise.data.table_source import TableSource
-from layerwise.data.tables import TableFile, find_tables, is_table
+from layerwise.data.tables import TableFile, find_tables, find_workbooks, is_table
 from layerwise.section import WHOLE, Layout, Section
 
 __all__ = ["Input", "Source", "open_source", "read", "read_input"]
@@ -43,7 +43,8 @@ def _refuse_others(source: Source, given: Mapping[str, Any]) -> None:
     """Refuse parameters that are given and mean nothing to this source."""
     for name, value in given.items():
         if value:
-            raise ValueError(f"{name}={value!r} cannot be used: {source.path} is {source.kind}")
+            but = ", not a workbook" if name == "sheet" else ""
+            raise ValueError(f"{name}={value!r} cannot be used: {source.path} is {source.kind}{but}")
 
 
 def is_tabular(where: Where) -> bool:
@@ -53,7 +54,8 @@ def is_tabular(where: Where) -> bool:
 
 def find_separator(where: Where) -> str:
     """Return what separates the values of a table of text, and would those of anything else."""
-    return (TableFile(where).separator or ",") if is_tabular(where) else ","
+    of_text = is_tabular(where) and not find_workbooks(where)
+    return (TableFile(where).separator or ",") if of_text else ","
 
 
 def _choose_kind(path: Path) -> type[Source]:
@@ -74,6 +76,7 @@ def read(
     array: str | None = None,
     layout: Layout | None = None,
     transpose: bool | None = None,
+    sheet: str | int | None = None,
     encoder: TableEncoder | None = None,
     image_shape: tuple[int, ...] | None = None,
     scratch: str | PathLike[str] | None = None,
@@ -88,7 +91,7 @@ def read(
     ----------
     path : str, path-like, or sequence of those
         A table with named columns (``.csv``, ``.tsv``, also with ``.gz``; ``.parquet``, ``.feather``, ``.arrow``;
-        ``.jsonl``), see
+        ``.jsonl``; a sheet of a workbook, ``.xlsx``, ``.xls``, ``.ods``), see
         `layerwise.data.scan_table` and `layerwise.data.TableEncoder`; a file of arrays (``.npy``, ``.npz``, ``.mat``,
         ``.safetensors``, IDX), see `layerwise.data.load_rows`; plain text (``.txt``, ``.dat``), which is a table if its
         first line names columns, and an array if it is numbers; or a folder of images, see
@@ -118,6 +121,9 @@ def read(
     transpose : bool or None, default=None
         Whether a file of arrays holds a matrix of features x samples, as MATLAB's ``trainAutoencoder`` takes it: its
         columns become the rows.
+    sheet : str, int or None, default=None
+        Which sheet of a workbook holds the rows: its name, or its number from 1; None takes the first visible one with
+        values.
     encoder : TableEncoder or None, default=None
         The fitted encoder of a trained model, for a table; None learns one.
     image_shape : tuple of int or None, default=None
@@ -160,7 +166,7 @@ def read(
     """
     if sample_weight is not None and str(labels) == sample_weight:
         raise ValueError(f"sample_weight={sample_weight!r} holds the labels; name another column, or another array")
-    section = Section(array, layout, transpose)
+    section = Section(array, layout, transpose, None if sheet is None else str(sheet))
     if isinstance(path, Source) and section.given():
         raise ValueError(f"{path.path} is open already; name a part of it when it is opened")
     source = path if isinstance(path, Source) else open_source(path, section)

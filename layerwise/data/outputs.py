@@ -18,6 +18,7 @@ import numpy as np
 from layerwise.atomic import atomic, naming
 from layerwise.data._polars import import_polars, pl
 from layerwise.data.mat_output import write_mat
+from layerwise.data.workbook_output import check_sheet, check_writer, write_workbook
 
 Columns = Mapping[str, Any]
 Arrays = dict[str, np.ndarray]
@@ -42,10 +43,10 @@ def check_output(path: str | PathLike[str]) -> None:
 
     Examples
     --------
-    >>> check_output("codes.xls")
+    >>> check_output("a.xls")
     Traceback (most recent call last):
     ...
-    ValueError: codes.xls must end in .csv, .tsv, .parquet, .feather, .json, .jsonl, .npy, .npz, .mat or .safetensors
+    ValueError: a.xls must end in .csv, .tsv, .parquet, .feather, .json, .jsonl, .xlsx, .npy, .npz, .mat or .safetensors
     """
     ending = Path(path).suffix.lower()
     if ending not in _WRITERS:
@@ -53,6 +54,8 @@ def check_output(path: str | PathLike[str]) -> None:
         raise ValueError(f"{path} must end in {', '.join(known)} or {last}")
     if ending in _POLARS_ONLY:
         import_polars()
+    if ending == ".xlsx":
+        check_writer(path)
 
 
 def write_columns(
@@ -64,8 +67,9 @@ def write_columns(
     ----------
     path : str or path-like
         ``.csv``, ``.tsv``, ``.parquet`` or ``.feather`` for a table; ``.json`` for a list of records, ``.jsonl`` for
-        one record a line; ``.npy`` for one array, ``.npz``, ``.mat`` or ``.safetensors`` for one array a column. A file
-        that is there is replaced by the whole new one, or stays as it is; of a link, the one that it points to.
+        one record a line; ``.xlsx`` for a workbook of one sheet, where text is never a formula; ``.npy`` for one array,
+        ``.npz``, ``.mat`` or ``.safetensors`` for one array a column. A file that is there is replaced by the whole new
+        one, or stays as it is; of a link, the one that it points to.
     columns : mapping of str to array-like of shape (n_samples,) or (n_samples, n_values)
         In a table, one of two axes becomes the columns ``name_0``, ``name_1``, ... In ``.npy`` all stand side by side
         and lose their names, and a single one of one axis stays so; text fits only if it is the single one. In
@@ -79,7 +83,8 @@ def write_columns(
     Raises
     ------
     ValueError
-        If the ending is not known, columns differ in length, two have the same name, or the file cannot hold text.
+        If the ending is not known, columns differ in length, two have the same name, or the file cannot hold text, so
+        much of it, or so many rows.
     ImportError
         If a package that writes this kind of file is missing.
     FileExistsError
@@ -101,8 +106,10 @@ def write_columns(
     arrays, names = _as_arrays(columns), _as_arrays(ids or {})
     if not arrays:
         raise ValueError(f"there is no column to write to {path}")
-    _flatten(arrays, names)  # refuses columns that do not fit together, before a file is there
+    flat = _flatten(arrays, names)  # refuses columns that do not fit together, before a file is there
     ending = Path(path).suffix.lower()
+    if ending == ".xlsx":
+        check_sheet(Path(path), flat)
     write = partial(_write_text, separator=separator) if ending == ".csv" else _WRITERS[ending]
     with atomic(path, overwrite=True) as staging, naming(staging):
         write(staging, arrays, names)
@@ -218,6 +225,10 @@ def _write_jsonl(path: Path, columns: Arrays, ids: Arrays) -> None:
     path.write_text("".join(f"{record}\n" for record in _records(columns, ids)), encoding="utf-8")
 
 
+def _write_xlsx(path: Path, columns: Arrays, ids: Arrays) -> None:
+    write_workbook(path, {name: _plain(array) for name, array in _flatten(columns, ids).items()})
+
+
 def _write_npy(path: Path, columns: Arrays, ids: Arrays) -> None:
     arrays = [_storable(array) for array in columns.values()]
     if len(arrays) > 1:
@@ -269,6 +280,7 @@ _WRITERS: dict[str, Callable[[Path, Arrays, Arrays], None]] = {
     ".feather": partial(_write_frame, method="write_ipc"),
     ".json": _write_json,
     ".jsonl": _write_jsonl,
+    ".xlsx": _write_xlsx,
     ".npy": _write_npy,
     ".npz": _write_npz,
     ".mat": _write_mat,

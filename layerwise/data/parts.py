@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike, fspath
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 from layerwise.data._polars import pl
@@ -20,7 +21,10 @@ class Part(NamedTuple):
     """A file of a table, whose header has been read.
 
     ``scan`` checks the rows, and returns the columns; it takes what keeps them if they would else be read anew for each
-    question. There is a separator where the file is text, and so are all columns. Of a `Section` it takes these.
+    question. There is a separator where the file is text, and so are all columns. Of a `Section` it takes these. Of a
+    workbook with several sheets it is this ``sheet``; ``notes`` are sentences on how the rows were read, where
+    that is a guess, and ``misfits`` columns that cannot be used, each with the reason. The text of a ``loose`` one may
+    be numbers, as in CSV.
     """
 
     path: Path
@@ -28,6 +32,10 @@ class Part(NamedTuple):
     scan: Callable[[Keep], pl.LazyFrame]
     separator: str | None = None
     takes: tuple[str, ...] = ()
+    sheet: str | None = None
+    notes: tuple[str, ...] = ()
+    misfits: Mapping[str, str] = MappingProxyType({})
+    loose: bool = False
 
 
 def find_parts(where: Where) -> list[Path]:

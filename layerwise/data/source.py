@@ -47,6 +47,8 @@ class Input(NamedTuple):
         How often each row counts.
     label_name : str or None, default=None
         The column of the table that the labels are from.
+    sheet : str or None, default=None
+        The sheet that was read, of a workbook with several.
     """
 
     X: np.ndarray
@@ -59,6 +61,7 @@ class Input(NamedTuple):
     shape: tuple[int, ...] | None = None
     weights: np.ndarray | None = None
     label_name: str | None = None
+    sheet: str | None = None
 
     @property
     def feature_columns(self) -> list[str] | None:

@@ -53,7 +53,9 @@ class TableSource(Source):
         encoder, ignored = self.options.encoder, self.options.ignore
         text = ignored if encoder is None else [*encoder.list_ignored(), *encoder.list_texts()]
         missing = self.options.missing if encoder is None else encoder.list_missing()
-        table = self._file.scan([*self.options.ids, *text], self._keep, missing=missing, as_written=True)
+        own = self.names if encoder is None else encoder.feature_names_in_.tolist()
+        used = {*own, *self.options.others}.difference(self.options.ids, ignored)
+        table = self._file.scan([*self.options.ids, *text], self._keep, missing=missing, as_written=True, used=used)
         if self._n_bytes and self._folder is None:  # what was typed takes less room than text
             with reading(self.path):
                 table = table.collect(engine="streaming").lazy()
@@ -109,6 +111,7 @@ class TableSource(Source):
         """Return the rows as numbers."""
         encoder, options = self.options.encoder, self.options
         start, stop = distributed.share_bounds(self.n_rows)
+        self._file.warn()
         with in_content_of(self.path):
             if encoder is None:
                 encoder = self._learn()
@@ -123,7 +126,7 @@ class TableSource(Source):
                 place += len(batch)
             refuse_infinity(X[:, : len(encoder.numbers_)], encoder.numbers_, start)
         ids = self.ids([name for name in encoder.list_row_names() if name in self.names and name not in options.ids])
-        return Input(X, None, ids, None, encoder, list(encoder.get_feature_names_out()))
+        return Input(X, None, ids, None, encoder, list(encoder.get_feature_names_out()), sheet=self._file.sheet)
 
     def _learn(self) -> TableEncoder:
         """Fit an encoder, the same on all ranks, each of which looks at all rows."""

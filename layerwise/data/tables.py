@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
 from decimal import Decimal
 from numbers import Real
@@ -19,6 +20,7 @@ from layerwise.data.naming import advise_to_ignore
 from layerwise.data.parts import Keep, Part, Where, check_parts, find_parts, name_parts
 from layerwise.data.profiles import as_number, describe_misfit, has_commas
 from layerwise.data.text_arrays import holds_numbers, is_text
+from layerwise.data.workbooks import WORKBOOK_ENDINGS, is_workbook, open_workbook
 from layerwise.errors import FileError
 from layerwise.limits import DEFLATE_LIMIT, check_room
 from layerwise.section import WHOLE, Section
@@ -40,11 +42,13 @@ _JSON_LINES = _Format(  # the types are those of all rows
 )
 _FORMATS = {".parquet": _PARQUET} | dict.fromkeys((".feather", ".arrow", ".ipc"), _IPC)
 _FORMATS |= dict.fromkeys((".jsonl", ".ndjson"), _JSON_LINES)
-TABLE_ENDINGS = (*CSV_ENDINGS, *_FORMATS)
+TABLE_ENDINGS = (*CSV_ENDINGS, *_FORMATS, *WORKBOOK_ENDINGS)
 # What a column of objects may hold to be one of numbers.
 _NUMBERS = (Real, Decimal, np.bool_, type(None))
 # What Hive, Spark and Dask write for a value that is missing.
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+# How names begin that are no parts of a table; ~$ of what Excel leaves there as long as a workbook is open.
+_PASSED_OVER = ("_", ".", "~$")
 # Values in a batch of rows.
 _BATCH = 2**22
 
@@ -62,13 +66,13 @@ def _is_named_table(path: Path) -> bool:
 def find_tables(folder: Path) -> dict[Path, dict[str, str | None]]:
     """Return the files of a table in a folder, such as Spark and Dask write, each with the columns that folders name.
 
-    Names that begin with ``_`` or ``.`` (``_SUCCESS``, ``_metadata``) are passed over; a folder ``year=2024`` is a
-    column ``year``. There are none where there is anything else in the folder.
+    Names that begin with ``_``, ``.`` or ``~$`` (``_SUCCESS``, ``_metadata``) are passed over; a folder ``year=2024``
+    is a column ``year``. There are none where there is anything else in the folder.
     """
     found: dict[Path, dict[str, str | None]] = {}
     for path in folder.rglob("*"):
         inner = path.relative_to(folder)
-        if any(name.startswith(("_", ".")) for name in inner.parts) or not path.is_file():
+        if any(name.startswith(_PASSED_OVER) for name in inner.parts) or not path.is_file():
             continue
         if not _is_named_table(path):
             return {}
@@ -77,11 +81,17 @@ def find_tables(folder: Path) -> dict[Path, dict[str, str | None]]:
     return dict(sorted(found.items()))
 
 
+def find_workbooks(where: Where) -> list[Path]:
+    """Return the files of a table that is in workbooks alone; none of others."""
+    paths = [path for part in find_parts(where) for path in (find_tables(part) if part.is_dir() else [part])]
+    return paths if all(map(is_workbook, paths)) else []
+
+
 class TableFile:
     """A table in a file, or in several, whose names of columns have been read.
 
     ``path`` is what to call it in messages; ``separator`` stands between values, where it is text, and is else None; of
-    a `Section` it ``takes`` these.
+    a `Section` it ``takes`` these. ``sheet``, ``notes`` and ``loose`` are as in `Part`.
     """
 
     def __init__(self, where: Where, section: Section = WHOLE):
@@ -96,7 +106,8 @@ class TableFile:
         check_parts([(part.path, [*part.names, *folders]) for part, folders in self._parts])
         first, folders = self._parts[0]
         self.names, self.separator, self._folders = [*first.names, *folders], first.separator, list(folders)
-        self.takes = first.takes
+        self.takes, self.sheet, self.loose = first.takes, first.sheet, first.loose
+        self.notes = [f"{part.path}: {note}" for part, _ in self._parts for note in part.notes]
         check_names(first.path, self.names)
         for part, _ in self._parts:
             if part.separator != first.separator:
@@ -112,8 +123,13 @@ class TableFile:
         *,
         missing: Collection[Any] = (),
         as_written: bool = False,
+        used: Collection[str] | None = None,
     ) -> pl.LazyFrame:
-        """Return the columns, typed but for those named in ``text``, see `scan_table`; each question reads anew."""
+        """Return the columns, typed but for those named in ``text``, see `scan_table`; each question reads anew.
+
+        Others than those ``used`` may be of no type; None uses all but the text.
+        """
+        self._refuse_misfits(set(self.names).difference(text) if used is None else used)
         folders = pl.DataFrame(
             [pl.Series(name, [own[name] for _, own in self._parts], pl.String) for name in self._folders]
         )
@@ -127,6 +143,8 @@ class TableFile:
             table = drop_marks(pl.concat(tables), missing)
             typed = type_columns(self.path, table, text, self.separator, as_written=as_written)
             return drop_marks(typed, missing)
+        if self.loose:
+            tables = [self._type_loose(table, text, missing, as_written) for table in tables]
         self._check_types(tables)
         with reading(self.path):
             table = pl.concat(tables, how="vertical_relaxed") if len(tables) > 1 else tables[0]
@@ -134,6 +152,28 @@ class TableFile:
         if count_rows(self.path, table) == 0:
             raise FileError(f"{self.path} holds a table without rows")
         return drop_marks(table, missing)
+
+    def warn(self) -> None:
+        """Say how the rows were read, where that is a guess."""
+        for note in self.notes:
+            warnings.warn(note, stacklevel=5)
+
+    def _type_loose(
+        self, table: pl.LazyFrame, text: Collection[str], missing: Collection[Any], as_written: bool
+    ) -> pl.LazyFrame:
+        """Return a part with numbers where its text is that, and text where it is asked for, as CSV has them."""
+        schema = table.collect_schema()
+        if len(self._parts) > 1:
+            wanted = [name for name in text if name in schema and schema[name].is_numeric()]
+            table = table.with_columns(columns(name).cast(pl.String).str.replace(r"\.0$", "") for name in wanted)
+        known = [*text, *(name for name, dtype in schema.items() if dtype != pl.String)]
+        return type_columns(self.path, drop_marks(table, missing), known, ",", as_written=as_written)
+
+    def _refuse_misfits(self, used: Collection[str]) -> None:
+        for part, _ in self._parts:
+            for name, why in part.misfits.items():
+                if name in used:
+                    raise FileError(f"{part.path}: {why}, or {advise_to_ignore([name])}")
 
     def _check_types(self, tables: Sequence[pl.LazyFrame]) -> None:
         first = tables[0].collect_schema()
@@ -152,7 +192,7 @@ def open_table(path: Path, section: Section) -> Part:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there, or is not a file")
     if path.suffix.lower() not in _FORMATS:
-        return open_csv(path)
+        return open_workbook(path, section) if is_workbook(path) else open_csv(path)
     kind, scan, takes = _FORMATS[path.suffix.lower()]
     with reading(path, kind):
         table = scan(path, section)
@@ -175,22 +215,23 @@ def scan_table(
     path : str, path-like or sequence of those
         A CSV or TSV file in UTF-8, compressed with gzip or not, whose first line names the columns; or a Parquet,
         Feather or Arrow IPC file, or one of JSON lines (``.jsonl``, ``.ndjson``: an object a row, without lists or
-        objects in it); or several with the same columns: a list, a pattern such as ``part-*.csv``, or a
-        folder, as Spark and Dask write them, in which names that begin with ``_`` or ``.`` are passed over, and a
-        folder ``year=2024`` is a column ``year``. Plain text (``.txt``, ``.dat``) is CSV too, with blanks between
-        values where there is no other separator, also if its rows begin with names that the first line says nothing
-        of, as R writes them. The separator of a ``.csv`` is that of ``, ; |`` and tabulator which is most
-        frequent in its first line. In CSV, a column is numbers, or true and false, if all its values are; blanks
-        around values do not count; an empty value is missing, and among numbers ``NA``, ``NaN``, ``null``, ``?``,
-        ``.``, ``-`` and the like are. Between ``;``, and tabulators, numbers may have decimal commas (1,234 between
-        tabulators may be a thousand, and is left as text); where they have, numbers with thousands dots (5.620 beside
-        12) are refused. A first column may be without a name, such as pandas writes for its index.
+        objects in it); or several with the same columns: a list, a pattern such as ``part-*.csv``, or a folder, as
+        Spark and Dask write them, in which names that begin with ``_`` or ``.`` are passed over, and a folder
+        ``year=2024`` is a column ``year``. A sheet of a workbook (``.xlsx``, ``.xlsm``, ``.xls``, ``.ods``) is a table
+        too: the first visible one with values, of which text may be numbers, as in CSV. Plain text (``.txt``, ``.dat``)
+        is CSV too, with blanks between values where there is no other separator, also if its rows begin with names that
+        the first line says nothing of, as R writes them. The separator of a ``.csv`` is that of ``, ; |`` and tabulator
+        which is most frequent in its first line. In CSV, a column is numbers, or true and false, if all its values are;
+        blanks around values do not count; an empty value is missing, and among numbers ``NA``, ``NaN``, ``null``,
+        ``?``, ``.``, ``-`` and the like are. Between ``;``, and tabulators, numbers may have decimal commas (1,234
+        between tabulators may be a thousand, and is left as text); where they have, numbers with thousands dots (5.620
+        beside 12) are refused. A first column may be without a name, such as pandas writes for its index.
     text : collection of str, default=()
-        Columns of CSV to leave as text even if they hold numbers. Other names do no harm.
+        Columns of CSV and workbooks to leave as text even if they hold numbers. Other names do no harm.
     missing : collection of str, int or float, default=()
         Values that stand for nothing, in all columns.
     as_written : bool, default=False
-        Leave true and false in CSV as text.
+        Leave true and false in text as text.
 
     Returns
     -------
@@ -215,7 +256,10 @@ def scan_table(
     >>> scan_table(path).collect().rows()
     [(31.0, 'Bern'), (None, 'Basel')]
     """
-    return TableFile(path).scan(text, missing=missing, as_written=as_written)
+    file = TableFile(path)
+    table = file.scan(text, missing=missing, as_written=as_written)
+    file.warn()
+    return table
 
 
 def drop_marks(table: Any, missing: Collection[Any]) -> Any:
