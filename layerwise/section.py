@@ -26,11 +26,18 @@ class Section:
     transpose : bool or None, default=None
         A matrix of features x samples, as MATLAB's trainAutoencoder takes it: its columns are the rows. As in the
         training if not given.
+    encoding : str or None, default=None
+        How the text of a .sav, .zsav, .por, .dta, .sas7bdat or .xpt file is encoded, such as latin1, if the file does
+        not say so itself.
+    value_labels : bool or None, default=None
+        Columns of these files all of whose values have labels are text of those labels; not so, they stay numbers.
     """
 
     array: str | None = None
     layout: Layout | None = None
     transpose: bool | None = None
+    encoding: str | None = None
+    value_labels: bool | None = None
 
     def given(self) -> dict[str, Any]:
         """Return what is given, by name."""

@@ -30,7 +30,8 @@ def fill_table(
     Other columns stay as they are, and of CSV those named in ``text`` the text that they are there. ``readings`` say of
     a column how its numbers are written, if that is not plain, and ``missing`` what else stands for nothing there.
     """
-    table = match_names(TableFile(path, section).scan(text), numbers)
+    plain = [name for name in numbers if readings.get(name) is None]
+    table = match_names(TableFile(path, section).scan(text, numbers=plain), numbers)
     with reading_of(path):
         frame = table.collect()
     known = drop_marks(frame.select(columns(*numbers)), [*missing, *MARKERS])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike, fspath
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeAlias
 
 from layerwise.data._polars import pl
 from layerwise.errors import FileError
@@ -20,7 +21,8 @@ class Part(NamedTuple):
     """A file of a table, whose header has been read.
 
     ``scan`` checks the rows, and returns the columns; it takes what keeps them if they would else be read anew for each
-    question. There is a separator where the file is text, and so are all columns. Of a `Section` it takes these.
+    question. There is a separator where the file is text, and so are all columns. Of a `Section` it takes these. Some files
+    have labels for values of columns, and descriptions of columns.
     """
 
     path: Path
@@ -28,6 +30,8 @@ class Part(NamedTuple):
     scan: Callable[[Keep], pl.LazyFrame]
     separator: str | None = None
     takes: tuple[str, ...] = ()
+    labels: Mapping[str, Mapping[Any, str]] = MappingProxyType({})
+    descriptions: Mapping[str, str] = MappingProxyType({})
 
 
 def find_parts(where: Where) -> list[Path]:

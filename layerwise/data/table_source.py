@@ -52,8 +52,11 @@ class TableSource(Source):
         """The columns, typed; identifiers, and what is ignored or was text in training, stay text."""
         encoder, ignored = self.options.encoder, self.options.ignore
         text = ignored if encoder is None else [*encoder.list_ignored(), *encoder.list_texts()]
+        numbers = None if encoder is None else encoder.list_numbers()
         missing = self.options.missing if encoder is None else encoder.list_missing()
-        table = self._file.scan([*self.options.ids, *text], self._keep, missing=missing, as_written=True)
+        table = self._file.scan(
+            [*self.options.ids, *text], self._keep, missing=missing, as_written=True, numbers=numbers
+        )
         if self._n_bytes and self._folder is None:  # what was typed takes less room than text
             with reading(self.path):
                 table = table.collect(engine="streaming").lazy()

@@ -18,7 +18,9 @@ from layerwise.data.csv_tables import CSV_ENDINGS, EXACT, open_csv, type_columns
 from layerwise.data.naming import advise_to_ignore
 from layerwise.data.parts import Keep, Part, Where, check_parts, find_parts, name_parts
 from layerwise.data.profiles import as_number, describe_misfit, has_commas
+from layerwise.data.statistics_packages import STATISTICS_ENDINGS, open_statistics
 from layerwise.data.text_arrays import holds_numbers, is_text
+from layerwise.data.value_labels import apply_labels
 from layerwise.errors import FileError
 from layerwise.limits import DEFLATE_LIMIT, check_room
 from layerwise.section import WHOLE, Section
@@ -40,7 +42,7 @@ _JSON_LINES = _Format(  # the types are those of all rows
 )
 _FORMATS = {".parquet": _PARQUET} | dict.fromkeys((".feather", ".arrow", ".ipc"), _IPC)
 _FORMATS |= dict.fromkeys((".jsonl", ".ndjson"), _JSON_LINES)
-TABLE_ENDINGS = (*CSV_ENDINGS, *_FORMATS)
+TABLE_ENDINGS = (*CSV_ENDINGS, *_FORMATS, *STATISTICS_ENDINGS)
 # What a column of objects may hold to be one of numbers.
 _NUMBERS = (Real, Decimal, np.bool_, type(None))
 # What Hive, Spark and Dask write for a value that is missing.
@@ -97,6 +99,7 @@ class TableFile:
         first, folders = self._parts[0]
         self.names, self.separator, self._folders = [*first.names, *folders], first.separator, list(folders)
         self.takes = first.takes
+        self.descriptions = {name: words for part, _ in self._parts[::-1] for name, words in part.descriptions.items()}
         check_names(first.path, self.names)
         for part, _ in self._parts:
             if part.separator != first.separator:
@@ -112,8 +115,12 @@ class TableFile:
         *,
         missing: Collection[Any] = (),
         as_written: bool = False,
+        numbers: Collection[str] | None = None,
     ) -> pl.LazyFrame:
-        """Return the columns, typed but for those named in ``text``, see `scan_table`; each question reads anew."""
+        """Return the columns, typed but for those named in ``text``, see `scan_table`; each question reads anew.
+
+        Columns named in ``numbers`` stay that where their values have labels, see `apply_labels`.
+        """
         folders = pl.DataFrame(
             [pl.Series(name, [own[name] for _, own in self._parts], pl.String) for name in self._folders]
         )
@@ -127,6 +134,10 @@ class TableFile:
             table = drop_marks(pl.concat(tables), missing)
             typed = type_columns(self.path, table, text, self.separator, as_written=as_written)
             return drop_marks(typed, missing)
+        if any(part.labels for part, _ in self._parts):
+            tables = [drop_marks(table, missing) for table in tables]
+            labels = [part.labels for part, _ in self._parts]
+            tables = apply_labels(self.path, tables, labels, text=text, numbers=numbers)
         self._check_types(tables)
         with reading(self.path):
             table = pl.concat(tables, how="vertical_relaxed") if len(tables) > 1 else tables[0]
@@ -151,6 +162,8 @@ def open_table(path: Path, section: Section) -> Part:
     """Read the names of the columns of one file."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there, or is not a file")
+    if path.suffix.lower() in STATISTICS_ENDINGS:
+        return open_statistics(path, section)
     if path.suffix.lower() not in _FORMATS:
         return open_csv(path)
     kind, scan, takes = _FORMATS[path.suffix.lower()]
