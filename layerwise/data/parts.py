@@ -21,8 +21,8 @@ class Part(NamedTuple):
     """A file of a table, whose header has been read.
 
     ``scan`` checks the rows, and returns the columns; it takes what keeps them if they would else be read anew for each
-    question. There is a separator where the file is text, and so are all columns. Of a `Section` it takes these. Some files
-    have labels for values of columns, and descriptions of columns.
+    question. There is a separator where the file is text, and so are all columns. Of a `Section` it takes these. Some
+    files have labels for values of columns, and descriptions of columns.
     """
 
     path: Path

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import shutil
+import subprocess
+import sys
+import tempfile
+import weakref
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from layerwise.data import _statistics_reader
 from layerwise.data._polars import columns, pl, reading
 from layerwise.data.parts import Keep, Part
 from layerwise.data.value_labels import Labels
 from layerwise.errors import FileError
-from layerwise.limits import DEFLATE_LIMIT, check_room
+from layerwise.limits import DEFLATE_LIMIT, check_length, max_bytes, max_expanded
 from layerwise.section import Section
 
 
@@ -54,79 +61,108 @@ STATISTICS_ENDINGS = tuple(_PACKAGES)
 # Months of the periods that Stata counts since 1960.
 _MONTHS = {"%TM": 1, "%TQ": 3, "%TH": 6}
 _DAY = 86_400
-# Values in a block of rows, which Python holds as objects for a moment.
-_BLOCK = 2**21
+# The seconds that reading may take, and the bytes a second beyond them.
+_SECONDS, _SPEED = 60, 2**21
+# The longest description of columns, and the longest reason, in bytes.
+_MAX_ABOUT, _MAX_REASON = 2**26, 2**10
 
 
 def open_statistics(path: Path, section: Section) -> Part:
     """Read the names of the columns of a file of SPSS, Stata or SAS, with what they and their values mean."""
     package = _PACKAGES[path.suffix.lower()]
-    read = partial(_read, path, package, section.encoding)
-    _, about = read(metadataonly=True)
-    if not about.column_names:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not there, or is not a file")
+    with path.open("rb"):  # which says who may not read it
+        pass
+    with tempfile.TemporaryDirectory() as folder:
+        _run(path, package, section.encoding, Path(folder), "about")
+        about = _load_about(path, Path(folder) / "about.json")
+    if not about.kinds:
         raise FileError(f"{path} holds a table without rows")
-    n_rows = about.number_rows if about.number_rows and about.number_rows > 0 else 0
-    n_bytes = 8 * n_rows * len(about.column_names)
+    n_bytes = max(8 * len(about.kinds), about.n_bytes) * max(about.n_rows or 0, 0)
     if n_bytes > DEFLATE_LIMIT * path.stat().st_size:
-        check_room(path, n_bytes)
-    labels = {} if section.value_labels is False else _list_labels(about)
-    described = {name: " ".join(words.split()) for name, words in about.column_names_to_labels.items() if words}
+        raise FileError(f"{path} is damaged: it says that it holds {about.n_rows} rows, more than its bytes can")
+    described = {name: " ".join(str(words or "").split()) for name, words in about.descriptions.items()}
     return Part(
         path,
-        about.column_names,
-        partial(_scan, path, package, read, about, n_bytes),
-        takes=("encoding", "value_labels"),
-        labels=labels,
+        list(about.kinds),
+        partial(_scan, path, package, section.encoding, about, n_bytes or path.stat().st_size),
+        takes=("value_labels",) if package.reader == "read_por" else ("encoding", "value_labels"),
+        labels={} if section.value_labels is False else _list_labels(about),
         descriptions={name: words for name, words in described.items() if words and words != name},
     )
 
 
-def _list_labels(about: Any) -> Labels:
+class _About(NamedTuple):
+    """What a file says of its rows, of which none may be known, and of its columns, by name."""
+
+    n_rows: int | None
+    n_bytes: int
+    kinds: dict[str, str]
+    formats: dict[str, str]
+    labels: dict[str, list[tuple[Any, str]]]
+    descriptions: dict[str, str | None]
+
+    def is_text(self, name: str) -> bool:
+        return self.kinds[name].startswith("string")
+
+
+def _load_about(path: Path, result: Path) -> _About:
+    try:
+        check_length(result, _MAX_ABOUT, "a description of columns")
+        about = json.loads(result.read_bytes())
+        return _About(**about | {"kinds": dict(about["kinds"])})
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise FileError(f"{path} cannot be trusted: the process that read it did not hand back names") from error
+
+
+def _list_labels(about: _About) -> Labels:
     """Return the labels of values; those of missing values, which Stata and SAS have letters for, are none."""
-    text = {name for name, kind in about.readstat_variable_types.items() if kind.startswith("string")}
     found = {
         name: {
             value if isinstance(value, str) else float(value): words.strip()
-            for value, words in labels.items()
-            if words.strip() and isinstance(value, str) == (name in text)
+            for value, words in pairs
+            if words.strip() and isinstance(value, str) == about.is_text(name)
         }
-        for name, labels in about.variable_value_labels.items()
+        for name, pairs in about.labels.items()
+        if name in about.kinds
     }
     return {name: labels for name, labels in found.items() if labels}
 
 
-def _scan(
-    path: Path, package: _Package, read: Callable[..., Any], about: Any, n_bytes: int, keep: Keep
-) -> pl.LazyFrame:
+def _scan(path: Path, package: _Package, encoding: str | None, about: _About, n_bytes: int, keep: Keep) -> pl.LazyFrame:
     """Return the columns, typed."""
-    from polars.io.plugins import register_io_source
-
-    schema = pl.Schema({name: _type_of(about.readstat_variable_types[name]) for name in about.column_names})
-
-    def blocks(names: Any, predicate: Any, n_rows: int | None, size: int | None) -> Iterator[pl.DataFrame]:
-        wanted = about.column_names if names is None else names
-        for block in _blocks(read, schema, wanted or about.column_names[:1], n_rows):
-            block = block.select(wanted) if wanted else block.select([])
-            yield block if predicate is None else block.filter(predicate)
-
-    table = keep(register_io_source(blocks, schema=schema), n_bytes)
-    formats = {name: str(about.original_variable_types.get(name) or "").upper() for name in about.column_names}
-    numbers = [name for name, dtype in schema.items() if dtype != pl.String]
+    table = keep(_scan_blocks(path, package, encoding), n_bytes)
+    numbers = [name for name in about.kinds if not about.is_text(name)]
     with reading(path, package.kind):
-        times = [name for name in numbers if _fits(package.times, formats[name])]
+        times = [name for name in numbers if _fits(package.times, about.formats[name])]
         within = table.select(columns(*times).is_between(0, _DAY, closed="left").all()) if times else None
         clocks = {} if within is None else within.collect(engine="streaming").row(0, named=True)
-    typed = {name: _as_date(package, name, formats[name]) for name in numbers}
+    typed = {name: _as_date(package, name, about.formats[name]) for name in numbers}
     # A time beyond a day is a duration, and stays a number of seconds.
     typed |= {name: (columns(name) * 1e9).round().cast(pl.Int64).cast(pl.Time) for name in times if clocks[name]}
-    typed |= {name: pl.when(columns(name) != "").then(columns(name)) for name in schema.names() if name not in numbers}
+    typed |= {name: pl.when(columns(name) != "").then(columns(name)) for name in about.kinds if about.is_text(name)}
     return table.with_columns(found.alias(name) for name, found in typed.items() if found is not None)
 
 
-def _type_of(kind: str) -> Any:
-    if kind.startswith("string"):
-        return pl.String
-    return pl.Int64 if kind.startswith("int") else pl.Float64
+def _scan_blocks(path: Path, package: _Package, encoding: str | None) -> pl.LazyFrame:
+    """Return the rows as they are in the file, in a folder of blocks that goes when nothing reads them any more."""
+    from polars.io.plugins import register_io_source
+
+    def blocks(names: Any, predicate: Any, n_rows: int | None, size: int | None) -> Iterator[pl.DataFrame]:
+        for place in places:
+            block = pl.scan_ipc(place, glob=False).select(pl.all() if names is None else columns(*names))
+            found = (block if n_rows is None else block.head(n_rows)).collect()
+            n_rows = None if n_rows is None else n_rows - len(found)
+            yield found if predicate is None else found.filter(predicate)
+            if n_rows == 0:
+                return
+
+    folder = Path(tempfile.mkdtemp(prefix="layerwise-"))
+    weakref.finalize(blocks, shutil.rmtree, folder, ignore_errors=True)
+    _run(path, package, encoding, folder, "rows")
+    places = sorted(folder.glob("*.arrow"), key=lambda place: int(place.stem))
+    return register_io_source(blocks, schema=pl.read_ipc_schema(places[0]))
 
 
 def _as_date(package: _Package, name: str, form: str) -> pl.Expr | None:
@@ -148,51 +184,38 @@ def _fits(pattern: str, form: str) -> bool:
     return re.fullmatch(rf"(?:{pattern})(?:[\d.].*|[^A-Z\d].*)?", form.replace("%-", "%")) is not None
 
 
-def _blocks(
-    read: Callable[..., Any], schema: pl.Schema, names: list[str], n_rows: int | None
-) -> Iterator[pl.DataFrame]:
-    """Yield the rows of these columns, at least one block of them, which may be empty."""
-    size, start = max(1, _BLOCK // len(names)), 0
-    kinds = {name: schema[name] for name in names}
-    while n_rows is None or start < n_rows:
-        at_most = size if n_rows is None else min(size, n_rows - start)
-        values, _ = read(usecols=names, row_offset=start, row_limit=at_most)
-        block = pl.DataFrame({name: values.get(name, []) for name in names}, schema=kinds)
-        yield block
-        start += len(block)
-        if len(block) < at_most:
-            return
-
-
-def _read(path: Path, package: _Package, encoding: str | None, **options: Any) -> Any:
-    """Read from a file, with its errors in our words."""
+def _run(path: Path, package: _Package, encoding: str | None, folder: Path, what: str) -> None:
+    """Let another process read from a file, and say in our words why it could not."""
+    size = path.stat().st_size
+    largest = max(16 * size, max_expanded(size, max_bytes()))
+    # What is wrong in a header must not get more memory than the bytes can hold.
+    memory = 3 * min(largest, DEFLATE_LIMIT * size)
+    # -P keeps modules in the working directory from being imported.
+    command = [sys.executable, "-P", _statistics_reader.__file__, str(path.absolute()), package.reader, encoding or ""]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
+    seconds = _SECONDS + size / _SPEED
     try:
-        import pyreadstat
-    except ImportError as error:
+        ended = subprocess.run(
+            [*command, str(folder), str(largest), str(memory), what],
+            env=environment,
+            timeout=seconds,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise FileError(f"{path} was not read within {seconds:.0f} seconds; save it as Parquet or CSV") from error
+    if ended.returncode == _statistics_reader.NO_PYREADSTAT:
         raise ImportError(
             f"{path.suffix} files need pyreadstat, which is not installed: pip install 'layerwise[statistics]'"
-        ) from error
-    with _refusing(path, package.kind, encoding):
-        return getattr(pyreadstat, package.reader)(
-            path, encoding=encoding, output_format="dict", disable_datetime_conversion=True, **options
         )
-
-
-@contextmanager
-def _refusing(path: Path, kind: str, encoding: str | None) -> Iterator[None]:
-    from pyreadstat import PyreadstatError, ReadstatError
-
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is not there, or is not a file")
-    with path.open("rb"):  # which says who may not read it
-        pass
-    try:
-        yield
-    except (PyreadstatError, ReadstatError, ValueError, OverflowError, MemoryError, UnicodeError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        if "encoding" in reason or "character set" in reason or isinstance(error, UnicodeError):
-            said = "its text is not in the encoding that it names" if encoding is None else f"{encoding=!s:.65} is not"
-            raise FileError(
-                f"{path} cannot be read as {kind}: {said}; say which it is: --encoding latin1 (encoding='latin1')"
-            ) from error
-        raise FileError(f"{path} cannot be read as {kind}, or is damaged ({reason})") from error
+    if ended.returncode == _statistics_reader.NO_ENCODING:
+        said = "its text is not in the encoding that it names" if encoding is None else f"{encoding=!s:.65} is not its"
+        raise FileError(
+            f"{path} cannot be read as {package.kind}: {said}; say which it has, such as: --encoding latin1 "
+            f"(encoding='latin1')"
+        )
+    if ended.returncode:
+        reason = ended.stderr[:_MAX_REASON].decode(errors="replace").strip() if ended.returncode == 1 else ""
+        reason = reason or f"the process that read it broke down, exit status {ended.returncode}"
+        raise FileError(f"{path} cannot be read as {package.kind}, or is damaged ({reason})")
