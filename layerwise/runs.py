@@ -63,6 +63,7 @@ _FACTS: dict[str, Callable[[Any], bool]] = {
         and 0 < len(value["hashes"]) < 2**12
         and all(isinstance(text, str) and re.fullmatch("[0-9a-f]{16}", text) for text in value["hashes"])
     ),
+    "descriptions": lambda value: isinstance(value, dict) and all(map(_is_text, value.values())),
     "label_marks": lambda value: is_plain(value) and value["type"] == "marked",
     "ranges": lambda value: (
         isinstance(value, list)

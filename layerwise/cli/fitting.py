@@ -123,6 +123,7 @@ def _gather_facts(
         digest_of_rows=digest_rows(source.X),
         sample_of_rows=sample_rows(task.held_out.source.X),
         ranges=measure_ranges(source.X),
+        descriptions=source.descriptions,
         **marks,
         **judge(task, trained, display),
         seconds=round(time.perf_counter() - start, 1),

@@ -17,6 +17,7 @@ from layerwise.cli.trained_rows import are_known, warn_of_far_rows
 from layerwise.data._polars import composed
 from layerwise.data.column_types import Marked, from_plain
 from layerwise.data.inputs import Input, TableSource, is_tabular, open_source, read
+from layerwise.data.statistics_packages import STATISTICS_ENDINGS
 from layerwise.data.table_encoder import TableEncoder
 from layerwise.data.tables import TableFile
 from layerwise.data.values import describe_missing
@@ -80,6 +81,7 @@ def select(data: Path, facts: Mapping[str, Any], section: Section) -> dict[str, 
     """Return which part of the data holds the rows: what is given, else what was in training, where that fits."""
     as_array = not (data.is_dir() or is_tabular(data))
     known = {"array": data.suffix in _WITH_NAMES, "layout": as_array, "transpose": as_array}
+    known |= dict.fromkeys(("encoding", "value_labels"), data.suffix.lower() in STATISTICS_ENDINGS)
     return {name: facts[name] for name, fits in known.items() if fits and name in facts} | section.given()
 
 

@@ -47,6 +47,8 @@ class Input(NamedTuple):
         How often each row counts.
     label_name : str or None, default=None
         The column of the table that the labels are from.
+    descriptions : dict of str to str or None, default=None
+        What columns of the table are in words, where its file says so.
     """
 
     X: np.ndarray
@@ -59,6 +61,7 @@ class Input(NamedTuple):
     shape: tuple[int, ...] | None = None
     weights: np.ndarray | None = None
     label_name: str | None = None
+    descriptions: dict[str, str] | None = None
 
     @property
     def feature_columns(self) -> list[str] | None:

@@ -126,7 +126,8 @@ class TableSource(Source):
                 place += len(batch)
             refuse_infinity(X[:, : len(encoder.numbers_)], encoder.numbers_, start)
         ids = self.ids([name for name in encoder.list_row_names() if name in self.names and name not in options.ids])
-        return Input(X, None, ids, None, encoder, list(encoder.get_feature_names_out()))
+        names = list(encoder.get_feature_names_out())
+        return Input(X, None, ids, None, encoder, names, descriptions=self._file.descriptions or None)
 
     def _learn(self) -> TableEncoder:
         """Fit an encoder, the same on all ranks, each of which looks at all rows."""
