@@ -13,6 +13,7 @@ from urllib.parse import unquote
 import numpy as np
 
 from layerwise.data._polars import check_names, columns, match_names, pl, reading
+from layerwise.data.arff import ARFF_ENDING, scan_arff
 from layerwise.data.column_types import FLAGS, MARKERS
 from layerwise.data.csv_tables import CSV_ENDINGS, EXACT, open_csv, type_columns
 from layerwise.data.naming import advise_to_ignore
@@ -41,6 +42,7 @@ _JSON_LINES = _Format(  # the types are those of all rows
     lambda path, _: pl.scan_ndjson(path.absolute(), infer_schema_length=None),
 )
 _FORMATS = {".parquet": _PARQUET} | dict.fromkeys((".feather", ".arrow", ".ipc"), _IPC)
+_FORMATS[ARFF_ENDING] = _Format("ARFF", lambda path, _: scan_arff(path))
 _FORMATS |= dict.fromkeys((".jsonl", ".ndjson"), _JSON_LINES)
 TABLE_ENDINGS = (*CSV_ENDINGS, *_FORMATS, *STATISTICS_ENDINGS)
 # What a column of objects may hold to be one of numbers.
