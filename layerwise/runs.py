@@ -69,7 +69,7 @@ _FACTS: dict[str, Callable[[Any], bool]] = {
         isinstance(value, list)
         and all(isinstance(ends, list) and len(ends) == 2 and all(map(_is_end, ends)) for ends in value)
     ),
-    **dict.fromkeys(("transpose", "value_labels"), lambda value: isinstance(value, bool)),
+    **dict.fromkeys(("transpose", "value_labels", "zero_based"), lambda value: isinstance(value, bool)),
     "layerwise_version": _is_text,
     **dict.fromkeys(("id", "ignore"), lambda value: isinstance(value, list) and all(map(_is_text, value))),
     "unlabeled": lambda value: _is_text(value) or _is_number(value),

@@ -31,6 +31,9 @@ class Section:
         not say so itself.
     value_labels : bool or None, default=None
         Columns of these files all of whose values have labels are text of those labels; not so, they stay numbers.
+    zero_based : bool or None, default=None
+        Columns of a .svm, .svmlight or .libsvm file count from 0; if not given, as in the training, or from 1 unless
+        there is a column 0.
     """
 
     array: str | None = None
@@ -38,6 +41,7 @@ class Section:
     transpose: bool | None = None
     encoding: str | None = None
     value_labels: bool | None = None
+    zero_based: bool | None = None
 
     def given(self) -> dict[str, Any]:
         """Return what is given, by name."""

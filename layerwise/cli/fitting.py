@@ -111,7 +111,8 @@ def _gather_facts(
     return runs.gather_facts(
         model=settings["model"],
         chosen_because=task.why,
-        **{name: value for name, value in places.items() if name != "missing"} | {"image_shape": source.image_shape},
+        **{name: value for name, value in places.items() if name != "missing"}
+        | {"image_shape": source.image_shape, "zero_based": source.zero_based},
         random_state=settings["random_state"],
         n_rows=sum(distributed.gather_counts([source.X.shape[0]])),
         n_labelled=task.n_labelled,

@@ -175,10 +175,10 @@ def _read(source: Input, y: np.ndarray | None, settings: Mapping[str, Any]) -> H
     rows = read(
         path,
         labels=labels,
-        **select(Path(path), {**settings, "array": None}, WHOLE),
+        **select(Path(path), {**settings, "array": None, "zero_based": source.zero_based}, WHOLE),
         encoder=source.encoder,
         image_shape=source.image_shape,
-    )
+    ).widen(source.X.shape[1])
     marked = places = None
     if y is not None:
         assert rows.y is not None

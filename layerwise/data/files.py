@@ -37,7 +37,8 @@ def load_rows(
     Parameters
     ----------
     path : str or path-like
-        A ``.npy``, ``.npz``, ``.mat`` or ``.safetensors`` file (never pickled objects); a ``.txt`` or ``.dat`` file of
+        A ``.npy``, ``.npz``, ``.mat`` or ``.safetensors`` file (never pickled objects); a ``.svm``, ``.svmlight`` or
+        ``.libsvm`` file, also with ``.gz`` or ``.bz2``, whose labels are the array y; a ``.txt`` or ``.dat`` file of
         numbers without a line of names, such as `numpy.savetxt` writes; or else an IDX file, compressed with gzip or
         not.
     array : str or None, default=None
@@ -55,7 +56,7 @@ def load_rows(
     -------
     table : Table
         In the type of the file; memory-mapped where that is ``.npy`` or IDX and not compressed. A sparse matrix of
-        ``.mat``, or of a ``.npz`` file of `scipy.sparse.save_npz`, is a CSR matrix.
+        ``.mat``, of a ``.npz`` file of `scipy.sparse.save_npz`, or in SVMlight format is a CSR matrix.
 
     Raises
     ------
@@ -81,9 +82,10 @@ def load_rows(
 class ArrayFile:
     """A file of arrays that has been opened, once; ``shapes`` is empty where it holds a single one without a name."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, zero_based: bool | None = None):
         self.path = path
-        self._archive = open_archive(path)
+        self._archive = open_archive(path, zero_based)
+        self.zero_based = None if self._archive is None else self._archive.zero_based
         self.shapes: Shapes = {} if self._archive is None else self._archive.shapes
 
     def rows(self, array: str | None, layout: str | None, transpose: bool = False) -> Arranged:

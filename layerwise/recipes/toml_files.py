@@ -44,7 +44,8 @@ _KINDS: dict[str, tuple[Any, str]] = {
     ),
     **dict.fromkeys(("validation_fraction", "contamination"), ((int, float), "a number")),
     **dict.fromkeys(
-        ("impute", "deterministic", "report", "ordered", "transpose", "value_labels"), (bool, "true or false")
+        ("impute", "deterministic", "report", "ordered", "transpose", "value_labels", "zero_based"),
+        (bool, "true or false"),
     ),
     **dict.fromkeys(("id", "ignore"), (list, "a list of names of columns")),
     "missing": (list, "a list of texts"),
