@@ -140,7 +140,7 @@ def open_model(
         encoder=encoder,
         image_shape=tuple(image_shape) if image_shape else None,
     ).without_weightless()
-    expected = getattr(imputer or bare(model), "n_features_in_", source.X.shape[1])
+    expected = int(getattr(imputer or bare(model), "n_features_in_", None) or source.X.shape[1])
     source = source.widen(expected)
     hint = opened.hint_at_transpose(n_features=expected) if source.X.shape[1] != expected else ""
     if hint:

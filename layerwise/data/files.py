@@ -19,6 +19,7 @@ from layerwise.data.npy import map_npy
 from layerwise.data.one_hot import from_one_hot
 from layerwise.data.tables import TABLE_ENDINGS, TableFile, is_table, read_labels
 from layerwise.data.text_arrays import TEXT_ENDINGS, is_text, load_text
+from layerwise.data.unknown_formats import advise
 from layerwise.errors import FileError, in_content_of
 
 
@@ -198,10 +199,12 @@ def _load_idx(path: Path) -> np.ndarray:
     try:
         return load_idx(path)
     except FileError as error:
-        if "not an IDX file" not in str(error) or path.suffix.lower() in ("", ".gz", ".idx"):
+        advice = advise(path)
+        if advice is None and ("not an IDX file" not in str(error) or path.suffix.lower() in ("", ".gz", ".idx")):
             raise
         known = ", ".join((*TABLE_ENDINGS, *TEXT_ENDINGS, ".npy", *ARCHIVE_ENDINGS))
-        raise FileError(f"{path} is of no known format; known are {known}, IDX, and folders of images") from error
+        hint = "" if advice is None else f" ({advice})"
+        raise FileError(f"{path} is of no known format{hint}; known are {known}, IDX, and folders of images") from error
 
 
 def _load_column(path: Path) -> np.ndarray:

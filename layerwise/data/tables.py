@@ -41,7 +41,8 @@ _JSON_LINES = _Format(  # the types are those of all rows
     "JSON lines, one object a line with values of the same type",
     lambda path, _: pl.scan_ndjson(path.absolute(), infer_schema_length=None),
 )
-_FORMATS = {".parquet": _PARQUET} | dict.fromkeys((".feather", ".arrow", ".ipc"), _IPC)
+_JSON = _Format("JSON, a list of objects", lambda path, _: _read_json(path))
+_FORMATS = {".json": _JSON, ".parquet": _PARQUET} | dict.fromkeys((".feather", ".arrow", ".ipc"), _IPC)
 _FORMATS[ARFF_ENDING] = _Format("ARFF", lambda path, _: scan_arff(path))
 _FORMATS |= dict.fromkeys((".jsonl", ".ndjson"), _JSON_LINES)
 TABLE_ENDINGS = (*CSV_ENDINGS, *_FORMATS, *STATISTICS_ENDINGS)
@@ -61,6 +62,18 @@ def is_table(path: str | PathLike[str]) -> bool:
 
 def _is_named_table(path: Path) -> bool:
     return path.name.lower().endswith(TABLE_ENDINGS)
+
+
+def _read_json(path: Path) -> pl.LazyFrame:
+    """Return the objects of a list as rows; the types are those of all of them."""
+    with path.open("rb") as file:
+        start = file.read(2**12).lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+    if start != b"[":
+        raise FileError(
+            f"{path} is no list of objects, [{{...}}, {{...}}], which is what is read of JSON; write a list of its "
+            f"rows, or name it .jsonl if each line is an object"
+        )
+    return pl.read_json(path, infer_schema_length=None).lazy()
 
 
 def find_tables(folder: Path) -> dict[Path, dict[str, str | None]]:
