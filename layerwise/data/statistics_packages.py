@@ -53,7 +53,7 @@ _PACKAGES = {
     ".sav": _SPSS("read_sav", *_SPSS_DATES),
     ".zsav": _SPSS("read_sav", *_SPSS_DATES),
     ".por": _SPSS("read_por", *_SPSS_DATES),
-    ".dta": _Package("Stata", "read_dta", "%T?D", "%TC", "%-", _SINCE_1960, 1000),
+    ".dta": _Package("Stata", "read_dta", "%T?D.*", "%TC.*", "-", _SINCE_1960, 1000),
     ".sas7bdat": _Package("SAS", "read_sas7bdat", _SAS_DAYS, _SAS_MOMENTS, _SAS_TIMES, _SINCE_1960),
     ".xpt": _Package("SAS", "read_xport", _SAS_DAYS, _SAS_MOMENTS, _SAS_TIMES, _SINCE_1960),
 }
@@ -111,8 +111,9 @@ def _load_about(path: Path, result: Path) -> _About:
     try:
         check_length(result, _MAX_ABOUT, "a description of columns")
         about = json.loads(result.read_bytes())
-        return _About(**about | {"kinds": dict(about["kinds"])})
-    except (OSError, ValueError, LookupError, TypeError) as error:
+        formats = {name: form.upper() for name, form in about["formats"].items()}
+        return _About(**about | {"kinds": dict(about["kinds"]), "formats": formats})
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise FileError(f"{path} cannot be trusted: the process that read it did not hand back names") from error
 
 
