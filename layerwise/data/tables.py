@@ -203,16 +203,19 @@ def scan_table(
     path : str, path-like or sequence of those
         A CSV or TSV file in UTF-8, compressed with gzip or not, whose first line names the columns; or a Parquet,
         Feather or Arrow IPC file, or one of JSON lines (``.jsonl``, ``.ndjson``: an object a row, without lists or
-        objects in it); or several with the same columns: a list, a pattern such as ``part-*.csv``, or a
-        folder, as Spark and Dask write them, in which names that begin with ``_`` or ``.`` are passed over, and a
-        folder ``year=2024`` is a column ``year``. Plain text (``.txt``, ``.dat``) is CSV too, with blanks between
-        values where there is no other separator, also if its rows begin with names that the first line says nothing
-        of, as R writes them. The separator of a ``.csv`` is that of ``, ; |`` and tabulator which is most
-        frequent in its first line. In CSV, a column is numbers, or true and false, if all its values are; blanks
-        around values do not count; an empty value is missing, and among numbers ``NA``, ``NaN``, ``null``, ``?``,
-        ``.``, ``-`` and the like are. Between ``;``, and tabulators, numbers may have decimal commas (1,234 between
-        tabulators may be a thousand, and is left as text); where they have, numbers with thousands dots (5.620 beside
-        12) are refused. A first column may be without a name, such as pandas writes for its index.
+        objects in it) or JSON (``.json``: one list of such objects); an ARFF file (``.arff``, not sparse: nominal
+        attributes are categories); a file of SPSS (``.sav``, ``.zsav``, ``.por``), Stata (``.dta``) or SAS
+        (``.sas7bdat``, ``.xpt``), by the extra ``layerwise[statistics]``: a column is text of its value labels if all
+        values have one, what is declared missing is missing, dates are dates; or several with the same columns: a list,
+        a pattern such as ``part-*.csv``, or a folder, as Spark and Dask write them, in which names that begin with
+        ``_`` or ``.`` are passed over, and a folder ``year=2024`` is a column ``year``. Plain text (``.txt``, ``.dat``)
+        is CSV too, with blanks between values where there is no other separator, also if its rows begin with names that
+        the first line says nothing of, as R writes them. The separator of a ``.csv`` is that of ``, ; |`` and tabulator
+        which is most frequent in its first line. In CSV, a column is numbers, or true and false, if all its values are;
+        blanks around values do not count; an empty value is missing, and among numbers ``NA``, ``NaN``, ``null``,
+        ``?``, ``.``, ``-`` and the like are. Between ``;``, and tabulators, numbers may have decimal commas (1,234
+        between tabulators may be a thousand, and is left as text); where they have, numbers with thousands dots (5.620
+        beside 12) are refused. A first column may be without a name, such as pandas writes for its index.
     text : collection of str, default=()
         Columns of CSV to leave as text even if they hold numbers. Other names do no harm.
     missing : collection of str, int or float, default=()
