@@ -3,6 +3,8 @@
 A format is a row in `FORMATS`: how it is written here, and which kinds of columns it cannot hold, and why.
 """
 
+import bz2
+import gzip
 import json
 import tempfile
 from collections.abc import Callable, Collection
@@ -184,3 +186,214 @@ def test_rows_of_all_kinds_train_the_same_model(ending):
         for model, found in zip(models, pair, strict=True)
     )
     assert first.tobytes() == second.tobytes()
+
+
+# ARFF
+
+
+def _arff(folder, text):
+    path = folder / "x.arff"
+    path.write_text(text, "utf-8")
+    return path
+
+
+def test_arff_as_weka_writes_it(tmp_path):
+    path = _arff(
+        tmp_path,
+        """% a comment
+@RELATION 'people of a town'
+
+@ATTRIBUTE age INTEGER
+@attribute 'home town' {Bern, 'Zürich', "La Chaux", 'it\\'s'}  % of birth
+@attribute note string
+@attribute born date "dd.MM.yyyy"
+@attribute at DATE
+@attribute code {1,2}
+@data
+31, Bern, 'a, b', 03.02.2001, 2001-02-03T04:05:06, 1
+?, 'Zürich', ?, ?, ?, 2
+% in between
+
+4e1,'it\\'s','don\\'t', 29.02.2000, 1999-12-31T23:59:59,?
+7, "La Chaux", x, ?, ?, 1
+""",
+    )
+    assert layerwise.data.scan_table(path).collect().to_dict(as_series=False) == {
+        "age": [31.0, None, 40.0, 7.0],
+        "home town": ["Bern", "Zürich", "it's", "La Chaux"],
+        "note": ["a, b", None, "don't", "x"],
+        "born": [date(2001, 2, 3), None, date(2000, 2, 29), None],
+        "at": [datetime(2001, 2, 3, 4, 5, 6), None, datetime(1999, 12, 31, 23, 59, 59), None],
+        "code": ["1", "2", None, "1"],  # categories, as they are declared
+    }
+    found = layerwise.read(path, ignore=["note"])
+    assert found.encoder.categories_["code"] == ["1", "2", "missing"]
+
+
+def test_arff_is_as_scipy_reads_it(tmp_path):
+    from scipy.io import arff
+
+    frame = pl.DataFrame({name: KINDS[name] for name in ("NUMBER", "WHOLE", "GAPS", "LABELLED")})
+    path = tmp_path / "x.arff"
+    _write_arff(frame, path)
+    expected, _ = arff.loadarff(path)
+    found = layerwise.data.scan_table(path).collect()
+    for name in ("NUMBER", "WHOLE", "GAPS"):
+        np.testing.assert_array_equal(found[name].cast(float).to_numpy(), expected[name])
+    assert found["LABELLED"].to_list() == [text.decode() for text in expected["LABELLED"]]
+
+
+_HEAD = "@relation x\n@attribute a numeric\n@attribute b {x,y}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f"{_HEAD}@data\n{{0 1, 1 x}}\n", "is sparse ARFF, which is not read; save it dense in Weka"),
+        ("@relation x\n@attribute a relational\n@data\n1\n", "attribute 'a' of type 'relational', but numeric"),
+        ("@relation x\n@attribute a date 'EEE d MMM'\n@data\n1\n", "dates written as 'EEE d MMM' in attribute 'a'"),
+        (f"{_HEAD}@data\n1,x\n2\n", r"has 1 values in row 2 \(counted from 1, below @data\), but 2 attributes"),
+        (f"{_HEAD}@data\n1,x\n2,z\n", "has 'z' in attribute 'b', which is no one of its 2 values"),
+        (f"{_HEAD}@data\n1,x\none,y\n", "has 'one' in attribute 'a', which is no number"),
+        (f"{_HEAD}@data\n", "holds a table without rows"),
+        (_HEAD, "is not an ARFF file, or is damaged: it has no attributes, or no line @data"),
+        ("a,b\n1,2\n", "is not an ARFF file, or is damaged: line 1 is 'a,b'"),
+        (f"@attribute a numeric\n{_HEAD}@data\n1,1,x\n", "has two columns called 'a'"),
+        ("@relation x\n" + "@attribute a numeric\n" * 10**6, "has more than the 32768 attributes that ARFF may have"),
+        (f"{_HEAD}@data\n1,'{'x' * 200_000}'\n", "cannot be read as ARFF"),
+    ],
+)
+def test_arff_that_is_refused(tmp_path, text, message):
+    with pytest.raises(ValueError, match=message) as error:
+        layerwise.data.scan_table(_arff(tmp_path, text))
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 400
+
+
+# SVMlight and LIBSVM
+
+
+@pytest.mark.parametrize("packed", [None, gzip, bz2])
+def test_svmlight_is_sparse_rows_with_labels_and_queries(tmp_path, packed):
+    path = tmp_path / f"x.libsvm{'' if packed is None else '.gz' if packed is gzip else '.bz2'}"
+    text = b"# a comment\n-1 qid:3 1:0.5 3:2\n1 qid:3 2:1e3 # no more\n1 qid:4\n"
+    path.write_bytes(text if packed is None else packed.compress(text))
+    found = layerwise.read(path, labels="y", ids="qid")
+    assert found.X.format == "csr"
+    assert found.X.toarray().tolist() == [[0.5, 0, 2], [0, 1000, 0], [0, 0, 0]]
+    assert (found.y.tolist(), found.y.dtype.kind, found.ids["qid"].tolist()) == ([-1, 1, 1], "i", [3, 3, 4])
+    assert found.zero_based is False
+    assert layerwise.read(path, zero_based=True).X.shape == (3, 4)
+    assert layerwise.data.load_labels(path).tolist() == [-1, 1, 1]
+
+
+def test_columns_of_svmlight_count_as_in_the_training(tmp_path, run):
+    X = (np.arange(400).reshape(50, 8) % 7 == 0) * 1.0
+    y = X[:, 0] + 2 * X[:, 1] > 0
+    from sklearn.datasets import dump_svmlight_file
+
+    dump_svmlight_file(X, y, str(tmp_path / "train.svm"), zero_based=True)
+    fit = ["fit", tmp_path / "train.svm", "--labels", "y", "--out", tmp_path / "run", "--max-iter", 2, "--layers", 2]
+    code, _, said = run(*fit)
+    assert code == 0, said
+    assert "columns counted from 0, see --zero-based" in said
+    (tmp_path / "one.svm").write_text("0 3:1\n1 2:1 5:1\n")  # by itself, counted from 1; and of fewer columns
+    np.save(tmp_path / "one.npy", [[0, 0, 0, 1, 0, 0, 0, 0], [0, 0, 1, 0, 0, 1, 0, 0]])
+    answers = [run("encode", tmp_path / "run", tmp_path / f"one.{ending}") for ending in ("svm", "npy")]
+    assert answers[0] == answers[1]
+    code, _, said = run("encode", tmp_path / "run", tmp_path / "one.svm", "--no-zero-based")
+    assert code == 0
+    (tmp_path / "wide.svm").write_text("0 0:1 3:1 9:1\n")
+    assert "has 10 features" in run("encode", tmp_path / "run", tmp_path / "wide.svm")[2]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("x.svm", b"a,b\n1,2\n", "cannot be read as SVMlight, one label and pairs of column:value a row"),
+        ("x.svm", b"1,2 1:3\n", "cannot be read as SVMlight"),
+        ("x.svm", b"1 2:1 1:1\n", "cannot be read as SVMlight"),
+        ("x.svm", b"", "so there is no value in it"),
+        ("x.svm", b"1 1:2 999999999999:1\n", "cannot be read as SVMlight"),
+        ("x.svm", b"1 1:2 2000000000:1\n", "rows of 2000000000 columns, one of which takes 16000000000 bytes"),
+        ("x.svm.gz", gzip.compress(b"1 1:1\n" * 1000)[:40], "cannot be read as SVMlight"),
+        ("x.svm.bz2", bz2.compress(b"1 1:1\n" * 50_000_000), "more than 200 times"),
+    ],
+)
+def test_svmlight_that_is_refused(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(layerwise.FileError, match=message):
+        layerwise.read(tmp_path / name)
+
+
+def test_parts_of_svmlight_count_alike(tmp_path):
+    (tmp_path / "a.svm").write_text("0 1:1 2:1\n")
+    (tmp_path / "b.svm").write_text("0 0:1 1:1\n")
+    with pytest.raises(layerwise.FileError, match="do not count their columns alike"):
+        layerwise.read([tmp_path / "a.svm", tmp_path / "b.svm"])
+    with pytest.raises(layerwise.FileError, match=r"of 3 values, but .* of 2|of 2 values, but .* of 3"):
+        layerwise.read([tmp_path / "a.svm", tmp_path / "b.svm"], zero_based=True)
+
+
+# JSON
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("x.json", '{"x": 1}', r"is no list of objects, \[\{...\}, \{...\}\]"),
+        ("x.json", '{"x": 1}\n{"x": 2}\n', "or name it .jsonl if each line is an object"),
+        ("x.json", "", "is no list of objects"),
+        ("x.json", "[1, 2]", "cannot be read as JSON, a list of objects"),
+        ("x.json", '[{"x": 1},', "cannot be read as JSON, a list of objects"),
+        ("x.json", "[" * 100_000, "cannot be read as JSON, a list of objects"),
+        ("x.json", "[]", "holds a table without rows"),
+        ("x.json", '[{"x": {"y": 1}}, {"x": {"y": 2}}]', "column 'x' holds values of type Struct"),
+        ("x.jsonl", '{"x": [1]}\n{"x": [2]}\n', "column 'x' holds values of type List"),
+        ("x.jsonl", '[{"x": 1}, {"x": 2}]', "cannot be read as JSON lines, one object a line"),
+    ],
+)
+def test_json_that_is_refused(tmp_path, name, text, message):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(layerwise.FileError, match=message):
+        layerwise.read(tmp_path / name)
+
+
+def test_json_that_layerwise_writes_is_read(tmp_path):
+    layerwise.data.write_columns(tmp_path / "x.json", {"a": np.array([1.5, 2.5]), "t": np.array(["u", "v"])})
+    assert layerwise.read(tmp_path / "x.json").X.tolist() == [[1.5, 0.0], [2.5, 1.0]]
+
+
+# What is not read
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("x.pkl", "what is pickled can run programs when it is opened, and is never read; save arrays by numpy.savez"),
+        ("x.joblib", "is never read"),
+        ("x.pt", "save tensors by safetensors.torch.save_file"),
+        ("x.rds", r'write Parquet there: arrow::write_parquet\(x, "x.parquet"\)'),
+        ("x.RData", "arrow::write_parquet"),
+        ("x.docx", "copy the table in it into a spreadsheet, and save that as CSV"),
+        ("x.pdf", "save that as CSV"),
+        ("x.zip", "unpack it, and name the file or the folder that was in it"),
+        ("x.tar.gz", "unpack it"),
+        ("x.csv.zip", "unpack it"),
+        ("x.parquet.gz", r"decompress it first: gunzip x\.parquet\.gz"),
+        ("x.sav.bz2", "decompress it first: bunzip2"),
+        ("x.png", "an image is one row of many: name the folder that it is in"),
+        ("x.xml", "write its records as JSON lines"),
+        ("x.data", "name it .csv, with the names of its columns in the first line"),
+        ("x.sas7bcat", "name that file"),
+    ],
+)
+def test_what_is_not_read_says_how_to_get_to_what_is(tmp_path, name, advice):
+    for content in (b"\x80\x04N.", gzip.compress(b"what"), b""):
+        (tmp_path / name).write_bytes(content)
+        for load in (layerwise.read, layerwise.data.load_labels):
+            with pytest.raises(
+                layerwise.FileError, match=rf"is of no known format \(.*{advice}.*; known are .csv"
+            ) as error:
+                load(tmp_path / name)
+            assert "\n" not in str(error.value)

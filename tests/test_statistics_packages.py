@@ -1,9 +1,11 @@
 """SPSS, Stata and SAS: what their labels, missing values, dates and encodings become."""
 
+import base64
 import json
 import re
 import struct
 import warnings
+import zlib
 from datetime import date, datetime, time
 
 import numpy as np
@@ -19,6 +21,20 @@ pyreadstat = pytest.importorskip("pyreadstat")
 
 SEX = {1.0: "male", 2.0: "female", 9.0: "no answer"}
 AGREE = {1.0: "not at all", 2.0: "little", 3.0: "some", 4.0: "much", 5.0: "fully"}
+
+# A file of SAS that ReadStat's own writer has made, which pyreadstat does not offer: 3 rows, compressed.
+SAS = (
+    b"c-rlm&ui0Q7{{OVceQE@IrJbbY&-NYLqccmK(yH!wXC&51FolShi)y53LDA<!HL%$WbWYp4sU`|1o0#yOz=?ftS3+YTDO?Id6PDe"
+    b"3$2ub;`@Q}<oV`#p7(9?Hhtf`09{^wez5eEPrQA;6M^V!c{@24Po&2oo#uQpXNB+pe$J(*xrsFJJP3Zyu2WGe!j(c%%`2KxQ8mE}"
+    b"=!2PW$K84pTG_kvQL*iB!Ex)uA$dlWrX{&_zSwBq-t5uSqAZEhIa$s~qAZItF1MM@EM}&=zS-`?!-n7f;P@xc+DE<p1O|h_U@#aA"
+    b"27|$1F#aO;=(-g%AEXDq1e`X^hnVH2(8{+(^(4x#pRnwL&#kwkmff}mx?q1q^&--Fs^3HUe#Ejlr0-&#qIu}NhrS;^Uf=c5wLUuP"
+    b"Cgl<dZ>_vHZ0-|WXp{E_TRX3uGPAYyrt_}k#rONfzBBEX6AzE=_%D~;?^bd|&#jvETiyCjJmhAVH)?AGyo+Hl7z{>#jt+Ffpz&)E"
+    b"9V&kbLPO;j;p9;Hxgpyh_WD^&LCns#()B6oPf{C#u<`%f?W+$C^^OsDpu79uq4{;x0+}iVI7qpCA4JgkIP#Oo7m(izZCcMdN(!tg"
+    b"R~7=qUZnmtu%=cEU`^HPfHx%$X|0}p4<7HqkUbhry<x^ES5;6}YeJ(b+^sFIZ)oM4*Yir%+=o$TMB}_h_GDD8P*P<>m@Ag&=FK^d"
+    b";b)EWg-RK!)lw;+mn9M3o{qaO0cyh|`VGdy?t95OW57KR3!!Vpq5ffCM{z+E7er%_L*Enobg1_o>pusK`=Jl_+xyq}YS4QhZN3?h"
+    b"88P+a=zKyNCsv}q-=jXRYd=ePIKJ>08YlXHc0We79{p1|=Na$zPa*#d@)O99jO?36$TMY<w8Zzc6C=lG2W&ZD<a5STC+1#tI!Au*"
+    b"OGEetE#NO6"
+)
 
 
 @pytest.fixture
@@ -163,6 +179,21 @@ def test_dates_of_each_package(tmp_path):
     pyreadstat.write_xport(frame, tmp_path / "x.xpt")
     for ending in ("sav", "xpt"):
         assert scan_table(tmp_path / f"x.{ending}").collect().equals(frame), ending
+
+
+def test_file_of_sas(tmp_path):
+    path = tmp_path / "x.sas7bdat"
+    path.write_bytes(zlib.decompress(base64.b85decode(SAS)))
+    found = scan_table(path).collect().to_dict(as_series=False)
+    assert found == {
+        "AGE": [30.0, None, 32.0],  # .A
+        "TOWN": ["Bern", None, "Basel"],
+        "DAY": [date(2020, 1, 1), None, date(2020, 1, 3)],
+        "AT": [datetime(2020, 1, 1, 3, 4, second) for second in (5, 6, 7)],
+        "CLOCK": [time(3, 4, second) for second in (5, 6, 7)],
+        "ISO": [date(1960, 1, 1), date(1960, 1, 2), date(1960, 1, 3)],
+    }
+    assert TableFile(path, Section()).descriptions == {"AGE": "Age in years"}
 
 
 def test_durations_of_more_than_a_day_stay_seconds(tmp_path):
