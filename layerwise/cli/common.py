@@ -54,8 +54,8 @@ Data = Annotated[
     Path,
     Parameter(
         help="Rows: CSV, Parquet, Feather, .jsonl, .json, .arff, .npy, .npz, IDX, .mat, .safetensors, .svm, .txt, "
-        "of SPSS, Stata and SAS .sav, .dta, .sas7bdat and .xpt, or a folder of images or of tables; several files are one "
-        "pattern in quotes: 'part-*.csv'."
+        "of SPSS, Stata and SAS .sav, .dta, .sas7bdat and .xpt, or a folder of images or of tables; several files are "
+        "one pattern in quotes: 'part-*.csv'."
     ),
 ]
 # Which part of the data holds the rows: a flag for each attribute.
