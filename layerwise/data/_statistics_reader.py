@@ -17,8 +17,9 @@ from typing import Any
 READER_BYTES = 3 * 2**29
 # Exit status where pyreadstat is missing, and where text is not in the encoding that the file names.
 NO_PYREADSTAT, NO_ENCODING = 3, 4
-# Values in a block of rows, which Python holds as objects for a moment.
-_BLOCK = 2**21
+# Values in a block of rows, which Python holds as objects for a moment; more of files in which each block is looked for
+# from the start.
+_BLOCK, _LARGE, _FROM_START = 2**21, 2**23, (".zsav", ".por", ".xpt")
 
 
 def _main(path: str, reader: str, encoding: str, folder: str, max_bytes: str, memory: str, what: str) -> None:
@@ -43,7 +44,7 @@ def _main(path: str, reader: str, encoding: str, folder: str, max_bytes: str, me
         if what == "about":
             Path(folder, "about.json").write_text(json.dumps(_describe(read(metadataonly=True)[1])))
         else:
-            _write_rows(read, Path(folder), int(max_bytes))
+            _write_rows(read, Path(folder), int(max_bytes), _LARGE if path.lower().endswith(_FROM_START) else _BLOCK)
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         if isinstance(error, UnicodeError) or "encoding" in reason or "character set" in reason:
@@ -73,12 +74,12 @@ def _describe(about: Any) -> dict[str, Any]:
     }
 
 
-def _write_rows(read: Any, folder: Path, max_bytes: int) -> None:
+def _write_rows(read: Any, folder: Path, max_bytes: int, n_values: int) -> None:
     import polars as pl
 
     kinds = _describe(read(metadataonly=True)[1])["kinds"]
     schema = {name: _type_of(kind) for name, kind in kinds}
-    size, place = max(1, _BLOCK // len(schema)), 0
+    size, place = max(1, n_values // len(schema)), 0
     n_bytes = 0.0
     while True:
         values, _ = read(row_offset=place * size, row_limit=size)
