@@ -17,6 +17,7 @@ from layerwise.errors import FileError
 ARFF_ENDING = ".arff"
 _WORD = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
 _ATTRIBUTE = re.compile(rf"@attribute\s+({_WORD}|[^\s{{]+)\s*(.*)", re.IGNORECASE)
+_QUOTED = re.compile(_WORD)
 _VALUE = re.compile(rf"\s*(?:{_WORD})|[^,]+")
 _DATE = re.compile(rf"date\s*({_WORD}|\S*)", re.IGNORECASE)
 _NUMBERS = ("numeric", "real", "integer")
@@ -42,12 +43,9 @@ def scan_arff(path: Path) -> pl.LazyFrame:
         names = [attribute.name for attribute in attributes]
         check_names(path, names)
         with _refusing(path):
-            quote, rows = _peek(path, file)
             found = [
-                _type(
-                    path, pl.DataFrame(batch, schema=dict.fromkeys(names, pl.String), orient="row"), attributes, quote
-                )
-                for batch in _batches(path, rows, quote, len(names))
+                _type(path, pl.DataFrame(batch, schema=dict.fromkeys(names, pl.String), orient="row"), attributes)
+                for batch in _batches(path, _find_rows(path, file), len(names))
             ]
     if not found:
         raise FileError(f"{path} holds a table without rows")
@@ -104,25 +102,26 @@ def _unquote(text: str) -> str:
     return re.sub(r"\\(.)", r"\1", text[1:-1]) if text[:1] in ("'", '"') and len(text) > 1 else text
 
 
-def _parse(lines: Iterable[str], quote: str) -> Any:
-    return csv.reader(lines, quotechar=quote, escapechar="\\", skipinitialspace=True)
-
-
-def _peek(path: Path, file: Iterable[str]) -> tuple[str, Iterator[str]]:
-    """Return the quote that the first quoted value has, and the lines of rows, without comments and blank ones."""
+def _find_rows(path: Path, file: Iterable[str]) -> Iterator[str]:
+    """Yield the lines of rows, without comments and blank ones, with all quotes single ones."""
     lines = (line for line in file if line.strip() and not line.lstrip().startswith("%"))
-    head = list(islice(lines, 1000))
-    if head and head[0].lstrip().startswith("{"):
+    first = next(lines, "")
+    if first.lstrip().startswith("{"):
         raise FileError(
             f"{path} is sparse ARFF, which is not read; save it dense in Weka "
             f"(weka.filters.unsupervised.instance.SparseToNonSparse), or in SVMlight format as .svm"
         )
-    quotes = (match[1] for line in head for match in re.finditer(r"""(?:^|,)\s*(['"])""", line))
-    return next(quotes, "'"), chain(head, lines)
+    for line in chain([first] if first else [], lines):
+        yield _QUOTED.sub(_quote, line) if '"' in line else line
 
 
-def _batches(path: Path, rows: Iterator[str], quote: str, width: int) -> Iterator[list[list[str]]]:
-    parsed, place = _parse(rows, quote), 0
+def _quote(match: re.Match) -> str:
+    text = match[0]
+    return text if text[0] == "'" else "'" + text[1:-1].replace("'", r"\'") + "'"
+
+
+def _batches(path: Path, rows: Iterator[str], width: int) -> Iterator[list[list[str]]]:
+    parsed, place = csv.reader(rows, quotechar="'", escapechar="\\", skipinitialspace=True), 0
     while batch := list(islice(parsed, max(1, _BATCH // width))):
         wrong = next((row for row, values in enumerate(batch, place + 1) if len(values) != width), None)
         if wrong is not None:
@@ -134,9 +133,8 @@ def _batches(path: Path, rows: Iterator[str], quote: str, width: int) -> Iterato
         yield batch
 
 
-def _type(path: Path, batch: pl.DataFrame, attributes: list[_Attribute], quote: str) -> pl.DataFrame:
-    other = "'" if quote == '"' else '"'
-    text = {name: columns(name).str.strip_chars().str.replace(f"^{other}(.*){other}$", "$1") for name in batch.columns}
+def _type(path: Path, batch: pl.DataFrame, attributes: list[_Attribute]) -> pl.DataFrame:
+    text = {name: columns(name).str.strip_chars() for name in batch.columns}
     batch = batch.with_columns(pl.when(~value.is_in(["?", ""])).then(value).alias(name) for name, value in text.items())
     typed = batch.with_columns(_convert(attribute) for attribute in attributes)
     for attribute in attributes:
