@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from layerwise.data._polars import check_names, columns, pl
 from layerwise.data.csv_tables import open_text
-from layerwise.errors import FileError
+from layerwise.errors import FileError, in_content_of
 
 ARFF_ENDING = ".arff"
 _WORD = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
@@ -41,7 +41,8 @@ def scan_arff(path: Path) -> pl.LazyFrame:
     with open_text(path) as file:
         attributes = _read_header(path, file)
         names = [attribute.name for attribute in attributes]
-        check_names(path, names)
+        with in_content_of(path):
+            check_names(path, names)
         with _refusing(path):
             found = [
                 _type(path, pl.DataFrame(batch, schema=dict.fromkeys(names, pl.String), orient="row"), attributes)
