@@ -63,12 +63,13 @@ _FACTS: dict[str, Callable[[Any], bool]] = {
         and 0 < len(value["hashes"]) < 2**12
         and all(isinstance(text, str) and re.fullmatch("[0-9a-f]{16}", text) for text in value["hashes"])
     ),
+    "descriptions": lambda value: isinstance(value, dict) and all(map(_is_text, value.values())),
     "label_marks": lambda value: is_plain(value) and value["type"] == "marked",
     "ranges": lambda value: (
         isinstance(value, list)
         and all(isinstance(ends, list) and len(ends) == 2 and all(map(_is_end, ends)) for ends in value)
     ),
-    "transpose": lambda value: isinstance(value, bool),
+    **dict.fromkeys(("transpose", "value_labels", "zero_based"), lambda value: isinstance(value, bool)),
     "layerwise_version": _is_text,
     **dict.fromkeys(("id", "ignore"), lambda value: isinstance(value, list) and all(map(_is_text, value))),
     "unlabeled": lambda value: _is_text(value) or _is_number(value),

@@ -29,12 +29,23 @@ class Section:
     sheet : str or None, default=None
         Which sheet of a workbook (.xlsx, .xls, .ods) holds the rows: its name, or its number from 1; the first visible
         one with values if not given.
+    encoding : str or None, default=None
+        How the text of a .sav, .zsav, .por, .dta, .sas7bdat or .xpt file is encoded, such as latin1, if the file does
+        not say so itself.
+    value_labels : bool or None, default=None
+        Columns of these files all of whose values have labels are text of those labels; not so, they stay numbers.
+    zero_based : bool or None, default=None
+        Columns of a .svm, .svmlight or .libsvm file count from 0; if not given, as in the training, or from 1 unless
+        there is a column 0.
     """
 
     array: str | None = None
     layout: Layout | None = None
     transpose: bool | None = None
     sheet: str | None = None
+    encoding: str | None = None
+    value_labels: bool | None = None
+    zero_based: bool | None = None
 
     def given(self) -> dict[str, Any]:
         """Return what is given, by name."""

@@ -90,6 +90,39 @@ def csv_gz() -> list[bytes]:
     return [gzip.compress(content, mtime=0) for content in _CSV]
 
 
+def arff() -> list[bytes]:
+    """Return ARFF files with attributes of each type, quotes and gaps."""
+    head = "% made by hand\n@RELATION x\n@attribute 'a b' numeric\n@attribute c {x,'y z', \"w\"}\n"
+    more = '@attribute d date "dd.MM.yyyy HH:mm"\n@attribute e string\n@data\n'
+    rows = "1.5,x,?,'it\\'s'\n?,'y z',01.02.2003 04:05,\"a, b\"\n% no row\n-1e3,w,?,f\n"
+    return [f"{head}{more}{rows}".encode(), f"{head}@data\n1,x\n2,'y z'\n".encode()]
+
+
+def svmlight() -> list[bytes]:
+    """Return SVMlight files, counted from 0 and from 1, with queries and without."""
+    return [b"-1 1:0.5 3:2\n1 2:1e3 # no more\n", b"# x\n1.5 qid:1 0:1 4:-2\n2 qid:2 1:3\n"]
+
+
+def json_list() -> list[bytes]:
+    """Return JSON files of one list of objects."""
+    return [b'[{"a": 1, "b": "x"}, {"a": 2.5, "c": true}]', b'[\n{"a": -1e3},\n{"a": null}, {"a": 7}]\n']
+
+
+def sav() -> list[bytes]:
+    """Return files of SPSS, compressed and not, with labels."""
+    import pyreadstat
+
+    found = []
+    for options in ({}, {"row_compress": True}):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "x.sav"
+            labels = {"n": {1.0: "one", 2.0: "two"}}
+            frame = pl.DataFrame({"n": [1.0, 2.0, None], "x": [0.5, -1e9, 3.0], "t": ["a", "", "bcdefghijk"]})
+            pyreadstat.write_sav(frame, path, variable_value_labels=labels, **options)
+            found.append(path.read_bytes())
+    return found
+
+
 def parquet() -> list[bytes]:
     """Return Parquet files, compressed and not."""
     kinds = ("uncompressed", "zstd", "snappy")

@@ -53,8 +53,9 @@ Model = Annotated[Path, Parameter(help="Folder of a trained model.", validator=_
 Data = Annotated[
     Path,
     Parameter(
-        help="Rows: CSV, Parquet, Feather, .jsonl, .xlsx, .xls, .ods, .npy, .npz, IDX, .mat, .safetensors, .txt, or a "
-        "folder of images or of tables; several files are one pattern in quotes: 'part-*.csv'."
+        help="Rows: CSV, Parquet, Feather, .jsonl, .json, .arff, .xlsx, .xls, .ods, .npy, .npz, IDX, .mat, .safetensors, "
+        ".svm, .txt, of SPSS, Stata and SAS .sav, .dta, .sas7bdat and .xpt, or a folder of images or of tables; several "
+        "files are one pattern in quotes: 'part-*.csv'."
     ),
 ]
 # Which part of the data holds the rows: a flag for each attribute.

@@ -146,9 +146,10 @@ def compare_command(
             test_data,
             labels=test_labels or labels,
             sample_weight=weighing,
-            **select(test_data, facts, section),
+            **select(test_data, {**facts, "zero_based": train.zero_based}, section),
             encoder=train.encoder,
         ).without_weightless()
+        test = test.widen(train.X.shape[1])
     X, y, X_test = train.X, train.y, test.X
     missing = describe_missing(X, train.feature_names) or describe_missing(X_test, train.feature_names)
     if missing and train.encoder is None and not (impute or step_of(trained, AutoencoderImputer)):

@@ -111,7 +111,8 @@ def _gather_facts(
     return runs.gather_facts(
         model=settings["model"],
         chosen_because=task.why,
-        **{name: value for name, value in places.items() if name != "missing"} | {"image_shape": source.image_shape},
+        **{name: value for name, value in places.items() if name != "missing"}
+        | {"image_shape": source.image_shape, "zero_based": source.zero_based},
         random_state=settings["random_state"],
         n_rows=sum(distributed.gather_counts([source.X.shape[0]])),
         n_labelled=task.n_labelled,
@@ -123,6 +124,7 @@ def _gather_facts(
         digest_of_rows=digest_rows(source.X),
         sample_of_rows=sample_rows(task.held_out.source.X),
         ranges=measure_ranges(source.X),
+        descriptions=source.descriptions,
         **marks,
         **judge(task, trained, display),
         seconds=round(time.perf_counter() - start, 1),

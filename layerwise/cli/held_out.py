@@ -167,7 +167,7 @@ def _read(source: Input, y: np.ndarray | None, settings: Mapping[str, Any]) -> H
     """Read rows held out from a file of their own."""
     path = settings["validation_data"]
     labels = settings.get("labels") if y is not None else None
-    section = select(Path(path), {**settings, "array": None}, WHOLE)
+    section = select(Path(path), {**settings, "array": None, "zero_based": source.zero_based}, WHOLE)
     if labels is not None and labels not in list_columns(Path(path), Section(**section)):
         raise ValueError(
             f"validation_data={path} needs labels in a column of the name of those of the data, but it has no column "
@@ -179,7 +179,7 @@ def _read(source: Input, y: np.ndarray | None, settings: Mapping[str, Any]) -> H
         **section,
         encoder=source.encoder,
         image_shape=source.image_shape,
-    )
+    ).widen(source.X.shape[1])
     marked = places = None
     if y is not None:
         assert rows.y is not None

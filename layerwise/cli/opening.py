@@ -17,6 +17,8 @@ from layerwise.cli.trained_rows import are_known, warn_of_far_rows
 from layerwise.data._polars import composed
 from layerwise.data.column_types import Marked, from_plain
 from layerwise.data.inputs import Input, TableSource, is_tabular, open_source, read
+from layerwise.data.statistics_packages import STATISTICS_ENDINGS
+from layerwise.data.svmlight import SVMLIGHT_ENDINGS
 from layerwise.data.table_encoder import TableEncoder
 from layerwise.data.tables import TableFile, find_workbooks
 from layerwise.data.values import describe_missing
@@ -26,7 +28,7 @@ from layerwise.inspection import bare, step_of
 from layerwise.section import WHOLE, Section
 
 # Files that hold arrays by name.
-_WITH_NAMES = (".npz", ".mat", ".safetensors")
+_WITH_NAMES = (".npz", ".mat", ".safetensors", *SVMLIGHT_ENDINGS)
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,9 @@ def tell_known(opened: Opened) -> str | None:
 def select(data: Path, facts: Mapping[str, Any], section: Section) -> dict[str, Any]:
     """Return which part of the data holds the rows: what is given, else what was in training, where that fits."""
     as_array = not (data.is_dir() or is_tabular(data))
-    known = {"array": data.suffix in _WITH_NAMES, "layout": as_array, "transpose": as_array}
+    known = {"array": data.name.lower().endswith(_WITH_NAMES), "layout": as_array, "transpose": as_array}
+    known |= dict.fromkeys(("encoding", "value_labels"), data.suffix.lower() in STATISTICS_ENDINGS)
+    known["zero_based"] = data.name.lower().endswith(SVMLIGHT_ENDINGS)
     sheet = facts.get("sheet")
     known["sheet"] = section.sheet is None and sheet is not None and _has_sheet(data, sheet)
     return {name: facts[name] for name, fits in known.items() if fits and name in facts} | section.given()
@@ -145,7 +149,8 @@ def open_model(
         encoder=encoder,
         image_shape=tuple(image_shape) if image_shape else None,
     ).without_weightless()
-    expected = getattr(imputer or bare(model), "n_features_in_", source.X.shape[1])
+    expected = int(getattr(imputer or bare(model), "n_features_in_", None) or source.X.shape[1])
+    source = source.widen(expected)
     hint = opened.hint_at_transpose(n_features=expected) if source.X.shape[1] != expected else ""
     if hint:
         raise ValueError(f"{data} has {source.X.shape[1]} features, but the model expects {expected}{hint}")

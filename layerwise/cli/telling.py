@@ -70,6 +70,8 @@ def _describe_rows(source: Input, n_labelled: int | None) -> str:
     if source.layout in _TOLD:
         axes = " x ".join(map(str, source.shape or ()))
         text = f"{text} (an array of {axes}, {_TOLD[source.layout]}: layout {source.layout!r}, see --layout)"
+    if source.zero_based is not None:
+        text = f"{text} (columns counted from {int(not source.zero_based)}, see --zero-based)"
     if n_labelled is None:
         return text
     return f"{text}, {'' if n_labelled == n_rows else f'{n_labelled:,} of them '}with labels"

@@ -1,4 +1,4 @@
-"""Files of several arrays by name: ``.npz``, ``.mat`` and ``.safetensors``. Nothing is ever unpickled."""
+"""Files of several arrays by name: ``.npz``, ``.mat``, ``.safetensors``, SVMlight. Nothing is ever unpickled."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from layerwise.data.mat import MatFile
 from layerwise.data.npy import Header, read_header, read_values
+from layerwise.data.svmlight import SVMLIGHT_ENDINGS, load_svmlight
 from layerwise.errors import FileError
 from layerwise.limits import DEFLATE_LIMIT, array_bytes, check_expansion, check_room, max_bytes
 
@@ -36,16 +37,23 @@ _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 class Archive(NamedTuple):
-    """A file of several arrays that has been opened, once; what is sparse there loads as a CSR matrix."""
+    """A file of several arrays that has been opened, once; what is sparse there loads as a CSR matrix.
+
+    ``zero_based`` says from where a text of pairs column:value counts its columns.
+    """
 
     shapes: Shapes
     load: Callable[[str], Any]
+    zero_based: bool | None = None
 
 
-def open_archive(path: str | PathLike[str]) -> Archive | None:
-    """Open a ``.npz``, ``.mat`` or ``.safetensors`` file, None if it is another; a FileError says what is wrong."""
-    opener = _FORMATS.get(Path(path).suffix.lower())
-    return None if opener is None else opener(Path(path))
+def open_archive(path: str | PathLike[str], zero_based: bool | None = None) -> Archive | None:
+    """Open a file of arrays by name, None if it is another; a FileError says what is wrong."""
+    path = Path(path)
+    opener = next((opener for ending, opener in _FORMATS.items() if path.name.lower().endswith(ending)), None)
+    if opener is None:
+        return None
+    return _open_svmlight(path, zero_based) if opener is _open_svmlight else opener(path)
 
 
 def choose_rows(path: str | PathLike[str], shapes: Shapes, name: str | None, *, deep: bool = False) -> str:
@@ -262,9 +270,18 @@ def _safetensors(path: Path) -> Iterator[Any]:
         ) from error
 
 
+# SVMlight and LIBSVM
+
+
+def _open_svmlight(path: Path, zero_based: bool | None = None) -> Archive:
+    arrays, counted = load_svmlight(path, zero_based)
+    return Archive({name: values.shape for name, values in arrays.items()}, arrays.__getitem__, counted)
+
+
 _FORMATS: dict[str, Callable[[Path], Archive]] = {
     ".npz": lambda path: Archive(_list_npz(path), partial(_load_npz, path)),
     ".mat": _open_mat,
+    **dict.fromkeys(SVMLIGHT_ENDINGS, _open_svmlight),
     ".safetensors": lambda path: Archive(_list_safetensors(path), partial(_load_safetensors, path)),
 }
 ARCHIVE_ENDINGS = tuple(_FORMATS)

@@ -23,14 +23,23 @@ class ArraySource(Source):
     """An array in a file, or in several whose rows follow each other."""
 
     kind = "no table"
-    takes = ("array", "layout", "transpose")
+    takes: tuple[str, ...] = ("array", "layout", "transpose")
     refused = ("ignore", "max_categories", "missing")
 
     def __init__(self, where: Where, section: Section):
         self._section = section
         paths = find_parts(where)
         self.path = name_parts(where, paths)
-        self._files = [ArrayFile(path) for path in paths]
+        self._files = [ArrayFile(path, section.zero_based) for path in paths]
+        self._zero_based = self._files[0].zero_based
+        if self._zero_based is not None:
+            self.takes = (*self.takes, "zero_based")
+        odd = next((file.path for file in self._files if file.zero_based != self._zero_based), None)
+        if odd is not None:
+            raise FileError(
+                f"{odd} and {self._files[0].path} do not count their columns alike, from 0 and from 1; say how by "
+                f"--zero-based (zero_based=True)"
+            )
 
     @property
     def names(self) -> Any:
@@ -59,9 +68,13 @@ class ArraySource(Source):
         """Return the rows, in the type of the file; of several files in one that holds the values of all."""
         first = self._arranged[0]
         if len(self._arranged) == 1:
-            return Input(distributed.share(first.X), None, {}, first.image_shape, None, None, first.layout, first.shape)
+            found = Input(
+                distributed.share(first.X), None, {}, first.image_shape, None, None, first.layout, first.shape
+            )
+            return found._replace(zero_based=self._zero_based)
         same = {part.image_shape for part in self._arranged} == {first.image_shape}
-        return Input(self._join(), None, {}, first.image_shape if same else None, None, None, first.layout)
+        found = Input(self._join(), None, {}, first.image_shape if same else None, None, None, first.layout)
+        return found._replace(zero_based=self._zero_based)
 
     def hint_at_transpose(self, *, n_rows: int | None = None, n_features: int | None = None) -> str:
         """Return the end of a message, where so many rows or features are wanted and a transposed matrix has them."""

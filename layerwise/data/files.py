@@ -19,6 +19,7 @@ from layerwise.data.npy import map_npy
 from layerwise.data.one_hot import from_one_hot
 from layerwise.data.tables import TABLE_ENDINGS, TableFile, is_table, read_labels
 from layerwise.data.text_arrays import TEXT_ENDINGS, is_text, load_text
+from layerwise.data.unknown_formats import advise
 from layerwise.errors import FileError, in_content_of
 
 
@@ -37,7 +38,8 @@ def load_rows(
     Parameters
     ----------
     path : str or path-like
-        A ``.npy``, ``.npz``, ``.mat`` or ``.safetensors`` file (never pickled objects); a ``.txt`` or ``.dat`` file of
+        A ``.npy``, ``.npz``, ``.mat`` or ``.safetensors`` file (never pickled objects); a ``.svm``, ``.svmlight`` or
+        ``.libsvm`` file, also with ``.gz`` or ``.bz2``, whose labels are the array y; a ``.txt`` or ``.dat`` file of
         numbers without a line of names, such as `numpy.savetxt` writes; or else an IDX file, compressed with gzip or
         not.
     array : str or None, default=None
@@ -55,7 +57,7 @@ def load_rows(
     -------
     table : Table
         In the type of the file; memory-mapped where that is ``.npy`` or IDX and not compressed. A sparse matrix of
-        ``.mat``, or of a ``.npz`` file of `scipy.sparse.save_npz`, is a CSR matrix.
+        ``.mat``, of a ``.npz`` file of `scipy.sparse.save_npz`, or in SVMlight format is a CSR matrix.
 
     Raises
     ------
@@ -81,9 +83,10 @@ def load_rows(
 class ArrayFile:
     """A file of arrays that has been opened, once; ``shapes`` is empty where it holds a single one without a name."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, zero_based: bool | None = None):
         self.path = path
-        self._archive = open_archive(path)
+        self._archive = open_archive(path, zero_based)
+        self.zero_based = None if self._archive is None else self._archive.zero_based
         self.shapes: Shapes = {} if self._archive is None else self._archive.shapes
 
     def rows(self, array: str | None, layout: str | None, transpose: bool = False) -> Arranged:
@@ -197,10 +200,12 @@ def _load_idx(path: Path) -> np.ndarray:
     try:
         return load_idx(path)
     except FileError as error:
-        if "not an IDX file" not in str(error) or path.suffix.lower() in ("", ".gz", ".idx"):
+        advice = advise(path)
+        if advice is None and ("not an IDX file" not in str(error) or path.suffix.lower() in ("", ".gz", ".idx")):
             raise
         known = ", ".join((*TABLE_ENDINGS, *TEXT_ENDINGS, ".npy", *ARCHIVE_ENDINGS))
-        raise FileError(f"{path} is of no known format; known are {known}, IDX, and folders of images") from error
+        hint = "" if advice is None else f" ({advice})"
+        raise FileError(f"{path} is of no known format{hint}; known are {known}, IDX, and folders of images") from error
 
 
 def _load_column(path: Path) -> np.ndarray:

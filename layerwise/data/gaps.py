@@ -33,7 +33,8 @@ def fill_table(
     nothing there. ``dates`` leaves dates that are not text what they are.
     """
     file = TableFile(path, section)
-    table = match_names(file.scan(file.names if file.loose else text, used=[]), numbers)
+    plain = [name for name in numbers if readings.get(name) is None]
+    table = match_names(file.scan(file.names if file.loose else text, used=[], numbers=plain), numbers)
     with reading_of(path):
         frame = table.collect()
     known = drop_marks(frame.select(columns(*numbers)), [*missing, *MARKERS])

@@ -77,6 +77,9 @@ def read(
     layout: Layout | None = None,
     transpose: bool | None = None,
     sheet: str | int | None = None,
+    encoding: str | None = None,
+    value_labels: bool | None = None,
+    zero_based: bool | None = None,
     encoder: TableEncoder | None = None,
     image_shape: tuple[int, ...] | None = None,
     scratch: str | PathLike[str] | None = None,
@@ -91,12 +94,14 @@ def read(
     ----------
     path : str, path-like, or sequence of those
         A table with named columns (``.csv``, ``.tsv``, also with ``.gz``; ``.parquet``, ``.feather``, ``.arrow``;
-        ``.jsonl``; a sheet of a workbook, ``.xlsx``, ``.xls``, ``.ods``), see
+        ``.jsonl``, ``.json``, ``.arff``; a sheet of a workbook, ``.xlsx``, ``.xls``, ``.ods``; of SPSS, Stata and SAS
+        ``.sav``, ``.zsav``, ``.por``, ``.dta``, ``.sas7bdat``, ``.xpt``), see
         `layerwise.data.scan_table` and `layerwise.data.TableEncoder`; a file of arrays (``.npy``, ``.npz``, ``.mat``,
-        ``.safetensors``, IDX), see `layerwise.data.load_rows`; plain text (``.txt``, ``.dat``), which is a table if its
-        first line names columns, and an array if it is numbers; or a folder of images, see
-        `layerwise.data.load_image_folder`. Several tables or arrays, with the same columns, follow each other as one:
-        a list, a pattern such as ``"part-*.csv"`` (sorted by name), or a folder of tables, as Spark and Dask write.
+        ``.safetensors``, IDX; ``.svm``, ``.svmlight``, ``.libsvm``, whose labels are the array ``y``), see
+        `layerwise.data.load_rows`; plain text (``.txt``, ``.dat``), which is a table if its first line names
+        columns, and an array if it is numbers; or a folder of images, see `layerwise.data.load_image_folder`.
+        Several tables or arrays, with the same columns, follow each other as one: a list, a pattern such as
+        ``"part-*.csv"`` (sorted by name), or a folder of tables, as Spark and Dask write.
     labels : str, path-like or None, default=None
         A column of the table, or an array in the same file, or a file of labels, see `layerwise.data.load_labels`.
         ``"class"`` takes the sub-folders that images are in. For a folder of images it may be a table with a column of
@@ -124,6 +129,14 @@ def read(
     sheet : str, int or None, default=None
         Which sheet of a workbook holds the rows: its name, or its number from 1; None takes the first visible one with
         values.
+    encoding : str or None, default=None
+        How the text of a file of SPSS, Stata or SAS is encoded, such as ``"latin1"``, if the file does not say so
+        itself.
+    value_labels : bool or None, default=None
+        Whether columns of those files all of whose values have labels become text of those labels. None is True; False
+        keeps the numbers.
+    zero_based : bool or None, default=None
+        Whether the columns of a file of SVMlight or LIBSVM count from 0. None is from 1 unless there is a column 0.
     encoder : TableEncoder or None, default=None
         The fitted encoder of a trained model, for a table; None learns one.
     image_shape : tuple of int or None, default=None
@@ -166,7 +179,9 @@ def read(
     """
     if sample_weight is not None and str(labels) == sample_weight:
         raise ValueError(f"sample_weight={sample_weight!r} holds the labels; name another column, or another array")
-    section = Section(array, layout, transpose, None if sheet is None else str(sheet))
+    section = Section(
+        array, layout, transpose, None if sheet is None else str(sheet), encoding, value_labels, zero_based
+    )
     if isinstance(path, Source) and section.given():
         raise ValueError(f"{path.path} is open already; name a part of it when it is opened")
     source = path if isinstance(path, Source) else open_source(path, section)

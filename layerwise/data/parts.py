@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from os import PathLike, fspath
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from layerwise.data._polars import pl
 from layerwise.errors import FileError
@@ -24,7 +24,7 @@ class Part(NamedTuple):
     question. There is a separator where the file is text, and so are all columns. Of a `Section` it takes these. Of a
     workbook with several sheets it is this ``sheet``; ``notes`` are sentences on how the rows were read, where
     that is a guess, and ``misfits`` columns that cannot be used, each with the reason. The text of a ``loose`` one may
-    be numbers, as in CSV.
+    be numbers, as in CSV. Some files have ``labels`` for values of columns, and ``descriptions`` of columns.
     """
 
     path: Path
@@ -36,6 +36,8 @@ class Part(NamedTuple):
     notes: tuple[str, ...] = ()
     misfits: Mapping[str, str] = MappingProxyType({})
     loose: bool = False
+    labels: Mapping[str, Mapping[Any, str]] = MappingProxyType({})
+    descriptions: Mapping[str, str] = MappingProxyType({})
 
 
 def find_parts(where: Where) -> list[Path]:

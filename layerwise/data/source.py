@@ -27,7 +27,7 @@ class Input(NamedTuple):
     ----------
     X : ndarray, memmap or CSR matrix of shape (n_samples, n_features)
         Numbers. Bytes of images stay uint8; what is missing is NaN. Only a sparse matrix of a ``.mat`` or
-        ``.npz`` file is sparse.
+        ``.npz`` file, or of SVMlight, is sparse.
     y : ndarray of shape (n_samples,) or None
         Labels: numbers or text, with NaN or None for a label that is missing; true and false, and whole numbers beyond
         2**53, are objects beside None.
@@ -49,6 +49,10 @@ class Input(NamedTuple):
         The column of the table that the labels are from.
     sheet : str or None, default=None
         The sheet that was read, of a workbook with several.
+    descriptions : dict of str to str or None, default=None
+        What columns of the table are in words, where its file says so.
+    zero_based : bool or None, default=None
+        Whether columns of a text of pairs column:value (SVMlight, LIBSVM) were counted from 0; None for other files.
     """
 
     X: np.ndarray
@@ -62,6 +66,8 @@ class Input(NamedTuple):
     weights: np.ndarray | None = None
     label_name: str | None = None
     sheet: str | None = None
+    descriptions: dict[str, str] | None = None
+    zero_based: bool | None = None
 
     @property
     def feature_columns(self) -> list[str] | None:
@@ -76,6 +82,14 @@ class Input(NamedTuple):
             ids={name: values[places] for name, values in self.ids.items()},
             weights=None if self.weights is None else self.weights[places],
         )
+
+    def widen(self, n_features: int) -> Input:
+        """Return rows of as many columns, those beyond the last that SVMlight names are 0 in all rows."""
+        if self.zero_based is None or self.X.shape[1] >= n_features:
+            return self
+        X: Any = self.X.copy()
+        X.resize(X.shape[0], n_features)
+        return self._replace(X=X)
 
     def without_weightless(self) -> Input:
         """Return the rows whose weight is not 0, which are all where nothing weighs them.

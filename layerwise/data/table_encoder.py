@@ -311,6 +311,10 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         """Return the names of the columns that are read as text."""
         return [*self.categories_, *self._readings()]
 
+    def list_numbers(self) -> list[str]:
+        """Return the names of the columns that are read as plain numbers."""
+        return [name for name in self.numbers_ if self.get_reading(name) is None]
+
     def list_codes(self) -> list[str]:
         """Return the names of the columns of numbers that are rather codes, by their names."""
         return [name for name in self.numbers_ if self.get_reading(name) is None and looks_coded(name)]

@@ -52,10 +52,13 @@ class TableSource(Source):
         """The columns, typed; identifiers, and what is ignored or was text in training, stay text."""
         encoder, ignored = self.options.encoder, self.options.ignore
         text = ignored if encoder is None else [*encoder.list_ignored(), *encoder.list_texts()]
+        numbers = None if encoder is None else encoder.list_numbers()
         missing = self.options.missing if encoder is None else encoder.list_missing()
         own = self.names if encoder is None else encoder.feature_names_in_.tolist()
         used = {*own, *self.options.others}.difference(self.options.ids, ignored)
-        table = self._file.scan([*self.options.ids, *text], self._keep, missing=missing, as_written=True, used=used)
+        table = self._file.scan(
+            [*self.options.ids, *text], self._keep, missing=missing, as_written=True, used=used, numbers=numbers
+        )
         if self._n_bytes and self._folder is None:  # what was typed takes less room than text
             with reading(self.path):
                 table = table.collect(engine="streaming").lazy()
@@ -126,7 +129,9 @@ class TableSource(Source):
                 place += len(batch)
             refuse_infinity(X[:, : len(encoder.numbers_)], encoder.numbers_, start)
         ids = self.ids([name for name in encoder.list_row_names() if name in self.names and name not in options.ids])
-        return Input(X, None, ids, None, encoder, list(encoder.get_feature_names_out()), sheet=self._file.sheet)
+        names = list(encoder.get_feature_names_out())
+        told = {"sheet": self._file.sheet, "descriptions": self._file.descriptions or None}
+        return Input(X, None, ids, None, encoder, names, **told)
 
     def _learn(self) -> TableEncoder:
         """Fit an encoder, the same on all ranks, each of which looks at all rows."""

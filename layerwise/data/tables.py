@@ -14,12 +14,15 @@ from urllib.parse import unquote
 import numpy as np
 
 from layerwise.data._polars import check_names, columns, match_names, pl, reading
+from layerwise.data.arff import ARFF_ENDING, scan_arff
 from layerwise.data.column_types import FLAGS, MARKERS
 from layerwise.data.csv_tables import CSV_ENDINGS, EXACT, open_csv, type_columns
 from layerwise.data.naming import advise_to_ignore
 from layerwise.data.parts import Keep, Part, Where, check_parts, find_parts, name_parts
 from layerwise.data.profiles import as_number, describe_misfit, has_commas
+from layerwise.data.statistics_packages import STATISTICS_ENDINGS, open_statistics
 from layerwise.data.text_arrays import holds_numbers, is_text
+from layerwise.data.value_labels import apply_labels
 from layerwise.data.workbooks import WORKBOOK_ENDINGS, is_workbook, open_workbook
 from layerwise.errors import FileError
 from layerwise.limits import DEFLATE_LIMIT, check_room
@@ -40,9 +43,11 @@ _JSON_LINES = _Format(  # the types are those of all rows
     "JSON lines, one object a line with values of the same type",
     lambda path, _: pl.scan_ndjson(path.absolute(), infer_schema_length=None),
 )
-_FORMATS = {".parquet": _PARQUET} | dict.fromkeys((".feather", ".arrow", ".ipc"), _IPC)
+_JSON = _Format("JSON, a list of objects", lambda path, _: _read_json(path))
+_FORMATS = {".json": _JSON, ".parquet": _PARQUET} | dict.fromkeys((".feather", ".arrow", ".ipc"), _IPC)
+_FORMATS[ARFF_ENDING] = _Format("ARFF", lambda path, _: scan_arff(path))
 _FORMATS |= dict.fromkeys((".jsonl", ".ndjson"), _JSON_LINES)
-TABLE_ENDINGS = (*CSV_ENDINGS, *_FORMATS, *WORKBOOK_ENDINGS)
+TABLE_ENDINGS = (*CSV_ENDINGS, *_FORMATS, *WORKBOOK_ENDINGS, *STATISTICS_ENDINGS)
 # What a column of objects may hold to be one of numbers.
 _NUMBERS = (Real, Decimal, np.bool_, type(None))
 # What Hive, Spark and Dask write for a value that is missing.
@@ -61,6 +66,18 @@ def is_table(path: str | PathLike[str]) -> bool:
 
 def _is_named_table(path: Path) -> bool:
     return path.name.lower().endswith(TABLE_ENDINGS)
+
+
+def _read_json(path: Path) -> pl.LazyFrame:
+    """Return the objects of a list as rows; the types are those of all of them."""
+    with path.open("rb") as file:
+        start = file.read(2**12).lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+    if start != b"[":
+        raise FileError(
+            f"{path} is no list of objects, [{{...}}, {{...}}], which is what is read of JSON; write a list of its "
+            f"rows, or name it .jsonl if each line is an object"
+        )
+    return pl.read_json(path, infer_schema_length=None).lazy()
 
 
 def find_tables(folder: Path) -> dict[Path, dict[str, str | None]]:
@@ -108,6 +125,7 @@ class TableFile:
         self.names, self.separator, self._folders = [*first.names, *folders], first.separator, list(folders)
         self.takes, self.sheet, self.loose = first.takes, first.sheet, first.loose
         self.notes = [f"{part.path}: {note}" for part, _ in self._parts for note in part.notes]
+        self.descriptions = {name: words for part, _ in self._parts[::-1] for name, words in part.descriptions.items()}
         check_names(first.path, self.names)
         for part, _ in self._parts:
             if part.separator != first.separator:
@@ -124,10 +142,12 @@ class TableFile:
         missing: Collection[Any] = (),
         as_written: bool = False,
         used: Collection[str] | None = None,
+        numbers: Collection[str] | None = None,
     ) -> pl.LazyFrame:
         """Return the columns, typed but for those named in ``text``, see `scan_table`; each question reads anew.
 
-        Others than those ``used`` may be of no type; None uses all but the text.
+        Others than those ``used`` may be of no type; None uses all but the text. Columns named in ``numbers`` stay that
+        where their values have labels, see `apply_labels`.
         """
         self._refuse_misfits(set(self.names).difference(text) if used is None else used)
         folders = pl.DataFrame(
@@ -145,6 +165,10 @@ class TableFile:
             return drop_marks(typed, missing)
         if self.loose:
             tables = [self._type_loose(table, text, missing, as_written) for table in tables]
+        if any(part.labels for part, _ in self._parts):
+            tables = [drop_marks(table, missing) for table in tables]
+            labels = [part.labels for part, _ in self._parts]
+            tables = apply_labels(self.path, tables, labels, text=text, numbers=numbers)
         self._check_types(tables)
         with reading(self.path):
             table = pl.concat(tables, how="vertical_relaxed") if len(tables) > 1 else tables[0]
@@ -191,6 +215,8 @@ def open_table(path: Path, section: Section) -> Part:
     """Read the names of the columns of one file."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there, or is not a file")
+    if path.suffix.lower() in STATISTICS_ENDINGS:
+        return open_statistics(path, section)
     if path.suffix.lower() not in _FORMATS:
         return open_workbook(path, section) if is_workbook(path) else open_csv(path)
     kind, scan, takes = _FORMATS[path.suffix.lower()]
@@ -215,10 +241,14 @@ def scan_table(
     path : str, path-like or sequence of those
         A CSV or TSV file in UTF-8, compressed with gzip or not, whose first line names the columns; or a Parquet,
         Feather or Arrow IPC file, or one of JSON lines (``.jsonl``, ``.ndjson``: an object a row, without lists or
-        objects in it); or several with the same columns: a list, a pattern such as ``part-*.csv``, or a folder, as
-        Spark and Dask write them, in which names that begin with ``_`` or ``.`` are passed over, and a folder
-        ``year=2024`` is a column ``year``. A sheet of a workbook (``.xlsx``, ``.xlsm``, ``.xls``, ``.ods``) is a table
-        too: the first visible one with values, of which text may be numbers, as in CSV. Plain text (``.txt``, ``.dat``)
+        objects in it) or JSON (``.json``: one list of such objects); an ARFF file (``.arff``, not sparse: nominal
+        attributes are categories); a file of SPSS (``.sav``, ``.zsav``, ``.por``), Stata (``.dta``) or SAS
+        (``.sas7bdat``, ``.xpt``), by the extra ``layerwise[statistics]``: a column is text of its value labels if all
+        values have one, what is declared missing is missing, dates are dates; or several with the same columns: a list,
+        a pattern such as ``part-*.csv``, or a folder, as Spark and Dask write them, in which names that begin with
+        ``_`` or ``.`` are passed over, and a folder ``year=2024`` is a column ``year``. A sheet of a workbook
+        (``.xlsx``, ``.xlsm``, ``.xls``, ``.ods``) is a table too: the first visible one with values, of which text may
+        be numbers, as in CSV. Plain text (``.txt``, ``.dat``)
         is CSV too, with blanks between values where there is no other separator, also if its rows begin with names that
         the first line says nothing of, as R writes them. The separator of a ``.csv`` is that of ``, ; |`` and tabulator
         which is most frequent in its first line. In CSV, a column is numbers, or true and false, if all its values are;

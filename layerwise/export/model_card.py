@@ -92,6 +92,7 @@ def write_model_card(
     command, doubts = run.pop("command", None), run.pop("doubts", ())
     for name in ("held_out_figures", "sample_of_rows", "ranges", "label_marks"):
         run.pop(name, None)
+    described = run.pop("descriptions", None) or {}
     stack = stack_of(model)
     text = render(
         "model_card.md.j2",
@@ -105,6 +106,8 @@ def write_model_card(
         imputes=parts.imputer is not None,
         contamination=getattr(parts.estimator, "contamination", None),
         names=_listed(parts.feature_names),
+        described=dict(list(described.items())[:_MAX_NAMES]),
+        n_described=len(described),
         classes=_listed(facts["classes"] and [repr(label) for label in facts["classes"]]),
         command=command,
         doubts=[" ".join(doubt) for doubt in doubts],

@@ -145,7 +145,7 @@ def _make_sections(
         coding.activations_section(subject),
         coding.codes_section(subject),
         importance.importance_section(subject),
-        profile.columns_section(subject),
+        profile.columns_section(subject, run.get("descriptions") or {}),
     ]
     found = [section for section in sections if section is not None]
     if subject.image_shape is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,8 @@ _MAX_COLUMNS, _MAX_VALUES = 100, 3
 _BINS, _WIDTH, _HEIGHT = 16, 96, 24
 
 
-def columns_section(subject: Subject) -> Section | None:
-    """Return the section that profiles the columns of a table; None for images."""
+def columns_section(subject: Subject, descriptions: Mapping[str, str]) -> Section | None:
+    """Return the section that profiles the columns of a table, with what they are in words; None for images."""
     if subject.image_shape is not None:
         return None
     shown = subject.columns[:_MAX_COLUMNS]
@@ -26,7 +27,11 @@ def columns_section(subject: Subject) -> Section | None:
         {
             "n_columns": len(subject.columns),
             "n_rows": len(subject.given),
-            "columns": [profile_column(column, subject.given[:, column.features].astype(float)) for column in shown],
+            "columns": [
+                profile_column(column, subject.given[:, column.features].astype(float))
+                | {"description": descriptions.get(column.name, "")}
+                for column in shown
+            ],
         },
     )
 

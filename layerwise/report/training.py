@@ -47,6 +47,7 @@ _FACTS = {
     "digest_of_rows": None,
     "sample_of_rows": None,
     "ranges": None,
+    "descriptions": None,
     "label_marks": None,
     "amounts": "Amounts",
     "held_out": "On rows held out",
