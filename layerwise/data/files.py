@@ -17,6 +17,7 @@ from layerwise.data.axes import Arranged, arrange, check_layout
 from layerwise.data.idx import load_idx
 from layerwise.data.npy import map_npy
 from layerwise.data.one_hot import from_one_hot
+from layerwise.data.scratch import ROOM, Room
 from layerwise.data.tables import TABLE_ENDINGS, TableFile, is_table, read_labels
 from layerwise.data.text_arrays import TEXT_ENDINGS, is_text, load_text
 from layerwise.errors import FileError, in_content_of
@@ -86,12 +87,12 @@ class ArrayFile:
         self._archive = open_archive(path)
         self.shapes: Shapes = {} if self._archive is None else self._archive.shapes
 
-    def rows(self, array: str | None, layout: str | None, transpose: bool = False) -> Arranged:
+    def rows(self, array: str | None, layout: str | None, transpose: bool = False, *, room: Room = ROOM) -> Arranged:
         """Load rows as `load_rows` does, with how the axes were read."""
         path = self.path
         check_layout(layout)
         if self._archive is not None:
-            values = self._archive.load(choose_rows(path, self.shapes, array, deep=layout is not None))
+            values = self._archive.load(choose_rows(path, self.shapes, array, deep=layout is not None), room)
         else:
             values = _load_single(path, array)
         if values.ndim < 2:
@@ -106,7 +107,7 @@ class ArrayFile:
         """Load labels as `load_labels` does."""
         path = self.path
         if self._archive is not None:
-            values = self._archive.load(choose_labels(path, self.shapes, array, grid))
+            values = self._archive.load(choose_labels(path, self.shapes, array, grid), ROOM)
         else:
             values = _load_single(path, array)
         classes = from_one_hot(path, values) if grid is None else None

@@ -18,6 +18,7 @@ from layerwise.data.source import Input, Options, Source
 from layerwise.data.table_encoder import TableEncoder
 from layerwise.data.table_source import TableSource
 from layerwise.data.tables import TableFile, find_tables, is_table
+from layerwise.data.trees import is_zarr
 from layerwise.section import WHOLE, Layout, Section
 
 __all__ = ["Input", "Source", "open_source", "read", "read_input"]
@@ -57,6 +58,8 @@ def find_separator(where: Where) -> str:
 
 
 def _choose_kind(path: Path) -> type[Source]:
+    if is_zarr(path):
+        return ArraySource
     if path.is_dir():
         return TableSource if find_tables(path) else ImageSource
     return TableSource if is_table(path) else ArraySource
