@@ -26,8 +26,8 @@ from layerwise.data import (
     load_labels,
     load_mat,
     load_rows,
-    reading_process,
     read_input,
+    reading_process,
     scan_table,
 )
 from layerwise.data.archives import open_archive

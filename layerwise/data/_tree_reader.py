@@ -48,7 +48,7 @@ def _main(path: str, pipe: str, memory: str) -> None:
         _say(tree.list())
         with os.fdopen(int(pipe), "wb", buffering=0) as stream:
             for line in sys.stdin:
-                _answer(tree, *json.loads(line), stream, int(memory))
+                _answer(tree, stream, int(memory), *json.loads(line))
     except ModuleNotFoundError:
         sys.exit(NO_PACKAGE)
     except BrokenPipeError:  # nobody asks any more
@@ -76,7 +76,7 @@ def _limit(n_bytes: int, most: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (min(n_bytes, most), most))
 
 
-def _answer(tree: Any, name: str, start: int, stop: int, stream: Any, memory: int) -> None:
+def _answer(tree: Any, stream: Any, memory: int, name: str, start: int, stop: int) -> None:
     """Hand over rows of an array; where they cannot be read, say why instead."""
     try:
         array, is_text, chunks = tree.open(name)
@@ -95,7 +95,7 @@ def _answer(tree: Any, name: str, start: int, stop: int, stream: Any, memory: in
     _say({"dtype": None if first is None else first.dtype.str})
     while first is not None:
         if first.size:
-            stream.write(memoryview(first.reshape(-1).view(np.uint8)))
+            stream.write(first.reshape(-1).view(np.uint8).data)
         first = next(blocks, None)
 
 
@@ -304,7 +304,8 @@ class _Zarr:
     def open(self, name: str) -> tuple[Any, bool, Any]:
         is_text, chunks, version = self._known[name]
         path = "" if name == "/" else name
-        return self._zarr.open_array(self._store, path=path, mode="r", zarr_format=version), is_text, tuple(chunks)
+        form: Any = version
+        return self._zarr.open_array(self._store, path=path, mode="r", zarr_format=form), is_text, tuple(chunks)
 
 
 def _as_dtype(text: Any) -> Any:
@@ -328,7 +329,8 @@ def _read_v2(meta: Mapping[str, Any]) -> tuple[Any, list[int], list[str]]:
 
 def _read_v3(meta: Mapping[str, Any]) -> tuple[Any, list[int], list[str]]:
     """Return the type of an array of Zarr 3, its chunks and its codecs, those within shards too."""
-    codecs, left = [], list(meta["codecs"])
+    codecs: list[str] = []
+    left = list(meta["codecs"])
     while left and len(codecs) < 100:
         codec = left.pop()
         codecs.append(codec if isinstance(codec, str) else codec["name"])

@@ -15,7 +15,7 @@ import numpy as np
 
 from layerwise.data.mat import MatFile
 from layerwise.data.npy import Header, read_header, read_values
-from layerwise.data.scratch import Room
+from layerwise.data.scratch import ROOM, Room
 from layerwise.data.trees import TreeFile, is_zarr
 from layerwise.errors import FileError
 from layerwise.limits import DEFLATE_LIMIT, array_bytes, check_expansion, check_room, max_bytes
@@ -43,7 +43,7 @@ class Archive(NamedTuple):
     """
 
     shapes: Shapes
-    load: Callable[[str, Room], Any]
+    load: Callable[..., Any]
 
 
 def open_archive(path: str | PathLike[str]) -> Archive | None:
@@ -229,7 +229,7 @@ def _npy_header(path: Path, archive: zipfile.ZipFile, name: str) -> Header:
 def _open_mat(path: Path) -> Archive:
     seconds = _MAT_SECONDS + (path.stat().st_size / _MAT_SPEED if path.is_file() else 0)
     file = MatFile(path, max_bytes=max_bytes(), timeout=seconds)
-    return Archive(file.shapes, lambda name, room: file.load(name))
+    return Archive(file.shapes, lambda name, room=ROOM: file.load(name))
 
 
 # safetensors
@@ -288,9 +288,11 @@ def _open_tree(path: Path) -> Archive:
 
 
 _FORMATS: dict[str, Callable[[Path], Archive]] = {
-    ".npz": lambda path: Archive(_list_npz(path), lambda name, room: _load_npz(path, name)),
+    ".npz": lambda path: Archive(_list_npz(path), lambda name, room=ROOM: _load_npz(path, name)),
     ".mat": _open_mat,
-    ".safetensors": lambda path: Archive(_list_safetensors(path), lambda name, room: _load_safetensors(path, name)),
+    ".safetensors": lambda path: Archive(
+        _list_safetensors(path), lambda name, room=ROOM: _load_safetensors(path, name)
+    ),
     **dict.fromkeys((".h5", ".hdf5", ".zarr"), _open_tree),
 }
 ARCHIVE_ENDINGS = tuple(_FORMATS)

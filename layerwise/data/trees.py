@@ -158,7 +158,7 @@ class TreeFile(ReadingProcess):
 
     def _receive(self, count: int, dtype: np.dtype) -> np.ndarray:
         values = np.empty(count, dtype)
-        left = memoryview(values.view(np.uint8)) if values.nbytes else memoryview(b"")
+        left = values.view(np.uint8).data if values.nbytes else memoryview(b"")
         while left:
             ready, _, _ = select.select([self._stream], [], [], self.timeout)
             n_read = self._stream.readinto(left) if ready else 0
