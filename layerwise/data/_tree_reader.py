@@ -217,7 +217,7 @@ class _Hdf5:
         for name in _TOLD:
             if name in item.attrs:
                 found = item.attrs.get_id(name)
-                if math.prod(found.shape or ()) > _MAX_NAMES or found.get_storage_size() > _MAX_META:
+                if math.prod(found.shape or ()) * max(found.dtype.itemsize, 100) > _MAX_META:
                     raise _RefusedError(f"holds an attribute {name!r} that is too long")
                 told[name] = _plain(item.attrs[name])
         return told

@@ -88,8 +88,9 @@ class TreeFile(ReadingProcess):
             super().__init__(path, program, words, timeout=timeout, pass_fds=(theirs,))
         finally:
             os.close(theirs)
+        listing = self.hear()
         try:
-            found = json.loads(self.hear())
+            found = json.loads(listing)
             self._arrays = {str(name): _as_stored(stored) for name, stored in found["arrays"].items()}
             others = {str(name): str(reason) for name, reason in found["others"].items()}
             groups = {str(name): dict(attributes) for name, attributes in found["groups"].items()}
