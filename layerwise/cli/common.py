@@ -53,8 +53,8 @@ Model = Annotated[Path, Parameter(help="Folder of a trained model.", validator=_
 Data = Annotated[
     Path,
     Parameter(
-        help="Rows: CSV, Parquet, Feather, .jsonl, .npy, .npz, IDX, .mat, .safetensors, .txt, or a folder of images or "
-        "of tables; several files are one pattern in quotes: 'part-*.csv'."
+        help="Rows: CSV, Parquet, Feather, .jsonl, .npy, .npz, IDX, .mat, .safetensors, HDF5, Zarr, AnnData (.h5ad), "
+        ".txt, or a folder of images or of tables; several files are one pattern in quotes: 'part-*.csv'."
     ),
 ]
 # Which part of the data holds the rows: a flag for each attribute.
@@ -62,8 +62,8 @@ InSection = Annotated[Section, Parameter(name="*")]
 Out = Annotated[
     Path | None,
     Parameter(
-        help="File to write: .csv, .tsv, .parquet, .feather, .json, .jsonl, .npy, .npz, .mat or .safetensors; CSV goes "
-        "to standard output if not given."
+        help="File to write: .csv, .tsv, .parquet, .feather, .json, .jsonl, .npy, .npz, .mat or .safetensors; of .h5ad "
+        "data also .h5ad, a copy with the results in it. CSV goes to standard output if not given."
     ),
 ]
 Device = Annotated[str, Parameter(help="auto, cpu, cuda or cuda:N.")]

@@ -33,6 +33,7 @@ from layerwise.cli.opening import open_model, select
 from layerwise.cli.targets import choose_model, have_fractions, mark_unlabeled
 from layerwise.cli.task import refuse_gaps
 from layerwise.comparison import NONE, RIVALS, Comparison, compare, recipe
+from layerwise.data.count_scaler import CountScaler
 from layerwise.data.inputs import Input, read
 from layerwise.data.naming import naming_columns
 from layerwise.data.values import describe_missing
@@ -149,7 +150,10 @@ def compare_command(
             **select(test_data, facts, section),
             encoder=train.encoder,
         ).without_weightless()
-    X, y, X_test = train.X, train.y, test.X
+    counts = step_of(trained, CountScaler)
+    X, y, X_test = (
+        (train.X, train.y, test.X) if counts is None else (counts.transform(train.X), train.y, counts.transform(test.X))
+    )
     missing = describe_missing(X, train.feature_names) or describe_missing(X_test, train.feature_names)
     if missing and train.encoder is None and not (impute or step_of(trained, AutoencoderImputer)):
         refuse_gaps(missing, train)

@@ -22,8 +22,8 @@ from layerwise.cli.held_out import HeldOut
 from layerwise.cli.targets import which_have_one
 from layerwise.cli.task import Task, Trained, train
 from layerwise.data.inputs import Input
-from layerwise.estimators import AutoencoderImputer, StackedClassifier, StackedRegressor
-from layerwise.inspection import bare, step_of
+from layerwise.estimators import StackedClassifier, StackedRegressor
+from layerwise.inspection import bare, prepare
 
 # Values that a simple model is trained on, at most.
 _MOST_VALUES = 4_000_000
@@ -81,8 +81,7 @@ def _train_without(outside: np.ndarray, task: Task) -> _Part:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of rows that have been warned of
         fitted, X, _ = train(part, (), None, 0.0)
-        imputer = step_of(fitted, AutoencoderImputer)
-        left_out = source.X[outside] if imputer is None else imputer.transform(source.X[outside])
+        left_out = prepare(fitted, source.X[outside])
     return _Part(bare(fitted), X, labels[0], left_out, labels[1])
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from layerwise.data.mat import MatFile
 from layerwise.data.npy import Header, read_header, read_values
-from layerwise.data.scratch import ROOM, Room
+from layerwise.data.scratch import ROOM
 from layerwise.data.trees import TreeFile, is_zarr
 from layerwise.errors import FileError
 from layerwise.limits import DEFLATE_LIMIT, array_bytes, check_expansion, check_room, max_bytes

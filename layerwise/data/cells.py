@@ -118,16 +118,16 @@ def match_genes(source: Input, names: Sequence[str], path: Path) -> Input:
         return source
     places = {name: place for place, name in enumerate(own)}
     absent = [name for name in names if name not in places]
-    if absent or len(places) < len(own):
-        what = f"lacks {len(absent)} of the {len(names):,} genes of the training, such as {absent[:1]}"
-        raise ValueError(
-            f"{path} {what if absent else 'has two genes of one name'}; a model takes the genes that it was trained on"
-        )
+    if len(places) < len(own):
+        raise ValueError(f"{path} has two genes of one name; adata.var_names_make_unique() tells them apart")
+    if absent:
+        what = f"lacks {len(absent)} of the {len(names):,} genes of the training, such as {absent[0]!r}"
+        raise ValueError(f"{path} {what}; a model takes the genes that it was trained on")
     warnings.warn(f"the {len(names):,} genes of the training are taken from {path} by name", stacklevel=3)
     return source._replace(X=source.X[:, [places[name] for name in names]], feature_names=list(names))
 
 
-def _warn_of_empty(path: Path, X: Any, cells: Sequence[str], genes: Sequence[str]) -> None:
+def _warn_of_empty(path: Path, X: Any, cells: Sequence[str] | np.ndarray, genes: Sequence[str]) -> None:
     """Say which cells have no counts, and which genes no cell has."""
     seen, empty = np.zeros(X.shape[1], bool), []
     for start in range(0, X.shape[0], _ROWS):
@@ -141,11 +141,15 @@ def _warn_of_empty(path: Path, X: Any, cells: Sequence[str], genes: Sequence[str
             filled = block.any(axis=1)
         empty += (start + np.flatnonzero(~filled)).tolist()
     unseen = np.flatnonzero(~seen).tolist()
-    for places, names, what in ((empty, cells, "cells without counts"), (unseen, genes, "genes that no cell has")):
+    for places, names, kind, what in ((empty, cells, "cell", "without counts"), (unseen, genes, "gene", "in no cell")):
         if places:
+            several = "s" if len(places) > 1 else ""
             more = f" and {len(places) - 3:,} more" if len(places) > 3 else ""
             shown = ", ".join(repr(str(names[place]))[:65] for place in places[:3])
-            warnings.warn(f"{path} holds {len(places):,} {what}: {shown}{more}; they stay as zeros", stacklevel=4)
+            warnings.warn(
+                f"{path} holds {len(places):,} {kind}{several} {what}: {shown}{more}; all zeros stay zeros",
+                stacklevel=4,
+            )
 
 
 class _InMemory:
@@ -265,7 +269,9 @@ class _InFile:
             last = max(first + 1, int(np.searchsorted(ends, ends[first] + _BLOCK, side="right")) - 1)
             span = {"start": int(ends[first]), "stop": int(ends[last])}
             values, rows = self._load(f"{place}/data", **span), self._load(f"{place}/indices", **span)
-            part = sparse.csc_matrix((values, rows, ends[first : last + 1] - ends[first]), (n_rows, last - first)).tocsr()
+            part = sparse.csc_matrix(
+                (values, rows, ends[first : last + 1] - ends[first]), (n_rows, last - first)
+            ).tocsr()
             n_new = np.diff(part.indptr)
             where = np.repeat(free - part.indptr[:-1], n_new) + np.arange(part.nnz)
             data = room.allocate((n_values,), values.dtype) if data is None else data

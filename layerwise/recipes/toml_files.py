@@ -43,7 +43,9 @@ _KINDS: dict[str, tuple[Any, str]] = {
         (str, "a text in quotes"),
     ),
     **dict.fromkeys(("validation_fraction", "contamination"), ((int, float), "a number")),
-    **dict.fromkeys(("impute", "deterministic", "report", "ordered", "transpose"), (bool, "true or false")),
+    **dict.fromkeys(
+        ("impute", "library_size", "log1p", "deterministic", "report", "ordered", "transpose"), (bool, "true or false")
+    ),
     **dict.fromkeys(("id", "ignore"), (list, "a list of names of columns")),
     "missing": (list, "a list of texts"),
     **dict.fromkeys(("max_categories", "random_state"), (int, "a whole number")),
