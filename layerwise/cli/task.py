@@ -133,9 +133,10 @@ def _make_count_scaler(task: Task, settings: Mapping[str, Any]) -> CountScaler |
     if task.missing or settings.get("impute"):
         raise ValueError(f"{name}=True is for counts, of which none is missing: {task.missing or 'leave --impute out'}")
     encoder = task.source.encoder
-    if encoder is not None and encoder.categories_:
-        texts = list(encoder.categories_)
-        raise ValueError(f"{name}=True is for counts, but column {texts[0]!r:.65} is text; leave it out with --ignore")
+    read = [] if encoder is None else [name for name in encoder.numbers_ if encoder.get_reading(name) is not None]
+    if encoder is not None and (encoder.categories_ or read):
+        first = [*encoder.categories_, *read][0]
+        raise ValueError(f"{name}=True is for counts, but column {first!r:.65} is text; leave it out with --ignore")
     return CountScaler(**asked)
 
 
