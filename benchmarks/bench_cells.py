@@ -15,6 +15,7 @@ import re
 import sys
 import tempfile
 import time
+import warnings
 from pathlib import Path
 
 import h5py
@@ -67,6 +68,7 @@ def train(path: str) -> Figures:
     from layerwise.data.inputs import open_source
 
     Autoencoder(2, solver=Adam(max_iter=1), random_state=0).fit(np.eye(4, dtype=np.float32))  # imports, too
+    warnings.simplefilter("ignore")  # of few cells some have no counts
     before = peak_memory_mb()
     began = time.perf_counter()
     source = open_source(path)

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import select
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -82,6 +83,7 @@ class TreeFile(ReadingProcess):
         memory = _tree_reader.READER_BYTES + 3 * max_bytes()
         ours, theirs = os.pipe()
         self._stream = os.fdopen(ours, "rb", buffering=0)
+        weakref.finalize(self, self._stream.close)
         timeout = _SECONDS + (self._size or 0) / _SPEED
         program, words = _tree_reader.__file__, [path.absolute(), theirs, memory]
         try:
