@@ -5,7 +5,7 @@ compression. Each file is read in a process of its own, and then an autoencoder 
 epoch with batches of 256: seconds, and the peak of the resident memory after each; of .h5ad also that of the process
 that reads for it.
 
-    OMP_NUM_THREADS=1 python benchmarks/bench_cells.py [--rows 100000] [--genes 5000] [--folder /tmp] [--json figures.json]
+    OMP_NUM_THREADS=1 python benchmarks/bench_cells.py [--rows 100000] [--genes 5000] [--folder /tmp]
 """
 
 from __future__ import annotations

@@ -218,18 +218,22 @@ class _InFile:
         return self._members("obsm")
 
     def index(self, axis: str) -> np.ndarray:
-        return self._load(f"{axis}/{self._told(axis, '_index')}").astype(str)
+        return self._column(f"{axis}/{self._told(axis, '_index')}").astype(str)
 
     def column(self, name: str) -> np.ndarray:
-        place = f"obs/{name}"
+        return self._column(f"obs/{name}")
+
+    def _column(self, place: str) -> np.ndarray:
         kind = str(self._told(place, "encoding-type"))
         if kind == "categorical":
-            codes, categories = self._load(f"{place}/codes").astype(int), self._load(f"{place}/categories")
+            codes, categories = self._load(f"{place}/codes").astype(int), self._column(f"{place}/categories")
             if codes.ndim != 1 or categories.ndim != 1 or (codes >= len(categories)).any():
-                raise FileError(f"{self._path} is damaged: column {name!r} of obs has codes beyond its categories")
+                raise FileError(f"{self._path} is damaged: {place} has codes beyond its categories")
             return _with_gaps(categories[codes[codes >= 0]], codes < 0)
         if kind.startswith("nullable"):
             values, mask = self._load(f"{place}/values"), self._load(f"{place}/mask").astype(bool)
+            if values.shape != mask.shape:
+                raise FileError(f"{self._path} is damaged: {place} has not one mark a value")
             return _with_gaps(values[~mask], mask)
         return np.asarray(self._load(place))
 

@@ -38,12 +38,14 @@ def load_rows(
     Parameters
     ----------
     path : str or path-like
-        A ``.npy``, ``.npz``, ``.mat`` or ``.safetensors`` file (never pickled objects); a ``.txt`` or ``.dat`` file of
+        A ``.npy``, ``.npz``, ``.mat`` or ``.safetensors`` file (never pickled objects); HDF5 (``.h5``, ``.hdf5``) or
+        Zarr (a folder, or ``.zarr.zip``); a ``.txt`` or ``.dat`` file of
         numbers without a line of names, such as `numpy.savetxt` writes; or else an IDX file, compressed with gzip or
         not.
     array : str or None, default=None
-        Which array of a file of several, or field of a struct of ``.mat``, as in ``"data.train"``. None takes the only
-        matrix, or the one called X, x, data, features or images.
+        Which array of a file of several, field of a struct of ``.mat``, as in ``"data.train"``, or array in a group of
+        HDF5 or Zarr, as in ``"/group/data"``. None takes the only matrix, or the one called X, x, data, features or
+        images.
     layout : {"images-first", "images-last", "pixels", "windows"} or None, default=None
         Which axis of an array of three or more counts rows: the first, or the last; ``"pixels"`` makes a row of bands
         of each pixel of height x width x bands, those of the first line first; ``"windows"`` makes a row of each sample
@@ -55,7 +57,8 @@ def load_rows(
     Returns
     -------
     table : Table
-        In the type of the file; memory-mapped where that is ``.npy`` or IDX and not compressed. A sparse matrix of
+        In the type of the file; memory-mapped where that is ``.npy``, IDX or HDF5 and not compressed or
+        in chunks. A sparse matrix of
         ``.mat``, or of a ``.npz`` file of `scipy.sparse.save_npz`, is a CSR matrix.
 
     Raises
