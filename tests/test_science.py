@@ -370,7 +370,7 @@ def test_empty_cells_and_genes_are_named_and_give_no_nan(tmp_path):
 
 
 def test_columns_are_turned_to_rows_some_at_a_time(tmp_path, monkeypatch):
-    monkeypatch.setattr("layerwise.data.cells._BLOCK", 37)
+    monkeypatch.setattr("layerwise.data.cell_parts._BLOCK", 37)
     X = sparse.random(80, 23, 0.2, format="csc", dtype=np.float64, random_state=0)
     make_cells(X).write_h5ad(tmp_path / "x.h5ad")
     found = layerwise.read(tmp_path / "x.h5ad").X

@@ -33,6 +33,7 @@ from layerwise.cli.opening import open_model, select
 from layerwise.cli.targets import choose_model, have_fractions, mark_unlabeled
 from layerwise.cli.task import refuse_gaps
 from layerwise.comparison import NONE, RIVALS, Comparison, compare, recipe
+from layerwise.data.cells import match_genes
 from layerwise.data.count_scaler import CountScaler
 from layerwise.data.inputs import Input, read
 from layerwise.data.naming import naming_columns
@@ -150,6 +151,8 @@ def compare_command(
             **select(test_data, facts, section),
             encoder=train.encoder,
         ).without_weightless()
+        if train.encoder is None and train.feature_names is not None and test.feature_names is not None:
+            test = match_genes(test, train.feature_names, test_data)
     counts = step_of(trained, CountScaler)
     X, y, X_test = (
         (train.X, train.y, test.X) if counts is None else (counts.transform(train.X), train.y, counts.transform(test.X))

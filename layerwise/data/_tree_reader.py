@@ -224,8 +224,7 @@ class _Hdf5:
 
     def open(self, name: str) -> tuple[Any, bool, Any]:
         item = self._file[name]
-        is_text = self._h5py.check_string_dtype(item.dtype) is not None
-        return item, is_text, item.chunks
+        return item, self._h5py.check_string_dtype(item.dtype) is not None, item.chunks
 
 
 def _plain(value: Any) -> Any:
@@ -247,14 +246,9 @@ class _Zarr:
 
     def list(self) -> _Listed:
         listed = _Listed()
-        self._walk("", listed, 0)
-        if (
-            not listed["arrays"]
-            and not listed["others"]
-            and listed["groups"] == {"": {}}
-            and not self._files.is_zarr("")
-        ):
+        if all(self._files.meta("", name) is None for name in ("zarr.json", ".zgroup", ".zarray")):
             raise _RefusedError("is not a Zarr file: neither zarr.json nor .zgroup or .zarray is in it")
+        self._walk("", listed, 0)
         return listed
 
     def _walk(self, prefix: str, listed: _Listed, depth: int) -> None:
@@ -351,9 +345,6 @@ class _FolderFiles:
     def __init__(self, root: Path):
         self._root = root
 
-    def is_zarr(self, prefix: str) -> bool:
-        return any((self._root / prefix / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray"))
-
     def meta(self, prefix: str, name: str) -> Any:
         path = self._root / prefix / name
         if path.is_symlink() or not path.is_file():
@@ -393,9 +384,6 @@ class _ZipFiles:
             stored = entry.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) and not entry.flag_bits & 1
             if not stored or entry.file_size > 1032 * entry.compress_size + 64:
                 raise _RefusedError(f"holds {entry.filename!r:.65} in a way that Zarr does not write")
-
-    def is_zarr(self, prefix: str) -> bool:
-        return any(f"{prefix}{name}" in self._entries for name in ("zarr.json", ".zgroup", ".zarray"))
 
     def meta(self, prefix: str, name: str) -> Any:
         entry = self._entries.get(f"{prefix}{name}")

@@ -6,12 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from layerwise.data.array_source import ArraySource
-from layerwise.data.cells import CellsSource, is_anndata, is_cells
+from layerwise.data.cells import AnnDataLike, CellsSource, is_anndata, is_cells
 from layerwise.data.image_source import ImageSource
 from layerwise.data.parts import Where, find_parts
 from layerwise.data.scratch import MEMORY
@@ -25,7 +25,7 @@ from layerwise.section import WHOLE, Layout, Section
 __all__ = ["Input", "Source", "open_source", "read", "read_input"]
 
 
-def open_source(where: Where, section: Section = WHOLE) -> Source:
+def open_source(where: Where | AnnDataLike, section: Section = WHOLE) -> Source:
     """Open a file or folder of any kind, several files, or a pattern of them; rows are read when asked for.
 
     A kind that is new is a class like `TableSource`, and a line here; a format of tables, or of arrays, a row in
@@ -33,6 +33,7 @@ def open_source(where: Where, section: Section = WHOLE) -> Source:
     """
     if is_anndata(where):
         return _check_section(CellsSource(where, section), section)
+    where = cast(Where, where)
     paths = find_parts(where)
     kinds = [_choose_kind(path) for path in paths]
     other = next((path for path, kind in zip(paths, kinds, strict=True) if kind is not kinds[0]), None)
@@ -74,7 +75,7 @@ def _choose_kind(path: Path) -> type[Source]:
 
 
 def read(
-    path: Where | Source,
+    path: Where | Source | AnnDataLike,
     *,
     labels: str | PathLike[str] | None = None,
     ids: str | Sequence[str] | None = None,
