@@ -423,6 +423,16 @@ def test_cells_on_the_command_line(cells, tmp_path, monkeypatch, run):
     assert not Path("new.h5ad").exists()
 
 
+def test_many_sparse_cells_are_measured_on_some(tmp_path, monkeypatch, run):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("layerwise.cli.judging._MOST_DENSE", 20 * 150)
+    make_cells(sparse.csr_matrix(COUNTS)).write_h5ad("x.h5ad")
+    flags = ["--layers", "2", "--max-iter", "1", "--no-report", "--out", "run", "--random-state", "0"]
+    _, _, err = run("fit", "x.h5ad", *flags)
+    assert "Held out: measured on 150 of them, at random" in err
+    assert json.loads(Path("run/run.json").read_text())["held_out_figures"]["n_rows"] == 150
+
+
 def test_a_copy_that_cannot_be_written_is_not_there(cells, tmp_path, monkeypatch, run):
     monkeypatch.chdir(tmp_path)
     cells.write_h5ad("x.h5ad")
