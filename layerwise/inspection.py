@@ -9,8 +9,9 @@ from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
 from layerwise.activations import get_activation
+from layerwise.data.count_scaler import CountScaler
 from layerwise.data.table_encoder import TableEncoder
-from layerwise.estimators import Autoencoder
+from layerwise.estimators import Autoencoder, AutoencoderImputer
 
 _PARTS = ("activation", "sparsity", "corruption", "solver", "early_stopping")
 
@@ -23,6 +24,14 @@ def bare(model: BaseEstimator) -> BaseEstimator:
 def step_of(model: BaseEstimator, kind: type[BaseEstimator]) -> Any:
     """Return the step of this class in a pipeline, whatever its name; None without such."""
     return next((step for _, step in getattr(model, "steps", []) if isinstance(step, kind)), None)
+
+
+def prepare(model: BaseEstimator, X: Any) -> Any:
+    """Return rows as the estimator at the end of a pipeline takes them: counts scaled, what is missing filled in."""
+    for kind in (CountScaler, AutoencoderImputer):
+        step = step_of(model, kind)
+        X = X if step is None else step.transform(X)
+    return X
 
 
 def stack_of(model: BaseEstimator) -> BaseEstimator:
@@ -64,7 +73,8 @@ def inspect_model(model: BaseEstimator) -> dict[str, Any]:
     network = getattr(estimator, "network_", None)
     modules = [network] if network is not None else stack_of(model).coder_.modules
     encoder, classes = step_of(model, TableEncoder), getattr(estimator, "classes_", None)
-    names = getattr(estimator, "feature_names_in_", None) if encoder is None else encoder.get_feature_names_out()
+    names = getattr(estimator, "feature_names_in_", getattr(estimator, "column_names_", None))
+    names = names if encoder is None else encoder.get_feature_names_out()
     history = getattr(estimator, "history_", stack_of(model).history_)
     return {
         "model": type(estimator).__name__,
@@ -90,6 +100,15 @@ def describe_scale(layer: Autoencoder) -> str:
         return text
     n_bent = int((layer.scaling_.tails[2:] != 1).any(dim=0).sum())
     return f"{text}, in {n_bent} of {len(layer.scaling_.scale)} columns values far from all others are drawn nearer"
+
+
+def describe_counts(model: BaseEstimator) -> str | None:
+    """Return how a model scales counts before anything else, in words; None if it takes rows as they are."""
+    counts = step_of(model, CountScaler)
+    if counts is None:
+        return None
+    divided = f"each row is divided by its sum, times {counts.target_sum_:g}" if counts.library_size else ""
+    return ", then ".join(filter(None, [divided, "log(1 + x)" if counts.log1p else ""]))
 
 
 def _describe_layer(layer: Autoencoder) -> dict[str, Any]:

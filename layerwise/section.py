@@ -17,8 +17,8 @@ class Section:
     Attributes
     ----------
     array : str or None, default=None
-        Which array of a .npz, .mat or .safetensors file holds the rows, if there are several; of a struct in .mat
-        name.field.
+        Which array of a .npz, .mat, .safetensors, HDF5 or Zarr file holds the rows, if there are several; of a struct
+        in .mat name.field, of a group /group/name.
     layout : {"images-first", "images-last", "pixels", "windows"} or None, default=None
         Which axis of an array of three or more counts rows: images-first, or images-last, which .mat files have if not
         given; pixels of height x width x bands, each a row of bands; windows of samples x time x sensors, each sample a
@@ -37,6 +37,10 @@ class Section:
     zero_based : bool or None, default=None
         Columns of a .svm, .svmlight or .libsvm file count from 0; if not given, as in the training, or from 1 unless
         there is a column 0.
+    layer : str or None, default=None
+        Which layer of an AnnData (.h5ad, .zarr) holds the rows, such as counts; its X if not given.
+    obsm : str or None, default=None
+        Which array of the obsm of an AnnData holds the rows, such as X_pca.
     """
 
     array: str | None = None
@@ -46,6 +50,8 @@ class Section:
     encoding: str | None = None
     value_labels: bool | None = None
     zero_based: bool | None = None
+    layer: str | None = None
+    obsm: str | None = None
 
     def given(self) -> dict[str, Any]:
         """Return what is given, by name."""

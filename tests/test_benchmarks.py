@@ -18,6 +18,7 @@ from layerwise.data import load_mnist_small
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 PIECES = {
+    "bench_cells": "--rows 60 --genes 30",
     "bench_classifier": "--epochs 1 --rows 300",
     "bench_deep_autoencoder": "--epochs 1 --rows 300",
     "bench_evaluation": "--rounds 1 --rows 100",

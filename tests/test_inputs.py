@@ -26,8 +26,8 @@ from layerwise.data import (
     load_labels,
     load_mat,
     load_rows,
-    mat,
     read_input,
+    reading_process,
     scan_table,
 )
 from layerwise.data.archives import open_archive
@@ -1341,9 +1341,9 @@ def test_mat_is_read_by_one_process(tmp_path, monkeypatch, n_files):
         arrays = {"X": X + place, "y": Y, "w": np.ones(6), "key": np.arange(6.0), "s": sparse.csc_matrix(np.eye(6))}
         savemat(tmp_path / f"{place}.mat", arrays)
     started = []
-    original = mat.subprocess.Popen
+    original = reading_process.subprocess.Popen
     monkeypatch.setattr(
-        mat.subprocess, "Popen", lambda *args, **options: started.append(1) or original(*args, **options)
+        reading_process.subprocess, "Popen", lambda *args, **options: started.append(1) or original(*args, **options)
     )
     found = layerwise.read(tmp_path / "*.mat", array="X", labels="y", ids="key", sample_weight="w")
     assert len(started) == n_files

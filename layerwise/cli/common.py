@@ -53,9 +53,9 @@ Model = Annotated[Path, Parameter(help="Folder of a trained model.", validator=_
 Data = Annotated[
     Path,
     Parameter(
-        help="Rows: CSV, Parquet, Feather, .jsonl, .json, .arff, .xlsx, .xls, .ods, .npy, .npz, IDX, .mat, .safetensors, "
-        ".svm, .txt, of SPSS, Stata and SAS .sav, .dta, .sas7bdat and .xpt, or a folder of images or of tables; several "
-        "files are one pattern in quotes: 'part-*.csv'."
+        help="Rows: CSV, Parquet, Feather, .jsonl, .json, .arff, .xlsx, .xls, .ods, .npy, .npz, IDX, .mat, "
+        ".safetensors, HDF5, Zarr, AnnData (.h5ad), .svm, .txt, of SPSS, Stata and SAS .sav, .dta, .sas7bdat and .xpt, "
+        "or a folder of images or of tables; several files are one pattern in quotes: 'part-*.csv'."
     ),
 ]
 # Which part of the data holds the rows: a flag for each attribute.
@@ -64,7 +64,7 @@ Out = Annotated[
     Path | None,
     Parameter(
         help="File to write: .csv, .tsv, .parquet, .feather, .json, .jsonl, .xlsx, .npy, .npz, .mat or .safetensors; "
-        "CSV goes to standard output if not given."
+        "of .h5ad data also .h5ad, a copy with the results in it. CSV goes to standard output if not given."
     ),
 ]
 Device = Annotated[str, Parameter(help="auto, cpu, cuda or cuda:N.")]

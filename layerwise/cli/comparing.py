@@ -33,6 +33,8 @@ from layerwise.cli.opening import open_model, select
 from layerwise.cli.targets import choose_model, have_fractions, mark_unlabeled
 from layerwise.cli.task import refuse_gaps
 from layerwise.comparison import NONE, RIVALS, Comparison, compare, recipe
+from layerwise.data.cells import match_genes
+from layerwise.data.count_scaler import CountScaler
 from layerwise.data.inputs import Input, read
 from layerwise.data.naming import naming_columns
 from layerwise.data.values import describe_missing
@@ -150,7 +152,12 @@ def compare_command(
             encoder=train.encoder,
         ).without_weightless()
         test = test.widen(train.X.shape[1])
-    X, y, X_test = train.X, train.y, test.X
+        if train.encoder is None and train.feature_names is not None and test.feature_names is not None:
+            test = match_genes(test, train.feature_names, test_data)
+    counts = step_of(trained, CountScaler)
+    X, y, X_test = (
+        (train.X, train.y, test.X) if counts is None else (counts.transform(train.X), train.y, counts.transform(test.X))
+    )
     missing = describe_missing(X, train.feature_names) or describe_missing(X_test, train.feature_names)
     if missing and train.encoder is None and not (impute or step_of(trained, AutoencoderImputer)):
         refuse_gaps(missing, train)

@@ -28,6 +28,8 @@ from layerwise.estimators import AutoencoderOutlierDetector, StackedClassifier, 
 from layerwise.labels import find_missing, has_label
 from layerwise.section import WHOLE
 
+# Columns whose variance is taken at once.
+_COLUMNS = 256
 # What a model says of rows, one array a part: predictions; or rows in the scale of the training, and their errors.
 Answers: TypeAlias = tuple[np.ndarray, ...]
 
@@ -198,9 +200,14 @@ def answer(estimator: BaseEstimator, X: Any) -> Answers:
 
 def explain(scaled: np.ndarray, errors: np.ndarray, weights: np.ndarray | None = None) -> float | None:
     """Return the share of the variance of rows that errors leave; None where nothing varies."""
-    centred = scaled - np.average(scaled, axis=0, weights=weights)
-    spread = 0.5 * float(np.average(centred**2, axis=0, weights=weights).sum())
+    variances = [_vary(scaled[:, start : start + _COLUMNS], weights) for start in range(0, scaled.shape[1], _COLUMNS)]
+    spread = 0.5 * float(np.concatenate(variances).sum())
     return 1 - float(np.average(errors, weights=weights)) / spread if spread > 0 else None
+
+
+def _vary(columns: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """Return the variance of each column."""
+    return np.average((columns - np.average(columns, axis=0, weights=weights)) ** 2, axis=0, weights=weights)
 
 
 def _measure_reconstruction(scaled: np.ndarray, errors: np.ndarray, weights: np.ndarray | None) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from layerwise.cli.unfinished import CHECKPOINTS, SCRATCH
 from layerwise.data.column_types import as_plain
 from layerwise.data.inputs import read
 from layerwise.data.values import describe_missing
-from layerwise.inspection import describe_scale, inspect_model, layers_of
+from layerwise.inspection import describe_counts, describe_scale, inspect_model, layers_of
 from layerwise.trackers import MLflow, TensorBoard
 
 Tracked: TypeAlias = MLflow | TensorBoard
@@ -55,7 +55,8 @@ def fit_into(
         trackers = open_trackers(track, Path(task.settings["out"]), folder, recipe, opened)
         with MetricsFile(folder / runs.METRICS, resume=True) as metrics:
             trained = train(task, [*callbacks, metrics, *trackers], folder / CHECKPOINTS, checkpoint_seconds)
-        scale = describe_scale(layers_of(trained.model)[0])
+        scales = [describe_counts(trained.model), describe_scale(layers_of(trained.model)[0])]
+        scale = "; then ".join(filter(None, scales))
         display.say(f"Scale: {scale}")
         facts = _gather_facts(task, trained, places, scale, start, display)
         if distributed.rank() > 0:

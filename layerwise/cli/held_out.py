@@ -15,6 +15,7 @@ from sklearn.model_selection import GroupShuffleSplit, KFold, ShuffleSplit, Stra
 from layerwise import distributed
 from layerwise.cli.opening import list_columns, select
 from layerwise.cli.targets import mark_unlabeled, which_have_one
+from layerwise.data.cells import match_genes
 from layerwise.data.column_types import Date
 from layerwise.data.inputs import Input, read
 from layerwise.recipes import HELD_OUT_KEYS
@@ -180,6 +181,8 @@ def _read(source: Input, y: np.ndarray | None, settings: Mapping[str, Any]) -> H
         encoder=source.encoder,
         image_shape=source.image_shape,
     ).widen(source.X.shape[1])
+    if source.encoder is None and source.feature_names is not None and rows.feature_names is not None:
+        rows = match_genes(rows, source.feature_names, Path(path))
     marked = places = None
     if y is not None:
         assert rows.y is not None

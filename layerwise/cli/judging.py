@@ -22,11 +22,11 @@ from layerwise.cli.held_out import HeldOut
 from layerwise.cli.targets import which_have_one
 from layerwise.cli.task import Task, Trained, train
 from layerwise.data.inputs import Input
-from layerwise.estimators import AutoencoderImputer, StackedClassifier, StackedRegressor
-from layerwise.inspection import bare, step_of
+from layerwise.estimators import StackedClassifier, StackedRegressor
+from layerwise.inspection import bare, prepare
 
-# Values that a simple model is trained on, at most.
-_MOST_VALUES = 4_000_000
+# Values that a simple model is trained on, at most; and values of sparse rows that are measured, dense, at once.
+_MOST_VALUES, _MOST_DENSE = 4_000_000, 2**25
 # The figure by which each kind of model is judged, and what the simple models of it are called.
 _FIGURES = {
     "classifier": ("accuracy", "accuracy", "logistic regression"),
@@ -62,8 +62,14 @@ def judge(task: Task, trained: Trained, display: Display) -> dict[str, Any]:
                 display.say(f"Held out: none after all, as no model can be trained without fold {number}: {error}")
                 return {}
     elif held_out.rows is not None:
-        parts = [_Part(bare(trained.model), trained.X, held_out.y, trained.X_held_out, held_out.labels)]
-        rows = held_out.rows
+        rows, X_held_out, labels = held_out.rows, trained.X_held_out, held_out.labels
+        n_most = _MOST_DENSE // X_held_out.shape[1]
+        if sparse.issparse(X_held_out) and X_held_out.shape[0] > n_most:
+            rng = np.random.default_rng(settings["random_state"])
+            drawn = np.sort(rng.choice(X_held_out.shape[0], n_most, replace=False))
+            rows, X_held_out, labels = rows.take(drawn), X_held_out[drawn], None if labels is None else labels[drawn]
+            display.say(f"Held out: measured on {n_most:,} of them, at random, as dense rows take much memory")
+        parts = [_Part(bare(trained.model), trained.X, held_out.y, X_held_out, labels)]
     else:
         return {}
     figures = compare(parts, rows, settings)
@@ -81,8 +87,7 @@ def _train_without(outside: np.ndarray, task: Task) -> _Part:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of rows that have been warned of
         fitted, X, _ = train(part, (), None, 0.0)
-        imputer = step_of(fitted, AutoencoderImputer)
-        left_out = source.X[outside] if imputer is None else imputer.transform(source.X[outside])
+        left_out = prepare(fitted, source.X[outside])
     return _Part(bare(fitted), X, labels[0], left_out, labels[1])
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from layerwise.atomic import atomic
 from layerwise.cli.common import (
@@ -24,6 +25,7 @@ from layerwise.cli.common import (
     check_apart,
 )
 from layerwise.cli.opening import Opened, list_columns, open_model, tell_known
+from layerwise.data.cells_output import ENDING, check_cells_output, write_cells
 from layerwise.data.gaps import as_array, fill_table
 from layerwise.data.inputs import find_separator, read
 from layerwise.data.outputs import check_output, write_columns, write_csv
@@ -226,10 +228,12 @@ def score(
             columns["outlier"] = opened.estimator.predict(opened.X) < 0
         elif known := tell_known(opened):
             display.say(known)
-        names = opened.source.feature_columns or [f"x_{place}" for place in range(errors.shape[1])]
+        names = opened.source.feature_columns or opened.source.feature_names
+        names = names or [f"x_{place}" for place in range(errors.shape[1])]
         parts = _sum_by_column(errors, names)
         if because:
-            given = errors if opened.source.X is opened.X else np.where(np.isnan(opened.source.X), 0, errors)
+            raw = opened.source.X
+            given = errors if raw is opened.X or sparse.issparse(raw) else np.where(np.isnan(raw), 0, errors)
             columns["because"] = _name_largest(_sum_by_column(given, names), columns["error"])
         shares = {f"error: {name}": part for name, part in parts.items()} if per_feature else {}
         return {**columns, **shares}, opened.source.ids
@@ -283,6 +287,15 @@ def _write(
             return Reply({"rows": _records(made, ids)}, "")
         write_csv(sys.stdout, made, ids=ids, separator=separator)
         return Reply({}, "")
+    if out.suffix.lower() == ENDING:
+        check_cells_output(out, data)
+        check_apart(out, data)
+        with atomic(out, overwrite=overwrite) as staging:
+            made, _ = columns()
+            places = write_cells(staging, data, made)
+        n_rows = len(next(iter(made.values())))
+        text = f"{n_rows:,} rows are in {out}, a copy of {data}: {', '.join(places)}"
+        return Reply({"out": str(out), "n_rows": n_rows, "columns": places}, text)
     check_output(out)
     check_apart(out, data)
     with atomic(out, overwrite=overwrite) as staging:

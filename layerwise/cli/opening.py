@@ -15,20 +15,21 @@ from layerwise import runs
 from layerwise.cli.targets import as_amounts
 from layerwise.cli.trained_rows import are_known, warn_of_far_rows
 from layerwise.data._polars import composed
+from layerwise.data.archives import is_archive
+from layerwise.data.cells import CellsSource, is_cells, match_genes
 from layerwise.data.column_types import Marked, from_plain
+from layerwise.data.image_source import ImageSource
 from layerwise.data.inputs import Input, TableSource, is_tabular, open_source, read
 from layerwise.data.statistics_packages import STATISTICS_ENDINGS
 from layerwise.data.svmlight import SVMLIGHT_ENDINGS
 from layerwise.data.table_encoder import TableEncoder
 from layerwise.data.tables import TableFile, find_workbooks
+from layerwise.data.trees import is_zarr
 from layerwise.data.values import describe_missing
 from layerwise.data.workbooks import has_sheet
 from layerwise.estimators import AutoencoderImputer, StackedRegressor
-from layerwise.inspection import bare, step_of
+from layerwise.inspection import bare, prepare, step_of
 from layerwise.section import WHOLE, Section
-
-# Files that hold arrays by name.
-_WITH_NAMES = (".npz", ".mat", ".safetensors", *SVMLIGHT_ENDINGS)
 
 
 @dataclass(frozen=True)
@@ -81,13 +82,16 @@ def tell_known(opened: Opened) -> str | None:
 
 def select(data: Path, facts: Mapping[str, Any], section: Section) -> dict[str, Any]:
     """Return which part of the data holds the rows: what is given, else what was in training, where that fits."""
-    as_array = not (data.is_dir() or is_tabular(data))
-    known = {"array": data.name.lower().endswith(_WITH_NAMES), "layout": as_array, "transpose": as_array}
+    of_cells, given = is_cells(data), section.given()
+    as_array = is_zarr(data) or not (data.is_dir() or is_tabular(data))
+    known = {"array": is_archive(data), **dict.fromkeys(("layout", "transpose"), as_array)}
+    known = dict.fromkeys(known, False) if of_cells else known
+    known |= dict.fromkeys(("layer", "obsm"), of_cells and not {"layer", "obsm"} & given.keys())  # one of both
     known |= dict.fromkeys(("encoding", "value_labels"), data.suffix.lower() in STATISTICS_ENDINGS)
     known["zero_based"] = data.name.lower().endswith(SVMLIGHT_ENDINGS)
     sheet = facts.get("sheet")
     known["sheet"] = section.sheet is None and sheet is not None and _has_sheet(data, sheet)
-    return {name: facts[name] for name, fits in known.items() if fits and name in facts} | section.given()
+    return {name: facts[name] for name, fits in known.items() if fits and name in facts} | given
 
 
 def _has_sheet(data: Path, name: str) -> bool:
@@ -97,7 +101,9 @@ def _has_sheet(data: Path, name: str) -> bool:
 
 
 def list_columns(data: Path, section: Section = WHOLE) -> list[str]:
-    """Return the names of the columns of a table; none of other files."""
+    """Return the names of the columns of a table, or of the obs of cells; none of other files."""
+    if is_cells(data):
+        return list(CellsSource(data, section).names)
     return TableFile(data, section).names if is_tabular(data) else []
 
 
@@ -139,8 +145,9 @@ def open_model(
     section = Section(**select(data, facts, section))
     opened = open_source(data, section)
     tabular = isinstance(opened, TableSource)
-    columns = set(map(composed, opened.names)) if tabular and encoder is not None else set()
-    image_shape = facts.get("image_shape") if data.is_dir() and not tabular else None
+    of_cells = isinstance(opened, CellsSource)
+    columns = set(map(composed, opened.names)) if of_cells or (tabular and encoder is not None) else set()
+    image_shape = facts.get("image_shape") if isinstance(opened, ImageSource) else None
     source = read(
         opened,
         labels=labels or (facts.get("labels") if composed(facts.get("labels") or "") in columns else None),
@@ -149,6 +156,9 @@ def open_model(
         encoder=encoder,
         image_shape=tuple(image_shape) if image_shape else None,
     ).without_weightless()
+    genes = getattr(bare(model), "column_names_", None)
+    if of_cells and genes is not None:
+        source = match_genes(source, genes.tolist(), data)
     expected = int(getattr(imputer or bare(model), "n_features_in_", None) or source.X.shape[1])
     source = source.widen(expected)
     hint = opened.hint_at_transpose(n_features=expected) if source.X.shape[1] != expected else ""
@@ -163,11 +173,8 @@ def open_model(
         marks = from_plain(facts["label_marks"]) if facts.get("label_marks") else None
         amounts = as_amounts(source.y, facts.get("unlabeled"), marks if isinstance(marks, Marked) else None)
         source = source if amounts is None else source._replace(y=amounts)
-    X = source.X
-    warn_of_far_rows(X, facts.get("ranges"), source.feature_names)
-    missing = describe_missing(X, source.feature_names)
+    warn_of_far_rows(source.X, facts.get("ranges"), source.feature_names)
+    missing = describe_missing(source.X, source.feature_names)
     if missing and imputer is None:
         raise ValueError(f"{data}: {missing}; the model does not fill in gaps; train it with --impute")
-    if imputer is not None:
-        X = imputer.transform(X)
-    return Opened(folder, bare(model), encoder, source, X, section)
+    return Opened(folder, bare(model), encoder, source, prepare(model, source.X), section)

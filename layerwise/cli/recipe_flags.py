@@ -11,7 +11,8 @@ from layerwise.recipes.tables import table_settings
 from layerwise.solvers import SOLVERS
 
 # Settings of a run beside those of its model.
-SETTLED = (*DATA_KEYS, *HELD_OUT_KEYS, "impute", "deterministic", "report")
+COUNTS = ("library_size", "log1p")  # what brings counts to one scale
+SETTLED = (*DATA_KEYS, *HELD_OUT_KEYS, "impute", *COUNTS, "deterministic", "report")
 _SOLVER_FLAGS = ("solver", "max_iter", "batch_size", "learning_rate_init", "learning_rate", "progressive")
 # Flags that go with the recipe for tables; any other asks for layers as the flags say.
 _LEAVE_THE_RECIPE = {"max_iter", "random_state", "dtype", "device", "unlabeled", "class_weight"}

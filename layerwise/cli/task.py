@@ -16,9 +16,10 @@ from layerwise import recipes
 from layerwise.callbacks import Callback, EarlyStopping, Step
 from layerwise.checkpoint import Checkpoint
 from layerwise.cli.held_out import HeldOut
-from layerwise.cli.recipe_flags import iterations_asked_for
+from layerwise.cli.recipe_flags import COUNTS, iterations_asked_for
 from layerwise.cli.targets import are_all
 from layerwise.data.column_types import Marked
+from layerwise.data.count_scaler import CountScaler
 from layerwise.data.inputs import Input
 from layerwise.data.naming import naming_columns
 from layerwise.estimators import AutoencoderImputer, AutoencoderOutlierDetector
@@ -95,9 +96,13 @@ def train(task: Task, callbacks: Sequence[Callback], checkpoints: Path | None, s
     X, X_held_out = source.X, None if rows is None else rows.X
     weights = {} if source.weights is None else {"sample_weight": source.weights}
     steps: list[tuple[str, BaseEstimator]] = [] if source.encoder is None else [("table", source.encoder)]
+    counts = _make_count_scaler(task, settings)
     with naming_columns(X=task.source.feature_names, y=task.source.label_name and [task.source.label_name]):
         if task.missing and not fills_gaps(source, settings):
             refuse_gaps(task.missing, source)
+        if counts is not None:
+            X, steps = counts.fit_transform(X), [*steps, ("counts", counts)]
+            X_held_out = None if rows is None else counts.transform(X_held_out)
         if settings.get("impute") or task.missing:
             imputer = _make_imputer(X, settings).set_params(
                 callbacks=[_prefixed("imputer", callback) for callback in callbacks],
@@ -113,8 +118,26 @@ def train(task: Task, callbacks: Sequence[Callback], checkpoints: Path | None, s
         model.fit(X, *labels, **weights, **_watch(model, X_held_out, task.held_out.labels))
     if hasattr(model, "classes_") and source.y is not None and are_all(source.y, bool):
         model.classes_ = model.classes_.astype(bool)  # which have been numbers beside gaps
+    if source.encoder is None and source.feature_names is not None:  # those of genes
+        model.column_names_ = np.array(source.feature_names, dtype=object)
     steps.append(("model", model))
     return Trained(model if len(steps) == 1 else Pipeline(steps), X, X_held_out)
+
+
+def _make_count_scaler(task: Task, settings: Mapping[str, Any]) -> CountScaler | None:
+    """Return what brings counts to one scale, where that is asked for."""
+    asked = {name: bool(settings.get(name)) for name in COUNTS}
+    if not any(asked.values()):
+        return None
+    name = next(name for name in COUNTS if asked[name])
+    if task.missing or settings.get("impute"):
+        raise ValueError(f"{name}=True is for counts, of which none is missing: {task.missing or 'leave --impute out'}")
+    encoder = task.source.encoder
+    read = [] if encoder is None else [name for name in encoder.numbers_ if encoder.get_reading(name) is not None]
+    if encoder is not None and (encoder.categories_ or read):
+        first = [*encoder.categories_, *read][0]
+        raise ValueError(f"{name}=True is for counts, but column {first!r:.65} is text; leave it out with --ignore")
+    return CountScaler(**asked)
 
 
 def _make_imputer(X: Any, settings: Mapping[str, Any]) -> AutoencoderImputer:

@@ -61,6 +61,8 @@ def fit(
     section: Annotated[InSection, _DATA] = WHOLE,
     image_shape: Annotated[ImageShape, _DATA] = None,
     impute: Annotated[bool | None, _DATA] = None,
+    library_size: Annotated[bool | None, Parameter(negative=""), _DATA] = None,
+    log1p: Annotated[bool | None, Parameter(negative=""), _DATA] = None,
     model: Annotated[Literal["autoencoder", "classifier", "regressor", "outliers"] | None, _TRAINING] = None,
     contamination: Annotated[float | None, _TRAINING] = None,
     layers: Annotated[list[int] | None, Words, _LAYERS] = None,
@@ -117,9 +119,10 @@ def fit(
     Parameters
     ----------
     data
-        Rows: CSV, Parquet, Feather, .jsonl, .xlsx, .xls, .ods, .npy, .npz, IDX, .mat, .safetensors, .txt, or a folder
-        of images or of tables. Several files are one pattern in quotes: 'part-*.csv'. Bytes are scaled to [0, 1]; what
-        the columns of a table are taken for is said.
+        Rows: CSV, Parquet, Feather, .jsonl, .json, .arff, .xlsx, .xls, .ods, .npy, .npz, IDX, .mat, .safetensors, HDF5,
+        Zarr, AnnData (.h5ad), .svm, .txt, of SPSS, Stata and SAS .sav, .dta, .sas7bdat and .xpt, or a folder of images
+        or of tables. Several files are one pattern in quotes: 'part-*.csv'. Bytes are scaled to [0, 1]; what the
+        columns of a table are taken for is said.
     out
         Folder for the model, the metrics, the pictures and the report.
     config
@@ -132,6 +135,10 @@ def fit(
     impute
         Fill in missing numbers by an autoencoder first; done where numbers of a table are missing, unless it is told
         not to.
+    library_size
+        Rows are counts: divide each by its sum, times the median of the sums of the training.
+    log1p
+        Take log(1 + x) of counts, after that; the model does both with rows that come later.
     model
         What to train. If not given: a classifier or a regressor, by the labels, and said with the reason (whole numbers
         are classes up to 30 of them that repeat and are not spread, and up to 100 that count from 0 or 1 without gaps,

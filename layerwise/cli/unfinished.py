@@ -149,7 +149,7 @@ def refuse_changes(settings: Mapping[str, Any], given: Mapping[str, Any], flags:
     ValueError
         If something differs, by its name.
     """
-    for name in (*DATA_KEYS, *HELD_OUT_KEYS, "impute", "deterministic"):
+    for name in (*DATA_KEYS, *HELD_OUT_KEYS, "impute", "library_size", "log1p", "deterministic"):
         if name in given and given[name] != settings.get(name) and not _may_have_moved(name, settings, given):
             _refuse(name, given[name], settings.get(name))
     then = recipes.describe(recipes.build(settings))

@@ -1,5 +1,6 @@
 """Data in: files to arrays, arrays to blocks of rows. Knows no model."""
 
+from layerwise.data.count_scaler import CountScaler
 from layerwise.data.datasets import Digits, load_mnist, load_mnist_small
 from layerwise.data.files import load_labels, load_rows
 from layerwise.data.idx import load_idx
@@ -17,6 +18,7 @@ from layerwise.data.values import describe_missing
 from layerwise.data.whitening import PCAWhitening, ZCAWhitening
 
 __all__ = [
+    "CountScaler",
     "Digits",
     "ImageFolder",
     "Input",

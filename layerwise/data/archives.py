@@ -1,13 +1,12 @@
-"""Files of several arrays by name: ``.npz``, ``.mat``, ``.safetensors``, SVMlight. Nothing is ever unpickled."""
+"""Files of several arrays by name: ``.npz``, ``.mat``, ``.safetensors``, HDF5, Zarr, SVMlight; never unpickled."""
 
 from __future__ import annotations
 
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +15,9 @@ import numpy as np
 
 from layerwise.data.mat import MatFile
 from layerwise.data.npy import Header, read_header, read_values
+from layerwise.data.scratch import ROOM
 from layerwise.data.svmlight import SVMLIGHT_ENDINGS, load_svmlight
+from layerwise.data.trees import TreeFile, is_zarr
 from layerwise.errors import FileError
 from layerwise.limits import DEFLATE_LIMIT, array_bytes, check_expansion, check_room, max_bytes
 
@@ -39,21 +40,33 @@ _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 class Archive(NamedTuple):
     """A file of several arrays that has been opened, once; what is sparse there loads as a CSR matrix.
 
-    ``zero_based`` says from where a text of pairs column:value counts its columns.
+    What takes too much memory is loaded into a room for it, if it is of HDF5 or Zarr. ``zero_based`` says from where a
+    text of pairs column:value counts its columns.
     """
 
     shapes: Shapes
-    load: Callable[[str], Any]
+    load: Callable[..., Any]
     zero_based: bool | None = None
 
 
 def open_archive(path: str | PathLike[str], zero_based: bool | None = None) -> Archive | None:
     """Open a file of arrays by name, None if it is another; a FileError says what is wrong."""
     path = Path(path)
-    opener = next((opener for ending, opener in _FORMATS.items() if path.name.lower().endswith(ending)), None)
+    opener = _FORMATS.get(_ending(path))
     if opener is None:
         return None
     return _open_svmlight(path, zero_based) if opener is _open_svmlight else opener(path)
+
+
+def is_archive(path: str | PathLike[str]) -> bool:
+    """Whether a file holds arrays by name, by the ending of its own."""
+    return _ending(Path(path)) in _FORMATS
+
+
+def _ending(path: Path) -> str:
+    if is_zarr(path):
+        return ".zarr"
+    return next((ending for ending in SVMLIGHT_ENDINGS if path.name.lower().endswith(ending)), path.suffix.lower())
 
 
 def choose_rows(path: str | PathLike[str], shapes: Shapes, name: str | None, *, deep: bool = False) -> str:
@@ -64,7 +77,7 @@ def choose_rows(path: str | PathLike[str], shapes: Shapes, name: str | None, *, 
     matrices = [key for key, shape in shapes.items() if len(shape) >= 2]
     wide = [key for key in matrices if not _is_vector(shapes[key])]
     cubes = [key for key in wide if deep and len(shapes[key]) > 2]
-    usual = [key for key in _ROWS if key in matrices][:1]
+    usual = _usual(_ROWS, matrices)
     return _choose(path, shapes, name, [cubes, matrices, wide, usual], "array", "rows")
 
 
@@ -77,8 +90,17 @@ def choose_labels(
     """
     maps = [key for key, shape in shapes.items() if shape == grid]
     vectors = [key for key, shape in shapes.items() if _is_vector(shape)]
-    usual = [key for key in LABEL_NAMES if key in (maps or vectors)][:1]
+    usual = _usual(LABEL_NAMES, maps or vectors)
     return _choose(path, shapes, name, [maps, vectors, usual, list(shapes)], "labels", "labels")
+
+
+def _usual(names: Sequence[str], keys: Sequence[str]) -> list[str]:
+    """Return what bears the first of these names, or does so within a group."""
+    for name in names:
+        found = [key for key in keys if key == name] or [key for key in keys if key.endswith(f"/{name}")]
+        if found:
+            return found
+    return []
 
 
 def describe_arrays(shapes: Shapes) -> str:
@@ -220,7 +242,7 @@ def _npy_header(path: Path, archive: zipfile.ZipFile, name: str) -> Header:
 def _open_mat(path: Path) -> Archive:
     seconds = _MAT_SECONDS + (path.stat().st_size / _MAT_SPEED if path.is_file() else 0)
     file = MatFile(path, max_bytes=max_bytes(), timeout=seconds)
-    return Archive(file.shapes, file.load)
+    return Archive(file.shapes, lambda name, room=ROOM: file.load(name))
 
 
 # safetensors
@@ -275,13 +297,25 @@ def _safetensors(path: Path) -> Iterator[Any]:
 
 def _open_svmlight(path: Path, zero_based: bool | None = None) -> Archive:
     arrays, counted = load_svmlight(path, zero_based)
-    return Archive({name: values.shape for name, values in arrays.items()}, arrays.__getitem__, counted)
+    shapes = {name: values.shape for name, values in arrays.items()}
+    return Archive(shapes, lambda name, room=ROOM: arrays[name], counted)
+
+
+# HDF5 and Zarr
+
+
+def _open_tree(path: Path) -> Archive:
+    file = TreeFile(path)
+    return Archive(file.shapes, file.load)
 
 
 _FORMATS: dict[str, Callable[[Path], Archive]] = {
-    ".npz": lambda path: Archive(_list_npz(path), partial(_load_npz, path)),
+    ".npz": lambda path: Archive(_list_npz(path), lambda name, room=ROOM: _load_npz(path, name)),
     ".mat": _open_mat,
     **dict.fromkeys(SVMLIGHT_ENDINGS, _open_svmlight),
-    ".safetensors": lambda path: Archive(_list_safetensors(path), partial(_load_safetensors, path)),
+    ".safetensors": lambda path: Archive(
+        _list_safetensors(path), lambda name, room=ROOM: _load_safetensors(path, name)
+    ),
+    **dict.fromkeys((".h5", ".hdf5", ".zarr"), _open_tree),
 }
 ARCHIVE_ENDINGS = tuple(_FORMATS)

@@ -13,7 +13,7 @@ from layerwise import distributed
 from layerwise.data.axes import Arranged
 from layerwise.data.files import ArrayFile, load_labels
 from layerwise.data.parts import Where, find_parts, name_parts
-from layerwise.data.scratch import allocate
+from layerwise.data.scratch import Room, allocate
 from layerwise.data.source import Input, Source
 from layerwise.errors import FileError
 from layerwise.section import Section
@@ -49,7 +49,9 @@ class ArraySource(Source):
     @cached_property
     def _arranged(self) -> list[Arranged]:
         chosen = self._section
-        found = [file.rows(chosen.array, chosen.layout, bool(chosen.transpose)) for file in self._files]
+        room = Room(self.options.memory, self.options.scratch)
+        how = chosen.array, chosen.layout, bool(chosen.transpose)
+        found = [file.rows(*how, room=room) for file in self._files]
         for file, part in zip(self._files, found, strict=True):
             width, first = part.X.shape[1], found[0].X.shape[1]
             if width != first:

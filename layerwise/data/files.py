@@ -17,6 +17,7 @@ from layerwise.data.axes import Arranged, arrange, check_layout
 from layerwise.data.idx import load_idx
 from layerwise.data.npy import map_npy
 from layerwise.data.one_hot import from_one_hot
+from layerwise.data.scratch import ROOM, Room
 from layerwise.data.tables import TABLE_ENDINGS, TableFile, is_table, read_labels
 from layerwise.data.text_arrays import TEXT_ENDINGS, is_text, load_text
 from layerwise.data.unknown_formats import advise
@@ -38,13 +39,15 @@ def load_rows(
     Parameters
     ----------
     path : str or path-like
-        A ``.npy``, ``.npz``, ``.mat`` or ``.safetensors`` file (never pickled objects); a ``.svm``, ``.svmlight`` or
-        ``.libsvm`` file, also with ``.gz`` or ``.bz2``, whose labels are the array y; a ``.txt`` or ``.dat`` file of
+        A ``.npy``, ``.npz``, ``.mat`` or ``.safetensors`` file (never pickled objects); HDF5 (``.h5``, ``.hdf5``) or
+        Zarr (a folder, or ``.zarr.zip``); a ``.svm``, ``.svmlight`` or ``.libsvm`` file, also with ``.gz`` or ``.bz2``,
+        whose labels are the array y; a ``.txt`` or ``.dat`` file of
         numbers without a line of names, such as `numpy.savetxt` writes; or else an IDX file, compressed with gzip or
         not.
     array : str or None, default=None
-        Which array of a file of several, or field of a struct of ``.mat``, as in ``"data.train"``. None takes the only
-        matrix, or the one called X, x, data, features or images.
+        Which array of a file of several, field of a struct of ``.mat``, as in ``"data.train"``, or array in a group of
+        HDF5 or Zarr, as in ``"/group/data"``. None takes the only matrix, or the one called X, x, data, features or
+        images.
     layout : {"images-first", "images-last", "pixels", "windows"} or None, default=None
         Which axis of an array of three or more counts rows: the first, or the last; ``"pixels"`` makes a row of bands
         of each pixel of height x width x bands, those of the first line first; ``"windows"`` makes a row of each sample
@@ -56,8 +59,8 @@ def load_rows(
     Returns
     -------
     table : Table
-        In the type of the file; memory-mapped where that is ``.npy`` or IDX and not compressed. A sparse matrix of
-        ``.mat``, of a ``.npz`` file of `scipy.sparse.save_npz`, or in SVMlight format is a CSR matrix.
+        In the type of the file; memory-mapped where that is ``.npy``, IDX or HDF5 and not compressed or in chunks. A
+        sparse matrix of ``.mat``, of a ``.npz`` file of `scipy.sparse.save_npz`, or in SVMlight format is a CSR matrix.
 
     Raises
     ------
@@ -89,12 +92,12 @@ class ArrayFile:
         self.zero_based = None if self._archive is None else self._archive.zero_based
         self.shapes: Shapes = {} if self._archive is None else self._archive.shapes
 
-    def rows(self, array: str | None, layout: str | None, transpose: bool = False) -> Arranged:
+    def rows(self, array: str | None, layout: str | None, transpose: bool = False, *, room: Room = ROOM) -> Arranged:
         """Load rows as `load_rows` does, with how the axes were read."""
         path = self.path
         check_layout(layout)
         if self._archive is not None:
-            values = self._archive.load(choose_rows(path, self.shapes, array, deep=layout is not None))
+            values = self._archive.load(choose_rows(path, self.shapes, array, deep=layout is not None), room)
         else:
             values = _load_single(path, array)
         if values.ndim < 2:
@@ -109,7 +112,7 @@ class ArrayFile:
         """Load labels as `load_labels` does."""
         path = self.path
         if self._archive is not None:
-            values = self._archive.load(choose_labels(path, self.shapes, array, grid))
+            values = self._archive.load(choose_labels(path, self.shapes, array, grid), ROOM)
         else:
             values = _load_single(path, array)
         classes = from_one_hot(path, values) if grid is None else None

@@ -6,11 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from layerwise.data.array_source import ArraySource
+from layerwise.data.cells import AnnDataLike, CellsSource, is_anndata, is_cells
 from layerwise.data.image_source import ImageSource
 from layerwise.data.parts import Where, find_parts
 from layerwise.data.scratch import MEMORY
@@ -18,23 +19,30 @@ from layerwise.data.source import Input, Options, Source
 from layerwise.data.table_encoder import TableEncoder
 from layerwise.data.table_source import TableSource
 from layerwise.data.tables import TableFile, find_tables, find_workbooks, is_table
+from layerwise.data.trees import is_zarr
 from layerwise.section import WHOLE, Layout, Section
 
 __all__ = ["Input", "Source", "open_source", "read", "read_input"]
 
 
-def open_source(where: Where, section: Section = WHOLE) -> Source:
+def open_source(where: Where | AnnDataLike, section: Section = WHOLE) -> Source:
     """Open a file or folder of any kind, several files, or a pattern of them; rows are read when asked for.
 
     A kind that is new is a class like `TableSource`, and a line here; a format of tables, or of arrays, a row in
     `layerwise.data.tables`, or in `layerwise.data.archives`.
     """
+    if is_anndata(where):
+        return _check_section(CellsSource(where, section), section)
+    where = cast(Where, where)
     paths = find_parts(where)
     kinds = [_choose_kind(path) for path in paths]
     other = next((path for path, kind in zip(paths, kinds, strict=True) if kind is not kinds[0]), None)
     if other is not None:
         raise ValueError(f"{other} is not of the kind of {paths[0]}; several files are parts of one table or array")
-    source = kinds[0](where, section)
+    return _check_section(kinds[0](where, section), section)
+
+
+def _check_section(source: Source, section: Section) -> Source:
     _refuse_others(source, {name: value for name, value in section.given().items() if name not in source.takes})
     return source
 
@@ -59,13 +67,17 @@ def find_separator(where: Where) -> str:
 
 
 def _choose_kind(path: Path) -> type[Source]:
+    if is_cells(path):
+        return CellsSource
+    if is_zarr(path):
+        return ArraySource
     if path.is_dir():
         return TableSource if find_tables(path) else ImageSource
     return TableSource if is_table(path) else ArraySource
 
 
 def read(
-    path: Where | Source,
+    path: Where | Source | AnnDataLike,
     *,
     labels: str | PathLike[str] | None = None,
     ids: str | Sequence[str] | None = None,
@@ -80,6 +92,8 @@ def read(
     encoding: str | None = None,
     value_labels: bool | None = None,
     zero_based: bool | None = None,
+    layer: str | None = None,
+    obsm: str | None = None,
     encoder: TableEncoder | None = None,
     image_shape: tuple[int, ...] | None = None,
     scratch: str | PathLike[str] | None = None,
@@ -92,18 +106,20 @@ def read(
 
     Parameters
     ----------
-    path : str, path-like, or sequence of those
+    path : str, path-like, sequence of those, or AnnData
         A table with named columns (``.csv``, ``.tsv``, also with ``.gz``; ``.parquet``, ``.feather``, ``.arrow``;
         ``.jsonl``, ``.json``, ``.arff``; a sheet of a workbook, ``.xlsx``, ``.xls``, ``.ods``; of SPSS, Stata and SAS
         ``.sav``, ``.zsav``, ``.por``, ``.dta``, ``.sas7bdat``, ``.xpt``), see
         `layerwise.data.scan_table` and `layerwise.data.TableEncoder`; a file of arrays (``.npy``, ``.npz``, ``.mat``,
-        ``.safetensors``, IDX; ``.svm``, ``.svmlight``, ``.libsvm``, whose labels are the array ``y``), see
-        `layerwise.data.load_rows`; plain text (``.txt``, ``.dat``), which is a table if its first line names
-        columns, and an array if it is numbers; or a folder of images, see `layerwise.data.load_image_folder`.
-        Several tables or arrays, with the same columns, follow each other as one: a list, a pattern such as
-        ``"part-*.csv"`` (sorted by name), or a folder of tables, as Spark and Dask write.
+        ``.safetensors``, HDF5 ``.h5`` and ``.hdf5``, Zarr, IDX; ``.svm``, ``.svmlight``, ``.libsvm``, whose labels are
+        the array ``y``), see `layerwise.data.load_rows`; cells by genes (AnnData: ``.h5ad``, Zarr, or the object in
+        memory), whose ``obs`` has the labels and ``obs_names`` the identifiers; plain text (``.txt``, ``.dat``), which
+        is a table if its first line names columns, and an array if it is numbers; or a folder of images, see
+        `layerwise.data.load_image_folder`. Several tables or arrays, with the same columns, follow each other as one:
+        a list, a pattern such as ``"part-*.csv"`` (sorted by name), or a folder of tables, as Spark and Dask write.
     labels : str, path-like or None, default=None
-        A column of the table, or an array in the same file, or a file of labels, see `layerwise.data.load_labels`.
+        A column of the table, or of ``obs``, or an array in the same file, or a file of labels, see
+        `layerwise.data.load_labels`.
         ``"class"`` takes the sub-folders that images are in. For a folder of images it may be a table with a column of
         file names (paths from the folder on, or names alone, with or without endings) and one of labels; a file of
         labels alone goes by the order of the images.
@@ -119,7 +135,8 @@ def read(
     missing : sequence of str, int or float, default=()
         Values that stand for nothing in the table, in columns of text and labels too.
     array : str or None, default=None
-        Which array holds the rows, if the file has several; of a struct in a ``.mat`` file also ``"name.field"``.
+        Which array holds the rows, if the file has several; of a struct in a ``.mat`` file also ``"name.field"``, of a
+        group in HDF5 and Zarr ``"/group/name"``.
     layout : {"images-first", "images-last", "pixels", "windows"} or None, default=None
         Which axis of an array of three or more counts rows, see `layerwise.data.load_rows`. With ``"pixels"``,
         labels may be a map of height x width, in the same file or in one of their own.
@@ -137,6 +154,9 @@ def read(
         keeps the numbers.
     zero_based : bool or None, default=None
         Whether the columns of a file of SVMlight or LIBSVM count from 0. None is from 1 unless there is a column 0.
+    layer, obsm : str or None, default=None
+        Which layer of an AnnData, or which array of its ``obsm``, holds the rows, such as ``"counts"`` or ``"X_pca"``;
+        None is its ``X``.
     encoder : TableEncoder or None, default=None
         The fitted encoder of a trained model, for a table; None learns one.
     image_shape : tuple of int or None, default=None
@@ -179,9 +199,8 @@ def read(
     """
     if sample_weight is not None and str(labels) == sample_weight:
         raise ValueError(f"sample_weight={sample_weight!r} holds the labels; name another column, or another array")
-    section = Section(
-        array, layout, transpose, None if sheet is None else str(sheet), encoding, value_labels, zero_based
-    )
+    sheet = None if sheet is None else str(sheet)
+    section = Section(array, layout, transpose, sheet, encoding, value_labels, zero_based, layer, obsm)
     if isinstance(path, Source) and section.given():
         raise ValueError(f"{path.path} is open already; name a part of it when it is opened")
     source = path if isinstance(path, Source) else open_source(path, section)

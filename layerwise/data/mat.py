@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import queue
-import subprocess
-import sys
-import tempfile
-import threading
-import weakref
 from collections.abc import Mapping
 from functools import cached_property
 from os import PathLike
@@ -22,11 +14,9 @@ from scipy import sparse
 
 from layerwise.data import _mat_reader
 from layerwise.data.npy import read_header, read_values
+from layerwise.data.reading_process import MAX_ANSWER, ReadingProcess
 from layerwise.errors import FileError
 from layerwise.limits import DEFLATE_LIMIT, max_expanded
-
-# The longest list of names, and the longest reason why an array cannot be read, in bytes.
-_MAX_LIST, _MAX_REASON = 2**23, 2**16
 
 
 def load_mat(path: str | PathLike[str], name: str | None = None, *, max_bytes: int = 2**30, timeout: float = 60) -> Any:
@@ -86,68 +76,43 @@ class Shapes(dict[str, tuple[int, ...]]):
         self.others = dict(others)
 
 
-class MatFile:
+class MatFile(ReadingProcess):
     """A MAT file, and the process that reads it; that, and the folder that it writes to, go with this object.
 
     It lists what there is (structs and cells are read for that), and answers until nobody asks any more; or, if
     ``result`` is ``"array.npy"``, it reads one array and ends. Each answer may take ``timeout`` seconds.
     """
 
+    no_package = (
+        "is a MAT file of version 7.3, which needs h5py: pip install 'layerwise[matlab]', or save it in MATLAB with "
+        "the option '-v7'"
+    )
+
     def __init__(
         self, path: str | PathLike[str], result: str = "shapes.json", *name: str, max_bytes: int, timeout: float
     ):
-        self.path, self.timeout = Path(path), timeout
-        if not self.path.is_file():
+        path = Path(path)
+        if not path.is_file():
             raise FileNotFoundError(f"{path} is not there, or is not a file")
-        size = self.path.stat().st_size
+        size = path.stat().st_size
         self.max_bytes = max_expanded(size, int(max_bytes))
         # No variable can be larger than deflate makes the file, and a wrong header must not get more memory than that.
         memory = 3 * min(self.max_bytes, DEFLATE_LIMIT * size)
-        self._folder = tempfile.TemporaryDirectory()
-        # -P keeps modules in the working directory from being imported.
-        command = [sys.executable, "-P", _mat_reader.__file__, str(self.path.absolute()), str(self._place(result))]
-        # Threads of NumPy's matrix products would take address space, and nothing is multiplied.
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        pipes: Any = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-        self._process = subprocess.Popen([*command, str(self.max_bytes), str(memory), *name], env=environment, **pipes)
-        self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-        threading.Thread(target=_pass_lines, args=(self._process, self._lines), daemon=True).start()
-        weakref.finalize(self, _end, self._process, self._folder)
-        self._hear()
+        words = [path.absolute(), result, self.max_bytes, memory, *name]
+        super().__init__(path, _mat_reader.__file__, words, timeout=timeout)
+        self._check(self.hear())
 
     def _place(self, name: str) -> Path:
-        return Path(self._folder.name) / name
+        return Path(self.folder.name) / name
 
     def load(self, name: str) -> Any:
         """Load one array, as `load_mat` does."""
-        with contextlib.suppress(BrokenPipeError):  # what it died of, `_hear` says
-            self._process.stdin.write(json.dumps(name).encode() + b"\n")  # type: ignore[union-attr]
-            self._process.stdin.flush()  # type: ignore[union-attr]
-        self._hear()
+        self._check(self.ask(name))
         return self.take_array()
 
-    def _hear(self) -> None:
-        """Wait for an answer, or for a good end; raise the reason why there is none."""
-        try:
-            line = self._lines.get(timeout=self.timeout)
-            code = None if line else self._process.wait(timeout=self.timeout)
-        except (queue.Empty, subprocess.TimeoutExpired) as error:
-            message = f"{self.path} was not read within timeout={self.timeout:g} seconds; raise timeout if you trust it"
-            raise FileError(message) from error
-        if code == _mat_reader.NO_H5PY:
-            raise ImportError(
-                f"{self.path} is a MAT file of version 7.3, which needs h5py: pip install 'layerwise[matlab]', or save "
-                f"it in MATLAB with the option '-v7'"
-            )
-        if code == 1:
-            reason = self._process.stderr.read(_MAX_REASON).decode(errors="replace")  # type: ignore[union-attr]
-            raise FileError(f"{self.path} {reason.strip()}")
-        if code:
-            raise FileError(
-                f"{self.path} is damaged or made to do harm: the process that read it broke down (exit status {code})"
-            )
+    def _check(self, line: bytes) -> None:
         if line and line.strip() != b"null":
-            raise FileError(f"{self.path} {_as_text(line)}")
+            raise FileError(f"{self.path} {self.as_text(line)}")
 
     def take_array(self) -> Any:
         """Return the array that the process has written, which is not trusted either."""
@@ -183,7 +148,7 @@ class MatFile:
         """Of the arrays that `load_mat` reads, fields of structs among them; the list is not trusted either."""
         result = self._place("shapes.json")
         try:
-            if result.stat().st_size > _MAX_LIST:
+            if result.stat().st_size > MAX_ANSWER:
                 raise ValueError("the list is too long")
             found = json.loads(result.read_bytes())
             shapes = {str(name): tuple(map(int, shape)) for name, shape in found["shapes"].items()}
@@ -192,27 +157,3 @@ class MatFile:
             raise FileError(
                 f"{self.path} cannot be trusted: the process that read it did not hand back names"
             ) from error
-
-
-def _pass_lines(process: subprocess.Popen, lines: queue.SimpleQueue[bytes]) -> None:
-    """Hand on what a process says, line by line, and an empty one at its end."""
-    with process.stdout as answers:  # type: ignore[union-attr]
-        while line := answers.readline(_MAX_REASON):
-            lines.put(line)
-    lines.put(b"")
-
-
-def _end(process: subprocess.Popen, folder: tempfile.TemporaryDirectory) -> None:
-    process.kill()
-    process.wait()
-    for pipe in (process.stdin, process.stderr):  # that of its answers is closed by the thread that reads them
-        with contextlib.suppress(OSError):
-            pipe.close()  # type: ignore[union-attr]
-    folder.cleanup()
-
-
-def _as_text(line: bytes) -> str:
-    try:
-        return str(json.loads(line))
-    except ValueError:
-        return "cannot be trusted: the process that read it gave no answer"

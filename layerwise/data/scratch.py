@@ -9,6 +9,7 @@ import tempfile
 import weakref
 from os import PathLike
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,7 +19,21 @@ from layerwise.atomic import naming
 MEMORY = 2**32
 
 
-def allocate(shape: tuple[int, int], dtype: type, *, memory: int, scratch: str | PathLike[str] | None) -> np.ndarray:
+class Room(NamedTuple):
+    """How many bytes of an array may lie in memory, and in which folder those that take more."""
+
+    memory: int = MEMORY
+    scratch: str | PathLike[str] | None = None
+
+    def allocate(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        """Return an array to fill, as `allocate` does."""
+        return allocate(shape, dtype, memory=self.memory, scratch=self.scratch)
+
+
+ROOM = Room()
+
+
+def allocate(shape: tuple[int, ...], dtype: Any, *, memory: int, scratch: str | PathLike[str] | None) -> np.ndarray:
     """Return an array to fill with rows: in memory, or, of more bytes than that, in a file, where float64 is float32.
 
     That is a new ``.npy`` file in the folder ``scratch``, which is left there; None makes a temporary one that goes

@@ -130,8 +130,8 @@ class TableSource(Source):
             refuse_infinity(X[:, : len(encoder.numbers_)], encoder.numbers_, start)
         ids = self.ids([name for name in encoder.list_row_names() if name in self.names and name not in options.ids])
         names = list(encoder.get_feature_names_out())
-        told = {"sheet": self._file.sheet, "descriptions": self._file.descriptions or None}
-        return Input(X, None, ids, None, encoder, names, **told)
+        sheet, descriptions = self._file.sheet, self._file.descriptions or None
+        return Input(X, None, ids, None, encoder, names, sheet=sheet, descriptions=descriptions)
 
     def _learn(self) -> TableEncoder:
         """Fit an encoder, the same on all ranks, each of which looks at all rows."""

@@ -27,6 +27,8 @@ def refuse_kind(values: Any, name: str) -> None:
         raise ValueError(f"{name} is a polars LazyFrame, which holds no rows yet; pass {name}.collect()")
     if isinstance(values, (DataLoader, Dataset)):
         raise ValueError(f"{name} is a {kind}, but all rows are needed as one array, tensor, memory map or data frame")
+    if kind == "AnnData":
+        raise ValueError(f"{name} is an AnnData; pass its matrix, {name}.X, or one of its layers or of its obsm")
     if isinstance(values, torch.Tensor) and values.layout != torch.strided:
         raise ValueError(f"{name} is a sparse torch tensor; pass {name}.to_dense(), or a sparse matrix of SciPy")
 

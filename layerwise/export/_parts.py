@@ -8,6 +8,7 @@ from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from layerwise.data.count_scaler import CountScaler
 from layerwise.data.table_encoder import TableEncoder
 from layerwise.estimators import (
     Autoencoder,
@@ -40,11 +41,14 @@ class Parts(NamedTuple):
     estimator : estimator of layerwise
     feature_names : list of str or None
         Of the columns that the first of the two takes, where they have names.
+    counts : CountScaler or None, default=None
+        What scales the rows first, if they are counts.
     """
 
     imputer: AutoencoderImputer | None
     estimator: Any
     feature_names: list[str] | None
+    counts: CountScaler | None = None
 
     @property
     def kind(self) -> str:
@@ -83,6 +87,7 @@ def take_apart(model: BaseEstimator) -> Parts:
     Parameters
     ----------
     model : estimator of layerwise, or Pipeline of ("table", TableEncoder), ("imputer", AutoencoderImputer) and such one
+        In place of the imputer there may be a ("counts", CountScaler); reconstructions are those of scaled counts then.
         The first two may be missing. The encoder of a table is left out: what remains takes the columns it makes.
 
     Returns
@@ -104,13 +109,16 @@ def take_apart(model: BaseEstimator) -> Parts:
     check_is_fitted(estimator)
     before = [step for step in model.steps[:-1] if step[1] != "passthrough"] if isinstance(model, Pipeline) else []
     table = before.pop(0)[1] if before and isinstance(before[0][1], TableEncoder) else None
-    imputer = before.pop(0)[1] if before and isinstance(before[0][1], AutoencoderImputer) else None
+    counts = before.pop(0)[1] if before and isinstance(before[0][1], CountScaler) else None
+    imputer = before.pop(0)[1] if before and counts is None and isinstance(before[0][1], AutoencoderImputer) else None
     if before:
         name, step = before[0]
         raise ValueError(
             f"step {name!r} of the pipeline is a {type(step).__name__}, which cannot be exported; before the model "
-            f"there may be a TableEncoder and an AutoencoderImputer (columns are scaled by scale= of the model)"
+            f"there may be a TableEncoder, and a CountScaler or an AutoencoderImputer (columns are scaled by "
+            f"scale= of the model)"
         )
     first: Any = estimator if imputer is None else imputer
-    names = getattr(first, "feature_names_in_", None) if table is None else table.get_feature_names_out()
-    return Parts(imputer, estimator, None if names is None else [str(name) for name in names])
+    names = getattr(first, "feature_names_in_", getattr(first, "column_names_", None))
+    names = names if table is None else table.get_feature_names_out()
+    return Parts(imputer, estimator, None if names is None else [str(name) for name in names], counts)

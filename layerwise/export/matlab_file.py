@@ -40,6 +40,7 @@ def export_matlab(model: BaseEstimator, path: str | PathLike[str], *, overwrite:
     Parameters
     ----------
     model : estimator of layerwise, or Pipeline of ("table", TableEncoder), ("imputer", AutoencoderImputer) and such one
+        In place of the imputer there may be a ("counts", CountScaler); reconstructions are those of scaled counts then.
         The encoder of a table is left out: the function takes the columns that it makes.
     path : str or path-like
         The function file, which ends in ``.m`` and has a name that MATLAB takes.

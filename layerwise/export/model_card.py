@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator
 from layerwise.atomic import atomic, write_file
 from layerwise.export._parts import take_apart
 from layerwise.export._templates import render
-from layerwise.inspection import inspect_model, stack_of
+from layerwise.inspection import describe_counts, inspect_model, stack_of
 
 # What may stand beside a card, in words.
 _FILES = {
@@ -62,6 +62,7 @@ def write_model_card(
         The file, usually ``MODEL_CARD.md`` (the hub wants ``README.md``) in the folder of the model. What it knows of
         the files beside it, it lists.
     model : estimator of layerwise, or Pipeline of ("table", TableEncoder), ("imputer", AutoencoderImputer) and such one
+        In place of the imputer there may be a ("counts", CountScaler); reconstructions are those of scaled counts then.
     run : mapping, default=None
         What is known of the training: ``command``, ``data``, ``n_rows``, ``seconds``, ``random_state``, ``versions`` (a
         mapping) and whatever else. Any of it may be missing.
@@ -104,6 +105,7 @@ def write_model_card(
         n_codes=facts["layers"][-1]["n_hidden"],
         intensities=parts.intensities,
         imputes=parts.imputer is not None,
+        counts=describe_counts(model),
         contamination=getattr(parts.estimator, "contamination", None),
         names=_listed(parts.feature_names),
         described=dict(list(described.items())[:_MAX_NAMES]),

@@ -47,6 +47,7 @@ def export_numpy(model: BaseEstimator, path: str | PathLike[str], *, overwrite: 
     Parameters
     ----------
     model : estimator of layerwise, or Pipeline of ("table", TableEncoder), ("imputer", AutoencoderImputer) and such one
+        In place of the imputer there may be a ("counts", CountScaler); reconstructions are those of scaled counts then.
         The encoder of a table is left out: the module takes the columns that it makes.
     path : str or path-like
         The Python file, which ends in ``.py`` and has a name that can be imported.
@@ -119,6 +120,7 @@ def describe_parts(parts: Parts, arrays: dict[str, np.ndarray]) -> dict[str, Any
         "intensities": parts.intensities,
         "reads_uint8": parts.reads_uint8_as_intensities,
         "filling": filling,
+        "counts": parts.counts,
         "n_passes": parts.first.n_passes if filling else None,
         "placeholder": _literal(placeholder_of(parts.first.missing_values)) if filling else None,
         "network": network,

@@ -48,6 +48,7 @@ def export_onnx(model: BaseEstimator, path: str | PathLike[str], *, overwrite: b
     Parameters
     ----------
     model : estimator of layerwise, or Pipeline of ("table", TableEncoder), ("imputer", AutoencoderImputer) and such one
+        In place of the imputer there may be a ("counts", CountScaler); reconstructions are those of scaled counts then.
         The encoder of a table is left out: the file takes the columns that it makes.
     path : str or path-like
         The file, which ends in ``.onnx``.

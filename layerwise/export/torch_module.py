@@ -8,6 +8,7 @@ import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
+from layerwise.data.count_scaler import CountScaler
 from layerwise.estimators._intake import placeholder_of
 from layerwise.export._parts import take_apart
 from layerwise.modules import AutoencoderLayer
@@ -28,6 +29,7 @@ def to_module(model: BaseEstimator) -> nn.Module:
     Parameters
     ----------
     model : estimator of layerwise, or Pipeline of ("table", TableEncoder), ("imputer", AutoencoderImputer) and such one
+        In place of the imputer there may be a ("counts", CountScaler); reconstructions are those of scaled counts then.
         The encoder of a table is left out: the module takes the columns that it makes.
 
     Returns
@@ -53,6 +55,8 @@ def to_module(model: BaseEstimator) -> nn.Module:
     module: nn.Module = _MODULES[parts.kind](parts.estimator)
     if parts.imputer is not None:
         module = _Imputed(_Filling(parts.imputer), module)
+    if parts.counts is not None:
+        module = _Counted(parts.counts, module)
     module = copy.deepcopy(module).cpu()
     for part in module.modules():
         if isinstance(part, (AutoencoderLayer, nn.Linear)):
@@ -137,6 +141,20 @@ class _Filling(nn.Module):
             x = torch.where(missing, self.network(x), x)
         expected = x if self.scaling is None else self.scaling.inverse(x)
         return {"filled": torch.where(missing, expected.masked_fill(self.empty, 0.0), rows)}
+
+
+class _Counted(nn.Module):
+    def __init__(self, counts: CountScaler, module: nn.Module):
+        super().__init__()
+        self.target = float(counts.target_sum_) if counts.library_size else None
+        self.log1p, self.module = bool(counts.log1p), module
+
+    def forward(self, rows: Tensor) -> dict[str, Tensor]:
+        x = rows.double()
+        if self.target is not None:
+            sums = x.sum(dim=1, keepdim=True)
+            x = x * (self.target / torch.where(sums > 0, sums, 1.0))
+        return self.module((torch.log1p(x) if self.log1p else x).to(rows.dtype))
 
 
 class _Imputed(nn.Module):

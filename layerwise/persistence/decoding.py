@@ -15,6 +15,7 @@ from torch import Tensor
 from layerwise.activations import WITH_PARAMETERS
 from layerwise.callbacks import EarlyStopping
 from layerwise.corruptions import CORRUPTIONS
+from layerwise.data.count_scaler import CountScaler
 from layerwise.data.scaling import Scaling
 from layerwise.data.table_encoder import TableEncoder
 from layerwise.estimators import (
@@ -42,7 +43,7 @@ CLASSES: dict[str, Any] = {
     cls.__name__: cls
     for cls in (
         *(Autoencoder, StackedAutoencoder, StackedClassifier, StackedRegressor, FrozenEstimator),
-        *(AutoencoderOutlierDetector, AutoencoderImputer, TableEncoder, Pipeline),
+        *(AutoencoderOutlierDetector, AutoencoderImputer, TableEncoder, CountScaler, Pipeline),
         *(*SPARSITIES.values(), *CORRUPTIONS.values(), *SOLVERS.values(), *WITH_PARAMETERS.values()),
         EarlyStopping,
     )

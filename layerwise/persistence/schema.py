@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from itertools import pairwise
 from numbers import Integral, Real
@@ -13,6 +14,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
 from layerwise.data.column_types import is_plain
+from layerwise.data.count_scaler import CountScaler
 from layerwise.data.scaling import Scaling
 from layerwise.data.table_encoder import TableEncoder
 from layerwise.estimators import (
@@ -28,7 +30,7 @@ from layerwise.estimators._checks import check_part
 Coder = (Autoencoder, StackedAutoencoder)
 ESTIMATORS = (
     *(Autoencoder, StackedAutoencoder, StackedClassifier, StackedRegressor, AutoencoderOutlierDetector),
-    *(AutoencoderImputer, TableEncoder, Pipeline, FrozenEstimator),
+    *(AutoencoderImputer, TableEncoder, CountScaler, Pipeline, FrozenEstimator),
 )
 _ENTRIES = {
     "stage": str,
@@ -89,6 +91,7 @@ KINDS: dict[str, Callable[[Any], bool]] = {
     "classes_": lambda value: (_is_names(value) or _is_vector(value, "biuf")) and len(value) > 0,
     "n_outputs_": lambda value: value is None or _is_count(value),
     "offset_": _is_number,
+    "target_sum_": lambda value: _is_number(value) and 0 < value < math.inf,
     "empty_features_": lambda value: _is_vector(value, "i"),
     "numbers_": _is_texts,
     "categories_": lambda value: isinstance(value, dict) and all(map(_is_texts, value.values())),
@@ -104,6 +107,7 @@ ATTRIBUTES: dict[type, tuple[set[str], set[str]]] = {
     AutoencoderOutlierDetector: ({"n_features_in_", "autoencoder_", "offset_"}, set()),
     AutoencoderImputer: ({"n_features_in_", "autoencoder_", "empty_features_"}, set()),
     TableEncoder: ({"n_features_in_", "feature_names_in_", "numbers_", "categories_"}, {"readings_"}),
+    CountScaler: ({"n_features_in_", "target_sum_"}, set()),
 }
 
 
@@ -137,7 +141,7 @@ def check_agreement(estimator: BaseEstimator) -> None:
         assert names is not None
         columns = [*estimator.numbers_, *estimator.categories_]
         _agree(sorted(columns) == sorted(names) and len({*columns}) == n_features, "its columns are not its features")
-    else:
+    elif not isinstance(estimator, CountScaler):
         coder = estimator.autoencoder_
         _agree(hasattr(coder, "n_features_in_"), "autoencoder_ is not fitted")
         _agree(coder.n_features_in_ == n_features, "autoencoder_ has another n_features_in_")
@@ -171,6 +175,8 @@ def check_parameters(estimator: BaseEstimator) -> None:
         _agree(isinstance(estimator.estimator, ESTIMATORS), "what is frozen is no estimator")
         return
     check_part("estimator", estimator)
+    if isinstance(estimator, CountScaler):
+        _agree(all(type(value) is bool for value in estimator.get_params().values()), "a flag is none")
     for part in getattr(estimator, "layers", ()):
         _agree(isinstance(part, (Integral, Autoencoder, FrozenEstimator)), "layers holds what is no layer")
     unlabeled = getattr(estimator, "unlabeled", None)
