@@ -26,11 +26,17 @@ class Section:
     transpose : bool or None, default=None
         A matrix of features x samples, as MATLAB's trainAutoencoder takes it: its columns are the rows. As in the
         training if not given.
+    query : str or None, default=None
+        Of a database: the SELECT whose rows are wanted. As in the training if neither this nor a table is given.
+    table : str or None, default=None
+        Of a database: the table, or the view, whose rows are all wanted; of a schema schema.name.
     """
 
     array: str | None = None
     layout: Layout | None = None
     transpose: bool | None = None
+    query: str | None = None
+    table: str | None = None
 
     def given(self) -> dict[str, Any]:
         """Return what is given, by name."""

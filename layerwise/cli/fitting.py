@@ -124,6 +124,7 @@ def _gather_facts(
         sample_of_rows=sample_rows(task.held_out.source.X),
         ranges=measure_ranges(source.X),
         **marks,
+        **source.origin,
         **judge(task, trained, display),
         seconds=round(time.perf_counter() - start, 1),
     )

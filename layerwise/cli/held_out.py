@@ -6,7 +6,6 @@ Of few rows each is held out in its turn, by folds, and the model itself is trai
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +17,8 @@ from layerwise.cli.targets import mark_unlabeled, which_have_one
 from layerwise.data.column_types import Date
 from layerwise.data.inputs import Input, read
 from layerwise.recipes import HELD_OUT_KEYS
-from layerwise.section import WHOLE
+from layerwise.section import WHOLE, Section
+from layerwise.urls import as_place
 
 # Kinds of models that are measured on rows held out.
 _MEASURED = ("autoencoder", "classifier", "regressor")
@@ -165,9 +165,10 @@ def _refuse(source: Input, settings: Mapping[str, Any]) -> str | None:
 
 def _read(source: Input, y: np.ndarray | None, settings: Mapping[str, Any]) -> HeldOut:
     """Read rows held out from a file of their own."""
-    path = settings["validation_data"]
+    path = as_place(settings["validation_data"])
     labels = settings.get("labels") if y is not None else None
-    if labels is not None and labels not in list_columns(Path(path)):
+    chosen = select(path, {**settings, "array": None}, WHOLE)
+    if labels is not None and labels not in list_columns(path, Section(**chosen)):
         raise ValueError(
             f"validation_data={path} needs labels in a column of the name of those of the data, but it has no column "
             f"{labels!r}"
@@ -175,7 +176,7 @@ def _read(source: Input, y: np.ndarray | None, settings: Mapping[str, Any]) -> H
     rows = read(
         path,
         labels=labels,
-        **select(Path(path), {**settings, "array": None}, WHOLE),
+        **chosen,
         encoder=source.encoder,
         image_shape=source.image_shape,
     )

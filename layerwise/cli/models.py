@@ -11,11 +11,14 @@ import numpy as np
 
 from layerwise.atomic import atomic
 from layerwise.cli.common import (
+    NO_TABLE,
     Data,
     Device,
     Display,
     Flag,
     InSection,
+    IntoATable,
+    IntoTable,
     Model,
     Out,
     Overwrite,
@@ -30,6 +33,7 @@ from layerwise.data.outputs import check_output, write_columns, write_csv
 from layerwise.estimators import AutoencoderOutlierDetector, StackedClassifier, StackedRegressor
 from layerwise.inspection import stack_of
 from layerwise.section import WHOLE
+from layerwise.urls import Place, Url
 
 # Columns that are named as the reason for an error, at most.
 _N_REASONS = 3
@@ -40,6 +44,7 @@ def encode(
     data: Data,
     *,
     out: Out = None,
+    into: IntoATable = NO_TABLE,
     section: InSection = WHOLE,
     device: Device = "auto",
     overwrite: Overwrite = False,
@@ -56,7 +61,7 @@ def encode(
         coder = estimator if hasattr(estimator, "transform") else stack_of(estimator)
         return {"code": coder.transform(opened.X)}, opened.source.ids
 
-    return _write(columns, data, out, overwrite, display)
+    return _write(columns, data, out, into, overwrite, display)
 
 
 def decode(
@@ -64,6 +69,7 @@ def decode(
     codes: Path,
     *,
     out: Out = None,
+    into: IntoATable = NO_TABLE,
     device: Device = "auto",
     overwrite: Overwrite = False,
     display: Shown,
@@ -86,7 +92,7 @@ def decode(
         source = read(codes, ids=others)
         return _as_rows(opened, stack_of(opened.estimator).inverse_transform(source.X)), source.ids
 
-    return _write(columns, codes, out, overwrite, display)
+    return _write(columns, codes, out, into, overwrite, display)
 
 
 def reconstruct(
@@ -94,6 +100,7 @@ def reconstruct(
     data: Data,
     *,
     out: Out = None,
+    into: IntoATable = NO_TABLE,
     section: InSection = WHOLE,
     device: Device = "auto",
     overwrite: Overwrite = False,
@@ -109,7 +116,7 @@ def reconstruct(
         stack = stack_of(opened.estimator)
         return _as_rows(opened, stack.inverse_transform(stack.transform(opened.X))), opened.source.ids
 
-    return _write(columns, data, out, overwrite, display)
+    return _write(columns, data, out, into, overwrite, display)
 
 
 def impute(
@@ -117,6 +124,7 @@ def impute(
     data: Data,
     *,
     out: Out = None,
+    into: IntoATable = NO_TABLE,
     section: InSection = WHOLE,
     device: Device = "auto",
     overwrite: Overwrite = False,
@@ -138,17 +146,18 @@ def impute(
         if opened.encoder is None or ending in (".npy", ".safetensors"):
             return _as_rows(opened, opened.X), opened.source.ids
         numbers = {name: opened.X[:, place] for place, name in enumerate(opened.encoder.numbers_)}
-        texts = list_columns(data, opened.section) if as_text else [*opened.source.ids, *opened.encoder.categories_]
+        assert opened.file is not None
+        texts = opened.file.names if as_text else [*opened.source.ids, *opened.encoder.categories_]
         readings = {name: opened.encoder.get_reading(name) for name in numbers}
         missing = opened.encoder.list_missing()
-        filled = fill_table(data, opened.section, numbers, text=texts, readings=readings, missing=missing)
+        filled = fill_table(opened.file, numbers, text=texts, readings=readings, missing=missing)
         gaps = {name: sum(value is None for value in filled[name].tolist()) for name in opened.encoder.categories_}
         left = ", ".join(f"{name!r:.65} ({count})" for name, count in gaps.items() if count)
         if left:
             display.say(f"Numbers are filled in; gaps of text stay: {left}")
         return filled if as_text else filled | opened.source.ids, {}
 
-    return _write(columns, data, out, overwrite, display, separator=find_separator(data))
+    return _write(columns, data, out, into, overwrite, display, separator=find_separator(data))
 
 
 def predict(
@@ -157,6 +166,7 @@ def predict(
     *,
     probabilities: Flag = False,
     out: Out = None,
+    into: IntoATable = NO_TABLE,
     section: InSection = WHOLE,
     device: Device = "auto",
     overwrite: Overwrite = False,
@@ -187,7 +197,7 @@ def predict(
         shares = {f"p_{label}": p[:, place] for place, label in enumerate(estimator.classes_)} if probabilities else {}
         return {"label": estimator.classes_[p.argmax(axis=1)], **shares}, opened.source.ids
 
-    return _write(columns, data, out, overwrite, display)
+    return _write(columns, data, out, into, overwrite, display)
 
 
 def score(
@@ -197,6 +207,7 @@ def score(
     because: Flag = False,
     per_feature: Flag = False,
     out: Out = None,
+    into: IntoATable = NO_TABLE,
     section: InSection = WHOLE,
     device: Device = "auto",
     overwrite: Overwrite = False,
@@ -232,7 +243,7 @@ def score(
         shares = {f"error: {name}": part for name, part in parts.items()} if per_feature else {}
         return {**columns, **shares}, opened.source.ids
 
-    return _write(columns, data, out, overwrite, display)
+    return _write(columns, data, out, into, overwrite, display)
 
 
 def _sum_by_column(errors: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
@@ -266,9 +277,21 @@ def _as_rows(opened: Opened, X: np.ndarray) -> dict[str, Any]:
 
 
 def _write(
-    columns: Any, data: Path, out: Path | None, overwrite: bool, display: Display, separator: str = ","
+    columns: Any,
+    data: Place,
+    out: Place | None,
+    into: IntoTable,
+    overwrite: bool,
+    display: Display,
+    separator: str = ",",
 ) -> Reply:
-    """Write columns, made once it is sure that there is a place for them, to a file or to standard output."""
+    """Write columns, made once it is sure that there is a place for them: to a file, a table, or standard output."""
+    if isinstance(out, Url):
+        return _write_table(columns, out, into, overwrite)
+    if into != NO_TABLE:
+        raise ValueError(
+            f"out_table={into.out_table!r} and append={into.append} are of a database, but out={out} is none"
+        )
     if out is None:
         made, ids = columns()
         ids = _name_ids(ids, made)
@@ -283,6 +306,21 @@ def _write(
         write_columns(staging, made, ids=_name_ids(ids, made), separator=separator)
     n_rows = len(next(iter(made.values())))
     return Reply({"out": str(out), "n_rows": n_rows, "columns": list(made)}, f"{n_rows:,} rows are in {out}")
+
+
+def _write_table(columns: Any, out: Url, into: IntoTable, overwrite: bool) -> Reply:
+    """Write columns to a table of a database."""
+    from layerwise.data.database_output import check_table, write_table
+
+    name = into.out_table
+    if name is None:
+        raise ValueError(f"out={out} is a database; name the table to write with --out-table")
+    check_table(out, name, overwrite=overwrite, append=into.append)
+    made, ids = columns()
+    n_rows = write_table(out, name, made, ids=_name_ids(ids, made), overwrite=overwrite, append=into.append)
+    how = "were added to" if into.append else "are in"
+    facts = {"out": str(out), "out_table": name, "append": into.append, "n_rows": n_rows, "columns": list(made)}
+    return Reply(facts, f"{n_rows:,} rows {how} table {name} of {out}")
 
 
 def _name_ids(ids: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from layerwise.data.values import describe_missing
 from layerwise.estimators import AutoencoderImputer, StackedRegressor
 from layerwise.inspection import bare, step_of
 from layerwise.section import WHOLE, Section
+from layerwise.urls import Place, Url
 
 # Files that hold arrays by name.
 _WITH_NAMES = (".npz", ".mat", ".safetensors")
@@ -46,6 +47,8 @@ class Opened:
         Rows as the estimator takes them.
     section : Section, default=WHOLE
         Which part of the data they are.
+    file : TableFile or None, default=None
+        Of a table: what they were read from.
     """
 
     folder: Path
@@ -54,6 +57,7 @@ class Opened:
     source: Input
     X: np.ndarray
     section: Section = WHOLE
+    file: TableFile | None = None
 
 
 def name_rows(source: Input, places: np.ndarray | None = None) -> list[str] | None:
@@ -76,21 +80,22 @@ def tell_known(opened: Opened) -> str | None:
     )
 
 
-def select(data: Path, facts: Mapping[str, Any], section: Section) -> dict[str, Any]:
+def select(data: Place, facts: Mapping[str, Any], section: Section) -> dict[str, Any]:
     """Return which part of the data holds the rows: what is given, else what was in training, where that fits."""
     as_array = not (data.is_dir() or is_tabular(data))
     known = {"array": data.suffix in _WITH_NAMES, "layout": as_array, "transpose": as_array}
+    known |= dict.fromkeys(("query", "table"), isinstance(data, Url) and not (section.query or section.table))
     return {name: facts[name] for name, fits in known.items() if fits and name in facts} | section.given()
 
 
-def list_columns(data: Path, section: Section = WHOLE) -> list[str]:
+def list_columns(data: Place, section: Section = WHOLE) -> list[str]:
     """Return the names of the columns of a table; none of other files."""
     return TableFile(data, section).names if is_tabular(data) else []
 
 
 def open_model(
     folder: Path,
-    data: Path | None,
+    data: Place | None,
     *,
     labels: str | None = None,
     sample_weight: str | None = None,
@@ -102,7 +107,7 @@ def open_model(
     Parameters
     ----------
     folder : Path
-    data : Path or None
+    data : Path, Url or None
         None reads nothing.
     labels : str or None, default=None
         Where the labels are, as `layerwise.read` takes it; None takes the column of the training, where there is such.
@@ -156,4 +161,6 @@ def open_model(
         raise ValueError(f"{data}: {missing}; the model does not fill in gaps; train it with --impute")
     if imputer is not None:
         X = imputer.transform(X)
-    return Opened(folder, bare(model), encoder, source, X, section)
+    return Opened(
+        folder, bare(model), encoder, source, X, section, opened.file if isinstance(opened, TableSource) else None
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ class ArraySource(Source):
         self._section = section
         paths = find_parts(where)
         self.path = name_parts(where, paths)
-        self._files = [ArrayFile(path) for path in paths]
+        self._files = [ArrayFile(Path(path)) for path in paths]
 
     @property
     def names(self) -> Any:

@@ -19,6 +19,7 @@ from layerwise.data.table_encoder import TableEncoder
 from layerwise.data.table_source import TableSource
 from layerwise.data.tables import TableFile, find_tables, is_table
 from layerwise.section import WHOLE, Layout, Section
+from layerwise.urls import Place, is_url
 
 __all__ = ["Input", "Source", "open_source", "read", "read_input"]
 
@@ -53,11 +54,11 @@ def is_tabular(where: Where) -> bool:
 
 def find_separator(where: Where) -> str:
     """Return what separates the values of a table of text, and would those of anything else."""
-    return (TableFile(where).separator or ",") if is_tabular(where) else ","
+    return (TableFile(where).separator or ",") if not is_url(where) and is_tabular(where) else ","
 
 
-def _choose_kind(path: Path) -> type[Source]:
-    if path.is_dir():
+def _choose_kind(path: Place) -> type[Source]:
+    if isinstance(path, Path) and path.is_dir():
         return TableSource if find_tables(path) else ImageSource
     return TableSource if is_table(path) else ArraySource
 
@@ -74,6 +75,8 @@ def read(
     array: str | None = None,
     layout: Layout | None = None,
     transpose: bool | None = None,
+    query: str | None = None,
+    table: str | None = None,
     encoder: TableEncoder | None = None,
     image_shape: tuple[int, ...] | None = None,
     scratch: str | PathLike[str] | None = None,
@@ -93,7 +96,10 @@ def read(
         ``.safetensors``, IDX), see `layerwise.data.load_rows`; plain text (``.txt``, ``.dat``), which is a table if its
         first line names columns, and an array if it is numbers; or a folder of images, see
         `layerwise.data.load_image_folder`. Several tables or arrays, with the same columns, follow each other as one:
-        a list, a pattern such as ``"part-*.csv"`` (sorted by name), or a folder of tables, as Spark and Dask write.
+        a list, a pattern such as ``"part-*.csv"`` (sorted by name), or a folder of tables, as Spark and Dask write. Or
+        the address of a database, as text: ``"postgresql://user@host/db"``, ``"sqlite:///file.db"``,
+        ``"duckdb:///file.duckdb"`` (four slashes before a path from the root), of which ``query`` or ``table`` gives
+        the rows; ``$NAME`` in it is an environment variable.
     labels : str, path-like or None, default=None
         A column of the table, or an array in the same file, or a file of labels, see `layerwise.data.load_labels`.
         ``"class"`` takes the sub-folders that images are in. For a folder of images it may be a table with a column of
@@ -118,6 +124,12 @@ def read(
     transpose : bool or None, default=None
         Whether a file of arrays holds a matrix of features x samples, as MATLAB's ``trainAutoencoder`` takes it: its
         columns become the rows.
+    query : str or None, default=None
+        Of a database, the SELECT whose rows are wanted. It is run in a transaction that may only read. Without ORDER BY
+        its rows may come in another order the next time.
+    table : str or None, default=None
+        Of a database, the table, or the view, whose rows are all wanted, by name or by ``"schema.name"``: in the order
+        of its primary key, if it has one.
     encoder : TableEncoder or None, default=None
         The fitted encoder of a trained model, for a table; None learns one.
     image_shape : tuple of int or None, default=None
@@ -140,7 +152,8 @@ def read(
     OSError
         If the file or folder cannot be read, or is not there.
     FileError
-        If it is damaged, holds what cannot be made numbers, or expands to more than ``LAYERWISE_MAX_BYTES``.
+        If it is damaged, holds what cannot be made numbers, or expands to more than ``LAYERWISE_MAX_BYTES``; if a
+        database refuses the query.
     ValueError
         If a column or array that is named is not there.
     ImportError
@@ -160,7 +173,7 @@ def read(
     """
     if sample_weight is not None and str(labels) == sample_weight:
         raise ValueError(f"sample_weight={sample_weight!r} holds the labels; name another column, or another array")
-    section = Section(array, layout, transpose)
+    section = Section(array, layout, transpose, query, table)
     if isinstance(path, Source) and section.given():
         raise ValueError(f"{path.path} is open already; name a part of it when it is opened")
     source = path if isinstance(path, Source) else open_source(path, section)
@@ -213,7 +226,7 @@ def _as_list(names: str | Sequence[str]) -> list[str]:
     return [names] if isinstance(names, str) else list(names)
 
 
-def _check_shape(path: Path, X: np.ndarray, image_shape: tuple[int, ...]) -> tuple[int, ...]:
+def _check_shape(path: Place, X: np.ndarray, image_shape: tuple[int, ...]) -> tuple[int, ...]:
     if len(image_shape) not in (2, 3) or image_shape[2:] not in ((), (3,)) or math.prod(image_shape) != X.shape[1]:
         raise ValueError(
             f"image_shape={tuple(image_shape)} must be (height, width) or (height, width, 3) of as many values as a "

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from layerwise.data.scratch import MEMORY
 from layerwise.data.table_encoder import TableEncoder
 from layerwise.errors import FileError
 from layerwise.section import Section
+from layerwise.urls import Place
 
 
 class Input(NamedTuple):
@@ -47,6 +49,8 @@ class Input(NamedTuple):
         How often each row counts.
     label_name : str or None, default=None
         The column of the table that the labels are from.
+    origin : mapping of str to str, default={}
+        Of a database: when the rows were read (``read_at``), and that they came in no order (``row_order``).
     """
 
     X: np.ndarray
@@ -59,6 +63,7 @@ class Input(NamedTuple):
     shape: tuple[int, ...] | None = None
     weights: np.ndarray | None = None
     label_name: str | None = None
+    origin: Mapping[str, str] = MappingProxyType({})
 
     @property
     def feature_columns(self) -> list[str] | None:
@@ -119,7 +124,7 @@ class Source:
     thing: ClassVar[str] = "an array"
     takes: tuple[str, ...] = ()
     refused: ClassVar[tuple[str, ...]] = ()
-    path: Path
+    path: Place
     options = Options()
 
     def __init__(self, where: Where, section: Section):

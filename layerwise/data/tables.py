@@ -22,6 +22,7 @@ from layerwise.data.text_arrays import holds_numbers, is_text
 from layerwise.errors import FileError
 from layerwise.limits import DEFLATE_LIMIT, check_room
 from layerwise.section import WHOLE, Section
+from layerwise.urls import Place, Url, as_place
 
 
 class _Format(NamedTuple):
@@ -45,13 +46,17 @@ TABLE_ENDINGS = (*CSV_ENDINGS, *_FORMATS)
 _NUMBERS = (Real, Decimal, np.bool_, type(None))
 # What Hive, Spark and Dask write for a value that is missing.
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+# Where there are no further questions.
+_LEAVE = Keep()
 # Values in a batch of rows.
 _BATCH = 2**22
 
 
 def is_table(path: str | PathLike[str]) -> bool:
     """Whether a file is a table, by how its name ends; plain text is one if its first line is not numbers."""
-    path = Path(path)
+    path = as_place(path)
+    if isinstance(path, Url):
+        return True
     return _is_named_table(path) or (is_text(path) and path.is_file() and not holds_numbers(path))
 
 
@@ -87,16 +92,19 @@ class TableFile:
     def __init__(self, where: Where, section: Section = WHOLE):
         paths = find_parts(where)
         self.path = name_parts(where, paths)
-        named: dict[Path, dict[str, str | None]] = {}
+        named: dict[Place, dict[str, str | None]] = {}
         for path in paths:
-            named |= find_tables(path) if path.is_dir() else {path: {}}
+            if isinstance(path, Path) and path.is_dir():
+                named |= {**find_tables(path)}
+            else:
+                named[path] = {}
         if not named:
             raise FileError(f"{self.path} is a folder without tables, or with other files among them")
         self._parts = [(open_table(path, section), folders) for path, folders in named.items()]
         check_parts([(part.path, [*part.names, *folders]) for part, folders in self._parts])
         first, folders = self._parts[0]
         self.names, self.separator, self._folders = [*first.names, *folders], first.separator, list(folders)
-        self.takes = first.takes
+        self.takes, self.origin = first.takes, first.origin
         check_names(first.path, self.names)
         for part, _ in self._parts:
             if part.separator != first.separator:
@@ -108,7 +116,7 @@ class TableFile:
     def scan(
         self,
         text: Collection[str] = (),
-        keep: Keep = lambda table, n_bytes: table,
+        keep: Keep = _LEAVE,
         *,
         missing: Collection[Any] = (),
         as_written: bool = False,
@@ -147,8 +155,12 @@ class TableFile:
                     )
 
 
-def open_table(path: Path, section: Section) -> Part:
-    """Read the names of the columns of one file."""
+def open_table(path: Place, section: Section) -> Part:
+    """Read the names of the columns of one file, or of a query."""
+    if isinstance(path, Url):
+        from layerwise.data.databases import open_database  # whose packages are asked for where there is one
+
+        return open_database(path, section)
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there, or is not a file")
     if path.suffix.lower() not in _FORMATS:
@@ -234,13 +246,13 @@ def drop_marks(table: Any, missing: Collection[Any]) -> Any:
     return table.with_columns(changed)
 
 
-def count_rows(path: Path, table: pl.LazyFrame) -> int:
+def count_rows(path: Place, table: pl.LazyFrame) -> int:
     """Return how many rows a table has that was read from ``path``."""
     with reading(path):
         return table.select(pl.len()).collect(engine="streaming").item()
 
 
-def batches(path: Path, table: pl.LazyFrame, n_rows: int) -> Iterator[pl.DataFrame]:
+def batches(path: Place, table: pl.LazyFrame, n_rows: int) -> Iterator[pl.DataFrame]:
     """Yield the ``n_rows`` rows of a table that was read from ``path`` in order, a few million values at a time."""
     size = max(1, _BATCH // max(1, len(table.collect_schema())))
     found = 0
