@@ -370,10 +370,10 @@ def fail(message: str, code: int) -> None:
 
 def describe_os_error(error: OSError) -> str:
     """Return what the system refused, of which file, and what can be done."""
-    if not error.strerror:
-        return str(error)
-    sentence = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     on = getattr(error, "__notes__", [])
+    if not error.strerror:
+        return "; ".join([str(error), *on])
+    sentence = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     if error.errno in NO_ROOM:
         return f"{sentence}; make room, and {'; '.join(on) or 'run the same command again'}"
     return "; ".join([sentence, *on])

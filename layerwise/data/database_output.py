@@ -130,14 +130,14 @@ def _check_fit(url: Url, name: str, frame: pl.DataFrame, there: dict[str, str]) 
     for column in frame.columns:
         if column not in there:
             raise ValueError(
-                f"table {name!r:.80} of {url} has no column {column!r:.65}, but {list_names(list(there))}; rows can only "
-                f"be added to a table with the same columns"
+                f"table {name!r:.80} of {url} has no column {column!r:.65}, but {list_names(list(there))}; add rows "
+                f"to a table with the same columns"
             )
         kind, declared = _kind(frame[column]), there[column]
         if declared and not re.search(_TAKES[kind], declared, re.IGNORECASE):
             raise ValueError(
-                f"table {name!r:.80} of {url} declares column {column!r:.65} as {declared}, but {_KINDS[kind]} is to be "
-                f"added; give a table with the same types"
+                f"table {name!r:.80} of {url} declares column {column!r:.65} as {declared}, but what is added is "
+                f"{_KINDS[kind]}; give a table with the same types"
             )
 
 

@@ -95,7 +95,7 @@ class TableFile:
         named: dict[Place, dict[str, str | None]] = {}
         for path in paths:
             if isinstance(path, Path) and path.is_dir():
-                named |= {**find_tables(path)}
+                named |= dict(find_tables(path).items())
             else:
                 named[path] = {}
         if not named:
