@@ -1,6 +1,7 @@
 """Rows of databases, read and written: PostgreSQL (a server of its own), SQLite, DuckDB."""
 
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -463,7 +464,7 @@ def test_tables_that_cannot_be_written(run, new, model, words, message, tmp_path
     code, _, err = run("predict", *model, *[word.format(new=new) for word in words])
     assert code == 2
     assert len(err.splitlines()) == 1
-    assert __import__("re").search(message, err), err
+    assert re.search(message, err), err
     assert table_of(new, "u") == table_of(new, "v") == []
     assert Path(new.partition(":///")[2]).stat().st_size == before
 
@@ -512,7 +513,10 @@ def test_files_that_are_no_database(run, kind, tmp_path, monkeypatch):
         read(f"{kind}:///{str(tmp_path)[1:]}/odd.db", table="t")
 
 
-SLOW = "SELECT CASE WHEN pg_sleep(0.001) IS NULL THEN 0 ELSE g END AS cut, g * 2.5::float8 AS y FROM generate_series(1, 9000) g"
+SLOW = (
+    "SELECT CASE WHEN pg_sleep(0.001) IS NULL THEN 0 ELSE g END AS cut, g * 2.5::float8 AS y "
+    "FROM generate_series(1, 9000) g"
+)
 
 
 @pytest.fixture
@@ -524,7 +528,8 @@ def cutting(server):
         while not done.wait(0.05):
             execute(
                 server,
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'COPY%AS cut%' AND pid <> pg_backend_pid()",
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'COPY%AS cut%' "
+                "AND pid <> pg_backend_pid()",
             )
 
     thread = threading.Thread(target=cut)
@@ -562,7 +567,7 @@ def test_a_connection_that_is_cut_while_it_writes(server, monkeypatch, more):
 
     monkeypatch.setattr(Postgres, "insert", insert_and_cut)
     monkeypatch.setattr(database_output, "BATCH", 10)
-    with pytest.raises(ConnectionError, match="was lost .*; nothing was written; run the same command again"):
+    with pytest.raises(ConnectionError, match=r"was lost .*; nothing was written; run the same command again"):
         database_output.write_table(Url(server), "cut", {"x": np.arange(100.0)}, **more)
     there = execute(server, "SELECT to_regclass('cut') IS NOT NULL")[0][0]
     assert there == bool(more)
@@ -613,12 +618,15 @@ def test_reading_and_writing_end_with_the_connection(server):
 
 def test_packages_are_asked_for_by_the_extra(monkeypatch, filled):
     for name, missing in (("duckdb", "duckdb"), ("postgresql", "adbc_driver_postgresql.dbapi"), ("sqlite", "pyarrow")):
-        with monkeypatch.context() as patched, pytest.raises(ImportError, match=r"layerwise\[databases\]"):
+        with monkeypatch.context() as patched:
             patched.setitem(sys.modules, missing, None)
-            read(filled[name], table="people")
+            with pytest.raises(ImportError, match=r"layerwise\[databases\]"):
+                read(filled[name], table="people")
 
 
 def test_packages_are_imported_when_they_are_needed():
-    code = "import sys, layerwise.cli; print([m for m in ('pyarrow', 'duckdb', 'adbc_driver_manager') if m in sys.modules])"
+    code = "import sys, layerwise.cli, layerwise.data.inputs; print(*sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert found.stdout.strip() == "[]"
+    assert not {"pyarrow", "duckdb", "adbc_driver_manager", "layerwise.data.databases"}.intersection(
+        found.stdout.split()
+    )

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 from layerwise.atomic import naming
 from layerwise.data._polars import check_names, list_names, pl
@@ -22,8 +23,18 @@ _END = re.compile(r"[\s;]*\Z")
 _NO_CODE = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*/", re.DOTALL)
 _INNER = re.compile(r"\([^()]*\)")
 # What a database says where it is not there, or not any more, and not that a statement is wrong.
-_GONE = re.compile(r"connect|terminat|server closed|no more rows|SSL|could not receive|socket", re.IGNORECASE)
+_GONE = re.compile(
+    r"terminating connection|server closed|no connection|connection (?:was|is|not|lost|reset|to)|"
+    r"could not (?:receive|send)|SSL|broken pipe",
+    re.IGNORECASE,
+)
+# The same in a code of SQL: of connections, of a server that ends.
+_GONE_STATES = ("08", "57P")
 _READ_ONLY = re.compile(r"read-only|readonly|read only", re.IGNORECASE)
+
+
+class _Broken(Exception):
+    """Rows that Arrow did not get to the end."""
 
 
 @contextmanager
@@ -52,7 +63,7 @@ def connected(url: Url, *, writes: bool = False, query: str | None = None) -> It
         yield driver
     except Exception as error:
         known = getattr(driver or _DRIVERS[kind], "errors", ()) or _errors_of(kind)
-        if not isinstance(error, known):
+        if not isinstance(error, (*known, _Broken)):
             raise
         raise _explain(
             url, error, query, began=driver is not None, writes=writes
@@ -80,7 +91,8 @@ def _explain(url: Url, error: Exception, query: str | None, *, began: bool, writ
         return ConnectionError(f"{url} cannot be opened ({said}){hint}")
     said = re.sub(r"^.*?(?:ERROR|FATAL): +", "", said)
     nothing = "; nothing was written" if writes else ""
-    if _GONE.search(said) or "57P0" in str(getattr(error, "sqlstate", "")):
+    state = getattr(error, "sqlstate", None)
+    if url.file is None and (state.startswith(_GONE_STATES) if state else _GONE.search(said)):
         return ConnectionError(f"{url}: the connection was lost ({said}){nothing}; run the same command again")
     if _READ_ONLY.search(said) and not writes:
         return FileError(
@@ -164,10 +176,17 @@ def has_order(query: str) -> bool:
     return re.search(r"\border\s+by\b", query, re.IGNORECASE) is not None
 
 
+def _stream(driver: Driver, query: str) -> Iterator[Any]:
+    try:
+        yield from driver.stream(query)
+    except (OSError, package("pyarrow").ArrowException) as error:
+        raise _Broken(str(error)) from None
+
+
 def _read(url: Url, driver: Driver, query: str, names: list[str], keep: Keep) -> pl.LazyFrame:
     """Stream the rows into a file, or into memory where there is none for them."""
     arrow, path = package("pyarrow"), keep.new_file()
-    batches = driver.stream(query)
+    batches = _stream(driver, query)
     first = next(batches, None)
     if first is None:
         raise FileError(f"{url} holds a table without rows")
