@@ -19,6 +19,7 @@ import pytest
 
 import layerwise
 from layerwise import FileError, read
+from layerwise.cli.fitting import flatten
 from layerwise.data import database_output
 from layerwise.data.database_drivers import Postgres
 from layerwise.data.databases import connected
@@ -354,7 +355,7 @@ def test_no_password_is_written(run, server, tmp_path, monkeypatch):
     call("fit", "--config", "e/run.toml", "--out", "f", "--max-iter", 2, "--no-report")
 
 
-def test_mlflow_and_errors_in_python_get_no_password(server):
+def test_errors_in_python_and_trackers_get_no_password(server):
     with pytest.raises(OSError, match="does not exist") as found:
         read(server.replace("/postgres?", "/nowhere?"), table="people")
     assert SECRET not in repr(found.value)
@@ -362,6 +363,7 @@ def test_mlflow_and_errors_in_python_get_no_password(server):
     with pytest.raises(ValueError, match="give it as text") as found:
         read(Path(server), table="people")
     assert SECRET not in str(found.value)
+    assert SECRET not in str(flatten({"data": Url(server)}))
 
 
 def test_a_variable_is_looked_up_and_written_as_it_is(run, server, tmp_path, monkeypatch):
@@ -473,6 +475,15 @@ def test_a_database_that_could_not_be_filled_is_not_left(new):
     with pytest.raises(FileError, match="nothing was written"):
         database_output.write_table(Url(new), "nowhere.t", {"x": [1.0]})
     assert not Path(new.partition(":///")[2]).exists()
+
+
+def test_the_table_that_is_read_is_not_overwritten(run, model, new):
+    rows = pl.read_parquet(model[1]).with_columns(pl.col("price").cast(pl.Float64))
+    database_output.write_table(Url(new), "rows", {column.name: column.to_numpy() for column in rows})
+    words = ["predict", model[0], new, "--table", "rows", "--out", new, "--overwrite", "--out-table"]
+    assert run(*words, "rows")[0] == 2
+    assert run(*words, "others")[0] == 0
+    assert len(read(new, table="rows").X) == len(table_of(new, "others")) == N_ROWS
 
 
 # What goes wrong
@@ -627,6 +638,4 @@ def test_packages_are_asked_for_by_the_extra(monkeypatch, filled):
 def test_packages_are_imported_when_they_are_needed():
     code = "import sys, layerwise.cli, layerwise.data.inputs; print(*sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert not {"pyarrow", "duckdb", "adbc_driver_manager", "layerwise.data.databases"}.intersection(
-        found.stdout.split()
-    )
+    assert not {"duckdb", "adbc_driver_manager", "layerwise.data.databases"}.intersection(found.stdout.split())

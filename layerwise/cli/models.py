@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from layerwise import runs
 from layerwise.atomic import atomic
 from layerwise.cli.common import (
     NO_TABLE,
@@ -26,13 +27,13 @@ from layerwise.cli.common import (
     Shown,
     check_apart,
 )
-from layerwise.cli.opening import Opened, list_columns, open_model, tell_known
+from layerwise.cli.opening import Opened, list_columns, open_model, select, tell_known
 from layerwise.data.gaps import as_array, fill_table
 from layerwise.data.inputs import find_separator, read
 from layerwise.data.outputs import check_output, write_columns, write_csv
 from layerwise.estimators import AutoencoderOutlierDetector, StackedClassifier, StackedRegressor
 from layerwise.inspection import stack_of
-from layerwise.section import WHOLE
+from layerwise.section import WHOLE, Section
 from layerwise.urls import Place, Url
 
 # Columns that are named as the reason for an error, at most.
@@ -61,7 +62,7 @@ def encode(
         coder = estimator if hasattr(estimator, "transform") else stack_of(estimator)
         return {"code": coder.transform(opened.X)}, opened.source.ids
 
-    return _write(columns, data, out, into, overwrite, display)
+    return _write(columns, model, data, section, out, into, overwrite, display)
 
 
 def decode(
@@ -92,7 +93,7 @@ def decode(
         source = read(codes, ids=others)
         return _as_rows(opened, stack_of(opened.estimator).inverse_transform(source.X)), source.ids
 
-    return _write(columns, codes, out, into, overwrite, display)
+    return _write(columns, model, codes, WHOLE, out, into, overwrite, display)
 
 
 def reconstruct(
@@ -116,7 +117,7 @@ def reconstruct(
         stack = stack_of(opened.estimator)
         return _as_rows(opened, stack.inverse_transform(stack.transform(opened.X))), opened.source.ids
 
-    return _write(columns, data, out, into, overwrite, display)
+    return _write(columns, model, data, section, out, into, overwrite, display)
 
 
 def impute(
@@ -157,7 +158,7 @@ def impute(
             display.say(f"Numbers are filled in; gaps of text stay: {left}")
         return filled if as_text else filled | opened.source.ids, {}
 
-    return _write(columns, data, out, into, overwrite, display, separator=find_separator(data))
+    return _write(columns, model, data, section, out, into, overwrite, display, separator=find_separator(data))
 
 
 def predict(
@@ -197,7 +198,7 @@ def predict(
         shares = {f"p_{label}": p[:, place] for place, label in enumerate(estimator.classes_)} if probabilities else {}
         return {"label": estimator.classes_[p.argmax(axis=1)], **shares}, opened.source.ids
 
-    return _write(columns, data, out, into, overwrite, display)
+    return _write(columns, model, data, section, out, into, overwrite, display)
 
 
 def score(
@@ -243,7 +244,7 @@ def score(
         shares = {f"error: {name}": part for name, part in parts.items()} if per_feature else {}
         return {**columns, **shares}, opened.source.ids
 
-    return _write(columns, data, out, into, overwrite, display)
+    return _write(columns, model, data, section, out, into, overwrite, display)
 
 
 def _sum_by_column(errors: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
@@ -278,7 +279,9 @@ def _as_rows(opened: Opened, X: np.ndarray) -> dict[str, Any]:
 
 def _write(
     columns: Any,
+    model: Path,
     data: Place,
+    section: Section,
     out: Place | None,
     into: IntoTable,
     overwrite: bool,
@@ -287,6 +290,9 @@ def _write(
 ) -> Reply:
     """Write columns, made once it is sure that there is a place for them: to a file, a table, or standard output."""
     if isinstance(out, Url):
+        table = select(data, runs.read_facts(model), section).get("table")
+        if overwrite and table is not None and (data, table) == (out, into.out_table):
+            raise ValueError(f"out_table={table!r} is the data itself; choose another table")
         return _write_table(columns, out, into, overwrite)
     if into != NO_TABLE:
         raise ValueError(

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+from layerwise import distributed
 from layerwise.atomic import naming
 from layerwise.data._polars import check_names, list_names, pl
 from layerwise.data.database_drivers import Driver, Postgres, Table, package, quote_name
@@ -65,9 +66,8 @@ def connected(url: Url, *, writes: bool = False, query: str | None = None) -> It
         known = getattr(driver or _DRIVERS[kind], "errors", ()) or _errors_of(kind)
         if not isinstance(error, (*known, _Broken)):
             raise
-        raise _explain(
-            url, error, query, began=driver is not None, writes=writes
-        ) from None  # whose own words may tell the password
+        told = _explain(url, error, query, began=driver is not None, writes=writes)
+        raise told from None  # the database's own words may tell the password
     finally:
         if driver is not None:
             driver.close()
@@ -137,7 +137,10 @@ def open_database(url: Url, section: Section) -> Part:
     if not is_ordered:
         what = "the query has no ORDER BY" if section.table is None else "the table has no primary key"
         origin["row_order"] = f"none ({what})"
-
+        if distributed.world_size() > 1:
+            raise ValueError(
+                f"{url}: several processes share rows by their order, but {what}; give a query with ORDER BY"
+            )
     kept: list[tuple[pl.LazyFrame, Keep]] = []  # files go with what keeps them
 
     def scan(keep: Keep) -> pl.LazyFrame:
