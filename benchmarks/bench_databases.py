@@ -29,6 +29,7 @@ import layerwise
 COLUMNS = 20
 PLACE = "LAYERWISE_BENCH_DATABASES"  # of the data, for the processes of the contestants
 NAMES = ("Parquet", "DuckDB", "PostgreSQL")
+ALONE = "PostgreSQL hands over its rows, nothing else"
 
 
 def contest(name: str) -> Figures:
@@ -42,6 +43,16 @@ def contest(name: str) -> Figures:
     began = time.perf_counter()
     found = layerwise.read(where, **more)
     return {"seconds": time.perf_counter() - began, "rows": len(found.X), "sum": float(found.X[:, 0].sum())}
+
+
+def hand_over() -> Figures:
+    """Take all rows from PostgreSQL, and let them go: what no reader can save."""
+    began = time.perf_counter()
+    with dbapi.connect(f"postgresql://bench@/postgres?host={os.environ[PLACE]}") as connection:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT * FROM numbers")
+            n_rows = sum(batch.num_rows for batch in cursor.fetch_record_batch())
+    return {"seconds": time.perf_counter() - began, "rows": n_rows}
 
 
 @contextmanager
@@ -82,7 +93,7 @@ def fill(place: Path, address: str, n_rows: int) -> None:
 
 
 def main() -> None:
-    if answer({name: partial(contest, name) for name in NAMES}):
+    if answer({name: partial(contest, name) for name in NAMES} | {ALONE: hand_over}):
         return
     options = parser(__doc__)
     options.add_argument("--rows", type=int, default=5_000_000)
@@ -94,11 +105,12 @@ def main() -> None:
         os.environ[PLACE] = folder
         with server(place) as address:
             fill(place, address, arguments.rows)
-            runs = [{name: alone(__file__, name) for name in NAMES} for _ in range(arguments.rounds + 1)][1:]
+            runs = [{name: alone(__file__, name) for name in (*NAMES, ALONE)} for _ in range(arguments.rounds + 1)][1:]
     figures: dict[str, Figures] = {}
-    for name in NAMES:
+    for name in (*NAMES, ALONE):
         own = medians([run[name] for run in runs])
-        assert own["sum"] == runs[0]["Parquet"]["sum"]
+        assert own["rows"] == arguments.rows
+        assert name == ALONE or own["sum"] == runs[0]["Parquet"]["sum"]
         figures[name] = {"seconds": own["seconds"], "peak memory MB": own["peak memory MB"]}
     for own in figures.values():
         for name in ("seconds", "peak memory MB"):

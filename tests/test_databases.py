@@ -336,6 +336,7 @@ def test_no_password_is_written(run, server, tmp_path, monkeypatch):
     call("report", "a", server, code=2)
     call("fit", server, "--table", "people", "--out", server, code=2)
     call("fit", server, server, code=2)
+    call("demo", "--out", server, code=2)
     call("predict", server, server, code=2)
     call("fit", server, "--table", "people", "--labels", server, "--out", "c", code=2)
     call("fit", server.replace(SECRET, "wrong-W0rd"), "--table", "people", "--out", "d", code=2)

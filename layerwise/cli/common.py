@@ -26,7 +26,7 @@ from layerwise.atomic import LOCK, NO_ROOM, naming
 from layerwise.interruption import TERMINATED, end_by
 from layerwise.section import Section
 from layerwise.strict_json import as_strict
-from layerwise.urls import Place, Url, as_place, is_collapsed, redact
+from layerwise.urls import Place, Url, as_place, redact
 
 app = App(
     name="layerwise",
@@ -310,10 +310,6 @@ def as_command(*words: object) -> str:
 
 def check_apart(out: Path, data: Place) -> None:
     """Refuse to write over the data, or into a folder of it."""
-    if is_collapsed(out):
-        raise ValueError(
-            f"out={redact(str(out))} is a database, but what is written here is files; choose a place for them"
-        )
     if isinstance(data, Url):
         if data.file is None:
             return

@@ -111,8 +111,8 @@ class Driver:
         """Return the names of the columns of a query, without running it."""
         raise NotImplementedError
 
-    def settle_order(self) -> None:
-        """Let rows that no ORDER BY puts in order come in the same one as long as nothing is changed."""
+    def settle_order(self, *, of_table: bool) -> None:
+        """Let rows of a table, or a query, without order come in the same one as long as nothing is changed."""
 
     def stream(self, query: str) -> Iterator[pa.RecordBatch]:
         """Run a query, and yield its rows."""
@@ -126,7 +126,7 @@ class Driver:
         types = package("pyarrow").types
         if types.is_interval(field.type) or types.is_binary(field.type) or types.is_large_binary(field.type):
             return refused("binary" if not types.is_interval(field.type) else "interval", len(column))
-        return column
+        return refused(str(field.type)[:63], len(column)) if types.is_nested(field.type) else column
 
     def restore(self, table: pl.LazyFrame, schema: Any) -> pl.LazyFrame:
         """Return columns of which more is known than Arrow tells."""
@@ -184,7 +184,7 @@ class Postgres(Driver):
         """Prepare it."""
         return self._cursor.adbc_execute_schema(query).names
 
-    def settle_order(self) -> None:
+    def settle_order(self, *, of_table: bool) -> None:
         """Begin scans at the beginning, by one process."""
         self._cursor.execute("SET LOCAL synchronize_seqscans = off")
         self._cursor.execute("SET LOCAL max_parallel_workers_per_gather = 0")

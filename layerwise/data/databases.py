@@ -1,4 +1,4 @@
-"""Databases as tables: a query, or a table in them, whose rows are streamed into an Arrow file."""
+"""Databases as tables: a query, or a table in them, whose rows are streamed into a file of their own."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def open_database(url: Url, section: Section) -> Part:
             return kept[0][0]
         with connected(url, query=section.query) as driver:
             if not is_ordered:
-                driver.settle_order()
+                driver.settle_order(of_table=section.table is not None)
             kept.append((_read(url, driver, query, names, keep), keep))
         return kept[0][0]
 
@@ -201,13 +201,11 @@ def _read(url: Url, driver: Driver, query: str, names: list[str], keep: Keep) ->
         rest = [arrow.RecordBatch.from_arrays(driver.convert(batch), names) for batch in batches]
         table = pl.DataFrame(pl.from_arrow(arrow.Table.from_batches([made, *rest]))).lazy()
     else:
-        ipc = package("pyarrow.ipc")
-        with (
-            naming(path, reads=True),
-            ipc.new_file(str(path), made.schema, options=ipc.IpcWriteOptions(compression="lz4")) as file,
-        ):
+        # Parquet, as an Arrow file would be mapped as a whole; plain, as it is read twice.
+        parquet, plain = package("pyarrow.parquet"), {"compression": "lz4", "use_dictionary": False}
+        with naming(path, reads=True), parquet.ParquetWriter(str(path), made.schema, **plain) as file:
             file.write_batch(made)
             for batch in batches:
                 file.write_batch(arrow.RecordBatch.from_arrays(driver.convert(batch), names))
-        table = pl.scan_ipc(path)
+        table = pl.scan_parquet(path, glob=False)
     return driver.restore(table, described)

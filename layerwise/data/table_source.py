@@ -45,7 +45,7 @@ class _Kept(Keep):
         if self.folder is None:
             self.folder = Path(tempfile.mkdtemp(prefix="layerwise-", dir=self._options.scratch))
             weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
-        return self.folder / f"{len(list(self.folder.iterdir()))}.arrow"
+        return self.folder / f"rows-{len(list(self.folder.iterdir()))}"
 
 
 class TableSource(Source):
