@@ -29,7 +29,7 @@ import layerwise
 COLUMNS = 20
 PLACE = "LAYERWISE_BENCH_DATABASES"  # of the data, for the processes of the contestants
 NAMES = ("Parquet", "DuckDB", "PostgreSQL")
-ALONE = "PostgreSQL hands over its rows, nothing else"
+ALONE = "PostgreSQL alone"
 
 
 def contest(name: str) -> Figures:
@@ -48,10 +48,10 @@ def contest(name: str) -> Figures:
 def hand_over() -> Figures:
     """Take all rows from PostgreSQL, and let them go: what no reader can save."""
     began = time.perf_counter()
-    with dbapi.connect(f"postgresql://bench@/postgres?host={os.environ[PLACE]}") as connection:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT * FROM numbers")
-            n_rows = sum(batch.num_rows for batch in cursor.fetch_record_batch())
+    address = f"postgresql://bench@/postgres?host={os.environ[PLACE]}"
+    with dbapi.connect(address) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT * FROM numbers")
+        n_rows = sum(batch.num_rows for batch in cursor.fetch_record_batch())
     return {"seconds": time.perf_counter() - began, "rows": n_rows}
 
 
