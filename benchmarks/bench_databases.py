@@ -1,7 +1,7 @@
 """How fast, and in how much memory, `layerwise.read` takes a table of numbers out of a database, beside Parquet.
 
 PostgreSQL runs in a folder of its own, on a socket; each contestant reads in a process of its own, once to warm the
-caches of the system and then three times. Needs the packages of `layerwise[databases]`, and initdb and pg_ctl.
+caches of the system and then in rounds. Needs the packages of `layerwise[databases]`, and initdb and pg_ctl.
 
     python benchmarks/bench_databases.py [--rows 5000000] [--rounds 3]
 """
