@@ -17,6 +17,7 @@ from typing import Any
 
 from layerwise.errors import FileError
 from layerwise.strict_json import read_json
+from layerwise.urls import is_collapsed, redact
 
 LOCK = "lock"
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
@@ -129,6 +130,10 @@ def discard(folder: Path) -> None:
 
 def target_of(path: str | PathLike[str]) -> Path:
     """Return the absolute place that a path stands for: that of a link is where it points to."""
+    if is_collapsed(path):
+        raise ValueError(
+            f"{redact(str(path))} is a database, but what is written here is files; choose a place for them"
+        )
     path = Path(path).absolute()
     if not path.name:
         raise FileExistsError(f"{path} is the root of all files; choose a name below it")

@@ -30,6 +30,7 @@ from layerwise.recipes import write_toml
 from layerwise.report import write_report
 from layerwise.section import SECTION_KEYS
 from layerwise.strict_json import parse_json, read_json
+from layerwise.urls import Url, is_url, redact
 
 METRICS, FACTS, SETTINGS, REPORT, CARD = "metrics.jsonl", "run.json", "run.toml", "report.html", "MODEL_CARD.md"
 # The longest file of metrics, and the longest line in it.
@@ -55,7 +56,10 @@ _STEP: dict[str, Callable[[Any], bool]] = {
     "parts": lambda value: isinstance(value, dict) and all(part is None or _is_number(part) for part in value.values()),
 }
 _FACTS: dict[str, Callable[[Any], bool]] = {
-    **dict.fromkeys(("command", "data", "labels", "sample_weight", *SECTION_KEYS, "digest_of_rows"), _is_text),
+    **dict.fromkeys(
+        ("command", "data", "labels", "sample_weight", *SECTION_KEYS, "digest_of_rows", "read_at", "row_order"),
+        _is_text,
+    ),
     "sample_of_rows": lambda value: (
         isinstance(value, dict)
         and type(value.get("n_rows")) is int
@@ -97,7 +101,7 @@ def gather_facts(**facts: Any) -> dict[str, Any]:
         What JSON can hold.
     """
     return {
-        "command": shlex.join(["layerwise", *sys.argv[1:]]),
+        "command": shlex.join(["layerwise", *map(_without_password, sys.argv[1:])]),
         **facts,
         "threads": torch.get_num_threads(),
         "products": products.kernel(),
@@ -107,6 +111,10 @@ def gather_facts(**facts: Any) -> dict[str, Any]:
         "machine": f"{platform.system()} {platform.machine()}",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _without_password(word: str) -> str:
+    return str(Url(word)) if is_url(word) else redact(word)
 
 
 def write_run(

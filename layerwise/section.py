@@ -41,6 +41,10 @@ class Section:
         Which layer of an AnnData (.h5ad, .zarr) holds the rows, such as counts; its X if not given.
     obsm : str or None, default=None
         Which array of the obsm of an AnnData holds the rows, such as X_pca.
+    query : str or None, default=None
+        Of a database: the SELECT whose rows are wanted. As in the training if neither this nor a table is given.
+    table : str or None, default=None
+        Of a database: the table, or the view, whose rows are all wanted; of a schema schema.name.
     """
 
     array: str | None = None
@@ -52,6 +56,8 @@ class Section:
     zero_based: bool | None = None
     layer: str | None = None
     obsm: str | None = None
+    query: str | None = None
+    table: str | None = None
 
     def given(self) -> dict[str, Any]:
         """Return what is given, by name."""

@@ -38,7 +38,7 @@ HOUSE = [
     {"atomic"},
     {"strict_json"},
     {"distributed"},
-    {"limits", "labels", "section"},
+    {"limits", "labels", "section", "urls"},
     {"errors"},
     {"products"},
 ]
@@ -47,7 +47,7 @@ FLOOR = {room: floor for floor, rooms in enumerate(HOUSE) for room in rooms}
 CLOSED = {
     "solvers": {"objective", "modules", "data", "penalties", "losses", "corruptions", "activations", "distributed"},
     "plotting": set(FLOOR) - {"labels"},
-    "data": set(FLOOR) - {"data", "atomic", "distributed", "limits", "section", "errors"},
+    "data": set(FLOOR) - {"data", "atomic", "distributed", "limits", "section", "urls", "errors"},
     "stacking": {"checkpoint", "atomic"},
     "selection": {"checkpoint", "atomic", "modules"},
     "stages": {"checkpoint", "atomic", "modules"},

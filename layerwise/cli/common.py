@@ -26,6 +26,7 @@ from layerwise.atomic import LOCK, NO_ROOM, naming
 from layerwise.interruption import TERMINATED, end_by
 from layerwise.section import Section
 from layerwise.strict_json import as_strict
+from layerwise.urls import Place, Url, as_place, redact
 
 app = App(
     name="layerwise",
@@ -50,23 +51,54 @@ Words = Parameter(consume_multiple=True, negative="")
 AnyText = Parameter(allow_leading_hyphen=True)
 # What many commands take.
 Model = Annotated[Path, Parameter(help="Folder of a trained model.", validator=_refuse_unfinished)]
+
+
+def _to_place(kind: Any, tokens: Any) -> Place:
+    """Return a path, or the address of a database, whose slashes a path would lose."""
+    return as_place(tokens[0].value)
+
+
+# A file, a folder, or the address of a database.
+Anywhere = Annotated[Place, Parameter(converter=_to_place, n_tokens=1)]
 Data = Annotated[
-    Path,
+    Anywhere,
     Parameter(
         help="Rows: CSV, Parquet, Feather, .jsonl, .json, .arff, .xlsx, .xls, .ods, .npy, .npz, IDX, .mat, "
         ".safetensors, HDF5, Zarr, AnnData (.h5ad), .svm, .txt, of SPSS, Stata and SAS .sav, .dta, .sas7bdat and .xpt, "
-        "or a folder of images or of tables; several files are one pattern in quotes: 'part-*.csv'."
+        "a folder of images or of tables, or a database (postgresql://, sqlite:///, duckdb:///); several files are one "
+        "pattern in quotes: 'part-*.csv'."
     ),
 ]
 # Which part of the data holds the rows: a flag for each attribute.
 InSection = Annotated[Section, Parameter(name="*")]
 Out = Annotated[
-    Path | None,
+    Anywhere | None,
     Parameter(
         help="File to write: .csv, .tsv, .parquet, .feather, .json, .jsonl, .xlsx, .npy, .npz, .mat or .safetensors; "
-        "of .h5ad data also .h5ad, a copy with the results in it. CSV goes to standard output if not given."
+        "of .h5ad data also .h5ad, a copy with the results in it; or a database, with --out-table. CSV goes to "
+        "standard output if not given."
     ),
 ]
+
+
+@dataclass(frozen=True)
+class IntoTable:
+    """Which table of a database results go into.
+
+    Attributes
+    ----------
+    out_table : str or None, default=None
+        The table of the database to write: a new one, unless rows are added, or it is overwritten.
+    append : bool, default=False
+        Add the rows to the table that is there.
+    """
+
+    out_table: str | None = None
+    append: Flag = False
+
+
+NO_TABLE = IntoTable()
+IntoATable = Annotated[IntoTable, Parameter(name="*")]
 Device = Annotated[str, Parameter(help="auto, cpu, cuda or cuda:N.")]
 Overwrite = Annotated[
     bool,
@@ -278,8 +310,12 @@ def as_command(*words: object) -> str:
     return shlex.join(["layerwise", *map(str, words)])
 
 
-def check_apart(out: Path, data: Path) -> None:
+def check_apart(out: Path, data: Place) -> None:
     """Refuse to write over the data, or into a folder of it."""
+    if isinstance(data, Url):
+        if data.file is None:
+            return
+        data = data.file
     place = out.resolve()
     for part in [data] if data.exists() else map(Path, glob.glob(str(data))):
         if place == part.resolve() or (part.is_dir() and part.resolve() in place.parents):
@@ -287,9 +323,13 @@ def check_apart(out: Path, data: Path) -> None:
 
 
 def printable(text: str) -> str:
-    """Return text that a terminal shows as it is: what would steer it, or turn its direction, is written out."""
+    """Return text that a terminal shows as it is: what would steer it, or turn its direction, is written out.
+
+    No password of a database is shown.
+    """
     return "".join(
-        char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode() for char in text
+        char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode()
+        for char in redact(text)
     )
 
 
@@ -316,7 +356,7 @@ def fail(message: str, code: int) -> None:
 
     One of several processes says which it is.
     """
-    message = " ".join(message.split())
+    message = redact(" ".join(message.split()))
     speaker = f"layerwise, rank {os.environ.get('RANK')}" if _is_one_of_many() else "layerwise"
     with suppress(OSError):  # the exit code tells it too
         if "--json" in sys.argv:
@@ -328,10 +368,10 @@ def fail(message: str, code: int) -> None:
 
 def describe_os_error(error: OSError) -> str:
     """Return what the system refused, of which file, and what can be done."""
-    if not error.strerror:
-        return str(error)
-    sentence = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     on = getattr(error, "__notes__", [])
+    if not error.strerror:
+        return "; ".join([str(error), *on])
+    sentence = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     if error.errno in NO_ROOM:
         return f"{sentence}; make room, and {'; '.join(on) or 'run the same command again'}"
     return "; ".join([sentence, *on])

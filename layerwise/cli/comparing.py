@@ -17,6 +17,7 @@ import layerwise
 from layerwise import runs
 from layerwise.atomic import atomic, write_file
 from layerwise.cli.common import (
+    Anywhere,
     Data,
     Flag,
     InSection,
@@ -53,10 +54,10 @@ _SOLVERS: dict[str, LBFGS | Adam] = {"lbfgs": LBFGS(200), "adam": Adam(20, learn
 
 
 def compare_command(
-    data: Path,
+    data: Anywhere,
     labels: str,
     *,
-    test_data: Path | None = None,
+    test_data: Anywhere | None = None,
     test_labels: str | None = None,
     id: Annotated[list[str] | None, Words] = None,
     ignore: Annotated[list[str] | None, Words] = None,

@@ -127,6 +127,7 @@ def _gather_facts(
         ranges=measure_ranges(source.X),
         descriptions=source.descriptions,
         **marks,
+        **source.origin,
         **judge(task, trained, display),
         seconds=round(time.perf_counter() - start, 1),
     )

@@ -6,7 +6,6 @@ Of few rows each is held out in its turn, by folds, and the model itself is trai
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +19,7 @@ from layerwise.data.column_types import Date
 from layerwise.data.inputs import Input, read
 from layerwise.recipes import HELD_OUT_KEYS
 from layerwise.section import WHOLE, Section
+from layerwise.urls import as_place
 
 # Kinds of models that are measured on rows held out.
 _MEASURED = ("autoencoder", "classifier", "regressor")
@@ -166,10 +166,10 @@ def _refuse(source: Input, settings: Mapping[str, Any]) -> str | None:
 
 def _read(source: Input, y: np.ndarray | None, settings: Mapping[str, Any]) -> HeldOut:
     """Read rows held out from a file of their own."""
-    path = settings["validation_data"]
+    path = as_place(settings["validation_data"])
     labels = settings.get("labels") if y is not None else None
-    section = select(Path(path), {**settings, "array": None, "zero_based": source.zero_based}, WHOLE)
-    if labels is not None and labels not in list_columns(Path(path), Section(**section)):
+    chosen = select(path, {**settings, "array": None, "zero_based": source.zero_based}, WHOLE)
+    if labels is not None and labels not in list_columns(path, Section(**chosen)):
         raise ValueError(
             f"validation_data={path} needs labels in a column of the name of those of the data, but it has no column "
             f"{labels!r}"
@@ -177,12 +177,12 @@ def _read(source: Input, y: np.ndarray | None, settings: Mapping[str, Any]) -> H
     rows = read(
         path,
         labels=labels,
-        **section,
+        **chosen,
         encoder=source.encoder,
         image_shape=source.image_shape,
     ).widen(source.X.shape[1])
     if source.encoder is None and source.feature_names is not None and rows.feature_names is not None:
-        rows = match_genes(rows, source.feature_names, Path(path))
+        rows = match_genes(rows, source.feature_names, path)
     marked = places = None
     if y is not None:
         assert rows.y is not None

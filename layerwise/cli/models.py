@@ -10,13 +10,17 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from layerwise import runs
 from layerwise.atomic import atomic
 from layerwise.cli.common import (
+    NO_TABLE,
     Data,
     Device,
     Display,
     Flag,
     InSection,
+    IntoATable,
+    IntoTable,
     Model,
     Out,
     Overwrite,
@@ -24,14 +28,15 @@ from layerwise.cli.common import (
     Shown,
     check_apart,
 )
-from layerwise.cli.opening import Opened, list_columns, open_model, tell_known
+from layerwise.cli.opening import Opened, list_columns, open_model, select, tell_known
 from layerwise.data.cells_output import ENDING, check_cells_output, write_cells
 from layerwise.data.gaps import as_array, fill_table
 from layerwise.data.inputs import find_separator, read
 from layerwise.data.outputs import check_output, write_columns, write_csv
 from layerwise.estimators import AutoencoderOutlierDetector, StackedClassifier, StackedRegressor
 from layerwise.inspection import stack_of
-from layerwise.section import WHOLE
+from layerwise.section import WHOLE, Section
+from layerwise.urls import Place, Url
 
 # Columns that are named as the reason for an error, at most.
 _N_REASONS = 3
@@ -42,6 +47,7 @@ def encode(
     data: Data,
     *,
     out: Out = None,
+    into: IntoATable = NO_TABLE,
     section: InSection = WHOLE,
     device: Device = "auto",
     overwrite: Overwrite = False,
@@ -58,7 +64,7 @@ def encode(
         coder = estimator if hasattr(estimator, "transform") else stack_of(estimator)
         return {"code": coder.transform(opened.X)}, opened.source.ids
 
-    return _write(columns, data, out, overwrite, display)
+    return _write(columns, model, data, section, out, into, overwrite, display)
 
 
 def decode(
@@ -66,6 +72,7 @@ def decode(
     codes: Path,
     *,
     out: Out = None,
+    into: IntoATable = NO_TABLE,
     device: Device = "auto",
     overwrite: Overwrite = False,
     display: Shown,
@@ -88,7 +95,7 @@ def decode(
         source = read(codes, ids=others)
         return _as_rows(opened, stack_of(opened.estimator).inverse_transform(source.X), out), source.ids
 
-    return _write(columns, codes, out, overwrite, display)
+    return _write(columns, model, codes, WHOLE, out, into, overwrite, display)
 
 
 def reconstruct(
@@ -96,6 +103,7 @@ def reconstruct(
     data: Data,
     *,
     out: Out = None,
+    into: IntoATable = NO_TABLE,
     section: InSection = WHOLE,
     device: Device = "auto",
     overwrite: Overwrite = False,
@@ -111,7 +119,7 @@ def reconstruct(
         stack = stack_of(opened.estimator)
         return _as_rows(opened, stack.inverse_transform(stack.transform(opened.X)), out), opened.source.ids
 
-    return _write(columns, data, out, overwrite, display)
+    return _write(columns, model, data, section, out, into, overwrite, display)
 
 
 def impute(
@@ -119,6 +127,7 @@ def impute(
     data: Data,
     *,
     out: Out = None,
+    into: IntoATable = NO_TABLE,
     section: InSection = WHOLE,
     device: Device = "auto",
     overwrite: Overwrite = False,
@@ -140,11 +149,12 @@ def impute(
         if opened.encoder is None or ending in (".npy", ".safetensors"):
             return _as_rows(opened, opened.X, out), opened.source.ids
         numbers = {name: opened.X[:, place] for place, name in enumerate(opened.encoder.numbers_)}
-        texts = list_columns(data, opened.section) if as_text else [*opened.source.ids, *opened.encoder.categories_]
+        assert opened.file is not None
+        texts = opened.file.names if as_text else [*opened.source.ids, *opened.encoder.categories_]
         readings = {name: opened.encoder.get_reading(name) for name in numbers}
         missing = opened.encoder.list_missing()
         filled = fill_table(
-            data, opened.section, numbers, text=texts, readings=readings, missing=missing, dates=_keeps_dates(out)
+            opened.file, numbers, text=texts, readings=readings, missing=missing, dates=_keeps_dates(out)
         )
         gaps = {name: sum(value is None for value in filled[name].tolist()) for name in opened.encoder.categories_}
         left = ", ".join(f"{name!r:.65} ({count})" for name, count in gaps.items() if count)
@@ -152,7 +162,7 @@ def impute(
             display.say(f"Numbers are filled in; gaps of text stay: {left}")
         return filled if as_text else filled | opened.source.ids, {}
 
-    return _write(columns, data, out, overwrite, display, separator=find_separator(data))
+    return _write(columns, model, data, section, out, into, overwrite, display, separator=find_separator(data))
 
 
 def predict(
@@ -161,6 +171,7 @@ def predict(
     *,
     probabilities: Flag = False,
     out: Out = None,
+    into: IntoATable = NO_TABLE,
     section: InSection = WHOLE,
     device: Device = "auto",
     overwrite: Overwrite = False,
@@ -191,7 +202,7 @@ def predict(
         shares = {f"p_{label}": p[:, place] for place, label in enumerate(estimator.classes_)} if probabilities else {}
         return {"label": estimator.classes_[p.argmax(axis=1)], **shares}, opened.source.ids
 
-    return _write(columns, data, out, overwrite, display)
+    return _write(columns, model, data, section, out, into, overwrite, display)
 
 
 def score(
@@ -201,6 +212,7 @@ def score(
     because: Flag = False,
     per_feature: Flag = False,
     out: Out = None,
+    into: IntoATable = NO_TABLE,
     section: InSection = WHOLE,
     device: Device = "auto",
     overwrite: Overwrite = False,
@@ -238,7 +250,7 @@ def score(
         shares = {f"error: {name}": part for name, part in parts.items()} if per_feature else {}
         return {**columns, **shares}, opened.source.ids
 
-    return _write(columns, data, out, overwrite, display)
+    return _write(columns, model, data, section, out, into, overwrite, display)
 
 
 def _sum_by_column(errors: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
@@ -263,12 +275,12 @@ def _name_largest(parts: Mapping[str, np.ndarray], errors: np.ndarray) -> list[s
     ]
 
 
-def _keeps_dates(out: Path | None) -> bool:
+def _keeps_dates(out: Place | None) -> bool:
     """Whether dates are written as such; elsewhere they are text."""
     return out is not None and out.suffix.lower() == ".xlsx"
 
 
-def _as_rows(opened: Opened, X: np.ndarray, out: Path | None) -> dict[str, Any]:
+def _as_rows(opened: Opened, X: np.ndarray, out: Place | None) -> dict[str, Any]:
     """Return reconstructed rows as columns like those of the training."""
     if opened.encoder is None:
         return {"x": X}
@@ -277,9 +289,26 @@ def _as_rows(opened: Opened, X: np.ndarray, out: Path | None) -> dict[str, Any]:
 
 
 def _write(
-    columns: Any, data: Path, out: Path | None, overwrite: bool, display: Display, separator: str = ","
+    columns: Any,
+    model: Path,
+    data: Place,
+    section: Section,
+    out: Place | None,
+    into: IntoTable,
+    overwrite: bool,
+    display: Display,
+    separator: str = ",",
 ) -> Reply:
-    """Write columns, made once it is sure that there is a place for them, to a file or to standard output."""
+    """Write columns, made once it is sure that there is a place for them: to a file, a table, or standard output."""
+    if isinstance(out, Url):
+        table = select(data, runs.read_facts(model), section).get("table")
+        if overwrite and table is not None and (data, table) == (out, into.out_table):
+            raise ValueError(f"out_table={table!r} is the data itself; choose another table")
+        return _write_table(columns, out, into, overwrite)
+    if into != NO_TABLE:
+        raise ValueError(
+            f"out_table={into.out_table!r} and append={into.append} are of a database, but out={out} is none"
+        )
     if out is None:
         made, ids = columns()
         ids = _name_ids(ids, made)
@@ -288,11 +317,11 @@ def _write(
         write_csv(sys.stdout, made, ids=ids, separator=separator)
         return Reply({}, "")
     if out.suffix.lower() == ENDING:
-        check_cells_output(out, data)
+        check_cells_output(out, Path(data))
         check_apart(out, data)
         with atomic(out, overwrite=overwrite) as staging:
             made, _ = columns()
-            places = write_cells(staging, data, made)
+            places = write_cells(staging, Path(data), made)
         n_rows = len(next(iter(made.values())))
         text = f"{n_rows:,} rows are in {out}, a copy of {data}: {', '.join(places)}"
         return Reply({"out": str(out), "n_rows": n_rows, "columns": places}, text)
@@ -303,6 +332,21 @@ def _write(
         write_columns(staging, made, ids=_name_ids(ids, made), separator=separator)
     n_rows = len(next(iter(made.values())))
     return Reply({"out": str(out), "n_rows": n_rows, "columns": list(made)}, f"{n_rows:,} rows are in {out}")
+
+
+def _write_table(columns: Any, out: Url, into: IntoTable, overwrite: bool) -> Reply:
+    """Write columns to a table of a database."""
+    from layerwise.data.database_output import check_table, write_table
+
+    name = into.out_table
+    if name is None:
+        raise ValueError(f"out={out} is a database; name the table to write with --out-table")
+    check_table(out, name, overwrite=overwrite, append=into.append)
+    made, ids = columns()
+    n_rows = write_table(out, name, made, ids=_name_ids(ids, made), overwrite=overwrite, append=into.append)
+    how = "were added to" if into.append else "are in"
+    facts = {"out": str(out), "out_table": name, "append": into.append, "n_rows": n_rows, "columns": list(made)}
+    return Reply(facts, f"{n_rows:,} rows {how} table {name} of {out}")
 
 
 def _name_ids(ids: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, Any]:

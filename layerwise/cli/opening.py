@@ -30,6 +30,7 @@ from layerwise.data.workbooks import has_sheet
 from layerwise.estimators import AutoencoderImputer, StackedRegressor
 from layerwise.inspection import bare, prepare, step_of
 from layerwise.section import WHOLE, Section
+from layerwise.urls import Place, Url
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class Opened:
         Rows as the estimator takes them.
     section : Section, default=WHOLE
         Which part of the data they are.
+    file : TableFile or None, default=None
+        Of a table: what they were read from.
     """
 
     folder: Path
@@ -58,6 +61,7 @@ class Opened:
     source: Input
     X: np.ndarray
     section: Section = WHOLE
+    file: TableFile | None = None
 
 
 def name_rows(source: Input, places: np.ndarray | None = None) -> list[str] | None:
@@ -80,9 +84,13 @@ def tell_known(opened: Opened) -> str | None:
     )
 
 
-def select(data: Path, facts: Mapping[str, Any], section: Section) -> dict[str, Any]:
+def select(data: Place, facts: Mapping[str, Any], section: Section) -> dict[str, Any]:
     """Return which part of the data holds the rows: what is given, else what was in training, where that fits."""
-    of_cells, given = is_cells(data), section.given()
+    given = section.given()
+    if isinstance(data, Url):
+        known = dict.fromkeys(("query", "table"), not (section.query or section.table))
+        return {name: facts[name] for name, fits in known.items() if fits and name in facts} | given
+    of_cells = is_cells(data)
     as_array = is_zarr(data) or not (data.is_dir() or is_tabular(data))
     known = {"array": is_archive(data), **dict.fromkeys(("layout", "transpose"), as_array)}
     known = dict.fromkeys(known, False) if of_cells else known
@@ -100,16 +108,16 @@ def _has_sheet(data: Path, name: str) -> bool:
     return bool(paths) and has_sheet(paths[0], name)
 
 
-def list_columns(data: Path, section: Section = WHOLE) -> list[str]:
+def list_columns(data: Place, section: Section = WHOLE) -> list[str]:
     """Return the names of the columns of a table, or of the obs of cells; none of other files."""
-    if is_cells(data):
+    if not isinstance(data, Url) and is_cells(data):
         return list(CellsSource(data, section).names)
     return TableFile(data, section).names if is_tabular(data) else []
 
 
 def open_model(
     folder: Path,
-    data: Path | None,
+    data: Place | None,
     *,
     labels: str | None = None,
     sample_weight: str | None = None,
@@ -121,7 +129,7 @@ def open_model(
     Parameters
     ----------
     folder : Path
-    data : Path or None
+    data : Path, Url or None
         None reads nothing.
     labels : str or None, default=None
         Where the labels are, as `layerwise.read` takes it; None takes the column of the training, where there is such.
@@ -177,4 +185,5 @@ def open_model(
     missing = describe_missing(source.X, source.feature_names)
     if missing and imputer is None:
         raise ValueError(f"{data}: {missing}; the model does not fill in gaps; train it with --impute")
-    return Opened(folder, bare(model), encoder, source, prepare(model, source.X), section)
+    file = opened.file if isinstance(opened, TableSource) else None
+    return Opened(folder, bare(model), encoder, source, prepare(model, source.X), section, file)

@@ -14,7 +14,7 @@ from rich.table import Table
 import layerwise
 from layerwise import runs
 from layerwise.atomic import atomic
-from layerwise.cli.common import InSection, Labels, Model, Overwrite, Reply, Shown, as_command, render
+from layerwise.cli.common import Anywhere, InSection, Labels, Model, Overwrite, Reply, Shown, as_command, render
 from layerwise.cli.opening import name_rows, open_model
 from layerwise.cli.trained_rows import digest_rows
 from layerwise.data.table_encoder import TableEncoder
@@ -22,6 +22,7 @@ from layerwise.export import export_matlab, export_numpy, export_onnx
 from layerwise.inspection import inspect_model, layers_of, step_of
 from layerwise.report import write_report
 from layerwise.section import WHOLE
+from layerwise.urls import as_place
 
 
 def inspect(model: Model) -> Reply:
@@ -44,7 +45,7 @@ def inspect(model: Model) -> Reply:
 
 def report(
     run: Model,
-    data: Path | None = None,
+    data: Anywhere | None = None,
     *,
     labels: Labels = None,
     section: InSection = WHOLE,
@@ -66,7 +67,8 @@ def report(
     facts = runs.read_facts(run)
     if data is None and facts.get("data") is None:
         raise ValueError(f"{run} does not say what it was trained on; give rows: {as_command('report', run, 'DATA')}")
-    if data is None and not (Path(facts["data"]).exists() or glob.glob(facts["data"])):
+    known_as = data if data is not None else as_place(facts["data"])
+    if data is None and isinstance(known_as, Path) and not (known_as.exists() or glob.glob(facts["data"])):
         raise ValueError(
             f"{run} was trained on {facts['data']}, which is not here; give rows: {as_command('report', run, 'DATA')}"
         )
@@ -79,7 +81,7 @@ def report(
     if place.suffix != ".html":
         raise ValueError(f"out={place} must end in .html")
     with atomic(place, overwrite=overwrite or out is None) as staging:
-        opened = open_model(run, data or Path(facts["data"]), labels=labels, section=section)
+        opened = open_model(run, known_as, labels=labels, section=section)
         source = opened.source
         known = facts.get("digest_of_rows")
         trained_on = None if known is None else digest_rows(source.X) == known

@@ -17,6 +17,7 @@ from layerwise.data.naming import as_flag, name_columns
 from layerwise.data.values import describe_codes, describe_odd_columns
 from layerwise.estimators import AutoencoderOutlierDetector
 from layerwise.section import Section
+from layerwise.urls import Url, as_place
 
 # What a person wants next, by the model that was trained.
 _NEXT = {"autoencoder": ["encode", "--out", "codes.csv"], "outliers": ["score", "--because", "--out", "scores.csv"]}
@@ -32,6 +33,7 @@ def describe_data(source: Input, settings: Mapping[str, Any], n_labelled: int | 
     """Return what was read, in lines: rows, how axes were taken, what the columns of a table are."""
     return [
         _describe_rows(source, n_labelled),
+        *_describe_order(source),
         *_advise_on_transpose(source, settings),
         *_describe_columns(source),
     ]
@@ -75,6 +77,17 @@ def _describe_rows(source: Input, n_labelled: int | None) -> str:
     if n_labelled is None:
         return text
     return f"{text}, {'' if n_labelled == n_rows else f'{n_labelled:,} of them '}with labels"
+
+
+def _describe_order(source: Input) -> list[str]:
+    """Return a line on rows that may come in another order when they are read again."""
+    order = source.origin.get("row_order")
+    if order is None:
+        return []
+    return [
+        f"Order of the rows: {order}; to repeat this run, or to go on with it, they must come in the same order again: "
+        f"give a query with ORDER BY"
+    ]
 
 
 def _advise_on_transpose(source: Input, settings: Mapping[str, Any]) -> list[str]:
@@ -153,12 +166,11 @@ def advise_on_labels(facts: Mapping[str, Any]) -> list[str]:
 
 def suggest_next(place: Path, facts: Mapping[str, Any]) -> str:
     """Return the command that a person wants next; of what learned from labels, how good it is on other rows."""
-    data = Path(facts["data"])
+    data = as_place(facts["data"])
     if facts["model"] in _NEXT:
         verb, *more = _NEXT[facts["model"]]
         return as_command(verb, place, data, *more)
-    labels = (
-        [] if facts["labels"] in list_columns(data, Section(sheet=facts.get("sheet"))) else ["--labels", "THEIR_LABELS"]
-    )
+    own = isinstance(data, Url) or facts["labels"] in list_columns(data, Section(sheet=facts.get("sheet")))
+    labels = [] if own else ["--labels", "THEIR_LABELS"]
     evaluate, predict = as_command("evaluate", place, "OTHER_ROWS", *labels), as_command("predict", place, data)
     return f"{evaluate} (rows that it has not seen), or {predict}"

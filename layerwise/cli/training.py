@@ -13,6 +13,7 @@ from layerwise import distributed, recipes
 from layerwise.atomic import target_of
 from layerwise.cli.common import (
     AnyText,
+    Anywhere,
     Flag,
     Ignore,
     ImageShape,
@@ -35,6 +36,7 @@ from layerwise.cli.recipe_flags import SETTLED, take
 from layerwise.cli.telling import advise_on_labels, suggest_next, warn_of_stages
 from layerwise.cli.unfinished import read_begun, refuse_changes, tidy, unfinished_run
 from layerwise.section import WHOLE
+from layerwise.urls import as_place
 
 # Headings of the page of help.
 _DATA = Parameter(group=Group("Data", sort_key=-3))
@@ -48,7 +50,7 @@ _OF_THIS_PROCESS = ("config", "track", "resume", "checkpoint_seconds", "timeout"
 
 
 def fit(
-    data: Path | None = None,
+    data: Anywhere | None = None,
     *,
     out: Path | None = None,
     config: Path | None = None,
@@ -86,7 +88,7 @@ def fit(
     learning_rate: Annotated[Literal["constant", "linear", "cosine"] | None, _TRAINING] = None,
     progressive: Annotated[bool | None, _TRAINING] = None,
     validation_fraction: Annotated[float | None, _DATA] = None,
-    validation_data: Annotated[Path | None, _DATA] = None,
+    validation_data: Annotated[Anywhere | None, _DATA] = None,
     groups: Annotated[str | None, _DATA] = None,
     ordered: Annotated[bool | None, Parameter(negative=""), _DATA] = None,
     finetune: Annotated[str | None, _TRAINING] = None,
@@ -120,9 +122,10 @@ def fit(
     ----------
     data
         Rows: CSV, Parquet, Feather, .jsonl, .json, .arff, .xlsx, .xls, .ods, .npy, .npz, IDX, .mat, .safetensors, HDF5,
-        Zarr, AnnData (.h5ad), .svm, .txt, of SPSS, Stata and SAS .sav, .dta, .sas7bdat and .xpt, or a folder of images
-        or of tables. Several files are one pattern in quotes: 'part-*.csv'. Bytes are scaled to [0, 1]; what the
-        columns of a table are taken for is said.
+        Zarr, AnnData (.h5ad), .svm, .txt, of SPSS, Stata and SAS .sav, .dta, .sas7bdat and .xpt, a folder of images or
+        of tables, or a database (postgresql://user@host/db, sqlite:///file.db, duckdb:///file.duckdb) with --query or
+        --table. Several files are one pattern in quotes: 'part-*.csv'. Bytes are scaled to [0, 1]; what the columns of
+        a table are taken for is said.
     out
         Folder for the model, the metrics, the pictures and the report.
     config
@@ -286,7 +289,7 @@ def _settle(
     settings.setdefault("random_state", distributed.gather_counts([secrets.randbelow(2**31)])[0])
     place = Path(settings["out"])
     target_of(place)  # which refuses what no run can be
-    check_apart(place, Path(settings["data"]))
+    check_apart(place, as_place(settings["data"]))
     if place.is_file():
         raise FileExistsError(f"out={place} is a file, but a run is a folder; choose another place")
     return settings, flags, ended

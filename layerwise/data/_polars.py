@@ -7,10 +7,10 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from layerwise.errors import FileError
+from layerwise.urls import Place
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -43,7 +43,7 @@ def columns(*names: str) -> Any:
 
 
 @contextmanager
-def reading(path: Path, kind: str = "a table") -> Iterator[None]:
+def reading(path: Place, kind: str = "a table") -> Iterator[None]:
     """Say in one sentence what polars found wrong with a file in the block."""
     try:
         yield

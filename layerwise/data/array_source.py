@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ class ArraySource(Source):
         self._section = section
         paths = find_parts(where)
         self.path = name_parts(where, paths)
-        self._files = [ArrayFile(path, section.zero_based) for path in paths]
+        self._files = [ArrayFile(Path(path), section.zero_based) for path in paths]
         self._zero_based = self._files[0].zero_based
         if self._zero_based is not None:
             self.takes = (*self.takes, "zero_based")

@@ -20,6 +20,7 @@ from layerwise.data.source import Input, Source
 from layerwise.data.trees import is_zarr, mark_of_zarr
 from layerwise.errors import FileError
 from layerwise.section import Section
+from layerwise.urls import Place
 
 # What names the cells, beside the columns of obs.
 CELL_NAMES = "obs_names"
@@ -67,7 +68,7 @@ class CellsSource(Source):
         if len(paths) > 1:
             raise ValueError(f"{paths[0]} and {len(paths) - 1} more are AnnData; make them one by anndata.concat first")
         self.path = paths[0]
-        self._cells = InFile(paths[0])
+        self._cells = InFile(Path(paths[0]))
 
     @property
     def names(self) -> list[str]:
@@ -114,7 +115,7 @@ class CellsSource(Source):
         return self._cells.column(name)
 
 
-def match_genes(source: Input, names: Sequence[str], path: Path) -> Input:
+def match_genes(source: Input, names: Sequence[str], path: Place) -> Input:
     """Return rows with the genes of the training in their order, by name.
 
     Raises
@@ -136,7 +137,7 @@ def match_genes(source: Input, names: Sequence[str], path: Path) -> Input:
     return source._replace(X=source.X[:, [places[name] for name in names]], feature_names=list(names))
 
 
-def _warn_of_empty(path: Path, X: Any, cells: Sequence[str] | np.ndarray, genes: Sequence[str]) -> None:
+def _warn_of_empty(path: Place, X: Any, cells: Sequence[str] | np.ndarray, genes: Sequence[str]) -> None:
     """Say which cells have no counts, and which genes no cell has."""
     seen, empty = np.zeros(X.shape[1], bool), []
     for start in range(0, X.shape[0], _ROWS):

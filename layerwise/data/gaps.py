@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -13,12 +12,10 @@ from layerwise.data._polars import columns, match_names, pl
 from layerwise.data._polars import reading as reading_of
 from layerwise.data.column_types import MARKERS, Reading
 from layerwise.data.tables import TableFile, drop_marks
-from layerwise.section import Section
 
 
 def fill_table(
-    path: Path,
-    section: Section,
+    file: TableFile,
     numbers: Mapping[str, np.ndarray],
     *,
     text: Collection[str] = (),
@@ -26,16 +23,15 @@ def fill_table(
     missing: Collection[Any] = (),
     dates: bool = False,
 ) -> dict[str, np.ndarray]:
-    """Return the columns of a table, in its order, with ``numbers`` of theirs where values are missing.
+    """Return the columns of a table that is open, in its order, with ``numbers`` of theirs where values are missing.
 
     Other columns stay as they are, text of workbooks too, and of CSV those named in ``text`` the text that they are.
     ``readings`` say of a column how its numbers are written, if that is not plain, and ``missing`` what else stands for
     nothing there. ``dates`` leaves dates that are not text what they are.
     """
-    file = TableFile(path, section)
     plain = [name for name in numbers if readings.get(name) is None]
     table = match_names(file.scan(file.names if file.loose else text, used=[], numbers=plain), numbers)
-    with reading_of(path):
+    with reading_of(file.path):
         frame = table.collect()
     known = drop_marks(frame.select(columns(*numbers)), [*missing, *MARKERS])
     filled = {name: _fill(known[name], values, readings.get(name)) for name, values in numbers.items()}

@@ -49,7 +49,7 @@ class ImageSource(Source):
         """Return the folder that each image is in, or what a file says of it."""
         if str(name) != "class":
             self.check_file(name)
-            return distributed.share(load_image_labels(Path(name), self.path, self._images.all_files))
+            return distributed.share(load_image_labels(Path(name), Path(self.path), self._images.all_files))
         files, classes = self._images.files, self._images.classes
         outside = [file for file, folder in zip(files, classes, strict=True) if folder is None]
         if outside:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -21,6 +20,7 @@ from layerwise.data.table_source import TableSource
 from layerwise.data.tables import TableFile, find_tables, find_workbooks, is_table
 from layerwise.data.trees import is_zarr
 from layerwise.section import WHOLE, Layout, Section
+from layerwise.urls import Place, Url, is_url
 
 __all__ = ["Input", "Source", "open_source", "read", "read_input"]
 
@@ -62,11 +62,14 @@ def is_tabular(where: Where) -> bool:
 
 def find_separator(where: Where) -> str:
     """Return what separates the values of a table of text, and would those of anything else."""
-    of_text = is_tabular(where) and not find_workbooks(where)
-    return (TableFile(where).separator or ",") if of_text else ","
+    if is_url(where) or not is_tabular(where) or find_workbooks(where):
+        return ","
+    return TableFile(where).separator or ","
 
 
-def _choose_kind(path: Path) -> type[Source]:
+def _choose_kind(path: Place) -> type[Source]:
+    if isinstance(path, Url):
+        return TableSource
     if is_cells(path):
         return CellsSource
     if is_zarr(path):
@@ -94,6 +97,8 @@ def read(
     zero_based: bool | None = None,
     layer: str | None = None,
     obsm: str | None = None,
+    query: str | None = None,
+    table: str | None = None,
     encoder: TableEncoder | None = None,
     image_shape: tuple[int, ...] | None = None,
     scratch: str | PathLike[str] | None = None,
@@ -116,7 +121,10 @@ def read(
         memory), whose ``obs`` has the labels and ``obs_names`` the identifiers; plain text (``.txt``, ``.dat``), which
         is a table if its first line names columns, and an array if it is numbers; or a folder of images, see
         `layerwise.data.load_image_folder`. Several tables or arrays, with the same columns, follow each other as one:
-        a list, a pattern such as ``"part-*.csv"`` (sorted by name), or a folder of tables, as Spark and Dask write.
+        a list, a pattern such as ``"part-*.csv"`` (sorted by name), or a folder of tables, as Spark and Dask write. Or
+        the address of a database, as text: ``"postgresql://user@host/db"``, ``"sqlite:///file.db"``,
+        ``"duckdb:///file.duckdb"`` (four slashes before a path from the root), of which ``query`` or ``table`` gives
+        the rows; ``$NAME`` in it is an environment variable.
     labels : str, path-like or None, default=None
         A column of the table, or of ``obs``, or an array in the same file, or a file of labels, see
         `layerwise.data.load_labels`.
@@ -157,6 +165,12 @@ def read(
     layer, obsm : str or None, default=None
         Which layer of an AnnData, or which array of its ``obsm``, holds the rows, such as ``"counts"`` or ``"X_pca"``;
         None is its ``X``.
+    query : str or None, default=None
+        Of a database, the SELECT whose rows are wanted. It is run in a transaction that may only read. Without ORDER BY
+        its rows may come in another order the next time.
+    table : str or None, default=None
+        Of a database, the table, or the view, whose rows are all wanted, by name or by ``"schema.name"``: in the order
+        of its primary key, if it has one.
     encoder : TableEncoder or None, default=None
         The fitted encoder of a trained model, for a table; None learns one.
     image_shape : tuple of int or None, default=None
@@ -179,7 +193,8 @@ def read(
     OSError
         If the file or folder cannot be read, or is not there.
     FileError
-        If it is damaged, holds what cannot be made numbers, or expands to more than ``LAYERWISE_MAX_BYTES``.
+        If it is damaged, holds what cannot be made numbers, or expands to more than ``LAYERWISE_MAX_BYTES``; if a
+        database refuses the query.
     ValueError
         If a column or array that is named is not there.
     ImportError
@@ -200,7 +215,8 @@ def read(
     if sample_weight is not None and str(labels) == sample_weight:
         raise ValueError(f"sample_weight={sample_weight!r} holds the labels; name another column, or another array")
     sheet = None if sheet is None else str(sheet)
-    section = Section(array, layout, transpose, sheet, encoding, value_labels, zero_based, layer, obsm)
+    of_database = {"query": query, "table": table}
+    section = Section(array, layout, transpose, sheet, encoding, value_labels, zero_based, layer, obsm, **of_database)
     if isinstance(path, Source) and section.given():
         raise ValueError(f"{path.path} is open already; name a part of it when it is opened")
     source = path if isinstance(path, Source) else open_source(path, section)
@@ -253,7 +269,7 @@ def _as_list(names: str | Sequence[str]) -> list[str]:
     return [names] if isinstance(names, str) else list(names)
 
 
-def _check_shape(path: Path, X: np.ndarray, image_shape: tuple[int, ...]) -> tuple[int, ...]:
+def _check_shape(path: Place, X: np.ndarray, image_shape: tuple[int, ...]) -> tuple[int, ...]:
     if len(image_shape) not in (2, 3) or image_shape[2:] not in ((), (3,)) or math.prod(image_shape) != X.shape[1]:
         raise ValueError(
             f"image_shape={tuple(image_shape)} must be (height, width) or (height, width, 3) of as many values as a "

@@ -187,6 +187,11 @@ def _plain(array: np.ndarray) -> list[Any]:
     return [None if value != value else value for value in array.tolist()]
 
 
+def as_frame(columns: Columns, ids: Columns) -> pl.DataFrame:
+    """Return columns as a table, as `write_columns` writes it to a file."""
+    return _to_frame(_flatten(_as_arrays(columns), _as_arrays(ids)))
+
+
 def _to_frame(flat: Mapping[str, np.ndarray]) -> pl.DataFrame:
     columns = []
     for name, array in flat.items():

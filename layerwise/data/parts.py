@@ -11,10 +11,21 @@ from typing import Any, NamedTuple, TypeAlias
 
 from layerwise.data._polars import pl
 from layerwise.errors import FileError
+from layerwise.urls import Place, Url, as_place
 
 Where: TypeAlias = str | PathLike[str] | Sequence[str | PathLike[str]]
-# What holds the rows of a table, of so many bytes in memory, for the questions to come.
-Keep: TypeAlias = Callable[["pl.LazyFrame", int], "pl.LazyFrame"]
+
+
+class Keep:
+    """What holds the rows of a table for the questions to come; this one leaves them where they are."""
+
+    def __call__(self, table: pl.LazyFrame, n_bytes: int) -> pl.LazyFrame:
+        """Return a table, of so many bytes in memory, from where it is kept."""
+        return table
+
+    def new_file(self) -> Path | None:
+        """Return where rows that come once, of nobody knows how many bytes, are to be written; None is memory."""
+        return None
 
 
 class Part(NamedTuple):
@@ -24,10 +35,11 @@ class Part(NamedTuple):
     question. There is a separator where the file is text, and so are all columns. Of a `Section` it takes these. Of a
     workbook with several sheets it is this ``sheet``; ``notes`` are sentences on how the rows were read, where
     that is a guess, and ``misfits`` columns that cannot be used, each with the reason. The text of a ``loose`` one may
-    be numbers, as in CSV. Some files have ``labels`` for values of columns, and ``descriptions`` of columns.
+    be numbers, as in CSV. Some files have ``labels`` for values of columns, and ``descriptions`` of columns. Of a
+    database there is an origin: facts on when, and in which order, the rows were read.
     """
 
-    path: Path
+    path: Place
     names: list[str]
     scan: Callable[[Keep], pl.LazyFrame]
     separator: str | None = None
@@ -38,10 +50,11 @@ class Part(NamedTuple):
     loose: bool = False
     labels: Mapping[str, Mapping[Any, str]] = MappingProxyType({})
     descriptions: Mapping[str, str] = MappingProxyType({})
+    origin: Mapping[str, str] = MappingProxyType({})
 
 
-def find_parts(where: Where) -> list[Path]:
-    """Return the files that a path, a pattern such as ``part-*.csv`` or a list of paths stands for.
+def find_parts(where: Where) -> list[Place]:
+    """Return the files that a path, a pattern such as ``part-*.csv`` or a list of paths stands for; or a database.
 
     A FileNotFoundError says that there are none, a ValueError that the list is empty, or names a file twice.
     """
@@ -51,23 +64,23 @@ def find_parts(where: Where) -> list[Path]:
         if not parts or twice:
             raise ValueError(f"{twice} is named twice; name each file once" if twice else "no file is named")
         return parts
-    path = Path(where)
-    if path.exists():
+    path = as_place(where)
+    if isinstance(path, Url) or path.exists():
         return [path]
     if glob.has_magic(fspath(where)) and (found := sorted(glob.glob(fspath(where)))):
         return [Path(part) for part in found]
     raise FileNotFoundError(f"{path} is not there" if not glob.has_magic(fspath(where)) else f"no file fits {path}")
 
 
-def name_parts(where: Where, parts: Sequence[Path]) -> Path:
+def name_parts(where: Where, parts: Sequence[Place]) -> Place:
     """Return what to call all files in messages."""
     if isinstance(where, (str, PathLike)):
-        return Path(where)
+        return as_place(where)
     more = len(parts) - 1
     return parts[0] if not more else Path(f"{parts[0]} and {more} more file{'s' if more > 1 else ''}")
 
 
-def check_parts(parts: Sequence[tuple[Path, Sequence[str]]]) -> None:
+def check_parts(parts: Sequence[tuple[Place, Sequence[str]]]) -> None:
     """Refuse parts that have not the same columns, in one order or another."""
     first, names = parts[0]
     for path, others in parts[1:]:

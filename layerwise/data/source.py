@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from layerwise.data.scratch import MEMORY
 from layerwise.data.table_encoder import TableEncoder
 from layerwise.errors import FileError
 from layerwise.section import Section
+from layerwise.urls import Place
 
 
 class Input(NamedTuple):
@@ -53,6 +55,8 @@ class Input(NamedTuple):
         What columns of the table are in words, where its file says so.
     zero_based : bool or None, default=None
         Whether columns of a text of pairs column:value (SVMlight, LIBSVM) were counted from 0; None for other files.
+    origin : mapping of str to str, default={}
+        Of a database: when the rows were read (``read_at``), and that they came in no order (``row_order``).
     """
 
     X: np.ndarray
@@ -68,6 +72,7 @@ class Input(NamedTuple):
     sheet: str | None = None
     descriptions: dict[str, str] | None = None
     zero_based: bool | None = None
+    origin: Mapping[str, str] = MappingProxyType({})
 
     @property
     def feature_columns(self) -> list[str] | None:
@@ -136,7 +141,7 @@ class Source:
     thing: ClassVar[str] = "an array"
     takes: tuple[str, ...] = ()
     refused: ClassVar[tuple[str, ...]] = ()
-    path: Path
+    path: Place
     options = Options()
 
     def __init__(self, where: Where, section: Section):

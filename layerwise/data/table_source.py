@@ -14,14 +14,38 @@ import numpy as np
 from layerwise import distributed
 from layerwise.atomic import naming
 from layerwise.data._polars import columns, list_names, match_names, pl, reading
-from layerwise.data.parts import Where
+from layerwise.data.parts import Keep, Where
 from layerwise.data.scratch import allocate
-from layerwise.data.source import Input, Source
+from layerwise.data.source import Input, Options, Source
 from layerwise.data.table_encoder import MAX_CATEGORIES, TableEncoder
 from layerwise.data.tables import TableFile, batches, count_rows, identifier_values, read_labels
 from layerwise.data.values import refuse_infinity
 from layerwise.errors import in_content_of
 from layerwise.section import Section
+
+
+class _Kept(Keep):
+    """What holds the rows in memory, or in files that go with it where they take too much."""
+
+    def __init__(self, options: Options):
+        self._options = options
+        self.n_bytes = 0
+        self.folder: Path | None = None
+
+    def __call__(self, table: pl.LazyFrame, n_bytes: int) -> pl.LazyFrame:
+        self.n_bytes += n_bytes
+        if self.n_bytes <= self._options.memory // distributed.world_size():
+            return table.collect(engine="streaming").lazy()
+        path = self.new_file()
+        with naming(path, reads=True):
+            table.sink_ipc(path, compression="zstd")
+        return pl.scan_ipc(path)
+
+    def new_file(self) -> Path:
+        if self.folder is None:
+            self.folder = Path(tempfile.mkdtemp(prefix="layerwise-", dir=self._options.scratch))
+            weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+        return self.folder / f"rows-{len(list(self.folder.iterdir()))}"
 
 
 class TableSource(Source):
@@ -31,15 +55,13 @@ class TableSource(Source):
     thing = "a column"
 
     def __init__(self, where: Where, section: Section):
-        self._file = TableFile(where, section)
-        self.path, self.takes = self._file.path, self._file.takes
-        self._n_bytes = 0
-        self._folder: str | None = None
+        self.file = TableFile(where, section)
+        self.path, self.takes = self.file.path, self.file.takes
 
     @property
     def names(self) -> list[str]:
         """Of the columns, in the spelling of `options` where only that differs (NFC, NFD)."""
-        there = pl.LazyFrame(schema=dict.fromkeys(self._file.names, pl.String))
+        there = pl.LazyFrame(schema=dict.fromkeys(self.file.names, pl.String))
         return match_names(there, self._wanted()).collect_schema().names()
 
     def _wanted(self) -> list[str]:
@@ -56,25 +78,13 @@ class TableSource(Source):
         missing = self.options.missing if encoder is None else encoder.list_missing()
         own = self.names if encoder is None else encoder.feature_names_in_.tolist()
         used = {*own, *self.options.others}.difference(self.options.ids, ignored)
-        table = self._file.scan(
-            [*self.options.ids, *text], self._keep, missing=missing, as_written=True, used=used, numbers=numbers
-        )
-        if self._n_bytes and self._folder is None:  # what was typed takes less room than text
+        kept = self._kept = _Kept(self.options)  # as long as the source
+        as_text = [*self.options.ids, *text]
+        table = self.file.scan(as_text, kept, missing=missing, as_written=True, used=used, numbers=numbers)
+        if kept.n_bytes and kept.folder is None:  # what was typed takes less room than text
             with reading(self.path):
                 table = table.collect(engine="streaming").lazy()
         return match_names(table, self._wanted())
-
-    def _keep(self, table: pl.LazyFrame, n_bytes: int) -> pl.LazyFrame:
-        self._n_bytes += n_bytes
-        if self._n_bytes <= self.options.memory // distributed.world_size():
-            return table.collect(engine="streaming").lazy()
-        if self._folder is None:
-            self._folder = tempfile.mkdtemp(prefix="layerwise-", dir=self.options.scratch)
-            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
-        path = Path(self._folder) / f"{self._n_bytes}.arrow"
-        with naming(path, reads=True):
-            table.sink_ipc(path, compression="zstd")
-        return pl.scan_ipc(path)
 
     @cached_property
     def n_rows(self) -> int:
@@ -84,7 +94,7 @@ class TableSource(Source):
     def column(self, name: str) -> np.ndarray:
         """Return a column of labels."""
         with in_content_of(self.path):
-            return read_labels(self._file, self.table, name)
+            return read_labels(self.file, self.table, name)
 
     def numbers(self, name: str) -> np.ndarray:
         """Return a column as it is."""
@@ -114,7 +124,7 @@ class TableSource(Source):
         """Return the rows as numbers."""
         encoder, options = self.options.encoder, self.options
         start, stop = distributed.share_bounds(self.n_rows)
-        self._file.warn()
+        self.file.warn()
         with in_content_of(self.path):
             if encoder is None:
                 encoder = self._learn()
@@ -130,8 +140,8 @@ class TableSource(Source):
             refuse_infinity(X[:, : len(encoder.numbers_)], encoder.numbers_, start)
         ids = self.ids([name for name in encoder.list_row_names() if name in self.names and name not in options.ids])
         names = list(encoder.get_feature_names_out())
-        sheet, descriptions = self._file.sheet, self._file.descriptions or None
-        return Input(X, None, ids, None, encoder, names, sheet=sheet, descriptions=descriptions)
+        told = Input(X, None, ids, None, encoder, names, sheet=self.file.sheet, origin=self.file.origin)
+        return told._replace(descriptions=self.file.descriptions or None)
 
     def _learn(self) -> TableEncoder:
         """Fit an encoder, the same on all ranks, each of which looks at all rows."""

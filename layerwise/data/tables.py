@@ -27,6 +27,7 @@ from layerwise.data.workbooks import WORKBOOK_ENDINGS, is_workbook, open_workboo
 from layerwise.errors import FileError
 from layerwise.limits import DEFLATE_LIMIT, check_room
 from layerwise.section import WHOLE, Section
+from layerwise.urls import Place, Url, as_place
 
 
 class _Format(NamedTuple):
@@ -54,13 +55,17 @@ _NUMBERS = (Real, Decimal, np.bool_, type(None))
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 # How names begin that are no parts of a table; ~$ of what Excel leaves there as long as a workbook is open.
 _PASSED_OVER = ("_", ".", "~$")
+# Where there are no further questions.
+_LEAVE = Keep()
 # Values in a batch of rows.
 _BATCH = 2**22
 
 
 def is_table(path: str | PathLike[str]) -> bool:
     """Whether a file is a table, by how its name ends; plain text is one if its first line is not numbers."""
-    path = Path(path)
+    path = as_place(path)
+    if isinstance(path, Url):
+        return True
     return _is_named_table(path) or (is_text(path) and path.is_file() and not holds_numbers(path))
 
 
@@ -100,7 +105,8 @@ def find_tables(folder: Path) -> dict[Path, dict[str, str | None]]:
 
 def find_workbooks(where: Where) -> list[Path]:
     """Return the files of a table that is in workbooks alone; none of others."""
-    paths = [path for part in find_parts(where) for path in (find_tables(part) if part.is_dir() else [part])]
+    parts = [Path(part) for part in find_parts(where) if not isinstance(part, Url)]
+    paths = [path for part in parts for path in (find_tables(part) if part.is_dir() else [part])]
     return paths if all(map(is_workbook, paths)) else []
 
 
@@ -114,16 +120,19 @@ class TableFile:
     def __init__(self, where: Where, section: Section = WHOLE):
         paths = find_parts(where)
         self.path = name_parts(where, paths)
-        named: dict[Path, dict[str, str | None]] = {}
+        named: dict[Place, dict[str, str | None]] = {}
         for path in paths:
-            named |= find_tables(path) if path.is_dir() else {path: {}}
+            if isinstance(path, Path) and path.is_dir():
+                named |= dict(find_tables(path).items())
+            else:
+                named[path] = {}
         if not named:
             raise FileError(f"{self.path} is a folder without tables, or with other files among them")
         self._parts = [(open_table(path, section), folders) for path, folders in named.items()]
         check_parts([(part.path, [*part.names, *folders]) for part, folders in self._parts])
         first, folders = self._parts[0]
         self.names, self.separator, self._folders = [*first.names, *folders], first.separator, list(folders)
-        self.takes, self.sheet, self.loose = first.takes, first.sheet, first.loose
+        self.takes, self.sheet, self.loose, self.origin = first.takes, first.sheet, first.loose, first.origin
         self.notes = [f"{part.path}: {note}" for part, _ in self._parts for note in part.notes]
         self.descriptions = {name: words for part, _ in self._parts[::-1] for name, words in part.descriptions.items()}
         check_names(first.path, self.names)
@@ -137,7 +146,7 @@ class TableFile:
     def scan(
         self,
         text: Collection[str] = (),
-        keep: Keep = lambda table, n_bytes: table,
+        keep: Keep = _LEAVE,
         *,
         missing: Collection[Any] = (),
         as_written: bool = False,
@@ -211,8 +220,12 @@ class TableFile:
                     )
 
 
-def open_table(path: Path, section: Section) -> Part:
-    """Read the names of the columns of one file."""
+def open_table(path: Place, section: Section) -> Part:
+    """Read the names of the columns of one file, or of a query."""
+    if isinstance(path, Url):
+        from layerwise.data.databases import open_database  # whose packages are asked for where there is one
+
+        return open_database(path, section)
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there, or is not a file")
     if path.suffix.lower() in STATISTICS_ENDINGS:
@@ -308,13 +321,13 @@ def drop_marks(table: Any, missing: Collection[Any]) -> Any:
     return table.with_columns(changed)
 
 
-def count_rows(path: Path, table: pl.LazyFrame) -> int:
+def count_rows(path: Place, table: pl.LazyFrame) -> int:
     """Return how many rows a table has that was read from ``path``."""
     with reading(path):
         return table.select(pl.len()).collect(engine="streaming").item()
 
 
-def batches(path: Path, table: pl.LazyFrame, n_rows: int) -> Iterator[pl.DataFrame]:
+def batches(path: Place, table: pl.LazyFrame, n_rows: int) -> Iterator[pl.DataFrame]:
     """Yield the ``n_rows`` rows of a table that was read from ``path`` in order, a few million values at a time."""
     size = max(1, _BATCH // max(1, len(table.collect_schema())))
     found = 0

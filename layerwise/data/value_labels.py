@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from layerwise.data._polars import columns, composed, pl, reading
 from layerwise.data.naming import name_columns
+from layerwise.urls import Place
 
 # Of columns, by name: what each value stands for, which is a float or text.
 Labels: TypeAlias = Mapping[str, Mapping[Any, str]]
@@ -16,7 +16,7 @@ _SHOWN = 3
 
 
 def apply_labels(
-    path: Path,
+    path: Place,
     tables: Sequence[pl.LazyFrame],
     labels: Sequence[Labels],
     *,
@@ -44,7 +44,7 @@ def apply_labels(
     ]
 
 
-def _count(path: Path, table: pl.LazyFrame, labels: Labels, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+def _count(path: Place, table: pl.LazyFrame, labels: Labels, names: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return of each column how many values there are, how many of them have a label, and some of those."""
     counts, schema = [], table.collect_schema()
     for name in names:
@@ -76,7 +76,7 @@ def _value(schema: Mapping[str, Any], name: str) -> pl.Expr:
 
 
 def _tell(
-    path: Path, labels: Sequence[Labels], counts: Sequence[Mapping[str, Mapping[str, Any]]], chosen: Sequence[str]
+    path: Place, labels: Sequence[Labels], counts: Sequence[Mapping[str, Mapping[str, Any]]], chosen: Sequence[str]
 ) -> None:
     """Warn of numbers in an order that become categories without one, and of labels among numbers."""
     words = {name: dict(item for part in labels for item in part.get(name, {}).items()) for name in counts[0]}

@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from layerwise.errors import FileError, in_content_of
 from layerwise.limits import check_length, is_utf8
 from layerwise.section import SECTION_KEYS
+from layerwise.urls import Url, as_place
 
 # The longest TOML file, and how deep it may be nested: layers, each with a solver, with a list.
 _MAX_TOML, _MAX_DEPTH = 2**17, 8
@@ -125,7 +126,8 @@ def _parse(path: Path) -> dict[str, Any]:
         if value == "":
             raise FileError(f'{path}: {name} = "" is empty; write what it shall be, or leave the line out')
     for name in _PLACES & settings.keys():
-        settings[name] = str(Path(settings[name]).expanduser())
+        place = as_place(settings[name])
+        settings[name] = place if isinstance(place, Url) else str(place.expanduser())
     for name, (kind, words) in _ITEMS.items():
         _check_items(f"{path}: {name}", settings.get(name, []), kind, words)
     return settings
