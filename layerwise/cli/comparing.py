@@ -18,6 +18,7 @@ from layerwise import runs
 from layerwise.atomic import atomic, write_file
 from layerwise.cli.common import (
     Data,
+    DateParts,
     Flag,
     InSection,
     Labels,
@@ -61,6 +62,7 @@ def compare_command(
     sample_weight: str | None = None,
     impute: Flag = False,
     max_categories: int | None = None,
+    date_parts: DateParts = None,
     section: InSection = WHOLE,
     pretraining: Annotated[list[Literal["sparse", "denoising", "contractive"]] | None, Words] = None,
     layers: Annotated[list[int] | None, Words] = None,
@@ -100,6 +102,8 @@ def compare_command(
         Fill in missing numbers by an autoencoder trained on the same rows; done for tables, and if the model does it.
     max_categories
         How many different values a column of text may have; as for the model, or 100, if not given.
+    date_parts
+        Periods in which dates come round, for every column of dates: year, week, day; those of the model if not given.
     pretraining
         Ways to pre-train, each beside the control; denoising if not given.
     layers
@@ -132,6 +136,7 @@ def compare_command(
         ignore=ignore or facts.get("ignore") or (),
         sample_weight=weighing,
         max_categories=facts.get("max_categories") if max_categories is None else max_categories,
+        date_parts=date_parts or facts.get("date_parts") or (),
         **select(data, facts, section),
     ).without_weightless()
     classifiers = _choose_recipes(trained, pretraining, layers, solver, train.X.shape)
@@ -150,7 +155,7 @@ def compare_command(
             encoder=train.encoder,
         ).without_weightless()
     X, y, X_test = train.X, train.y, test.X
-    missing = describe_missing(X, train.feature_names) or describe_missing(X_test, train.feature_names)
+    missing = describe_missing(X, train.column_names) or describe_missing(X_test, train.column_names)
     if missing and train.encoder is None and not (impute or step_of(trained, AutoencoderImputer)):
         refuse_gaps(missing, train)
     n_labelled = int(find_labelled(np.asarray(y), unlabeled).sum())

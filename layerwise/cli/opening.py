@@ -151,7 +151,7 @@ def open_model(
         source = source if amounts is None else source._replace(y=amounts)
     X = source.X
     warn_of_far_rows(X, facts.get("ranges"), source.feature_names)
-    missing = describe_missing(X, source.feature_names)
+    missing = describe_missing(X, source.column_names)
     if missing and imputer is None:
         raise ValueError(f"{data}: {missing}; the model does not fill in gaps; train it with --impute")
     if imputer is not None:

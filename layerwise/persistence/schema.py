@@ -171,6 +171,8 @@ def check_parameters(estimator: BaseEstimator) -> None:
         _agree(isinstance(estimator.estimator, ESTIMATORS), "what is frozen is no estimator")
         return
     check_part("estimator", estimator)
+    if isinstance(estimator, TableEncoder):
+        estimator.list_date_parts()  # which refuses what is none
     for part in getattr(estimator, "layers", ()):
         _agree(isinstance(part, (Integral, Autoencoder, FrozenEstimator)), "layers holds what is no layer")
     unlabeled = getattr(estimator, "unlabeled", None)
