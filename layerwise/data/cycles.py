@@ -35,16 +35,24 @@ def name_parts(periods: tuple[str, ...]) -> list[str]:
 def find_circles(x: Any) -> list[int]:
     """Return which columns are, with the one before or after, points of a circle of radius 1, in half the rows or more.
 
-    Their size says nothing of how usual they are: the noon of a cosine is flat. What has been filled in lies elsewhere.
+    Their size says nothing of how usual they are: the noon of a cosine is flat. What has been filled in lies elsewhere;
+    and points with a 0, as columns of 0 and 1 are, too, do not count.
 
     Parameters
     ----------
     x : ndarray or Tensor of shape (n_samples, n_features)
-        NaN is left out of account.
+        Floats. NaN is left out of account.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> find_circles(np.array([[7.0, 0.6, 0.8], [8.0, -0.8, 0.6]]))
+    [1, 2]
     """
     if not len(x) or x.shape[1] < 2:
         return []
-    distances = abs(x[:, :-1] ** 2 + x[:, 1:] ** 2 - 1)
-    known = (distances == distances).sum(0)
-    on = ((distances < _NEAR).sum(0) * 2 >= known) & (known > 0)
-    return sorted({place + side for place, is_on in enumerate(on.tolist()) if is_on for side in (0, 1)})
+    first, second = x[:, :-1], x[:, 1:]
+    tell = abs(first * second) > _NEAR  # which NaN does not
+    on = (tell & (abs(first**2 + second**2 - 1) < _NEAR)).sum(0)
+    round_ = (on > 0) & (2 * on >= tell.sum(0))
+    return sorted({place + side for place, is_round in enumerate(round_.tolist()) if is_round for side in (0, 1)})
