@@ -75,7 +75,9 @@ _FACTS: dict[str, Callable[[Any], bool]] = {
     ),
     **dict.fromkeys(("transpose", "value_labels", "zero_based"), lambda value: isinstance(value, bool)),
     "layerwise_version": _is_text,
-    **dict.fromkeys(("id", "ignore"), lambda value: isinstance(value, list) and all(map(_is_text, value))),
+    **dict.fromkeys(
+        ("id", "ignore", "date_parts"), lambda value: isinstance(value, list) and all(map(_is_text, value))
+    ),
     "unlabeled": lambda value: _is_text(value) or _is_number(value),
     "max_categories": lambda value: type(value) is int,
     "image_shape": lambda value: (

@@ -424,7 +424,8 @@ def test_parameters_that_are_refused():
 
 def test_encoder_is_one_of_scikit_learn():
     encoder = TableEncoder(ignore=("size",), max_categories=7)
-    assert clone(encoder).get_params() == {"ignore": ("size",), "max_categories": 7, "missing": ()}
+    given = {"ignore": ("size",), "max_categories": 7, "missing": (), "date_parts": ()}
+    assert clone(encoder).get_params() == given
     complete = PEOPLE.drop_nulls()
     rows = make_pipeline(encoder, StandardScaler()).fit_transform(complete)
     assert rows.shape == (2, 3)

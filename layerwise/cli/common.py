@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, Group, Parameter
 
@@ -133,6 +133,15 @@ Missing = Annotated[
         negative="",
         help="What stands for nothing in the table, in columns of text and labels too: --missing unknown "
         "--missing=-999.",
+    ),
+]
+DateParts = Annotated[
+    list[Literal["year", "week", "day"]] | None,
+    Parameter(
+        consume_multiple=True,
+        negative="",
+        help="Periods in which dates come round, for every column of dates: year, week, day. Each adds a sine and a "
+        "cosine beside the days.",
     ),
 ]
 ImageShape = Annotated[

@@ -19,6 +19,7 @@ from layerwise.atomic import atomic, write_file
 from layerwise.cli.common import (
     Anywhere,
     Data,
+    DateParts,
     Flag,
     InSection,
     Labels,
@@ -64,6 +65,7 @@ def compare_command(
     sample_weight: str | None = None,
     impute: Flag = False,
     max_categories: int | None = None,
+    date_parts: DateParts = None,
     section: InSection = WHOLE,
     pretraining: Annotated[list[Literal["sparse", "denoising", "contractive"]] | None, Words] = None,
     layers: Annotated[list[int] | None, Words] = None,
@@ -103,6 +105,8 @@ def compare_command(
         Fill in missing numbers by an autoencoder trained on the same rows; done for tables, and if the model does it.
     max_categories
         How many different values a column of text may have; as for the model, or 100, if not given.
+    date_parts
+        Periods in which dates come round, for every column of dates: year, week, day; those of the model if not given.
     pretraining
         Ways to pre-train, each beside the control; denoising if not given.
     layers
@@ -135,6 +139,7 @@ def compare_command(
         ignore=ignore or facts.get("ignore") or (),
         sample_weight=weighing,
         max_categories=facts.get("max_categories") if max_categories is None else max_categories,
+        date_parts=date_parts or facts.get("date_parts") or (),
         **select(data, facts, section),
     ).without_weightless()
     classifiers = _choose_recipes(trained, pretraining, layers, solver, train.X.shape)
@@ -159,7 +164,7 @@ def compare_command(
     X, y, X_test = (
         (train.X, train.y, test.X) if counts is None else (counts.transform(train.X), train.y, counts.transform(test.X))
     )
-    missing = describe_missing(X, train.feature_names) or describe_missing(X_test, train.feature_names)
+    missing = describe_missing(X, train.column_names) or describe_missing(X_test, train.column_names)
     if missing and train.encoder is None and not (impute or step_of(trained, AutoencoderImputer)):
         refuse_gaps(missing, train)
     n_labelled = int(find_labelled(np.asarray(y), unlabeled).sum())

@@ -129,8 +129,8 @@ def _hint_at_time(source: Input) -> str:
     """Say which column of dates the rows are sorted by, if there is one."""
     if source.encoder is None:
         return ""
-    for place, name in enumerate(source.feature_columns or ()):
-        if isinstance(source.encoder.get_reading(name), Date) and (np.diff(source.X[:, place]) >= 0).all():
+    for name, values in source.encoder.numbers_of(source.X).items():
+        if isinstance(source.encoder.get_reading(name), Date) and (np.diff(values) >= 0).all():
             return f"; rows are in the order of column {name!r:.65}: --ordered holds the last ones out"
     return ""
 

@@ -148,7 +148,7 @@ def impute(
         opened = open_model(model, data, section=section, device=device)
         if opened.encoder is None or ending in (".npy", ".safetensors"):
             return _as_rows(opened, opened.X, out), opened.source.ids
-        numbers = {name: opened.X[:, place] for place, name in enumerate(opened.encoder.numbers_)}
+        numbers = opened.encoder.numbers_of(opened.X)
         assert opened.file is not None
         texts = opened.file.names if as_text else [*opened.source.ids, *opened.encoder.categories_]
         readings = {name: opened.encoder.get_reading(name) for name in numbers}
@@ -254,7 +254,7 @@ def score(
 
 
 def _sum_by_column(errors: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Return the error that each column adds: of text the sum over its values, each of which is a feature."""
+    """Return the error that each column adds: the sum over its features, of text one for each value."""
     parts: dict[str, np.ndarray] = {}
     for name, own in zip(names, errors.T, strict=True):
         parts[name] = parts[name] + own if name in parts else own

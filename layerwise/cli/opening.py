@@ -182,7 +182,7 @@ def open_model(
         amounts = as_amounts(source.y, facts.get("unlabeled"), marks if isinstance(marks, Marked) else None)
         source = source if amounts is None else source._replace(y=amounts)
     warn_of_far_rows(source.X, facts.get("ranges"), source.feature_names)
-    missing = describe_missing(source.X, source.feature_names)
+    missing = describe_missing(source.X, source.column_names)
     if missing and imputer is None:
         raise ValueError(f"{data}: {missing}; the model does not fill in gaps; train it with --impute")
     file = opened.file if isinstance(opened, TableSource) else None

@@ -11,6 +11,7 @@ from layerwise.atomic import atomic, write_file
 from layerwise.callbacks import MetricsFile
 from layerwise.cli.common import (
     Data,
+    DateParts,
     Ignore,
     ImageShape,
     InSection,
@@ -93,6 +94,7 @@ def init(
     sample_weight: SampleWeight = None,
     max_categories: MaxCategories = None,
     missing: Missing = None,
+    date_parts: DateParts = None,
     section: InSection = WHOLE,
     image_shape: ImageShape = None,
     model: Literal["autoencoder", "classifier", "regressor", "outliers"] | None = None,
@@ -116,7 +118,7 @@ def init(
     check_apart(out, data)
     with atomic(out, overwrite=overwrite) as staging:
         source = read(**arguments_of_read(places))
-        gaps = describe_missing(source.X, source.feature_names)
+        gaps = describe_missing(source.X, source.column_names)
         n_labelled = None if source.y is None else count_labelled(source.y, {})
         chosen, why = (model, None) if model else choose_model(source.y)
         made = {} if source.encoder is None else table_settings(chosen, *source.X.shape)

@@ -124,7 +124,7 @@ def _describe_columns(source: Input) -> list[str]:
             f"{', '.join(texts)} {'is a value' if len(texts) == 1 else 'are values'} of text like others; name what "
             f"stands for nothing with --missing"
         )
-    numbers = dict(zip(source.encoder.numbers_, source.X.T, strict=False))
+    numbers = source.encoder.numbers_of(source.X)
     if source.y is not None and source.y.ndim == 1 and source.y.dtype.kind in "if":
         numbers[source.label_name or "labels"] = source.y
     gaps = describe_codes(numbers)

@@ -14,6 +14,7 @@ from layerwise.atomic import target_of
 from layerwise.cli.common import (
     AnyText,
     Anywhere,
+    DateParts,
     Flag,
     Ignore,
     ImageShape,
@@ -60,6 +61,7 @@ def fit(
     sample_weight: Annotated[SampleWeight, _DATA] = None,
     max_categories: Annotated[MaxCategories, _DATA] = None,
     missing: Annotated[Missing, _DATA] = None,
+    date_parts: Annotated[DateParts, _DATA] = None,
     section: Annotated[InSection, _DATA] = WHOLE,
     image_shape: Annotated[ImageShape, _DATA] = None,
     impute: Annotated[bool | None, _DATA] = None,

@@ -25,7 +25,7 @@ class ArraySource(Source):
 
     kind = "no table"
     takes: tuple[str, ...] = ("array", "layout", "transpose")
-    refused = ("ignore", "max_categories", "missing")
+    refused = ("ignore", "max_categories", "missing", "date_parts")
 
     def __init__(self, where: Where, section: Section):
         self._section = section

@@ -53,7 +53,7 @@ class CellsSource(Source):
     kind = "an AnnData, of which layer and obsm name a part"
     thing = "a column of obs"
     takes = ("layer", "obsm")
-    refused = ("ignore", "max_categories", "missing")
+    refused = ("ignore", "max_categories", "missing", "date_parts")
 
     def __init__(self, where: Where | Any, section: Section):
         self._section = section

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from layerwise.data._polars import columns, pl
+from layerwise.data.cycles import PERIODS, as_circle, name_parts
 
 # What stands for nothing in a column of numbers: what R, pandas, databases, spreadsheets and the UCI repository write.
 MARKERS = (
@@ -42,6 +43,8 @@ FORMATS = (
     *("%H:%M", "%H:%M:%S", "%-H:%M"),
 )
 _DAY = 86_400_000_000  # in microseconds
+# The periods that dates, and times, tell their place in.
+_CYCLES = {"Date": PERIODS[:2], "Datetime": PERIODS, "Time": PERIODS[2:]}
 
 
 @dataclass(frozen=True)
@@ -76,10 +79,25 @@ class Flag:
 class Date:
     """Dates, dates with times, or times of a day, as days (since 1970).
 
-    The format is one of ``FORMATS``; or ``"Date"``, ``"Datetime"`` or ``"Time"`` of columns that are that.
+    The format is one of ``FORMATS``; or ``"Date"``, ``"Datetime"`` or ``"Time"`` of columns that are that. The
+    ``parts`` are periods whose sine and cosine stand beside the days, see `layerwise.data.cycles`.
     """
 
     format: str
+    parts: tuple[str, ...] = ()
+
+    def with_parts(self, periods: Iterable[str]) -> Date:
+        """Return this with those of the periods that such dates tell their place in."""
+        return replace(self, parts=tuple(part for part in periods if part in _CYCLES[self._kind]))
+
+    def encode_parts(self, days: pl.Series) -> list[pl.Series]:
+        """Return what stands beside the days: two columns a part."""
+        days = days.fill_nan(None)
+        return [column for part in self.parts for column in as_circle(days, part)]
+
+    def name_parts(self) -> list[str]:
+        """Return what their names end in."""
+        return name_parts(self.parts)
 
     def encode(self, values: pl.Series) -> pl.Series:
         """Return dates as days."""
@@ -176,7 +194,8 @@ _READINGS: dict[str, Any] = {"flag": Flag, "date": Date, "marked": Marked}
 
 def as_plain(reading: Reading) -> dict[str, Any]:
     """Return a type as JSON can hold it."""
-    return {"type": type(reading).__name__.lower(), **asdict(reading)}
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(reading).items()}
+    return {"type": type(reading).__name__.lower(), **{name: value for name, value in plain.items() if value != []}}
 
 
 @cache
@@ -184,11 +203,13 @@ def _of_items(items: tuple[tuple[str, Any], ...]) -> Reading:
     fields = dict(items)
     reading = _READINGS[fields.pop("type")](**fields)
     given = asdict(reading)
-    kinds = {"negative": bool, "decimals": int}
+    kinds = {"negative": bool, "decimals": int, "parts": tuple}
     if not all(type(value) is kinds.get(name, str) and len(str(value)) < 1000 for name, value in given.items()):
         raise ValueError("a type of a column has fields that it never has")
     if isinstance(reading, Date) and reading.format not in (*FORMATS, "Date", "Datetime", "Time"):
         raise ValueError(f"{reading.format!r:.65} is no format of dates")
+    if isinstance(reading, Date) and reading.with_parts(dict.fromkeys(reading.parts)) != reading:
+        raise ValueError("dates have parts that they never have")
     if isinstance(reading, Marked) and not (
         0 <= reading.decimals <= 20 and (reading.thousands, reading.point) in (*_SYNTAXES, ("", "."))
     ):
@@ -198,7 +219,8 @@ def _of_items(items: tuple[tuple[str, Any], ...]) -> Reading:
 
 def from_plain(plain: dict[str, Any]) -> Reading:
     """Return a type that `as_plain` has made plain."""
-    return _of_items(tuple(sorted(plain.items())))
+    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
+    return _of_items(tuple(sorted(fields.items())))
 
 
 def is_plain(plain: Any) -> bool:

@@ -29,6 +29,7 @@ def describe_types(
             kind = "true or false" if reading.is_truth else "text of 2 values"
         elif isinstance(reading, Date):
             kind = f"date written as {reading}" if "%" in reading.format else "date"
+            kind += f" with cycles of {_join(reading.parts)}" if reading.parts else ""
         elif reading is not None:
             kind = f"number written with {reading}"
         kinds.setdefault(kind, []).append(name)
@@ -86,6 +87,12 @@ def judge(choices: Mapping[str, Choice], max_categories: int) -> tuple[str | Non
     return None, warned
 
 
+def refuse_parts(asked: Sequence[str]) -> str:
+    """Return why parts of dates are refused that no column has."""
+    times = " with a time of day" if set(asked) == {"day"} else ""
+    return f"date_parts={list(asked)!r} asked for, but no column holds dates{times}; leave it out (--date-parts)"
+
+
 def describe_unknown(unknown: Mapping[str, Sequence[str | None]], categories: Mapping[str, list[str]]) -> str:
     """Return which values training did not have, by column, and how they are encoded."""
     lists = []
@@ -96,6 +103,10 @@ def describe_unknown(unknown: Mapping[str, Sequence[str | None]], categories: Ma
     several = {name in categories for name in unknown}
     how = " and ".join(word for kind, word in ((True, "as zeros"), (False, "halfway")) if kind in several)
     return f"the table has values that training did not have, which are encoded {how}: {'; '.join(lists)}"
+
+
+def _join(words: Sequence[str]) -> str:
+    return " and ".join([*([", ".join(words[:-1])] if words[1:] else []), words[-1]])
 
 
 def _tell(odd: dict[str, Choice], names: Iterable[str]) -> str:

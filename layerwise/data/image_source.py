@@ -22,7 +22,7 @@ class ImageSource(Source):
 
     kind = "a folder of images"
     thing = "a label"
-    refused = ("id", "ignore", "sample_weight", "max_categories", "missing")
+    refused = ("id", "ignore", "sample_weight", "max_categories", "missing", "date_parts")
     names = ("class",)
 
     def __init__(self, where: Where, section: Section):

@@ -88,6 +88,7 @@ def read(
     sample_weight: str | None = None,
     max_categories: int | None = None,
     missing: Sequence[Any] = (),
+    date_parts: str | Sequence[str] = (),
     array: str | None = None,
     layout: Layout | None = None,
     transpose: bool | None = None,
@@ -142,6 +143,9 @@ def read(
         How many different values a column of text in the table may have; None is the default of the encoder.
     missing : sequence of str, int or float, default=()
         Values that stand for nothing in the table, in columns of text and labels too.
+    date_parts : {"year", "week", "day"} or sequence of these, default=()
+        Periods whose sine and cosine stand beside the days of every column of dates in the table, see
+        `layerwise.data.TableEncoder`.
     array : str or None, default=None
         Which array holds the rows, if the file has several; of a struct in a ``.mat`` file also ``"name.field"``, of a
         group in HDF5 and Zarr ``"/group/name"``.
@@ -227,10 +231,13 @@ def read(
             f"{source.path} is no table with named columns, but the model was trained on one; give it a table"
         )
     given: dict[str, Any] = {"id": ids, "ignore": ignore, "sample_weight": sample_weight}
-    given |= {"max_categories": max_categories, "missing": missing}
+    given |= {"max_categories": max_categories, "missing": missing, "date_parts": date_parts}
     _refuse_others(source, {name: value for name, value in given.items() if name in source.refused})
     others = [*named, *weighing, *([] if labels is None else [str(labels)])]
-    source.options = Options(named, ignored, others, max_categories, missing, encoder, image_shape, scratch, memory)
+    source.options = Options(
+        *(named, ignored, others, max_categories, missing, _as_list(date_parts)),
+        *(encoder, image_shape, scratch, memory),
+    )
     if isinstance(source, TableSource):
         for parameter, wanted in (("id", named), ("ignore", ignored), ("sample_weight", weighing)):
             source.check_named(parameter, wanted)

@@ -55,3 +55,26 @@ def advise_to_ignore(names: Sequence[str]) -> str:
         f"leave {'it' if len(names) == 1 else 'them'} out with ignore (at the command line: "
         f"{as_flag('--ignore', names)}{more}, or --id for what names the rows)"
     )
+
+
+def name_features(suffixes: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the names of what columns are made into: each column's own with what is added to it, or nothing.
+
+    A name that is taken, by a column of just that name, gets a number.
+
+    Examples
+    --------
+    >>> name_features({"town=Bern": [""], "town": ["=Basel", "=Bern"]})
+    ['town=Bern', 'town=Basel', 'town=Bern (2)']
+    """
+    taken = {name for name, own in suffixes.items() if "" in own}
+    found = []
+    for name, own in suffixes.items():
+        for suffix in own:
+            unique, count = f"{name}{suffix}", 1
+            while suffix and unique in taken:
+                count += 1
+                unique = f"{name}{suffix} ({count})"
+            taken.add(unique)
+            found.append(unique)
+    return found

@@ -80,6 +80,7 @@ class Profile:
         # Of numbers as long as none repeats: their values.
         self.values: Any = None
         self.n_values, self.is_sampled = 0.0, False
+        self._has_times = False
         self._differs = self.is_number and dtype != pl.Boolean
         self.low: Any = None
         self.high: Any = None
@@ -87,6 +88,8 @@ class Profile:
     def add(self, column: pl.Series) -> None:
         """Look at further values, of which text has no blanks around it."""
         start, self.n_rows = self.n_rows, self.n_rows + len(column)
+        if self.is_time and column.dtype.is_temporal() and not self._has_times:
+            self._has_times = _hold_times(column, Date(str(column.dtype.base_type())))
         if self.is_time or not (self.is_text or self._differs) or not len(column):
             return
         if self.is_number:
@@ -134,6 +137,10 @@ class Profile:
         """Whether the values differ in nearly every row, of enough rows."""
         enough = self.n_filled >= (2 if self.has_name() else FEW_ROWS)
         return enough and self.n_values >= NEARLY_ALL * self.n_filled
+
+    def has_times(self, dates: Date) -> bool:
+        """Whether not all values, which are such dates, are without a time of day, or at midnight."""
+        return self._has_times if self.is_time else _hold_times(pl.Series(self.texts), dates)
 
     def find_stray(self) -> Stray | None:
         """Return the first value that is no number, where nearly all are but not all."""
@@ -227,6 +234,10 @@ def _pool(profile: Profile, max_categories: int) -> Choice:
         return Choice("text")
     missing = [MISSING] if profile.n_missing else []
     return Choice("pooled", values=[*sorted({*frequent["value"].to_list(), *missing} - {OTHER}), OTHER])
+
+
+def _hold_times(values: pl.Series, dates: Date) -> bool:
+    return bool((dates.encode(values) % 1 != 0).any())
 
 
 def looks_coded(name: str) -> bool:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from layerwise import distributed
+from layerwise.data.cycles import find_circles
 from layerwise.data.layout import Layout
 from layerwise.data.naming import names_of
 from layerwise.data.rows import Rows
@@ -121,7 +122,8 @@ def learn_scaling(
     A value far from all others (see `find_far_values`) would take most of the range of its column. ``"auto"`` maps the
     column by the others and draws the far ones nearer: beyond three times the distance of the quartiles from them the
     map is flatter, so that a twentieth of a finite ``reach``, or one standard deviation, holds what is there. Where
-    such values are more than 30 times that distance away, a warning names the column, whatever ``scale`` is.
+    such values are more than 30 times that distance away, a warning names the column, whatever ``scale`` is; but none
+    of sines and cosines (see `layerwise.data.cycles.find_circles`).
 
     Parameters
     ----------
@@ -158,6 +160,7 @@ def learn_scaling(
     below, above, distance = find_far_values(sample, weights, lowest, highest)
     names = names_of(name, rows.n_features) if names is None else names
     ends = torch.stack([lowest, highest])
+    distance[:, find_circles(sample)] = 0.0
     marks = _find_marks(sample, weights, torch.stack([below, above]), ends, distance)
     _warn_of_far_values(ends, distance, "auto" if automatic else scale, name, names, marks)
     if not automatic:

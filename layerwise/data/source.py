@@ -79,6 +79,11 @@ class Input(NamedTuple):
         """The column of the table that each of ``X`` was made of, where there is a table."""
         return None if self.encoder is None else self.encoder.get_feature_columns()
 
+    @property
+    def column_names(self) -> list[str] | None:
+        """What to call each of ``X`` in a sentence: after its column of the table, otherwise as the file does."""
+        return self.feature_names if self.encoder is None else self.feature_columns
+
     def take(self, places: np.ndarray) -> Input:
         """Return the rows at these places, with what belongs to them."""
         return self._replace(
@@ -123,6 +128,7 @@ class Options(NamedTuple):
     others: Collection[str] = ()
     max_categories: int | None = None
     missing: Sequence[Any] = ()
+    date_parts: Sequence[str] = ()
     encoder: TableEncoder | None = None
     image_shape: tuple[int, ...] | None = None
     scratch: str | PathLike[str] | None = None

@@ -14,32 +14,34 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from layerwise import distributed
-from layerwise.data._polars import list_names, match_names, pl
-from layerwise.data.column_types import Date, Flag, Reading, as_plain, as_text, encode, find_stray, from_plain
-from layerwise.data.column_words import LEFT_OUT, describe_reading, describe_types, describe_unknown, judge
-from layerwise.data.profiles import MISSING, OTHER, Profile, begin_profiles, choose, looks_coded
+from layerwise.data._polars import match_names, pl
+from layerwise.data.column_types import Date, Flag, as_plain, as_text, encode
+from layerwise.data.column_words import LEFT_OUT, describe_unknown, judge, refuse_parts
+from layerwise.data.known_columns import KnownColumns, check_names
+from layerwise.data.profiles import MISSING, OTHER, begin_profiles, choose
 from layerwise.data.tables import drop_marks, to_frame
 
 # How many different values a column of text may have.
 MAX_CATEGORIES = 100
 
 
-class TableEncoder(TransformerMixin, BaseEstimator):
+class TableEncoder(KnownColumns, TransformerMixin, BaseEstimator):
     """Turn the columns of a data frame into numbers.
 
     Each column is taken for what its values say it is:
 
     - Numbers keep their values, and what is missing (also ``NA``, ``-`` and the like, written among them) is NaN. True
       and false are 1 and 0.
-    - Dates and times become days (since 1970); numbers with a unit, a percent sign or a currency, with thousands
-      separators or in parentheses, numbers, if all of a column are written alike.
+    - Dates and times become days (since 1970), with sines and cosines of the ``date_parts`` beside them; numbers with a
+      unit, a percent sign or a currency, with thousands separators or in parentheses, numbers, if all of a column are
+      written alike.
     - Text of two values is one column; of more values one for each, in alphabetical order, 1 where a row has that value
       and 0 elsewhere. A missing text is a value too, called ``"missing"``. Of more than ``max_categories`` the rare
       ones are one, called ``"other"``.
     - Names of rows are left out: text that differs in nearly every row, whole numbers that count the rows, or differ
       under a name such as ``id``, and a column without a name; and so is text of many values that hardly repeat.
 
-    Columns of one number come first, then those of categories. As in CSV, blanks around text do not count, and text of
+    Columns of numbers come first, then those of categories. As in CSV, blanks around text do not count, and text of
     nothing else is missing. In pandas, categories are text whatever they hold, numbers and intervals (``pandas.cut``)
     too; a column of objects that are all numbers is one of numbers.
 
@@ -53,6 +55,10 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         How many different values a column of text may have; of more the rare ones are pooled.
     missing : str, int, float or sequence of these, default=()
         Values that stand for nothing, in all columns: ``-999``, ``"unknown"``.
+    date_parts : {"year", "week", "day"} or sequence of these, default=()
+        Periods in which dates come round, so that December is beside January and Sunday beside Monday: each adds two
+        columns after the days of every column of dates, such as ``"when:year:sin"`` and ``"when:year:cos"``. Times of
+        a day have no other part than ``"day"``, and dates without such (or all at midnight) have not that one.
 
     Attributes
     ----------
@@ -60,12 +66,23 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         The columns that are used, in the order of the data frame.
     n_features_in_ : int
     numbers_ : list of str
-        The columns that become one column of numbers.
+        The columns that are read as one number, and become one column, or more with ``date_parts``.
     categories_ : dict of str to list of str
         The columns of text that become more, and the values of each.
     readings_ : dict of str to dict
         How other columns than plain numbers and categories are read, by ``"type"``: ``"flag"``, ``"date"``,
         ``"marked"``, ``"pooled"``; ``"row name"`` and ``"text"`` are left out.
+
+    Notes
+    -----
+    With d days since the beginning of 1970, in UTC, f the share of a period that has passed::
+
+        year   f = (d - beginning of the year) / (365 or 366)
+        week   f = (d - beginning of the Monday) / 7
+        day    f = d - beginning of the day
+
+    its columns are sin(2 pi f) and cos(2 pi f): a point of a circle. Both are NaN where the date is missing, and
+    `inverse_transform`, which goes by the days, does not read them.
 
     Examples
     --------
@@ -86,12 +103,21 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         "ignore": ["array-like", str],
         "max_categories": [Interval(Integral, 1, None, closed="left")],
         "missing": ["array-like", str, int, float],
+        "date_parts": ["array-like", str],
     }
 
-    def __init__(self, *, ignore: str | Sequence[str] = (), max_categories: int = MAX_CATEGORIES, missing: Any = ()):
+    def __init__(
+        self,
+        *,
+        ignore: str | Sequence[str] = (),
+        max_categories: int = MAX_CATEGORIES,
+        missing: Any = (),
+        date_parts: str | Sequence[str] = (),
+    ):
         self.ignore = ignore
         self.max_categories = max_categories
         self.missing = missing
+        self.date_parts = date_parts
 
     def fit(self, X: Any, y: Any = None) -> TableEncoder:
         """Learn what the columns are, and the values of those of text.
@@ -110,7 +136,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         ------
         ValueError
             If a column to ignore is not there, if columns are of types that are no numbers, text or dates, or have more
-            than ``max_categories`` values nearly all of which are numbers, or dates.
+            than ``max_categories`` values nearly all of which are numbers, or dates. If no column has any of the
+            ``date_parts``.
         TypeError
             If ``X`` is no data frame.
 
@@ -162,9 +189,10 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         if not hasattr(self, "_profiles"):
             if hasattr(self, "feature_names_in_"):
                 raise ValueError("this TableEncoder was loaded, which kept no counts of its values; fit a new one")
+            self.list_date_parts()  # which refuses what is none
             self._profiles = begin_profiles(match_names(frame, self.list_ignored()), self.list_ignored())
         frame = match_names(frame, self._profiles)
-        _check_names(frame.columns, list(self._profiles))
+        check_names(frame.columns, list(self._profiles))
         for name, profile in self._profiles.items():
             profile.add(as_text(frame[name]) if profile.is_text else frame[name])
 
@@ -172,23 +200,14 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         """Refuse columns of text that are rather something else, and warn of doubts, as `fit` does, by all rows."""
         self._choose()
         refusal, doubts = judge(self._choices, self.max_categories)
+        asked = self.list_date_parts()
+        if not refusal and asked and not any("parts" in plain for plain in self.readings_.values()):
+            refusal = refuse_parts(asked)
         if refusal:
             raise ValueError(refusal)
         if distributed.rank() == 0:
             for told in doubts:
                 warnings.warn(told, UserWarning, stacklevel=3)  # where fit is called
-
-    def describe(self) -> str:
-        """Return what the columns are taken for, in words, with the names of those that are read otherwise or left out.
-
-        Returns
-        -------
-        words : str
-            Such as "4 numbers, 1 date, 1 text of 3 values, 1 name per row left out".
-        """
-        check_is_fitted(self, "categories_")
-        numbers = {name: self.get_reading(name) for name in self.numbers_}
-        return describe_types(numbers, self.categories_, self._readings())
 
     def transform(self, X: Any) -> np.ndarray:
         """Encode rows. Columns that training did not have are passed over.
@@ -211,10 +230,13 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         check_is_fitted(self, "categories_")
         frame = drop_marks(match_names(to_frame(X), self.feature_names_in_), self.list_missing())
         self.check_columns(frame.lazy())
-        columns = [encode(frame[name], self.get_reading(name)) for name in self.numbers_]
+        columns: list[pl.Series] = []
         unknown = {}
-        for name, column in zip(self.numbers_, columns, strict=True):
-            if isinstance(self.get_reading(name), Flag) and (column == 0.5).any():
+        for name in self.numbers_:
+            reading = self.get_reading(name)
+            column = encode(frame[name], reading)
+            columns += [column, *(reading.encode_parts(column) if isinstance(reading, Date) else ())]
+            if isinstance(reading, Flag) and (column == 0.5).any():
                 unknown[name] = frame[name].filter(column == 0.5).unique().sort().to_list()
         for name, categories in self.categories_.items():
             values = as_text(frame[name]).fill_null(MISSING)
@@ -249,79 +271,16 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         width = len(self.get_feature_names_out())
         if X.shape[1] != width:
             raise ValueError(f"X has shape {X.shape}, but encoded rows of shape (n_samples, {width}) are expected")
-        columns = {}
-        for place, name in enumerate(self.numbers_):
-            numbers, reading = pl.Series(name, X[:, place]).fill_nan(None), self.get_reading(name)
-            columns[name] = numbers if reading is None else reading.decode(numbers).alias(name)
-        start = len(self.numbers_)
-        for name, categories in self.categories_.items():
-            columns[name] = _largest(name, categories, X[:, start : start + len(categories)])
-            start += len(categories)
+        columns, start = {}, 0
+        for name, suffixes in self._suffixes().items():
+            own = X[:, start : start + len(suffixes)]
+            start += len(suffixes)
+            if name in self.categories_:
+                columns[name] = _largest(name, self.categories_[name], own)
+            else:
+                numbers, reading = pl.Series(name, own[:, 0]).fill_nan(None), self.get_reading(name)
+                columns[name] = numbers if reading is None else reading.decode(numbers).alias(name)
         return pl.DataFrame([columns[name] for name in self.feature_names_in_])
-
-    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Return the names of the encoded columns: ``"age"``, ..., ``"town=Basel"``, ...
-
-        A name that is taken, by a column of just that name, gets a number: ``"town=Basel (2)"``.
-
-        Parameters
-        ----------
-        input_features : None
-            Not used.
-
-        Returns
-        -------
-        names : ndarray of shape (n_features_out,), object
-        """
-        check_is_fitted(self, "categories_")
-        readings = {name: self.get_reading(name) for name in self.numbers_}
-        flags = {name: [at.high] for name, at in readings.items() if isinstance(at, Flag) and not at.is_truth}
-        taken = set(self.numbers_).difference(flags)
-        found = []
-        for name, values in ({name: flags.get(name) for name in self.numbers_} | self.categories_).items():
-            if values is None:
-                found.append(name)
-            for value in values or ():
-                unique, count = f"{name}={value}", 1
-                while unique in taken:
-                    count += 1
-                    unique = f"{name}={value} ({count})"
-                taken.add(unique)
-                found.append(unique)
-        return np.array(found, dtype=object)
-
-    def get_feature_columns(self) -> list[str]:
-        """Return the column of the table that each encoded column was made of: ``"age"``, ..., ``"town"``, ..."""
-        check_is_fitted(self, "categories_")
-        return [*self.numbers_, *(name for name, values in self.categories_.items() for _ in values)]
-
-    def list_ignored(self) -> list[str]:
-        """Return the names of the columns that are left out."""
-        return [self.ignore] if isinstance(self.ignore, str) else list(self.ignore)
-
-    def list_missing(self) -> list[Any]:
-        """Return the values that stand for nothing."""
-        return [self.missing] if isinstance(self.missing, (str, int, float)) else list(self.missing)
-
-    def list_row_names(self) -> list[str]:
-        """Return the names of the columns that name rows."""
-        return [name for name, plain in self._readings().items() if plain["type"] == "row name"]
-
-    def list_texts(self) -> list[str]:
-        """Return the names of the columns that are read as text."""
-        return [*self.categories_, *self._readings()]
-
-    def list_numbers(self) -> list[str]:
-        """Return the names of the columns that are read as plain numbers."""
-        return [name for name in self.numbers_ if self.get_reading(name) is None]
-
-    def list_codes(self) -> list[str]:
-        """Return the names of the columns of numbers that are rather codes, by their names."""
-        return [name for name in self.numbers_ if self.get_reading(name) is None and looks_coded(name)]
-
-    def _readings(self) -> dict[str, dict[str, Any]]:
-        """Return the types of columns; models of before know none."""
-        return getattr(self, "readings_", {})
 
     def _choose(self) -> None:
         """Choose the types of the columns by their profiles."""
@@ -332,8 +291,11 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         self.categories_ = {name: choices[name].values for name in several}
         self.readings_: dict[str, dict[str, Any]] = {}
         for name, choice in choices.items():
-            if choice.reading is not None:
-                self.readings_[name] = as_plain(choice.reading)
+            reading = choice.reading
+            if isinstance(reading, Date):
+                reading = reading.with_parts(self._parts_of(name, reading))
+            if reading is not None:
+                self.readings_[name] = as_plain(reading)
             elif choice.kind in LEFT_OUT:
                 self.readings_[name] = {"type": choice.kind}
             elif choice.kind == "pooled":
@@ -342,48 +304,19 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         self.feature_names_in_ = np.array(used, dtype=object)
         self._choices = choices
 
-    def get_reading(self, name: str) -> Reading | None:
-        """Return how a column of one number is written, if that is not plain."""
-        plain = self._readings().get(name)
-        return None if plain is None or plain["type"] in ("pooled", *LEFT_OUT) else from_plain(plain)
-
-    def check_columns(self, table: pl.LazyFrame) -> None:
-        """Refuse a table without the columns of the training, or with something else in those of numbers."""
-        types = table.collect_schema()
-        _check_names(types.names(), self.feature_names_in_.tolist())
-        readings = {name: self.get_reading(name) for name in self.numbers_}
-        profiles = {name: Profile(name, types[name]) for name in self.numbers_}
-        odd = [
-            f"{name!r} {types[name]}"
-            for name, profile in profiles.items()
-            if not (profile.is_text or (profile.is_time if isinstance(readings[name], Date) else profile.is_number))
-        ]
-        if odd:
-            raise ValueError(f"training had numbers where columns hold values of other types: {', '.join(odd)}")
-        found = {name: find_stray(table, name, readings[name]) for name, at in profiles.items() if at.is_text}
-        listed = ", ".join(
-            f"{name!r} holds {text[0]!r:.65} in row {text[1]}{describe_reading(readings[name])}"
-            for name, text in found.items()
-            if text
+    def _parts_of(self, name: str, dates: Date) -> list[str]:
+        """Return the parts of dates that are asked for; of those without a time not what would be the same in all."""
+        asked = self.list_date_parts()
+        return (
+            asked
+            if "day" not in asked or self._profiles[name].has_times(dates)
+            else [part for part in asked if part != "day"]
         )
-        if listed:
-            raise ValueError(
-                f"training had only numbers where columns hold text: {listed} (counted from 1, below the names); make "
-                f"numbers of it, or leave such values empty"
-            )
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = tags.input_tags.string = tags.input_tags.categorical = True
         return tags
-
-
-def _check_names(there: Sequence[str], needed: Sequence[str]) -> None:
-    absent = [name for name in needed if name not in set(there)]
-    if absent:
-        raise ValueError(
-            f"the table has no column {list_names(absent)}, which training had; it has {list_names(there) or 'none'}"
-        )
 
 
 def _largest(name: str, categories: list[str], columns: np.ndarray) -> pl.Series:

@@ -137,7 +137,7 @@ class TableSource(Source):
             for batch in batches(self.path, needed, len(X)):
                 X[place : place + len(batch)] = encoder.transform(batch)
                 place += len(batch)
-            refuse_infinity(X[:, : len(encoder.numbers_)], encoder.numbers_, start)
+            refuse_infinity(X, encoder.get_feature_columns(), start)
         ids = self.ids([name for name in encoder.list_row_names() if name in self.names and name not in options.ids])
         names = list(encoder.get_feature_names_out())
         told = Input(X, None, ids, None, encoder, names, sheet=self.file.sheet, origin=self.file.origin)
@@ -147,7 +147,12 @@ class TableSource(Source):
         """Fit an encoder, the same on all ranks, each of which looks at all rows."""
         options = self.options
         at_most = MAX_CATEGORIES if options.max_categories is None else options.max_categories
-        encoder = TableEncoder(ignore=tuple(options.ignore), max_categories=at_most, missing=tuple(options.missing))
+        encoder = TableEncoder(
+            ignore=tuple(options.ignore),
+            max_categories=at_most,
+            missing=tuple(options.missing),
+            date_parts=tuple(options.date_parts),
+        )
         others = set(options.others).intersection(self.names).difference(options.ignore)
         features = self.table.drop(columns(*others))
         encoder.add_rows(pl.DataFrame(schema=features.collect_schema()))

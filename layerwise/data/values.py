@@ -25,7 +25,7 @@ def describe_missing(X: Any, feature_names: Sequence[str] | None = None) -> str 
     X : ndarray or CSR matrix of shape (n_samples, n_features)
         NaN is missing.
     feature_names : sequence of str or None, default=None
-        Names of the columns; None numbers them from 0.
+        Names of the columns; None numbers them from 0. What bears the same name is one column.
 
     Returns
     -------
@@ -47,11 +47,12 @@ def describe_missing(X: Any, feature_names: Sequence[str] | None = None) -> str 
         for _, rows in _blocks(X):
             counts += np.isnan(rows).sum(axis=0)
     n_rows, *counts = np.reshape(distributed.gather_counts([n_rows, *counts]), (-1, 1 + n_columns)).sum(axis=0)
-    gaps = np.flatnonzero(counts)
-    if not len(gaps):
+    names = [f"column {place}" for place in range(n_columns)] if feature_names is None else feature_names
+    gaps = {name: count for name, count in zip(names, counts, strict=True) if count}
+    if not gaps:
         return None
-    names = [f"column {place}" if feature_names is None else feature_names[int(place)] for place in gaps]
-    listed = [f"{name} ({counts[place]} of {n_rows} rows)" for name, place in zip(names, gaps, strict=True)][:5]
+    n_columns = len(dict.fromkeys(names))
+    listed = [f"{name} ({count} of {n_rows} rows)" for name, count in gaps.items()][:5]
     rest = f" and {len(gaps) - 5} more" if len(gaps) > 5 else ""
     have = "has" if len(gaps) == 1 else "have"
     return f"{len(gaps)} of {n_columns} columns {have} missing values: {', '.join(listed)}{rest}"
@@ -75,12 +76,16 @@ _CODES = (-9.0, -99.0, -999.0, -9999.0, 99.0, 999.0, 9999.0, 99999.0)
 def describe_odd_columns(X: np.ndarray, names: Sequence[str], amounts: Collection[str] = ()) -> list[str]:
     """Say which columns seem to tell rows apart only, and which tell nothing; of several processes none.
 
-    ``amounts`` are columns that were written as such, dates or numbers with units, and do not tell rows apart.
+    Features of the same name are one column. ``amounts`` are columns that were written as such, dates or numbers with
+    units, and do not tell rows apart.
     """
     if len(X) < _FEW_ROWS or distributed.world_size() > 1:
         return []
-    counters, same = ([names[int(place)] for place in np.flatnonzero(odd)] for odd in _find_odd_columns(X))
-    counters, lines = [name for name in counters if name not in amounts], []
+    rising, constant = _find_odd_columns(X)
+    varying = {*amounts, *(names[int(place)] for place in np.flatnonzero(~rising))}
+    counters = [name for name in dict.fromkeys(names) if name not in varying]
+    varying = {names[int(place)] for place in np.flatnonzero(~constant)}
+    same, lines = [name for name in dict.fromkeys(names) if name not in varying], []
     if counters:
         have, advice = ("has", "if it only tells rows apart, give it with --id")
         if len(counters) > 1:

@@ -54,8 +54,8 @@ class AutoencoderOutlierDetector(OutlierMixin, WrappingEstimator):
         Share of the training rows that are taken for outliers, above 0 and up to 0.5, rounded down to whole rows. Rows
         whose errors are the same up to rounding get the same verdict: then there are fewer.
     feature_groups : array-like of shape (n_features,) or None, default=None
-        A name for each feature; those of one name count as one, such as the columns that were made of one of text:
-        `layerwise.data.TableEncoder.get_feature_columns` gives them. None counts each feature.
+        A name for each feature; those of one name count as one, such as the columns that were made of one of text,
+        or of dates: `layerwise.data.TableEncoder.get_feature_columns` gives them. None counts each feature.
     random_state : int, RandomState instance or None, default=None
         For the autoencoder, if that has none of its own.
     callbacks : list of callable or None, default=None

@@ -177,6 +177,8 @@ def check_parameters(estimator: BaseEstimator) -> None:
     check_part("estimator", estimator)
     if isinstance(estimator, CountScaler):
         _agree(all(type(value) is bool for value in estimator.get_params().values()), "a flag is none")
+    if isinstance(estimator, TableEncoder):
+        estimator.list_date_parts()  # which refuses what is none
     for part in getattr(estimator, "layers", ()):
         _agree(isinstance(part, (Integral, Autoencoder, FrozenEstimator)), "layers holds what is no layer")
     unlabeled = getattr(estimator, "unlabeled", None)

@@ -61,6 +61,7 @@ _KINDS: dict[str, tuple[Any, str]] = {
     **dict.fromkeys(("transpose", "value_labels", "zero_based"), (bool, "true or false")),
     **dict.fromkeys(("id", "ignore"), (list, "a list of names of columns")),
     "missing": (list, "a list of texts"),
+    "date_parts": (list, "a list of year, week and day"),
     **dict.fromkeys(("max_categories", "random_state"), (int, "a whole number")),
     "image_shape": (list, "a list of height and width, and 3 for colour"),
     "layers": (list, "a list of tables, [[layers]]"),
@@ -70,12 +71,13 @@ _KINDS: dict[str, tuple[Any, str]] = {
 _ITEMS: dict[str, tuple[type, str]] = {
     **dict.fromkeys(("id", "ignore"), (str, "names of columns")),
     "missing": (str, "texts"),
+    "date_parts": (str, "year, week or day"),
     "image_shape": (int, "whole numbers"),
     "layers": (dict, "tables, [[layers]]"),
 }
 DATA_KEYS = (
     *("data", "out", "labels", "id", "ignore", "sample_weight", "max_categories", "missing", *SECTION_KEYS),
-    "image_shape",
+    *("image_shape", "date_parts"),
 )
 
 

@@ -18,7 +18,7 @@ class Column:
     ----------
     name : str
     features : list of int
-        What it was made into.
+        What it was made into; of dates the days come first.
     texts : list of str or None
         What each of these stands for; None if the column holds numbers. A single one is of two: 1 is it, 0 the other.
     """
@@ -28,7 +28,9 @@ class Column:
     texts: list[str] | None
 
     def largest(self, row: np.ndarray) -> int:
-        """Return the feature that is largest in a row: the one that its text stands for."""
+        """Return the feature that is largest in a row, the one that its text stands for; of numbers the first."""
+        if self.texts is None:
+            return self.features[0]
         return self.features[int(np.argmax(row[self.features]))]
 
     def holds(self, row: np.ndarray) -> bool:

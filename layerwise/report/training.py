@@ -37,6 +37,7 @@ _FACTS = {
     "ignore": "Ignored columns",
     "max_categories": "Values of a text at most",
     "missing": "Missing values",
+    "date_parts": "Cycles of dates",
     "scale": "Scale",
     "impute": "Imputed",
     "out": "Folder",
