@@ -51,7 +51,8 @@ class TableSource(Source):
     def table(self) -> pl.LazyFrame:
         """The columns, typed; identifiers, and what is ignored or was text in training, stay text."""
         encoder, ignored = self.options.encoder, self.options.ignore
-        text = ignored if encoder is None else [*encoder.list_ignored(), *encoder.list_texts()]
+        text = list(ignored) if encoder is None else [*encoder.list_ignored(), *encoder.list_texts()]
+        text += [] if self.as_written is None else [self.as_written]
         missing = self.options.missing if encoder is None else encoder.list_missing()
         table = self._file.scan([*self.options.ids, *text], self._keep, missing=missing, as_written=True)
         if self._n_bytes and self._folder is None:  # what was typed takes less room than text
@@ -79,7 +80,7 @@ class TableSource(Source):
     def column(self, name: str) -> np.ndarray:
         """Return a column of labels."""
         with in_content_of(self.path):
-            return read_labels(self._file, self.table, name)
+            return read_labels(self._file, self.table, name, name == self.as_written)
 
     def numbers(self, name: str) -> np.ndarray:
         """Return a column as it is."""

@@ -327,10 +327,15 @@ def _as_integers(column: pl.Series) -> pl.Series:
     return next((found for found in whole if found.null_count() == column.null_count()), column)
 
 
-def read_labels(file: TableFile, table: pl.LazyFrame, name: str) -> np.ndarray:
-    """Return a column of labels of a table that was read from ``file``, as `label_values` does."""
+def read_labels(file: TableFile, table: pl.LazyFrame, name: str, as_text: bool = False) -> np.ndarray:
+    """Return a column of labels of a table that was read from ``file``, as `label_values` does.
+
+    Those of CSV that were left as text stay so with ``as_text``.
+    """
     with reading(file.path):
         column = table.select(columns(name)).collect().to_series()
+        if as_text and file.separator and column.null_count() < len(column):
+            return np.array(column.to_list(), dtype=object)
         if column.dtype == pl.String and file.separator and column.drop_nulls().is_in([*FLAGS, *MARKERS]).all():
             column = column.replace_strict(FLAGS, default=None, return_dtype=pl.Boolean)
         if column.dtype == pl.Float64 and file.separator and (column.abs() >= EXACT).any():
