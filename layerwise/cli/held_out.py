@@ -100,7 +100,7 @@ def hold_out(
     parts = (None, None) if y is None else (y[inside], y[outside])
     n_all = source.X.shape[0]
     told = f"{len(outside):,} of {n_all:,} rows, {how} (--validation-fraction 0 trains on all)"
-    told += "" if how == "the last ones" else _hint_at_time(source)
+    told += "" if any(settings.get(name) for name in ("ordered", "groups")) else _hint_at_time(source)
     return HeldOut(source.take(inside), parts[0], source.take(outside), parts[1], told, outside)
 
 

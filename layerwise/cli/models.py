@@ -142,7 +142,11 @@ def impute(
         readings = {name: opened.encoder.get_reading(name) for name in numbers}
         missing = opened.encoder.list_missing()
         filled = fill_table(data, opened.section, numbers, text=texts, readings=readings, missing=missing)
-        gaps = {name: sum(value is None for value in filled[name].tolist()) for name in opened.encoder.categories_}
+        marks = set(map(str, opened.encoder.list_missing()))
+        gaps = {
+            name: sum(value is None or str(value).strip() in marks for value in filled[name].tolist())
+            for name in opened.encoder.categories_
+        }
         left = ", ".join(f"{name!r:.65} ({count})" for name, count in gaps.items() if count)
         if left:
             display.say(f"Numbers are filled in; gaps of text stay: {left}")

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 import numpy as np
 
 from layerwise.data._polars import check_names, columns, match_names, pl, reading
-from layerwise.data.column_types import FLAGS, MARKERS
+from layerwise.data.column_types import FLAGS, MARKERS, find_marks
 from layerwise.data.csv_tables import CSV_ENDINGS, EXACT, open_csv, type_columns
 from layerwise.data.naming import advise_to_ignore
 from layerwise.data.parts import Keep, Part, Where, check_parts, find_parts, name_parts
@@ -312,7 +312,7 @@ def label_values(column: pl.Series) -> np.ndarray:
         raise ValueError(f"column {column.name!r} holds values of type {column.dtype}, but labels are numbers or text")
     labels = column.cast(pl.String)
     values = labels.drop_nulls().unique().to_list()
-    if has_commas(values):
+    if has_commas(values) and find_marks(value.strip() for value in values) is None:
         like = describe_misfit(values, None)
         raise ValueError(f"column {column.name!r:.65} looks like {like}, or {advise_to_ignore([column.name])}")
     return np.array(labels.to_list(), dtype=object)
