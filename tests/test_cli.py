@@ -1342,6 +1342,11 @@ def test_impute_says_which_gaps_stay(run, tmp_path):
     code, _, err = run("impute", tmp_path / "m", tmp_path / "x.csv", "--out", tmp_path / "filled.csv")
     assert code == 0, err
     assert "Numbers are filled in; gaps of text stay: 'kind' (8)" in err
+    words = ("--missing", "red", "--max-iter", 2, "--no-report", "--overwrite", "--out", tmp_path / "m")
+    assert run("fit", tmp_path / "x.csv", *words)[0] == 0
+    for name in ("filled.parquet", "again.csv"):
+        err = run("impute", tmp_path / "m", tmp_path / "x.csv", "--out", tmp_path / name)[2]
+        assert "Numbers are filled in; gaps of text stay: 'kind' (24)" in err
     filled = pl.read_csv(tmp_path / "filled.csv")
     assert filled["age"].null_count() == 0
     assert filled["kind"].null_count() == 8

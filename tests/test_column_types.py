@@ -362,3 +362,33 @@ def test_units_may_have_an_exponent(values, after):
 @pytest.mark.parametrize("values", [["1 m2", "2 m3"], ["1 a23", "2 a23"], ["B2", "B3"], ["1-2", "3-4"]])
 def test_digits_elsewhere_are_no_unit(values):
     assert find_marks(values) is None
+
+
+def test_what_is_said_of_a_table_and_its_labels(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    days = pl.date_range(date(2024, 1, 1), date(2024, 3, 30), eager=True).dt.strftime("%d.%m.%Y")
+    frame = pl.DataFrame({f"x{place}": rng.random(90) for place in range(3)} | {"-t": rng.random(90), "day": days})
+    frame = frame.with_columns(pl.Series("town", ["Bern", "Basel", "Chur"] * 30), pl.Series("kind", [*range(9)] * 10))
+    frame.with_columns(pl.Series("key", [f"k{place:03}" for place in range(90)])).write_csv("x.csv")
+    words = ("fit", "x.csv", "--labels", "kind", "--max-iter", 1, "--no-report", "--overwrite", "--out", "r")
+    told = "1 date written as %d.%m.%Y ('day'), 1 text of 3 values, 1 name per row left out ('key')\n"
+    err = run(*words)[2]
+    assert f"Columns: 4 numbers, {told}" in err
+    assert (
+        "Model: classifier, because the labels are 9 different whole numbers in 90 rows (--model regressor for" in err
+    )
+    assert "Model: " not in run(*words, "--model", "regressor")[2]
+    assert f"Columns: 3 numbers, {told}" in run(*words, "--ignore=-t")[2]
+    assert "Held out: none, as asked for\n" in run(*words, "--validation-fraction", 0)[2]
+
+
+@pytest.mark.parametrize(("form", "taken"), [("2023-{}-{}", False), ("{}.{}.24", False), ("2023-{:02}-{:02}", True)])
+def test_numbers_that_can_be_no_dates_name_rows(tmp_path, form, taken):
+    """Year, lot and number of a machine: there is no month 0 and no day 40."""
+    rows = [(place // 28 + taken, place % 28 + taken) if taken else (place // 45, place % 45) for place in range(90)]
+    lines = [f"{place % 7},{form.format(*row)}" for place, row in enumerate(rows)]
+    (tmp_path / "x.csv").write_text("\n".join(["x,id", *lines]))
+    found = layerwise.read(tmp_path / "x.csv")
+    assert found.ids.keys() == (set() if taken else {"id"})
+    assert found.X.shape[1] == 1 + taken

@@ -308,6 +308,8 @@ def test_labels_with_decimal_commas(tmp_path):
     (tmp_path / "x.csv").write_text("a;y\n1;2,5\n2;3\n")
     assert read_input(tmp_path / "x.csv", labels="y").y.tolist() == [2.5, 3]
     (tmp_path / "x.csv").write_text('a,y\n1,"2,5"\n2,3\n')
+    assert read_input(tmp_path / "x.csv", labels="y").y.tolist() == ["2,5", "3"]  # of which fit makes numbers
+    (tmp_path / "x.csv").write_text('a,y\n1,"2,5"\n2,"3.100,5"\n3,"1,300.5"\n')
     with pytest.raises(ValueError, match="'y' looks like numbers with commas"):
         read_input(tmp_path / "x.csv", labels="y")
 

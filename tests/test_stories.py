@@ -3,9 +3,11 @@
 import io
 import json
 import re
+import shlex
 import subprocess
 import sys
 from datetime import date
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -36,6 +38,20 @@ def shell(run, tmp_path, monkeypatch):
         code, out, err = run(*command.split())
         assert code == 0, err
         return out
+
+    return type_
+
+
+@pytest.fixture
+def terminal(run, tmp_path, monkeypatch):
+    """Type a command in an empty folder; it must succeed. Returns all that is shown, or facts where it says --json."""
+    monkeypatch.chdir(tmp_path)
+
+    def type_(command):
+        words = shlex.split(command)
+        code, out, err = run(*words)
+        assert code == 0, err
+        return json.loads(out) if "--json" in words else out + err
 
     return type_
 
@@ -331,3 +347,241 @@ def test_a_run_that_went_wrong_says_so(shell, digits):
     assert "Training went wrong: layer 0 diverged" in out
     stages = json.loads(shell("--json fit digits.npy --layers 4 --max-iter 2 --no-report --out good"))["stages"]
     assert stages[0]["status"] == "stopped: max_iter iterations were made"
+
+
+def test_an_index_of_pandas_names_the_unusual_rows(terminal):
+    """DataFrame.to_csv(): an index without a name, dates, gaps -> the rows that are odd, by their names, and why."""
+    rng = np.random.default_rng(0)
+    load = 50 + 10 * np.sin(np.arange(160) / 10) + rng.normal(0, 3, 160)
+    frame = pd.DataFrame(
+        {
+            "seen": pd.date_range("2024-01-01", periods=160, freq="6h"),
+            "load": load,
+            "heat": 20 + 0.5 * load + rng.normal(0, 0.3, 160),
+            "flow": 5 + 0.1 * load + rng.normal(0, 0.1, 160),
+        },
+        index=[f"pump {number:03}" for number in range(160)],
+    )
+    frame.loc["pump 040", "heat"] = 90
+    frame.loc["pump 120", "flow"] = 25
+    frame.iloc[5::17, 3] = np.nan
+    frame.to_csv("pumps.csv")
+    told = terminal("fit pumps.csv --contamination 0.0125 --random-state 0 --no-report --out model")
+    assert "Columns: 1 date written as %Y-%m-%d %H:%M:%S ('seen'), 3 numbers, 1 name per row left out ('')\n" in told
+    assert "first: 1 of 4 columns has missing values: flow (10 of 160 rows) (--no-impute refuses them)\n" in told
+    terminal("score model pumps.csv --because --out scores.csv")
+    scores = pd.read_csv("scores.csv", index_col=0)
+    assert scores.index.tolist() == frame.index.tolist()
+    worst = scores.nlargest(2, "error")
+    assert worst["because"].str.split().str[0].to_dict() == {"pump 120": "flow", "pump 040": "heat"}
+    assert scores.index[scores["outlier"]].tolist() == ["pump 040", "pump 120"]
+    assert not scores["because"][frame["flow"].isna()].str.contains("flow").any()
+    rows = terminal("predict model pumps.csv --json")["rows"]
+    assert [row[""] for row in rows if row["outlier"]] == ["pump 040", "pump 120"]
+    assert terminal("fit pumps.csv --id '' --ignore seen --max-iter 1 --no-report --out own --json")["id"] == [""]
+
+
+def write_r(path, frame):
+    """Write a table as R's write.table does: blanks, names of rows without a name of their own, NA, text in quotes."""
+    lines = [" ".join(f'"{name}"' for name in frame.columns)]
+    for name, row in frame.iterrows():
+        cells = [name, *row]
+        lines.append(" ".join("NA" if pd.isna(x) else f'"{x}"' if isinstance(x, str) else f"{x:g}" for x in cells))
+    path.write_text("\n".join(lines) + "\n")
+
+
+def test_a_data_set_of_r_with_a_factor(terminal, tmp_path):
+    """write.table(): NA, quotes, names of rows -> a classifier, how good it is beside the simplest, new rows."""
+    rng = np.random.default_rng(0)
+    kinds = np.array(["alba", "rosa canina", "rugosa"])
+    code = rng.integers(0, 3, 180)
+    frame = pd.DataFrame(
+        {
+            "len": np.round(5 + code + rng.normal(0, 0.3, 180), 1),
+            "wid": np.round(3 - 0.5 * code + rng.normal(0, 0.3, 180), 1),
+            "soil": rng.choice(["clay", "sandy loam"], 180).astype(object),
+            "kind": kinds[code],
+        },
+        index=[f"plant {number + 1}" for number in range(180)],
+    )
+    frame.loc[frame.index[3::20], "len"] = np.nan
+    frame.loc[frame.index[8::30], "soil"] = None
+    write_r(tmp_path / "roses.txt", frame.head(120))
+    write_r(tmp_path / "new.txt", frame.tail(60))
+    told = terminal("fit roses.txt --labels kind --missing NA --layers 8 --random-state 0 --no-report --out model")
+    assert "Columns: 2 numbers, 1 text of 3 values, 1 name per row left out ('')\n" in told  # one of them: missing
+    assert "because the labels are text: 3 classes: alba, rosa canina, rugosa\n" in told
+    share = frame["kind"].head(120).value_counts(normalize=True).max()
+    found = re.search(
+        r"Held out: accuracy (.*) % on 24 rows .*commonest class (.*) %, logistic regression (.*) %", told
+    )
+    accuracy, commonest, linear = map(float, found.groups())
+    assert accuracy > 85
+    assert linear > 85
+    assert commonest == pytest.approx(100 * share, abs=5)
+    rows = pd.DataFrame(terminal("predict model new.txt --probabilities --json")["rows"]).set_index("")
+    assert rows.index.tolist() == frame.index[120:].tolist()
+    right = (rows["label"] == frame["kind"][120:]).mean()
+    assert right > 0.85
+    assert terminal("evaluate model new.txt --json")["accuracy"] == pytest.approx(right)
+    np.testing.assert_allclose(rows.filter(like="p_").sum(axis=1), 1, rtol=1e-5)
+
+
+def german(number, decimals=2):
+    return f"{number:,.{decimals}f}".translate(str.maketrans(",.", ".,"))
+
+
+def test_a_european_export_of_rents(terminal, tmp_path):
+    """A spreadsheet's CSV: semicolons, a BOM, decimal commas, 31.12.2024, 1.234,50 € -> amounts of new rows."""
+    rng = np.random.default_rng(0)
+    area, days = np.round(rng.uniform(30, 200, 160), 1), rng.integers(0, 1800, 160)
+    rent = np.round(200 + 12.5 * area + 0.3 * days + rng.normal(0, 10, 160), 2)
+    seen = [f"{day:%d.%m.%Y}" for day in pd.Timestamp("2020-01-01") + pd.to_timedelta(days, "D")]
+    parts = [[f"W-{k:04}", german(area[k], 1), seen[k], f"{german(rent[k])} €"] for k in range(160)]
+    names = ["Objekt", "Fläche", "Datum", "Miete"]
+
+    def write(name, rows):
+        text = "".join(";".join(row) + "\n" for row in rows)
+        (tmp_path / name).write_text(text, encoding="utf-8-sig", newline="\r\n")
+
+    write("mieten.csv", [names, *parts[:120]])
+    write("neu.csv", [names[:3], *(row[:3] for row in parts[120:])])
+    write("spaeter.csv", [names, *parts[120:]])
+    told = terminal("fit mieten.csv --labels Miete --random-state 0 --no-report --out model")
+    assert "Columns: 1 number, 1 date written as %d.%m.%Y ('Datum'), 1 name per row left out ('Objekt')\n" in told
+    assert "Labels: amounts written with '€', thousands '.', decimal commas, which predictions are without\n" in told
+    terminal("predict model neu.csv --out antwort.csv")
+    answer = pd.read_csv("antwort.csv")
+    assert answer["Objekt"].tolist() == [row[0] for row in parts[120:]]
+    error = np.abs(answer["prediction"] - rent[120:]).mean()
+    assert error < 50  # of 300 to 3,200
+    assert terminal("evaluate model spaeter.csv --json")["mean_absolute_error"] == pytest.approx(error)
+    write("ohne.csv", [names, *([*row[:3], row[3].removesuffix(" €")] for row in parts)])
+    told = terminal("fit ohne.csv --labels Miete --random-state 0 --max-iter 5 --no-report --out ohne")
+    assert "Labels: amounts written with thousands '.', decimal commas, which predictions are without\n" in told
+
+
+def test_spectra_under_falling_wavenumbers(terminal):
+    """A spectrometer's table: column names are numbers, from high to low -> codes, and spectra under the same names."""
+    rng = np.random.default_rng(0)
+    numbers = np.linspace(4000, 650, 68)
+    shapes = np.exp(-(((numbers - np.array([[3200], [1900], [1000]])) / 700) ** 2))
+    frame = pd.DataFrame(rng.random((90, 3)) @ shapes + rng.normal(0, 0.01, (90, 68)), columns=numbers)
+    frame.insert(0, "sample", [f"S{k:02}" for k in range(90)])
+    frame.round(5).to_csv("spectra.csv", index=False)
+    told = terminal("fit spectra.csv --layers 3 --activation identity --random-state 0 --no-report --out model")
+    assert "Columns: 68 numbers, 1 name per row left out ('sample')\n" in told
+    explained = float(re.search(r"Held out: explained variance (.*) % on 18 rows", told)[1])
+    assert explained > 95
+    terminal("encode model spectra.csv --out codes.csv")
+    codes = pd.read_csv("codes.csv")
+    assert codes.columns.tolist() == ["sample", "code_0", "code_1", "code_2"]
+    amounts = np.linalg.lstsq(shapes.T, frame[numbers].T.to_numpy(), rcond=None)[0].T
+    known = np.column_stack([codes.drop(columns="sample"), np.ones(90)])
+    assert r2_score(amounts, known @ np.linalg.lstsq(known, amounts, rcond=None)[0]) > 0.95
+    terminal("reconstruct model spectra.csv --out clean.csv")
+    terminal("decode model codes.csv --out decoded.csv")
+    clean, decoded = pd.read_csv("clean.csv"), pd.read_csv("decoded.csv")
+    assert clean.columns.tolist() == decoded.columns.tolist() == ["sample", *map(str, numbers)]
+    assert clean["sample"].tolist() == frame["sample"].tolist()
+    np.testing.assert_allclose(clean.iloc[:, 1:], decoded.iloc[:, 1:], atol=1e-4)
+    assert np.abs(clean.iloc[:, 1:].to_numpy() - frame[numbers].to_numpy()).mean() < 0.05
+
+
+def test_a_folder_of_parts_as_spark_writes_them(terminal, tmp_path):
+    """year=2024/part-0.snappy.parquet, _SUCCESS -> a classifier; answers in JSON for the parts of another year."""
+    rng = np.random.default_rng(0)
+
+    def write(folder, year, labelled=True):
+        u, v = rng.normal(size=(2, 60))
+        frame = pl.DataFrame({"id": [f"m{year}x{k}" for k in range(60)], "u": u, "v": v.astype("f4")})
+        state = pl.Series("state", np.where(u + v > 0, "ok", "broken"))
+        place = tmp_path / folder / f"year={year}"
+        place.mkdir(parents=True)
+        frame = frame.with_columns(state) if labelled else frame
+        for part in range(2):
+            name = f"part-{part:05}-9f3c-c000.snappy.parquet"
+            frame.slice(30 * part, 30).write_parquet(place / name, compression="snappy")
+        (tmp_path / folder / "_SUCCESS").write_text("")
+        return state.to_list()
+
+    write("machines", 2023)
+    write("machines", 2024)
+    states = write("next", 2025, labelled=False)
+    told = terminal("fit machines --labels state --layers 6 --random-state 0 --no-report --out model")
+    assert "120 rows of 3 features, with labels\nColumns: 3 numbers, 1 name per row left out ('id')\n" in told
+    assert "column 'year' is read as numbers: if they are codes, --ignore year, or put a letter" in told
+    rows = terminal("predict model next --json")["rows"]
+    assert [row["id"] for row in rows] == [f"m2025x{k}" for k in range(60)]
+    assert accuracy_score(states, [row["label"] for row in rows]) > 0.9
+    terminal("predict model next --out answers.jsonl")
+    lines = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
+    assert lines == rows
+
+
+def test_a_survey_with_gaps_of_many_kinds(terminal, tmp_path):
+    """Text answers, unknown, -999, empty cells, a rare town, names of people -> the same table, its numbers filled."""
+    rng = np.random.default_rng(0)
+    age = rng.integers(18, 80, 160)
+    income = np.round(1000 + 30 * age + rng.normal(0, 40, 160)).astype(int)
+    cells = [
+        [
+            f'"{("Meyer", "Novak", "Osei")[k % 3]}, {("Ann", "Bob")[k % 2]} {k}"',
+            "" if k % 14 == 6 else str(age[k]),
+            "-999" if k % 9 == 2 else str(income[k]),
+            "unknown" if k % 10 == 4 else ("agree", "disagree")[rng.integers(2)],
+            "Chur" if k == 7 else ("Bern", "Basel")[rng.integers(2)],
+            "yes" if age[k] > 45 else "no",
+        ]
+        for k in range(160)
+    ]
+    lines = ["name,age,income,attitude,town,retired", *map(",".join, cells)]
+    (tmp_path / "survey.csv").write_text("\n".join(lines) + "\n")
+    told = terminal(
+        "fit survey.csv --labels retired --missing unknown -999 --layers 6 --random-state 0 --no-report --out model"
+    )
+    assert "Columns: 2 numbers, 2 texts of 3 values, 1 name per row left out ('name')\n" in told
+    assert "missing values: age (11 of 160 rows), income (18 of 160 rows)" in told
+    assert float(re.search(r"Held out: accuracy (.*) % on 32 rows", told)[1]) > 90
+    told = terminal("impute model survey.csv --out filled.csv")
+    assert "Numbers are filled in; gaps of text stay: 'attitude' (16)" in told
+    for k, (old, new) in enumerate(zip(lines[1:], (tmp_path / "filled.csv").read_text().splitlines()[1:], strict=True)):
+        before, after = old.rsplit(",", 5), new.rsplit(",", 5)
+        gaps = [place for place in range(6) if before[place] in ("", "-999")]
+        assert [after[place] for place in range(6) if place not in gaps] == [
+            before[place] for place in range(6) if place not in gaps
+        ]
+        if 1 in gaps and 2 not in gaps:
+            assert float(after[1]) == pytest.approx((income[k] - 1000) / 30, abs=8)
+        if 2 in gaps and 1 not in gaps:
+            assert float(after[2]) == pytest.approx(1000 + 30 * age[k], abs=240)
+
+
+def test_a_log_of_machines_in_time(terminal):
+    """Rows in time, of several machines -> figures on the last rows, or on machines that the model has not seen."""
+    rng = np.random.default_rng(0)
+    speed, drift = rng.uniform(1, 3, 200), np.arange(200) / 200
+    frame = pd.DataFrame(
+        {
+            "at": pd.date_range("2024-03-01", periods=200, freq="h"),
+            "machine": [f"M{k % 10}" for k in range(200)],
+            "speed": speed,
+            "wear": 5 * speed + drift + rng.normal(0, 0.1, 200),
+        }
+    )
+    frame.to_csv("log.csv", index=False)
+    frame.tail(40).to_csv("last.csv", index=False)
+    frame.head(160).to_csv("first.csv", index=False)
+    words = "--labels wear --layers 4 --max-iter 40 --random-state 0 --no-report"
+    told = terminal(f"fit log.csv {words} --out plain")
+    assert "; rows are in the order of column 'at': --ordered holds the last ones out\n" in told
+    told = terminal(f"fit log.csv {words} --ordered --out ordered")
+    assert "Held out: 40 of 200 rows, the last ones (--validation-fraction 0 trains on all)\n" in told
+    own = json.loads(Path("ordered/run.json").read_text())["held_out_figures"]
+    assert own["r2"] == pytest.approx(terminal("evaluate ordered last.csv --json")["r2"])
+    told = terminal(f"fit log.csv {words} --groups machine --out groups")
+    assert "Held out: 40 of 200 rows, whole groups (--validation-fraction 0 trains on all)\n" in told
+    assert "Columns: 1 date written as %Y-%m-%d %H:%M:%S ('at'), 1 number\n" in told
+    told = terminal(f"fit first.csv {words} --validation-data last.csv --out own")
+    assert "Held out: 40 rows of last.csv\n" in told
+    assert json.loads(Path("own/run.json").read_text())["held_out_figures"]["n_rows"] == 40

@@ -32,20 +32,21 @@ from layerwise.cli.common import (
     render,
 )
 from layerwise.cli.opening import open_model, select
-from layerwise.cli.targets import choose_model, have_fractions, mark_unlabeled
+from layerwise.cli.targets import choose_model, have_fractions, mark_unlabeled, match_classes
 from layerwise.cli.task import refuse_gaps
 from layerwise.comparison import NONE, RIVALS, Comparison, compare, recipe
 from layerwise.data.cells import match_genes
 from layerwise.data.count_scaler import CountScaler
-from layerwise.data.inputs import Input, read
+from layerwise.data.inputs import Input, open_source, read
 from layerwise.data.naming import naming_columns
 from layerwise.data.values import describe_missing
 from layerwise.estimators import AutoencoderImputer, StackedClassifier, check_gradient
 from layerwise.estimators._finetuning import FineTunedEstimator
 from layerwise.inspection import bare, step_of
-from layerwise.labels import find_labelled, find_missing
-from layerwise.section import WHOLE
+from layerwise.labels import find_labelled, find_missing, has_label
+from layerwise.section import WHOLE, Section
 from layerwise.solvers import LBFGS, Adam
+from layerwise.urls import Place
 
 # With fewer, intervals are so wide that hardly anything is clear.
 _FEW_SEEDS = 3
@@ -150,13 +151,8 @@ def compare_command(
     if test_data is None:
         train, test = _hold_out(train, unlabeled, seed)
     else:
-        test = read(
-            test_data,
-            labels=test_labels or labels,
-            sample_weight=weighing,
-            **select(test_data, {**facts, "zero_based": train.zero_based}, section),
-            encoder=train.encoder,
-        ).without_weightless()
+        part = Section(**select(test_data, {**facts, "zero_based": train.zero_based}, section))
+        test = _read_test(test_data, test_labels or labels, weighing, part, train, unlabeled)
         test = test.widen(train.X.shape[1])
         if train.encoder is None and train.feature_names is not None and test.feature_names is not None:
             test = match_genes(test, train.feature_names, test_data)
@@ -271,6 +267,17 @@ def _refuse_amounts(y: np.ndarray | None, name: str) -> None:
             f"values in {counts.sum():,} rows, such as {values.tolist()[0]!r:.65}, which are rather amounts; train a "
             f"regressor on them with layerwise fit, or make classes of them first"
         )
+
+
+def _read_test(
+    data: Place, labels: str, sample_weight: str | None, section: Section, train: Input, unlabeled: Any
+) -> Input:
+    """Read the rows for the test that have a label, as those that are trained on."""
+    y, opened = np.asarray(train.y), open_source(data, section)
+    opened.as_written = labels if y.dtype.kind == "U" else None
+    test = read(opened, labels=labels, sample_weight=sample_weight, encoder=train.encoder).without_weightless()
+    test = test.take(np.flatnonzero(has_label(np.asarray(test.y))))
+    return test._replace(y=match_classes(np.asarray(test.y), y[find_labelled(y, unlabeled)], f"test_data={data}"))
 
 
 def _hold_out(source: Input, unlabeled: Any, seed: int) -> tuple[Input, Input]:

@@ -21,11 +21,10 @@ from sklearn.metrics import (
 from layerwise import stacking
 from layerwise.cli.common import AnyText, Data, Device, InSection, Labels, Model, Reply
 from layerwise.cli.opening import open_model, tell_known
-from layerwise.cli.targets import as_amounts
+from layerwise.cli.targets import stands_for_none
 from layerwise.data import Rows
-from layerwise.data.column_types import MARKERS
 from layerwise.estimators import AutoencoderOutlierDetector, StackedClassifier, StackedRegressor
-from layerwise.labels import find_missing, has_label
+from layerwise.labels import has_label
 from layerwise.section import WHOLE
 
 # Columns whose variance is taken at once.
@@ -63,6 +62,7 @@ def evaluate(
         model,
         data,
         labels=labels,
+        unlabeled=unlabeled,
         sample_weight=sample_weight,
         section=section,
         device=device,
@@ -73,8 +73,6 @@ def evaluate(
             f"the model is; train it with {shlex.join(['--ignore', labels])}"
         )
     y = opened.source.y
-    if unlabeled is not None and (y is None or not _stands_for_none(y, unlabeled).any()):
-        raise ValueError(f"unlabeled={unlabeled!r} stands nowhere in the labels")
     figures = measure(opened.estimator, opened.X, y, opened.source.weights, folder=opened.folder, unlabeled=unlabeled)
     facts = {"n_rows": opened.X.shape[0], **figures}
     shown = {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in facts.items()}
@@ -99,7 +97,7 @@ def measure(
     ``answers`` are those of other models like it, each to some of the rows; those of the model itself if not given.
     """
     if isinstance(estimator, AutoencoderOutlierDetector):
-        known = None if y is None else has_label(y) & ~_stands_for_none(y, unlabeled)
+        known = None if y is None else has_label(y) & ~stands_for_none(y, unlabeled)
         return _measure_outliers(estimator, X, y, known, weights)
     if not isinstance(estimator, (StackedClassifier, StackedRegressor)):
         scaled, errors = answers or answer(estimator, X)
@@ -109,16 +107,12 @@ def measure(
             f"there are no labels to compare with, which {folder}, {type(estimator).__name__}, needs; say where "
             f"they are with --labels"
         )
-    known = has_label(y) & ~_stands_for_none(y, estimator.unlabeled) & ~_stands_for_none(y, unlabeled)
+    known = has_label(y) & ~stands_for_none(y, estimator.unlabeled) & ~stands_for_none(y, unlabeled)
     if not known.any():
         raise ValueError(f"the labels of {folder} are all missing, so there is nothing to compare with")
     predicted, y = estimator.predict(X[known]) if answers is None else answers[0][known], y[known]
     weights = None if weights is None else weights[known]
     if isinstance(estimator, StackedRegressor):
-        amounts = as_amounts(y) if y.dtype.kind in "OU" else y
-        y = y if amounts is None else amounts
-        if y.dtype.kind not in "biuf":
-            raise ValueError(f"{folder} predicts numbers, but the labels are texts such as {str(y[0])!r}")
         r2 = float(r2_score(y, predicted, sample_weight=weights)) if len(y) > 1 else None
         error = float(mean_absolute_error(y, predicted, sample_weight=weights))
         return {"n_labelled": len(y), "r2": r2, "mean_absolute_error": error}
@@ -140,20 +134,6 @@ def measure(
         "n_wrong": int(wrong.sum()),
         "accuracy_of_commonest": float(shares.max() / shares.sum()),
     }
-
-
-def _stands_for_none(y: np.ndarray, unlabeled: Any) -> np.ndarray:
-    """Return which labels are the one that stood for none in the training."""
-    if unlabeled is None:
-        return np.zeros(len(y), bool)
-    if y.dtype.kind not in "biuf":
-        return y.astype(str) == str(unlabeled)
-    if unlabeled in MARKERS:
-        return find_missing(y)
-    try:
-        return y == float(unlabeled)
-    except ValueError:
-        return np.zeros(len(y), bool)
 
 
 def _measure_outliers(

@@ -87,7 +87,7 @@ def plan(settings: Mapping[str, Any], flags: Mapping[str, Any], scratch: Path) -
     if chosen == "regressor":
         source = source._replace(y=y)  # text has become numbers
     n_labelled = None if source.y is None else count_labelled(source.y, complete)
-    held_out = hold_out(source, y, complete)
+    held_out = hold_out(source, y, complete, marks, settings.get("finetuning", {}).get("unlabeled"))
     missing = describe_missing(source.X, source.column_names)
     return Task(source, settings, complete, why, n_labelled, missing, held_out, marks)
 

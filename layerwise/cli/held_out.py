@@ -13,10 +13,11 @@ from sklearn.model_selection import GroupShuffleSplit, KFold, ShuffleSplit, Stra
 
 from layerwise import distributed
 from layerwise.cli.opening import list_columns, select
-from layerwise.cli.targets import mark_unlabeled, which_have_one
+from layerwise.cli.targets import match_classes, read_as_trained, stands_for_none, which_have_one
 from layerwise.data.cells import match_genes
-from layerwise.data.column_types import Date
-from layerwise.data.inputs import Input, read
+from layerwise.data.column_types import Date, Marked
+from layerwise.data.inputs import Input, open_source, read
+from layerwise.labels import has_label
 from layerwise.recipes import HELD_OUT_KEYS
 from layerwise.section import WHOLE, Section
 from layerwise.urls import as_place
@@ -62,15 +63,22 @@ class HeldOut(NamedTuple):
     folds: Sequence[np.ndarray] = ()
 
 
-def hold_out(source: Input, y: np.ndarray | None, settings: Mapping[str, Any]) -> HeldOut:
+def hold_out(
+    source: Input,
+    y: np.ndarray | None,
+    settings: Mapping[str, Any],
+    marks: Marked | None = None,
+    unlabeled: Any = None,
+) -> HeldOut:
     """Hold rows out: those of a file of their own, or a share of the data, at random or as the settings say, or folds.
 
     Of models with labels only rows with a label are held out, in the proportions of the classes; of a group all rows
-    or none; of rows in time the last ones.
+    or none; of rows in time the last ones. Labels of a file of their own are written with ``marks``, as those of the
+    data, and ``unlabeled`` stands for none among them.
     """
     _check(settings)
     if "validation_data" in settings:
-        return _read(source, y, settings)
+        return _read(source, y, settings, marks, unlabeled)
     known = np.ones(source.X.shape[0], bool) if y is None else which_have_one(y, settings)
     candidates = np.flatnonzero(known)
     fraction = settings.get("validation_fraction", FRACTION)
@@ -93,7 +101,7 @@ def hold_out(source: Input, y: np.ndarray | None, settings: Mapping[str, Any]) -
     parts = (None, None) if y is None else (y[inside], y[outside])
     n_all = source.X.shape[0]
     told = f"{len(outside):,} of {n_all:,} rows, {how} (--validation-fraction 0 trains on all)"
-    told += "" if how == "the last ones" else _hint_at_time(source)
+    told += "" if any(settings.get(name) for name in ("ordered", "groups")) else _hint_at_time(source)
     return HeldOut(source.take(inside), parts[0], source.take(outside), parts[1], told, outside)
 
 
@@ -164,7 +172,9 @@ def _refuse(source: Input, settings: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _read(source: Input, y: np.ndarray | None, settings: Mapping[str, Any]) -> HeldOut:
+def _read(
+    source: Input, y: np.ndarray | None, settings: Mapping[str, Any], marks: Marked | None, unlabeled: Any
+) -> HeldOut:
     """Read rows held out from a file of their own."""
     path = as_place(settings["validation_data"])
     labels = settings.get("labels") if y is not None else None
@@ -174,10 +184,11 @@ def _read(source: Input, y: np.ndarray | None, settings: Mapping[str, Any]) -> H
             f"validation_data={path} needs labels in a column of the name of those of the data, but it has no column "
             f"{labels!r}"
         )
+    opened = open_source(path, Section(**chosen))
+    opened.as_written = labels if marks is not None or (y is not None and y.dtype.kind == "U") else None
     rows = read(
-        path,
+        opened,
         labels=labels,
-        **chosen,
         encoder=source.encoder,
         image_shape=source.image_shape,
     ).widen(source.X.shape[1])
@@ -186,9 +197,15 @@ def _read(source: Input, y: np.ndarray | None, settings: Mapping[str, Any]) -> H
     marked = places = None
     if y is not None:
         assert rows.y is not None
-        places = np.flatnonzero(which_have_one(rows.y, settings))
+        where = f"validation_data={path}"
+        places = np.flatnonzero(has_label(rows.y) & ~stands_for_none(rows.y, unlabeled))
+        known = rows.y[places]
         rows = rows.take(places)
-        marked, _ = mark_unlabeled(rows.y, {"model": settings["model"]})
+        if settings["model"] == "classifier":
+            marked = match_classes(known, y[which_have_one(y, settings)], where)
+        else:
+            marked = read_as_trained(known, marks, (), where)
+            rows = rows._replace(y=marked)
     return HeldOut(source, y, rows, marked, f"{rows.X.shape[0]:,} rows of {path}", places)
 
 

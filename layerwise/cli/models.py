@@ -156,7 +156,11 @@ def impute(
         filled = fill_table(
             opened.file, numbers, text=texts, readings=readings, missing=missing, dates=_keeps_dates(out)
         )
-        gaps = {name: sum(value is None for value in filled[name].tolist()) for name in opened.encoder.categories_}
+        marks = set(map(str, missing))
+        gaps = {
+            name: sum(value is None or str(value).strip() in marks for value in filled[name].tolist())
+            for name in opened.encoder.categories_
+        }
         left = ", ".join(f"{name!r:.65} ({count})" for name, count in gaps.items() if count)
         if left:
             display.say(f"Numbers are filled in; gaps of text stay: {left}")

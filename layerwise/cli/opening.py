@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 
 import layerwise
 from layerwise import runs
-from layerwise.cli.targets import as_amounts
+from layerwise.cli.targets import read_as_trained, stands_for_none
 from layerwise.cli.trained_rows import are_known, warn_of_far_rows
 from layerwise.data._polars import composed
 from layerwise.data.archives import is_archive
@@ -27,7 +27,7 @@ from layerwise.data.tables import TableFile, find_workbooks
 from layerwise.data.trees import is_zarr
 from layerwise.data.values import describe_missing
 from layerwise.data.workbooks import has_sheet
-from layerwise.estimators import AutoencoderImputer, StackedRegressor
+from layerwise.estimators import AutoencoderImputer, StackedClassifier, StackedRegressor
 from layerwise.inspection import bare, prepare, step_of
 from layerwise.section import WHOLE, Section
 from layerwise.urls import Place, Url
@@ -115,11 +115,17 @@ def list_columns(data: Place, section: Section = WHOLE) -> list[str]:
     return TableFile(data, section).names if is_tabular(data) else []
 
 
+def _has_texts(estimator: BaseEstimator) -> bool:
+    """Whether the classes of a classifier are text."""
+    return isinstance(estimator, StackedClassifier) and estimator.classes_.dtype.kind == "U"
+
+
 def open_model(
     folder: Path,
     data: Place | None,
     *,
     labels: str | None = None,
+    unlabeled: str | None = None,
     sample_weight: str | None = None,
     section: Section = WHOLE,
     device: str = "auto",
@@ -133,6 +139,8 @@ def open_model(
         None reads nothing.
     labels : str or None, default=None
         Where the labels are, as `layerwise.read` takes it; None takes the column of the training, where there is such.
+    unlabeled : str or None, default=None
+        The label of rows that have none, beside that of the training.
     sample_weight : str or None, default=None
         Which column or array says how often each row counts; rows of 0 are
         left out. None is none, whatever it was in the training.
@@ -156,9 +164,12 @@ def open_model(
     of_cells = isinstance(opened, CellsSource)
     columns = set(map(composed, opened.names)) if of_cells or (tabular and encoder is not None) else set()
     image_shape = facts.get("image_shape") if isinstance(opened, ImageSource) else None
+    labels = labels or (facts.get("labels") if composed(facts.get("labels") or "") in columns else None)
+    marks = from_plain(facts["label_marks"]) if facts.get("label_marks") else None
+    opened.as_written = labels if isinstance(marks, Marked) or _has_texts(bare(model)) else None
     source = read(
         opened,
-        labels=labels or (facts.get("labels") if composed(facts.get("labels") or "") in columns else None),
+        labels=labels,
         ids=[name for name in facts.get("id") or [] if composed(name) in columns],
         sample_weight=sample_weight,
         encoder=encoder,
@@ -177,10 +188,12 @@ def open_model(
             f"{data} has columns of text ({', '.join(source.encoder.categories_)}), but the model was trained on an "
             f"array of numbers; give it a table of those numbers alone, in their order"
         )
-    if isinstance(bare(model), StackedRegressor) and source.y is not None and source.y.dtype.kind in "OU":
-        marks = from_plain(facts["label_marks"]) if facts.get("label_marks") else None
-        amounts = as_amounts(source.y, facts.get("unlabeled"), marks if isinstance(marks, Marked) else None)
-        source = source if amounts is None else source._replace(y=amounts)
+    if unlabeled is not None and (source.y is None or not stands_for_none(source.y, unlabeled).any()):
+        raise ValueError(f"unlabeled={unlabeled!r} stands nowhere in the labels")
+    if isinstance(bare(model), StackedRegressor) and source.y is not None:
+        none = [str(label) for label in (facts.get("unlabeled"), unlabeled) if label is not None]
+        where = str(data if source.label_name else labels)
+        source = source._replace(y=read_as_trained(source.y, marks if isinstance(marks, Marked) else None, none, where))
     warn_of_far_rows(source.X, facts.get("ranges"), source.feature_names)
     missing = describe_missing(source.X, source.column_names)
     if missing and imputer is None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
+import warnings
+from collections.abc import Collection, Mapping
 from typing import Any, NoReturn
 
 import numpy as np
@@ -13,7 +14,7 @@ from layerwise import distributed
 from layerwise.data._polars import pl
 from layerwise.data.column_types import FLAGS, MARKERS, Marked, find_marks
 from layerwise.data.profiles import as_number, describe_misfit, find_stray_label
-from layerwise.labels import find_labelled, find_missing, has_label
+from layerwise.labels import find_labelled, find_missing, has_label, is_missing
 
 # Whole numbers of at most so many different values are classes, where they repeat and are not spread (of at most ten,
 # one of both is enough). With more, up to the second limit, they are so where they count from 0 or 1 without gaps and
@@ -102,7 +103,7 @@ def _gather_labels(y: np.ndarray) -> list[Any]:
 def as_amounts(y: np.ndarray, unlabeled: Any = None, marks: Marked | None = None) -> np.ndarray | None:
     """Return labels of text as numbers, NaN where one is missing or stands for none; None where one is no number.
 
-    ``marks`` is how those of the training are written; found anew if not given.
+    ``marks`` is how they are written; found if not given.
     """
     numbers = [np.nan if label in (None, unlabeled) else as_number(label) for label in y.tolist()]
     if not distributed.any_rank(None in numbers):
@@ -114,6 +115,73 @@ def as_amounts(y: np.ndarray, unlabeled: Any = None, marks: Marked | None = None
     read = np.full(len(y), np.nan)
     read[known] = marks.encode(pl.Series([str(label).strip() for label in y[known]])).to_numpy()
     return None if distributed.any_rank(bool(np.isnan(read[known]).any())) else read
+
+
+def read_as_trained(y: np.ndarray, marks: Marked | None, unlabeled: Collection[Any], where: str) -> np.ndarray:
+    """Return amounts of other rows as numbers, written as those of the training: with these marks, or plain.
+
+    NaN stands where one is missing, or ``unlabeled``.
+
+    Raises
+    ------
+    ValueError
+        If one is written otherwise. The message says ``where`` it is from.
+    """
+    text = distributed.any_rank(y.dtype.kind in "OU")
+    numbers = _read_written(y.tolist(), marks, unlabeled) if text else y
+    if distributed.any_rank(None in numbers if text else False):
+        labels = _gather_labels(y)
+        row = _read_written(labels, marks, unlabeled).index(None)
+        how = "plain numbers" if marks is None else f"amounts written with {marks}"
+        raise ValueError(
+            f"{where} holds the label {labels[row]!r:.65} in row {row + 1} (counted from 1), but those of the training "
+            f"are {how}; write it alike, or leave it empty"
+        )
+    unit = "" if marks is None else f"{marks.before}{marks.after}".strip()
+    if unit and not distributed.any_rank(any(unit in str(label) for label in y)):
+        warnings.warn(
+            f"the labels of {where} are plain numbers, read as amounts in {unit!r}, as those of the training are",
+            stacklevel=2,
+        )
+    return np.array(numbers, dtype=np.float64) if text else y
+
+
+def _read_written(labels: list[Any], marks: Marked | None, unlabeled: Collection[Any]) -> list[float | None]:
+    """Return labels as numbers: NaN for a missing one, None for one that is written otherwise."""
+    read = {label: as_number(label) for label in set(labels)}
+    if marks is not None:
+        texts = list(map(str, read))
+        read = dict(zip(read, marks.encode(pl.Series(texts, dtype=pl.String).str.strip_chars()), strict=True))
+    none = {label for label in read if is_missing(label) or str(label) in unlabeled}
+    return [np.nan if label in none else read[label] for label in labels]
+
+
+def match_classes(y: np.ndarray, trained: np.ndarray, where: str) -> np.ndarray:
+    """Return labels of other rows in the type of those of the training, of whose classes they are."""
+    classes = {_name_of(label): label for label in distributed.unique(trained[has_label(trained)]).tolist()}
+    alien = [name for name in map(_name_of, _gather_labels(y)) if name not in classes]
+    if alien:
+        raise ValueError(f"{where} holds {alien[0]}, which is none of the classes: {', '.join(classes)}")
+    return np.array([classes[_name_of(label)] for label in y.tolist()], dtype=trained.dtype)
+
+
+def _name_of(label: Any) -> str:
+    """Return a label as text: whole numbers without a point, true and false as 1 and 0."""
+    return str(label) if isinstance(label, str) or label != label // 1 else str(int(label))
+
+
+def stands_for_none(y: np.ndarray, unlabeled: Any) -> np.ndarray:
+    """Return which labels are the one that stood for none in the training."""
+    if unlabeled is None:
+        return np.zeros(len(y), bool)
+    if y.dtype.kind not in "biuf":
+        return y.astype(str) == str(unlabeled)
+    if unlabeled in MARKERS:
+        return find_missing(y)
+    try:
+        return y == float(unlabeled)
+    except ValueError:
+        return np.zeros(len(y), bool)
 
 
 def find_label_marks(y: np.ndarray, unlabeled: Any = None) -> Marked | None:

@@ -115,4 +115,5 @@ class ArraySource(Source):
 
     def load_file(self, path: str | PathLike[str]) -> np.ndarray:
         """Load labels from a file of their own; of pixels they may be a map."""
-        return load_labels(path, grid=self._arranged[0].grid if len(self._files) == 1 else None)
+        grid = self._arranged[0].grid if len(self._files) == 1 else None
+        return load_labels(path, grid=grid, as_text=str(path) == self.as_written)

@@ -138,7 +138,11 @@ class ArrayFile:
 
 
 def load_labels(
-    path: str | PathLike[str], array: str | None = None, *, grid: tuple[int, int] | None = None
+    path: str | PathLike[str],
+    array: str | None = None,
+    *,
+    grid: tuple[int, int] | None = None,
+    as_text: bool = False,
 ) -> np.ndarray:
     """Load one label a row from a file of arrays, or from a table of one column.
 
@@ -154,6 +158,8 @@ def load_labels(
         as ``numpy.argmax`` does; a warning says so.
     grid : tuple of int or None, default=None
         The height and width of an image whose pixels are the rows: the labels may be a map of that shape.
+    as_text : bool, default=False
+        Leave the labels of a CSV file as they are written, even if they are numbers.
 
     Returns
     -------
@@ -170,7 +176,7 @@ def load_labels(
         If there is no such array, or ``array`` must say which.
     """
     path = Path(path)
-    return _load_column(path) if is_table(path) else ArrayFile(path).labels(array, grid)
+    return _load_column(path, as_text) if is_table(path) else ArrayFile(path).labels(array, grid)
 
 
 def _flatten_map(path: Path, values: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
@@ -211,7 +217,7 @@ def _load_idx(path: Path) -> np.ndarray:
         raise FileError(f"{path} is of no known format{hint}; known are {known}, IDX, and folders of images") from error
 
 
-def _load_column(path: Path) -> np.ndarray:
+def _load_column(path: Path, as_text: bool) -> np.ndarray:
     file = TableFile(path)
     if len(file.names) != 1:
         raise FileError(
@@ -219,6 +225,6 @@ def _load_column(path: Path) -> np.ndarray:
             f"one"
         )
     with in_content_of(path):
-        table = file.scan()
+        table = file.scan(file.names if as_text else ())
         file.warn()
-        return read_labels(file, table, file.names[0])
+        return read_labels(file, table, file.names[0], as_text)

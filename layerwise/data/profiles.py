@@ -34,7 +34,8 @@ _CODED = re.compile(r"(.*[_. -])?(zip|zip_?code|plz|postcode|postal_?code|year|i
 # 3,14 and 1.234,56, and 1,234.5 too, among numbers that need no comma.
 _NUMBER = re.compile(r"[+-]?(\d+(,\d+)?|,\d+|\d{1,3}([., ]\d{3})*([.,]\d+)?)([eE][+-]?\d+)?")
 # 2026-01-31 and 31.1.26, with a time after it or not.
-_DATE = re.compile(r"(\d{4}([-/.])\d{1,2}\2\d{1,2}|\d{1,2}([-/.])\d{1,2}\3(\d{4}|\d{2}))([T ].*)?")
+_DAY, _MONTH = "(?:0?[1-9]|[12][0-9]|3[01])", "(?:0?[1-9]|1[0-2])"
+_DATE = re.compile(rf"(\d{{4}}([-/.]){_MONTH}\2{_DAY}|{_DAY}([-/.]){_DAY}\3(\d{{4}}|\d{{2}}))([T ].*)?")
 # 13.0%, 12 kg and $5, but not row 12: what stands around a number, if anything does.
 _WITH_UNIT = re.compile(r"([^\w\s.,+-]{0,3})\s?[+-]?\d[\d.,']*\s?(\D{0,15})")
 # More units than this in a column are rather names: a heuristic choice.

@@ -140,7 +140,8 @@ class Source:
 
     Of several ranks each gets its share of the rows, and of what belongs to them. The ``options`` are set before the
     first question that needs them. In messages the source is called ``path``, is of a ``kind``, and has ``names``, each
-    of which is a ``thing``. Of `Section` it ``takes`` these; ``refused`` are the options that mean nothing here.
+    of which is a ``thing``. Labels of the name ``as_written`` stay text in CSV, numbers or not, as those of a training
+    were. Of `Section` it ``takes`` these; ``refused`` are the options that mean nothing here.
     """
 
     kind: ClassVar[str]
@@ -149,6 +150,7 @@ class Source:
     refused: ClassVar[tuple[str, ...]] = ()
     path: Place
     options = Options()
+    as_written: str | None = None
 
     def __init__(self, where: Where, section: Section):
         raise NotImplementedError
@@ -188,7 +190,7 @@ class Source:
 
     def load_file(self, path: str | PathLike[str]) -> np.ndarray:
         """Load labels from a file of their own."""
-        return load_labels(path)
+        return load_labels(path, as_text=str(path) == self.as_written)
 
     def check_file(self, labels: str | PathLike[str]) -> None:
         """Refuse labels that are neither here nor in a file."""

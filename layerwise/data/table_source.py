@@ -73,7 +73,8 @@ class TableSource(Source):
     def table(self) -> pl.LazyFrame:
         """The columns, typed; identifiers, and what is ignored or was text in training, stay text."""
         encoder, ignored = self.options.encoder, self.options.ignore
-        text = ignored if encoder is None else [*encoder.list_ignored(), *encoder.list_texts()]
+        text = list(ignored) if encoder is None else [*encoder.list_ignored(), *encoder.list_texts()]
+        text += [] if self.as_written is None else [self.as_written]
         numbers = None if encoder is None else encoder.list_numbers()
         missing = self.options.missing if encoder is None else encoder.list_missing()
         own = self.names if encoder is None else encoder.feature_names_in_.tolist()
@@ -94,7 +95,7 @@ class TableSource(Source):
     def column(self, name: str) -> np.ndarray:
         """Return a column of labels."""
         with in_content_of(self.path):
-            return read_labels(self.file, self.table, name)
+            return read_labels(self.file, self.table, name, name == self.as_written)
 
     def numbers(self, name: str) -> np.ndarray:
         """Return a column as it is."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from layerwise.data._polars import check_names, columns, match_names, pl, reading
 from layerwise.data.arff import ARFF_ENDING, scan_arff
-from layerwise.data.column_types import FLAGS, MARKERS
+from layerwise.data.column_types import FLAGS, MARKERS, find_marks
 from layerwise.data.csv_tables import CSV_ENDINGS, EXACT, open_csv, type_columns
 from layerwise.data.naming import advise_to_ignore
 from layerwise.data.parts import Keep, Part, Where, check_parts, find_parts, name_parts
@@ -399,7 +399,7 @@ def label_values(column: pl.Series) -> np.ndarray:
         raise ValueError(f"column {column.name!r} holds values of type {column.dtype}, but labels are numbers or text")
     labels = column.cast(pl.String)
     values = labels.drop_nulls().unique().to_list()
-    if has_commas(values):
+    if has_commas(values) and find_marks(value.strip() for value in values) is None:
         like = describe_misfit(values, None)
         raise ValueError(f"column {column.name!r:.65} looks like {like}, or {advise_to_ignore([column.name])}")
     return np.array(labels.to_list(), dtype=object)
@@ -414,10 +414,15 @@ def _as_integers(column: pl.Series) -> pl.Series:
     return next((found for found in whole if found.null_count() == column.null_count()), column)
 
 
-def read_labels(file: TableFile, table: pl.LazyFrame, name: str) -> np.ndarray:
-    """Return a column of labels of a table that was read from ``file``, as `label_values` does."""
+def read_labels(file: TableFile, table: pl.LazyFrame, name: str, as_text: bool = False) -> np.ndarray:
+    """Return a column of labels of a table that was read from ``file``, as `label_values` does.
+
+    Those of CSV that were left as text stay so with ``as_text``.
+    """
     with reading(file.path):
         column = table.select(columns(name)).collect().to_series()
+        if as_text and file.separator and column.null_count() < len(column):
+            return np.array(column.to_list(), dtype=object)
         if column.dtype == pl.String and file.separator and column.drop_nulls().is_in([*FLAGS, *MARKERS]).all():
             column = column.replace_strict(FLAGS, default=None, return_dtype=pl.Boolean)
         if column.dtype == pl.Float64 and file.separator and (column.abs() >= EXACT).any():
