@@ -202,7 +202,8 @@ def answer(estimator: BaseEstimator, X: Any) -> Answers:
 def explain(scaled: np.ndarray, errors: np.ndarray, weights: np.ndarray | None = None) -> float | None:
     """Return the share of the variance of rows that errors leave; None where nothing varies."""
     centred = scaled - np.average(scaled, axis=0, weights=weights)
-    spread = 0.5 * float(np.average(centred**2, axis=0, weights=weights).sum())
+    np.square(centred, out=centred)
+    spread = 0.5 * float(np.average(centred, axis=0, weights=weights).sum())
     return 1 - float(np.average(errors, weights=weights)) / spread if spread > 0 else None
 
 

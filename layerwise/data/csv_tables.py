@@ -126,7 +126,8 @@ def _find_numbers(table: pl.LazyFrame, names: Sequence[str]) -> tuple[dict[str, 
     verdicts = dict(zip(names, found, strict=True))
     fitting = [name for name, verdict in verdicts.items() if verdict["fits"]]
     # Only what stands for nothing and is read as a number, which is NaN, has to be looked for.
-    kept = {name: _known(name).cast(pl.Float64, strict=False) if verdicts[name]["nan"] else numbers[name] for name in fitting}
+    with_nan = {name: _known(name).cast(pl.Float64, strict=False) for name in fitting if verdicts[name]["nan"]}
+    kept = {name: with_nan.get(name, numbers[name]) for name in fitting}
     flags = [name for name, verdict in verdicts.items() if verdict["flags"] and name not in kept]
     return kept, [name for name in fitting if verdicts[name]["large"]], flags
 
