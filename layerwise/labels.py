@@ -9,6 +9,8 @@ import numpy as np
 
 # Classes of pandas and NumPy that stand for a value that is missing; pandas need not be installed.
 MISSING = ("NAType", "NaTType", "MaskedConstant")
+# Classes of which None alone is missing.
+_NEVER = {str, bool, int, type(None)}
 
 
 def is_missing(value: Any) -> bool:
@@ -21,6 +23,8 @@ def is_missing(value: Any) -> bool:
 def find_missing(values: np.ndarray) -> np.ndarray:
     """Return a mask, of the shape of the values, of those that are missing."""
     if values.dtype.kind == "O":
+        if set(map(type, values.flat)) <= _NEVER:
+            return np.equal(values, None)  # type: ignore[call-overload]
         return np.array([is_missing(value) for value in values.flat], dtype=bool).reshape(values.shape)
     return np.asarray(values != values) if values.dtype.kind in "fcmM" else np.zeros(values.shape, dtype=bool)
 

@@ -48,6 +48,7 @@ def fit_into(
         task, filled, tell_recipe({**settings, "model": task.settings["model"]}, flags, task.source)
     ):
         display.say(line)
+    remembered, task = _let_go(task)
     places = {name: task.settings[name] for name in SETTLED if name in task.settings}
     recipe = recipes.describe(recipes.build(task.settings)) | places
     _note_settings(folder, recipe)
@@ -58,7 +59,7 @@ def fit_into(
         scales = [describe_counts(trained.model), describe_scale(layers_of(trained.model)[0])]
         scale = "; then ".join(filter(None, scales))
         display.say(f"Scale: {scale}")
-        facts = _gather_facts(task, trained, places, scale, start, display)
+        facts = _gather_facts(task, trained, places, remembered, scale, start, display)
         if distributed.rank() > 0:
             return facts
         if task.settings.get("report", True):
@@ -92,6 +93,18 @@ def plan(settings: Mapping[str, Any], flags: Mapping[str, Any], scratch: Path) -
     return Task(source, settings, complete, why, n_labelled, missing, held_out, marks)
 
 
+def _let_go(task: Task) -> tuple[dict[str, Any], Task]:
+    """Return what a run remembers of the rows that were read, and the task without them, where it trains on copies."""
+    X = task.source.X
+    remembered = {
+        "n_rows": sum(distributed.gather_counts([X.shape[0]])),
+        "digest_of_rows": digest_rows(X),
+        "sample_of_rows": sample_rows(task.held_out.source.X),
+        "ranges": measure_ranges(X),
+    }
+    return remembered, task._replace(source=task.source._replace(X=X[:0].copy()))
+
+
 def _note_settings(folder: Path, recipe: Mapping[str, Any]) -> None:
     """Write run.toml, which --resume reads whenever the process dies, unless the run has begun before."""
     if not (folder / runs.SETTINGS).is_file():
@@ -101,9 +114,15 @@ def _note_settings(folder: Path, recipe: Mapping[str, Any]) -> None:
 
 
 def _gather_facts(
-    task: Task, trained: Trained, places: Mapping[str, Any], scale: str, start: float, display: Display
+    task: Task,
+    trained: Trained,
+    places: Mapping[str, Any],
+    remembered: Mapping[str, Any],
+    scale: str,
+    start: float,
+    display: Display,
 ) -> dict[str, Any]:
-    """Return what a run remembers of its training, which began at ``start``."""
+    """Return what a run remembers of its training, which began at ``start``, beside what it does of its rows."""
     source, settings = task.source, task.settings
     marks = {}
     if task.marks is not None:
@@ -115,17 +134,15 @@ def _gather_facts(
         **{name: value for name, value in places.items() if name != "missing"}
         | {"image_shape": source.image_shape, "zero_based": source.zero_based},
         random_state=settings["random_state"],
-        n_rows=sum(distributed.gather_counts([source.X.shape[0]])),
+        n_rows=remembered["n_rows"],
         n_labelled=task.n_labelled,
         unlabeled=settings.get("finetuning", {}).get("unlabeled"),
         scale=scale,
         n_features=trained.X.shape[1],
         **(shared if distributed.world_size() > 1 else {}),
         missing=task.missing,
-        digest_of_rows=digest_rows(source.X),
-        sample_of_rows=sample_rows(task.held_out.source.X),
-        ranges=measure_ranges(source.X),
         descriptions=source.descriptions,
+        **{name: value for name, value in remembered.items() if name != "n_rows"},
         **marks,
         **source.origin,
         **judge(task, trained, display),

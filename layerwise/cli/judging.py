@@ -157,7 +157,9 @@ def _answer_pca(estimator: BaseEstimator, X: Any, X_held_out: Any) -> Answers:
     scaled = [in_scale_of_training(estimator, coder.rows(rows)) for rows in (X, X_held_out)]
     width = min(coder.modules[-1].n_hidden, *scaled[0].shape)
     pca = PCA(width, svd_solver="full" if min(scaled[0].shape) < 500 else "randomized", random_state=0).fit(scaled[0])
-    return scaled[1], 0.5 * ((scaled[1] - pca.inverse_transform(pca.transform(scaled[1]))) ** 2).sum(axis=1)
+    difference = pca.inverse_transform(pca.transform(scaled[1]))
+    difference -= scaled[1]
+    return scaled[1], 0.5 * np.square(difference, out=difference).sum(axis=1)
 
 
 def _measure_linear(parts: Sequence[_Part], answers: Answers) -> float | None:

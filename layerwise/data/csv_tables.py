@@ -9,14 +9,12 @@ import io
 import math
 import warnings
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any
-
-import numpy as np
 
 from layerwise.data._polars import check_names, columns, composed, list_names, pl, reading
 from layerwise.data.column_types import FLAGS, MARKERS
@@ -65,9 +63,9 @@ def _scan(path: Path, names: list[str], separator: str, named_rows: bool, keep: 
                 raise FileError(f"{path} has a first line that cannot be read as names of columns")
             raw = raw.rename(dict(zip(found, names, strict=True)))
             n_bytes = (n_separators + 1) * _VALUE + path.stat().st_size
-            texts = {name: columns(name).str.strip_chars() for name in names}
+            stripped = raw.select(columns(name).str.strip_chars() for name in names)
             table = keep(
-                raw.select(pl.when(text != "").then(text).alias(name) for name, text in texts.items()), n_bytes
+                stripped.select(pl.when(columns(name) != "").then(columns(name)).alias(name) for name in names), n_bytes
             )
             counts = table.select(pl.all().null_count().name.prefix("-"), pl.len()).collect(engine="streaming").row(0)
             n_empty, n_rows = counts[-2:]
@@ -95,23 +93,45 @@ def type_columns(
     as_text = set(map(composed, text))
     with reading(path, "CSV"):
         candidates = [name for name in table.collect_schema().names() if composed(name) not in as_text]
-        numbers = {name: _known(name).cast(pl.Float64, strict=False) for name in candidates}
         flags = {name: _known(name).replace_strict(FLAGS, default=None, return_dtype=pl.Boolean) for name in candidates}
         commas = {name: _with_decimal_commas(name, separator) for name in candidates if separator in _DECIMAL_COMMA}
-        found: dict[str, Any] = {}
-        for conversions in (numbers, flags, commas):
-            rest = {name: conversion for name, conversion in conversions.items() if name not in found}
-            fitting, large = _that_lose_nothing(table, rest)
-            found |= fitting
-            for whole in (pl.Int64, pl.UInt64):
-                exact, _ = _that_lose_nothing(table, {name: _as_whole(name, whole) for name in large})
-                found |= exact
-                large = [name for name in large if name not in exact]
-            if conversions is flags and as_written:
-                found = {name: columns(name) if name in fitting else conversion for name, conversion in found.items()}
-        if fitting:  # the last, those with decimal commas
+        found, large, flagged = _find_numbers(table, candidates)
+        for whole in (pl.Int64, pl.UInt64):
+            exact = _that_lose_nothing(table, {name: _as_whole(name, whole) for name in large})
+            found |= exact
+            large = [name for name in large if name not in exact]
+        found |= {name: columns(name) if as_written else flags[name] for name in flagged}
+        fitting = _that_lose_nothing(table, {name: commas[name] for name in commas if name not in found})
+        if fitting:
             _refuse_thousands(path, table, [name for name in candidates if name not in fitting], next(iter(fitting)))
-        return table.with_columns(found.values())
+        return table.with_columns((found | fitting).values())
+
+
+def _find_numbers(table: pl.LazyFrame, names: Sequence[str]) -> tuple[dict[str, pl.Expr], list[str], list[str]]:
+    """Return conversions of the columns that are numbers, which of them are too large for floats, and which are flags.
+
+    Those that are too large may stand for more than one whole number.
+    """
+    numbers = {name: columns(name).cast(pl.Float64, strict=False) for name in names}
+    parsed = [(columns(name).alias(f"text {k}"), numbers[name].alias(f"{k}")) for k, name in enumerate(names)]
+    checks = [
+        pl.struct(
+            text.filter(number.is_null()).is_in(MARKERS).all().alias("fits"),
+            number.is_nan().any().alias("nan"),
+            (number.fill_nan(None).abs() >= EXACT).any().alias("large"),
+            text.is_in([*FLAGS, *MARKERS]).all().alias("flags"),
+        ).alias(f"{k}")
+        for k in range(len(names))
+        for text, number in [(pl.col(f"text {k}"), pl.col(f"{k}"))]
+    ]
+    found = table.select(chain.from_iterable(parsed)).select(checks).collect(engine="streaming").row(0) if names else ()
+    verdicts = dict(zip(names, found, strict=True))
+    fitting = [name for name, verdict in verdicts.items() if verdict["fits"]]
+    # Only what stands for nothing and is read as a number, which is NaN, has to be looked for.
+    with_nan = {name: _known(name).cast(pl.Float64, strict=False) for name in fitting if verdicts[name]["nan"]}
+    kept = {name: with_nan.get(name, numbers[name]) for name in fitting}
+    flags = [name for name, verdict in verdicts.items() if verdict["flags"] and name not in kept]
+    return kept, [name for name in fitting if verdicts[name]["large"]], flags
 
 
 def _refuse_thousands(path: Path, table: pl.LazyFrame, names: list[str], with_commas: str) -> None:
@@ -139,23 +159,15 @@ def _as_whole(name: str, dtype: Any) -> pl.Expr:
     return _known(name).str.replace(r"\.0*$", "").cast(dtype, strict=False).alias(name)
 
 
-def _that_lose_nothing(table: pl.LazyFrame, conversions: dict[str, pl.Expr]) -> tuple[dict[str, pl.Expr], list[str]]:
-    """Return the conversions of columns, by name, under which no value goes missing, and which give floats too large.
-
-    Those may stand for more than one whole number.
-    """
+def _that_lose_nothing(table: pl.LazyFrame, conversions: dict[str, pl.Expr]) -> dict[str, pl.Expr]:
+    """Return the conversions of columns, by name, under which no value goes missing."""
     if not conversions:
-        return {}, []
-    checks = [
-        pl.struct(
-            (conversion.null_count() - _known(name).null_count()).alias("lost"),
-            (conversion.cast(pl.Float64).abs() >= EXACT).any().alias("large"),
-        ).alias(name)
-        for name, conversion in conversions.items()
+        return {}
+    lost = [
+        (conversion.null_count() - _known(name).null_count()).alias(name) for name, conversion in conversions.items()
     ]
-    found = table.select(checks).collect(engine="streaming").row(0, named=True)
-    kept = {name: conversion for name, conversion in conversions.items() if found[name]["lost"] == 0}
-    return kept, [name for name in kept if found[name]["large"]]
+    found = table.select(lost).collect(engine="streaming").row(0, named=True)
+    return {name: conversion for name, conversion in conversions.items() if found[name] == 0}
 
 
 def _known(name: str) -> pl.Expr:
@@ -273,10 +285,15 @@ def _look(block: bytes, separator: bytes, quoted: bool) -> tuple[int, int, bool]
     """
     if not quoted and b'"' not in block:
         return block.rfind(b"\n") + 1, block.count(separator), False
-    values = np.frombuffer(block, np.uint8)
-    inside = (np.cumsum(values == ord('"'), dtype=np.int32) + quoted) % 2 == 1
-    ends, between = (np.flatnonzero((values == ord(char)) & ~inside) for char in (b"\n", separator))
-    return (int(ends[-1]) + 1 if len(ends) else 0), len(between), bool(inside[-1])
+    parts = block.split(b'"')  # every second one is within quotes
+    n_separators = b"".join(parts[quoted::2]).count(separator)
+    start, end = len(block) + 1, 0
+    for place in reversed(range(len(parts))):
+        start -= len(parts[place]) + 1
+        end = parts[place].rfind(b"\n") + 1 if place % 2 == quoted else 0
+        if end:
+            break
+    return (start + end if end else 0), n_separators, (len(parts) + quoted) % 2 == 0
 
 
 def _is_compressed(path: Path) -> bool:

@@ -297,8 +297,9 @@ def as_number(text: Any) -> float | None:
 def find_stray_label(labels: Collection[str | None]) -> Stray | None:
     """Return the first label that is no number, where nearly all different ones are but not all; None is no label."""
     known = [label for label in labels if label is not None]
-    odd = {label for label in known if as_number(label) is None}
-    if not odd or len(odd) > (1 - NEARLY_ALL) * len(set(known)):
+    different = set(known)
+    odd = {label for label in different if as_number(label) is None}
+    if not odd or len(odd) > (1 - NEARLY_ALL) * len(different):
         return None
     row, first = next((row, label) for row, label in enumerate(labels, 1) if label in odd)
     return Stray(str(first), row, sum(label not in odd for label in known), len(known))

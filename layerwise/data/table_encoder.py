@@ -230,6 +230,24 @@ class TableEncoder(KnownColumns, TransformerMixin, BaseEstimator):
         check_is_fitted(self, "categories_")
         frame = drop_marks(match_names(to_frame(X), self.feature_names_in_), self.list_missing())
         self.check_columns(frame.lazy())
+        rows = np.empty((len(frame), len(self.get_feature_columns())))
+        unknown = self._encode(frame, rows)
+        if unknown:
+            # scikit-learn wraps transform
+            warnings.warn(describe_unknown(unknown, self.categories_), UserWarning, stacklevel=3)
+        return rows
+
+    def write_rows(self, frame: pl.DataFrame, rows: np.ndarray) -> None:
+        """Encode the rows of a table that `check_columns` has seen into an array of shape (n_samples, n_features_out).
+
+        Warns as `transform` does.
+        """
+        unknown = self._encode(frame, rows)
+        if unknown:
+            warnings.warn(describe_unknown(unknown, self.categories_), UserWarning, stacklevel=2)
+
+    def _encode(self, frame: pl.DataFrame, rows: np.ndarray) -> dict[str, list[str]]:
+        """Write the rows of a table into an array; return the texts that training did not have, by column."""
         columns: list[pl.Series] = []
         unknown = {}
         for name in self.numbers_:
@@ -238,19 +256,21 @@ class TableEncoder(KnownColumns, TransformerMixin, BaseEstimator):
             columns += [column, *(reading.encode_parts(column) if isinstance(reading, Date) else ())]
             if isinstance(reading, Flag) and (column == 0.5).any():
                 unknown[name] = frame[name].filter(column == 0.5).unique().sort().to_list()
+        if columns:
+            numbers = pl.DataFrame([column.alias(str(place)) for place, column in enumerate(columns)])
+            rows[:, : len(columns)] = numbers.to_numpy(order="c")
+        rows[:, len(columns) :] = 0.0
+        start = len(columns)
         for name, categories in self.categories_.items():
             values = as_text(frame[name]).fill_null(MISSING)
-            strange = ~values.is_in(categories)
-            if name in self._readings():
-                values = values.set(strange, OTHER)
-            elif strange.any():
-                unknown[name] = values.filter(strange).unique().sort().to_list()
-            columns += [(values == category).cast(pl.Float64) for category in categories]
-        if unknown:
-            # scikit-learn wraps transform
-            warnings.warn(describe_unknown(unknown, self.categories_), UserWarning, stacklevel=3)
-        named = [column.alias(str(place)) for place, column in enumerate(columns)]
-        return pl.DataFrame(named).to_numpy(order="c", writable=True)
+            known = {category: start + place for place, category in enumerate(categories)}
+            rare = known.get(OTHER) if name in self._readings() else None
+            places = values.replace_strict(known, default=rare, return_dtype=pl.Int64)
+            if rare is None and places.null_count():
+                unknown[name] = values.filter(places.is_null()).unique().sort().to_list()
+            rows[places.is_not_null().arg_true().to_numpy(), places.drop_nulls().to_numpy()] = 1.0
+            start += len(categories)
+        return unknown
 
     def inverse_transform(self, X: Any) -> pl.DataFrame:
         """Turn numbers back into a table; a text is the value whose column is largest.

@@ -127,6 +127,7 @@ class TableSource(Source):
         start, stop = distributed.share_bounds(self.n_rows)
         self.file.warn()
         with in_content_of(self.path):
+            learnt = encoder is None
             if encoder is None:
                 encoder = self._learn()
             else:
@@ -136,7 +137,9 @@ class TableSource(Source):
             X, place = allocate(shape, np.float64, memory=options.memory, scratch=options.scratch), 0
             needed = self._own().select(columns(*encoder.feature_names_in_))
             for batch in batches(self.path, needed, len(X)):
-                X[place : place + len(batch)] = encoder.transform(batch)
+                if learnt:
+                    encoder.check_columns(batch.lazy())
+                encoder.write_rows(batch, X[place : place + len(batch)])
                 place += len(batch)
             refuse_infinity(X, encoder.get_feature_columns(), start)
         ids = self.ids([name for name in encoder.list_row_names() if name in self.names and name not in options.ids])

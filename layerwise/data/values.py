@@ -101,7 +101,8 @@ def describe_codes(columns: Mapping[str, np.ndarray]) -> str | None:
     found = []
     for name, column in columns.items():
         known = column[~np.isnan(column)]
-        for code in _CODES:
+        ends = {known.min(), known.max()} if len(known) else set()
+        for code in filter(ends.__contains__, _CODES):  # what is far from all others is the lowest or the highest
             count = np.count_nonzero(known == code)
             if not 1 < count < len(known):
                 continue
