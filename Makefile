@@ -40,6 +40,7 @@ bench: .venv/installed .venv-rivals/installed
 	$(BIN)/python benchmarks/bench_classifier.py --json $(RESULTS)/classifier.json
 	$(BIN)/python benchmarks/bench_deep_autoencoder.py --json $(RESULTS)/deep_autoencoder.json
 	$(BIN)/python benchmarks/bench_rows.py --rows 60000 600000 --json $(RESULTS)/rows.json
+	$(BIN)/python benchmarks/bench_million_rows.py --json $(RESULTS)/million_rows.json
 	$(BIN)/python benchmarks/bench_ufldl.py --json $(RESULTS)/ufldl.json
 	$(BIN)/python benchmarks/bench_ranks.py --json $(RESULTS)/ranks.json
 	$(BIN)/python benchmarks/bench_outliers.py --json $(RESULTS)/outliers.json

@@ -24,7 +24,7 @@ def find_missing(values: np.ndarray) -> np.ndarray:
     """Return a mask, of the shape of the values, of those that are missing."""
     if values.dtype.kind == "O":
         if set(map(type, values.flat)) <= _NEVER:
-            return np.equal(values, None)  # type: ignore[call-overload]
+            return np.array([value is None for value in values.flat], dtype=bool).reshape(values.shape)
         return np.array([is_missing(value) for value in values.flat], dtype=bool).reshape(values.shape)
     return np.asarray(values != values) if values.dtype.kind in "fcmM" else np.zeros(values.shape, dtype=bool)
 

@@ -26,6 +26,7 @@ PIECES = {
     "bench_evaluation": "--rounds 1 --rows 100",
     "bench_imputer": "--shares 30 --seeds 0 --rows 30",
     "bench_lbfgs": "--pairs 2 --iterations 2 --rounds 1",
+    "bench_million_rows": "--rows 300 --rounds 1",
     "bench_minibatch": "--epochs 1 --rounds 1 --rows 300 --levels 8",
     "bench_outliers": "--seeds 1 1 1 --rows 200",
     "bench_products": "--rounds 1 --rows 300 --operations 1",

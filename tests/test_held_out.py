@@ -2,6 +2,7 @@
 
 import json
 import re
+import weakref
 
 import numpy as np
 import pandas as pd
@@ -13,8 +14,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import layerwise
+from layerwise.cli import fitting
+from layerwise.cli import task as task_of_fit
 from layerwise.cli.held_out import hold_out
 from layerwise.cli.judging import list_doubts
+from layerwise.cli.trained_rows import digest_rows
 from layerwise.data.inputs import Input
 
 SETTINGS = {"model": "classifier", "random_state": 0, "finetuning": {}}
@@ -46,6 +50,33 @@ def test_parts_are_all_rows_once_in_the_proportions_of_the_classes():
     np.testing.assert_array_equal(held.rows.X, again.rows.X)
     other = hold_out(rows_of(X, y), y, SETTINGS | {"random_state": 1})
     assert not np.array_equal(held.rows.X, other.rows.X)
+
+
+def test_rows_that_were_read_are_gone_while_copies_of_them_are_trained_on(run, iris, tmp_path, monkeypatch):
+    """What is held out halves no memory; what a run remembers of all rows is of all of them."""
+    kept, alive = [], []
+
+    def reading(**options):
+        found = layerwise.read(**options)
+        kept.append((weakref.ref(found.X), np.array(found.X)))
+        return found
+
+    def training(task, *rest):
+        alive.append(kept[-1][0]() is not None)
+        return task_of_fit.train(task, *rest)
+
+    monkeypatch.setattr(fitting, "read", reading)
+    monkeypatch.setattr(fitting, "train", training)
+    flags = ["--ignore", "kind", "--layers", "2", "--max-iter", "2", "--random-state", "0", "--no-report"]
+    for share in ("0.2", "0"):
+        out = tmp_path / share
+        code, _, err = run("fit", iris, "--out", out, *flags, "--validation-fraction", share)
+        assert code == 0, err
+        facts, X = json.loads((out / "run.json").read_text()), kept[-1][1]
+        assert facts["n_rows"] == len(X) == 150
+        assert facts["ranges"] == np.array([X.min(axis=0), X.max(axis=0)]).T.tolist()
+        assert facts["digest_of_rows"] == digest_rows(X)
+    assert alive == [False, True]
 
 
 def test_rows_without_a_label_are_trained_on():

@@ -1,6 +1,8 @@
 """Whatever a user has, as rows, labels and identifiers."""
 
+import csv
 import gzip
+import io
 import struct
 import sys
 import unicodedata
@@ -20,6 +22,7 @@ import layerwise
 from layerwise import FileError
 from layerwise.data import (
     TableEncoder,
+    csv_tables,
     describe_missing,
     load_image_folder,
     load_images,
@@ -1335,6 +1338,47 @@ def test_csv_is_parsed_once(tmp_path, passes):
     np.testing.assert_array_equal(kept.X, found.X.astype(np.float32))
     assert [kept.y.tolist(), kept.ids["key"].tolist()] == [found.y.tolist(), found.ids["key"].tolist()]
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".csv", ".npy"]  # text that was kept is gone
+
+
+def test_separators_and_ends_of_rows_within_quotes_are_parts_of_values(tmp_path):
+    """As the module csv splits them, wherever a block of the file ends."""
+    rows = [["a, b", "c"], ['say "x,y"', "1\n2,3"], ["", "plain"], ['"', "\n"]]
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows([["p", "q"], *rows])
+    content = text.getvalue().encode()
+    (tmp_path / "x.csv").write_bytes(content)
+    assert csv_tables.check_lines(tmp_path / "x.csv") == 1 + len(rows)
+    for size in range(1, len(content) + 1):
+        found, quoted, last = 0, False, 0
+        for start in range(0, len(content), size):
+            end, count, quoted = csv_tables._look(content[start : start + size], b",", quoted)
+            found, last = found + count, start + end if end else last
+        assert (found, last, quoted) == (1 + len(rows), len(content), False), size
+
+
+def test_what_stands_for_nothing_is_no_number_though_it_reads_as_one(tmp_path):
+    """NaN as people write it is missing; whole numbers beside it stay whole, and other spellings are NaN."""
+    columns = {
+        "plain": ["1", "2.5", "-"],
+        "gap": ["1", "nan", "3"],
+        "whole": ["9007199254740993", "NaN", "9007199254740992"],
+        "large": ["1e300", "nan", "2"],
+        "other": ["1", "Nan", "inf"],
+        "flag": ["True", "NA", "false"],
+        "text": ["1", "x", "nan"],
+        "nothing": ["NA", "", "?"],
+    }
+    pl.DataFrame(columns).write_csv(tmp_path / "x.csv")
+    table = scan_table(tmp_path / "x.csv").collect()
+    assert [str(dtype) for dtype in table.dtypes] == [
+        *("Float64", "Float64", "Int64", "Float64", "Float64", "Boolean", "String", "Float64")
+    ]
+    assert table["gap"].to_list() == [1.0, None, 3.0]
+    assert table["whole"].to_list() == [9007199254740993, None, 9007199254740992]
+    assert table["large"].to_list() == [1e300, None, 2.0]
+    assert np.isnan(table["other"][1])
+    assert table["flag"].to_list() == [True, None, False]
+    assert table["nothing"].null_count() == 3
 
 
 @pytest.mark.parametrize("n_files", [1, 2])
