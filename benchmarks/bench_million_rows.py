@@ -7,16 +7,10 @@ a process of its own, by `layerwise.read` alone or by the whole of ``layerwise f
 them, and which column names the rows; this one is measured on all columns too. A pass over the file is as many bytes
 as it has that Python reads of it, or one run of a query of polars, which maps it into memory, that scans it.
 
-<<<<<<< HEAD
-Seconds of the processor are those of all threads, and count on a machine that others use too. A fit takes one epoch of
-Adam or as many as by default (``--max-iter 0``), without gaps, whose filling would be all that is measured
-(``--gaps``).
-=======
 Seconds of the processor are those of all threads, and count on a machine that others use too; there OMP_NUM_THREADS=1
 keeps threads of torch from waiting for each other. A fit takes one epoch of Adam, or as many steps of L-BFGS as by
 default (``--max-iter 0``); the side by side is without columns that have gaps, unless ``--gaps`` is given, as filling
 them would be most of what is measured.
->>>>>>> h-million
 
     git worktree add /tmp/before 38739ae
     python benchmarks/bench_million_rows.py --before /tmp/before [--rows 1000000] [--rounds 3] [--json figures.json]
