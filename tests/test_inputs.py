@@ -459,7 +459,7 @@ def npz_of_text(path):
         ("x.npz", lambda path: np.savez(path, x=X * 1j), "but numbers, or text for labels, are needed"),
         ("x.safetensors", lambda path: path.write_bytes(b"no tensors"), "is not a .safetensors file"),
         ("x.mat", lambda path: path.write_bytes(b"no matrix"), "is not a MAT file"),
-        ("x.docx", lambda path: path.write_bytes(b"PK"), "is of no known format; known are .csv"),
+        ("x.odd", lambda path: path.write_bytes(b"PK"), "is of no known format; known are .csv"),
     ],
 )
 def test_file_of_arrays_that_is_refused(tmp_path, name, write, message):
