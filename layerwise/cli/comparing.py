@@ -31,11 +31,10 @@ from layerwise.cli.common import (
     list_contents,
     render,
 )
-from layerwise.cli.opening import open_model, select
+from layerwise.cli.opening import match_columns, open_model, select
 from layerwise.cli.targets import choose_model, have_fractions, mark_unlabeled, match_classes
 from layerwise.cli.task import refuse_gaps
 from layerwise.comparison import NONE, RIVALS, Comparison, compare, recipe
-from layerwise.data.cells import match_genes
 from layerwise.data.count_scaler import CountScaler
 from layerwise.data.inputs import Input, open_source, read
 from layerwise.data.naming import naming_columns
@@ -153,9 +152,7 @@ def compare_command(
     else:
         part = Section(**select(test_data, {**facts, "zero_based": train.zero_based}, section))
         test = _read_test(test_data, test_labels or labels, weighing, part, train, unlabeled)
-        test = test.widen(train.X.shape[1])
-        if train.encoder is None and train.feature_names is not None and test.feature_names is not None:
-            test = match_genes(test, train.feature_names, test_data)
+        test = match_columns(test, train, test_data)
     counts = step_of(trained, CountScaler)
     X, y, X_test = (
         (train.X, train.y, test.X) if counts is None else (counts.transform(train.X), train.y, counts.transform(test.X))

@@ -12,11 +12,11 @@ import numpy as np
 from sklearn.model_selection import GroupShuffleSplit, KFold, ShuffleSplit, StratifiedKFold, StratifiedShuffleSplit
 
 from layerwise import distributed
-from layerwise.cli.opening import list_columns, select
+from layerwise.cli.opening import match_columns, select
 from layerwise.cli.targets import match_classes, read_as_trained, stands_for_none, which_have_one
-from layerwise.data.cells import match_genes
+from layerwise.data.cells import CellsSource
 from layerwise.data.column_types import Date, Marked
-from layerwise.data.inputs import Input, open_source, read
+from layerwise.data.inputs import Input, TableSource, open_source, read
 from layerwise.labels import has_label
 from layerwise.recipes import HELD_OUT_KEYS
 from layerwise.section import WHOLE, Section
@@ -178,22 +178,17 @@ def _read(
     """Read rows held out from a file of their own."""
     path = as_place(settings["validation_data"])
     labels = settings.get("labels") if y is not None else None
-    chosen = select(path, {**settings, "array": None, "zero_based": source.zero_based}, WHOLE)
-    if labels is not None and labels not in list_columns(path, Section(**chosen)):
+    section = Section(**select(path, {**settings, "array": None, "zero_based": source.zero_based}, WHOLE))
+    opened = open_source(path, section)
+    named = opened.names if isinstance(opened, (TableSource, CellsSource)) else ()
+    if labels is not None and labels not in named:
         raise ValueError(
             f"validation_data={path} needs labels in a column of the name of those of the data, but it has no column "
             f"{labels!r}"
         )
-    opened = open_source(path, Section(**chosen))
     opened.as_written = labels if marks is not None or (y is not None and y.dtype.kind == "U") else None
-    rows = read(
-        opened,
-        labels=labels,
-        encoder=source.encoder,
-        image_shape=source.image_shape,
-    ).widen(source.X.shape[1])
-    if source.encoder is None and source.feature_names is not None and rows.feature_names is not None:
-        rows = match_genes(rows, source.feature_names, path)
+    rows = read(opened, labels=labels, encoder=source.encoder, image_shape=source.image_shape)
+    rows = match_columns(rows, source, path)
     marked = places = None
     if y is not None:
         assert rows.y is not None

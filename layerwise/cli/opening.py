@@ -115,6 +115,14 @@ def list_columns(data: Place, section: Section = WHOLE) -> list[str]:
     return TableFile(data, section).names if is_tabular(data) else []
 
 
+def match_columns(rows: Input, trained: Input, where: Place) -> Input:
+    """Return other rows with as many columns as those that are trained on have, and their genes by name."""
+    rows = rows.widen(trained.X.shape[1])
+    if trained.encoder is None and trained.feature_names is not None and rows.feature_names is not None:
+        return match_genes(rows, trained.feature_names, where)
+    return rows
+
+
 def _has_texts(estimator: BaseEstimator) -> bool:
     """Whether the classes of a classifier are text."""
     return isinstance(estimator, StackedClassifier) and estimator.classes_.dtype.kind == "U"

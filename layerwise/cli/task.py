@@ -113,9 +113,8 @@ def train(task: Task, callbacks: Sequence[Callback], checkpoints: Path | None, s
             steps.append(("imputer", imputer))
         model = recipes.build(settings).set_params(callbacks=list(callbacks), checkpoint=checkpoint("model"))
         if isinstance(model, AutoencoderOutlierDetector) and source.encoder is not None:
-            model.set_params(
-                feature_groups=source.feature_columns
-            )  # a column counts as one, however many it has become
+            # A column counts as one, however many it has become.
+            model.set_params(feature_groups=source.feature_columns)
         labels = () if y is None else (y,)
         model.fit(X, *labels, **weights, **_watch(model, X_held_out, task.held_out.labels))
     if hasattr(model, "classes_") and source.y is not None and are_all(source.y, bool):

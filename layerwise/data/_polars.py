@@ -54,6 +54,12 @@ def reading(path: Place, kind: str = "a table") -> Iterator[None]:
         raise FileError(f"{path} cannot be read as {kind} ({reason})") from error
 
 
+def count_rows(path: Any, table: Any) -> int:
+    """Return how many rows a lazy table has that was read from ``path``."""
+    with reading(path):
+        return table.select(pl.len()).collect(engine="streaming").item()
+
+
 def check_names(what: Any, names: Sequence[str]) -> None:
     """Refuse columns of which two have the same name; ``what`` has them."""
     name, count = Counter(names).most_common(1)[0] if names else ("", 0)

@@ -95,6 +95,10 @@ class Driver:
         """Return the tables and views there are."""
         return [Table(schema, name, bool(visible)) for schema, name, visible in self.ask(self.of_tables)]
 
+    def find_table(self, name: str) -> Table | None:
+        """Return the table of a name, or of a schema and a name with a dot between them, where there is one."""
+        return next((table for table in self.list_tables() if table.is_called(name)), None)
+
     def list_key(self, table: Table) -> list[str]:
         """Return the columns of the primary key of a table; none without."""
         return [name for (name,) in self.ask(self.of_key.format(*table.texts))]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from layerwise.data._polars import list_names, pl
-from layerwise.data.database_drivers import BATCH, Driver, Table, quote_name
+from layerwise.data.database_drivers import BATCH, Table, quote_name
 from layerwise.data.databases import connected
 from layerwise.data.outputs import Columns, as_frame
 from layerwise.urls import Url
@@ -49,7 +49,7 @@ def check_table(url: Url, name: str, *, overwrite: bool = False, append: bool = 
         found = None
     else:
         with connected(url) as driver:
-            found = _find(driver, name)
+            found = driver.find_table(name)
     _check(url, name, found, overwrite=overwrite, append=append)
 
 
@@ -76,7 +76,7 @@ def write_table(
         pl.selectors.by_dtype(pl.Null).cast(pl.String),
     )
     with _undoing(url), connected(url, writes=True) as driver:
-        table = _find(driver, name)
+        table = driver.find_table(name)
         _check(url, name, table, overwrite=overwrite, append=append)
         if append and table is not None:
             _check_fit(url, name, frame, driver.list_types(table))
@@ -102,10 +102,6 @@ def _undoing(url: Url) -> Iterator[None]:
         if made and file is not None:
             file.unlink(missing_ok=True)
         raise
-
-
-def _find(driver: Driver, name: str) -> Table | None:
-    return next((table for table in driver.list_tables() if table.is_called(name)), None)
 
 
 def _quote(name: str) -> str:

@@ -121,7 +121,7 @@ def open_database(url: Url, section: Section) -> Part:
     package("pyarrow")
     with connected(url, query=section.query) as driver:
         if section.table is not None:
-            table = find_table(url, driver, section.table)
+            table = _find_table(url, driver, section.table)
             key = driver.list_key(table)
             order = f" ORDER BY {', '.join(map(quote_name, key))}" if key else ""
             query, is_ordered = f"SELECT * FROM {table.quoted}{order}", bool(key)
@@ -155,12 +155,12 @@ def open_database(url: Url, section: Section) -> Part:
     return Part(url, names, scan, takes=("query", "table"), origin=origin)
 
 
-def find_table(url: Url, driver: Driver, name: str) -> Table:
-    """Return the table of a name, or of a schema and a name with a dot between them; refuse what is not there."""
-    tables = driver.list_tables()
-    found = next((table for table in tables if table.is_called(name)), None)
+def _find_table(url: Url, driver: Driver, name: str) -> Table:
+    """Return the table of a name; refuse one that is not there."""
+    found = driver.find_table(name)
     if found is not None:
         return found
+    tables = driver.list_tables()
     there = list_names([table.name if table.is_visible else f"{table.schema}.{table.name}" for table in tables])
     raise FileError(f"table={name!r:.80} is not in {url}, which has {there or 'no tables'}")
 

@@ -18,7 +18,8 @@ from layerwise.data.idx import load_idx
 from layerwise.data.npy import map_npy
 from layerwise.data.one_hot import from_one_hot
 from layerwise.data.scratch import ROOM, Room
-from layerwise.data.tables import TABLE_ENDINGS, TableFile, is_table, read_labels
+from layerwise.data.table_formats import TABLE_ENDINGS
+from layerwise.data.tables import TableFile, is_table, read_labels
 from layerwise.data.text_arrays import TEXT_ENDINGS, is_text, load_text
 from layerwise.data.unknown_formats import advise
 from layerwise.errors import FileError, in_content_of

@@ -219,8 +219,9 @@ def read(
     if sample_weight is not None and str(labels) == sample_weight:
         raise ValueError(f"sample_weight={sample_weight!r} holds the labels; name another column, or another array")
     sheet = None if sheet is None else str(sheet)
-    of_database = {"query": query, "table": table}
-    section = Section(array, layout, transpose, sheet, encoding, value_labels, zero_based, layer, obsm, **of_database)
+    section = Section(
+        array, layout, transpose, sheet, encoding, value_labels, zero_based, layer, obsm, query=query, table=table
+    )
     if isinstance(path, Source) and section.given():
         raise ValueError(f"{path.path} is open already; name a part of it when it is opened")
     source = path if isinstance(path, Source) else open_source(path, section)

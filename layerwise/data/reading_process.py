@@ -37,13 +37,9 @@ class ReadingProcess:
     ):
         self.path, self.timeout = path, timeout
         self.folder = tempfile.TemporaryDirectory()
-        # -P keeps modules in the working directory from being imported.
-        command = [sys.executable, "-P", program, *map(str, arguments)]
-        # Threads of NumPy's matrix products, and their heaps, would take address space, and nothing is multiplied.
-        quiet = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
         pipes: Any = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         self.process = subprocess.Popen(
-            command, env={**os.environ, **quiet}, cwd=self.folder.name, pass_fds=pass_fds, **pipes
+            _command(program, arguments), env=_environment(), cwd=self.folder.name, pass_fds=pass_fds, **pipes
         )
         self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         threading.Thread(target=_pass_lines, args=(self.process, self._lines), daemon=True).start()
@@ -81,6 +77,33 @@ class ReadingProcess:
             return str(json.loads(line))
         except ValueError:
             return "cannot be trusted: the process that read it gave no answer"
+
+
+def run_reader(path: Path, program: str, arguments: Sequence[object], *, seconds: float) -> tuple[int, bytes]:
+    """Let a process read a table to files; return its exit status, and what it says on standard error."""
+    try:
+        ended = subprocess.run(
+            _command(program, arguments),
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            timeout=seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise FileError(f"{path} was not read within {seconds:.0f} seconds; save it as Parquet or CSV") from error
+    return ended.returncode, ended.stderr
+
+
+def _command(program: str, arguments: Sequence[object]) -> list[str]:
+    # -P keeps modules in the working directory from being imported.
+    return [sys.executable, "-P", program, *map(str, arguments)]
+
+
+def _environment() -> dict[str, str]:
+    """Without threads of NumPy's matrix products, and their heaps: they take address space, nothing is multiplied."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
 
 
 def _pass_lines(process: subprocess.Popen, lines: queue.SimpleQueue[bytes]) -> None:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 import tempfile
 import weakref
 from collections.abc import Iterator
@@ -18,6 +15,7 @@ from typing import Any, NamedTuple
 from layerwise.data import _statistics_reader
 from layerwise.data._polars import columns, pl, reading
 from layerwise.data.parts import Keep, Part
+from layerwise.data.reading_process import run_reader
 from layerwise.data.value_labels import Labels
 from layerwise.errors import FileError
 from layerwise.limits import DEFLATE_LIMIT, check_length, max_bytes, max_expanded
@@ -70,8 +68,6 @@ _MAX_ABOUT, _MAX_REASON = 2**26, 2**10
 def open_statistics(path: Path, section: Section) -> Part:
     """Read the names of the columns of a file of SPSS, Stata or SAS, with what they and their values mean."""
     package = _PACKAGES[path.suffix.lower()]
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is not there, or is not a file")
     with path.open("rb"):  # which says who may not read it
         pass
     with tempfile.TemporaryDirectory() as folder:
@@ -191,32 +187,19 @@ def _run(path: Path, package: _Package, encoding: str | None, folder: Path, what
     largest = max(16 * size, max_expanded(size, max_bytes()))
     # What is wrong in a header must not get more memory than the bytes can hold.
     memory = 3 * min(largest, DEFLATE_LIMIT * size)
-    # -P keeps modules in the working directory from being imported.
-    command = [sys.executable, "-P", _statistics_reader.__file__, str(path.absolute()), package.reader, encoding or ""]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
-    seconds = _SECONDS + size / _SPEED
-    try:
-        ended = subprocess.run(
-            [*command, str(folder), str(largest), str(memory), what],
-            env=environment,
-            timeout=seconds,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise FileError(f"{path} was not read within {seconds:.0f} seconds; save it as Parquet or CSV") from error
-    if ended.returncode == _statistics_reader.NO_PYREADSTAT:
+    words = [path.absolute(), package.reader, encoding or "", folder, largest, memory, what]
+    status, said = run_reader(path, _statistics_reader.__file__, words, seconds=_SECONDS + size / _SPEED)
+    if status == _statistics_reader.NO_PYREADSTAT:
         raise ImportError(
             f"{path.suffix} files need pyreadstat, which is not installed: pip install 'layerwise[statistics]'"
         )
-    if ended.returncode == _statistics_reader.NO_ENCODING:
-        said = "its text is not in the encoding that it names" if encoding is None else f"{encoding=!s:.65} is not its"
+    if status == _statistics_reader.NO_ENCODING:
+        why = "its text is not in the encoding that it names" if encoding is None else f"{encoding=!s:.65} is not its"
         raise FileError(
-            f"{path} cannot be read as {package.kind}: {said}; say which it has, such as: --encoding latin1 "
+            f"{path} cannot be read as {package.kind}: {why}; say which it has, such as: --encoding latin1 "
             f"(encoding='latin1')"
         )
-    if ended.returncode:
-        reason = ended.stderr[:_MAX_REASON].decode(errors="replace").strip() if ended.returncode == 1 else ""
-        reason = reason or f"the process that read it broke down, exit status {ended.returncode}"
+    if status:
+        reason = said[:_MAX_REASON].decode(errors="replace").strip() if status == 1 else ""
+        reason = reason or f"the process that read it broke down, exit status {status}"
         raise FileError(f"{path} cannot be read as {package.kind}, or is damaged ({reason})")

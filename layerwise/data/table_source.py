@@ -13,12 +13,12 @@ import numpy as np
 
 from layerwise import distributed
 from layerwise.atomic import naming
-from layerwise.data._polars import columns, list_names, match_names, pl, reading
+from layerwise.data._polars import columns, count_rows, list_names, match_names, pl, reading
 from layerwise.data.parts import Keep, Where
 from layerwise.data.scratch import allocate
 from layerwise.data.source import Input, Options, Source
 from layerwise.data.table_encoder import MAX_CATEGORIES, TableEncoder
-from layerwise.data.tables import TableFile, batches, count_rows, identifier_values, read_labels
+from layerwise.data.tables import TableFile, batches, identifier_values, read_labels
 from layerwise.data.values import refuse_infinity
 from layerwise.errors import in_content_of
 from layerwise.section import Section
@@ -144,8 +144,12 @@ class TableSource(Source):
             refuse_infinity(X, encoder.get_feature_columns(), start)
         ids = self.ids([name for name in encoder.list_row_names() if name in self.names and name not in options.ids])
         names = list(encoder.get_feature_names_out())
-        told = Input(X, None, ids, None, encoder, names, sheet=self.file.sheet, origin=self.file.origin)
-        return told._replace(descriptions=self.file.descriptions or None)
+        return Input(
+            *(X, None, ids, None, encoder, names),
+            sheet=self.file.sheet,
+            descriptions=self.file.descriptions or None,
+            origin=self.file.origin,
+        )
 
     def _learn(self) -> TableEncoder:
         """Fit an encoder, the same on all ranks, each of which looks at all rows."""

@@ -3,52 +3,30 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from decimal import Decimal
 from numbers import Real
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
 
-from layerwise.data._polars import check_names, columns, match_names, pl, reading
-from layerwise.data.arff import ARFF_ENDING, scan_arff
+from layerwise.data._polars import check_names, columns, count_rows, match_names, pl, reading
 from layerwise.data.column_types import FLAGS, MARKERS, find_marks
-from layerwise.data.csv_tables import CSV_ENDINGS, EXACT, open_csv, type_columns
+from layerwise.data.csv_tables import EXACT, type_columns
 from layerwise.data.naming import advise_to_ignore
-from layerwise.data.parts import Keep, Part, Where, check_parts, find_parts, name_parts
+from layerwise.data.parts import Keep, Where, check_parts, find_parts, name_parts
 from layerwise.data.profiles import as_number, describe_misfit, has_commas
-from layerwise.data.statistics_packages import STATISTICS_ENDINGS, open_statistics
+from layerwise.data.table_formats import is_named_table, open_table
 from layerwise.data.text_arrays import holds_numbers, is_text
 from layerwise.data.value_labels import apply_labels
-from layerwise.data.workbooks import WORKBOOK_ENDINGS, is_workbook, open_workbook
+from layerwise.data.workbooks import is_workbook
 from layerwise.errors import FileError
-from layerwise.limits import DEFLATE_LIMIT, check_room
 from layerwise.section import WHOLE, Section
 from layerwise.urls import Place, Url, as_place
 
-
-class _Format(NamedTuple):
-    """Files whose columns have types: what they are called, what scans them, and what of a `Section` it takes."""
-
-    kind: str
-    scan: Callable[[Path, Section], pl.LazyFrame]
-    takes: tuple[str, ...] = ()
-
-
-_PARQUET = _Format("Parquet", lambda path, _: pl.scan_parquet(path, glob=False, hive_partitioning=False))
-_IPC = _Format("Feather or Arrow IPC", lambda path, _: pl.scan_ipc(path, glob=False, hive_partitioning=False))
-_JSON_LINES = _Format(  # the types are those of all rows
-    "JSON lines, one object a line with values of the same type",
-    lambda path, _: pl.scan_ndjson(path.absolute(), infer_schema_length=None),
-)
-_JSON = _Format("JSON, a list of objects", lambda path, _: _read_json(path))
-_FORMATS = {".json": _JSON, ".parquet": _PARQUET} | dict.fromkeys((".feather", ".arrow", ".ipc"), _IPC)
-_FORMATS[ARFF_ENDING] = _Format("ARFF", lambda path, _: scan_arff(path))
-_FORMATS |= dict.fromkeys((".jsonl", ".ndjson"), _JSON_LINES)
-TABLE_ENDINGS = (*CSV_ENDINGS, *_FORMATS, *WORKBOOK_ENDINGS, *STATISTICS_ENDINGS)
 # What a column of objects may hold to be one of numbers.
 _NUMBERS = (Real, Decimal, np.bool_, type(None))
 # What Hive, Spark and Dask write for a value that is missing.
@@ -66,23 +44,7 @@ def is_table(path: str | PathLike[str]) -> bool:
     path = as_place(path)
     if isinstance(path, Url):
         return True
-    return _is_named_table(path) or (is_text(path) and path.is_file() and not holds_numbers(path))
-
-
-def _is_named_table(path: Path) -> bool:
-    return path.name.lower().endswith(TABLE_ENDINGS)
-
-
-def _read_json(path: Path) -> pl.LazyFrame:
-    """Return the objects of a list as rows; the types are those of all of them."""
-    with path.open("rb") as file:
-        start = file.read(2**12).lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
-    if start != b"[":
-        raise FileError(
-            f"{path} is no list of objects, [{{...}}, {{...}}], which is what is read of JSON; write a list of its "
-            f"rows, or name it .jsonl if each line is an object"
-        )
-    return pl.read_json(path, infer_schema_length=None).lazy()
+    return is_named_table(path) or (is_text(path) and path.is_file() and not holds_numbers(path))
 
 
 def find_tables(folder: Path) -> dict[Path, dict[str, str | None]]:
@@ -96,7 +58,7 @@ def find_tables(folder: Path) -> dict[Path, dict[str, str | None]]:
         inner = path.relative_to(folder)
         if any(name.startswith(_PASSED_OVER) for name in inner.parts) or not path.is_file():
             continue
-        if not _is_named_table(path):
+        if not is_named_table(path):
             return {}
         pairs = [name.split("=", 1) for name in inner.parts[:-1] if "=" in name]
         found[path] = {unquote(name): None if value == _NO_VALUE else unquote(value) for name, value in pairs}
@@ -220,30 +182,6 @@ class TableFile:
                     )
 
 
-def open_table(path: Place, section: Section) -> Part:
-    """Read the names of the columns of one file, or of a query."""
-    if isinstance(path, Url):
-        from layerwise.data.databases import open_database  # whose packages are asked for where there is one
-
-        return open_database(path, section)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is not there, or is not a file")
-    if path.suffix.lower() in STATISTICS_ENDINGS:
-        return open_statistics(path, section)
-    if path.suffix.lower() not in _FORMATS:
-        return open_workbook(path, section) if is_workbook(path) else open_csv(path)
-    kind, scan, takes = _FORMATS[path.suffix.lower()]
-    with reading(path, kind):
-        table = scan(path, section)
-        names = table.collect_schema().names()
-        if not names:
-            raise FileError(f"{path} holds a table without rows")
-        n_bytes = 8 * count_rows(path, table) * len(names)
-        if n_bytes > DEFLATE_LIMIT * path.stat().st_size:  # values that repeat take no room in a file
-            check_room(path, n_bytes)
-    return Part(path, names, lambda keep: table, takes=takes)
-
-
 def scan_table(
     path: Where, *, text: Collection[str] = (), missing: Collection[Any] = (), as_written: bool = False
 ) -> pl.LazyFrame:
@@ -261,14 +199,14 @@ def scan_table(
         a pattern such as ``part-*.csv``, or a folder, as Spark and Dask write them, in which names that begin with
         ``_`` or ``.`` are passed over, and a folder ``year=2024`` is a column ``year``. A sheet of a workbook
         (``.xlsx``, ``.xlsm``, ``.xls``, ``.ods``) is a table too: the first visible one with values, of which text may
-        be numbers, as in CSV. Plain text (``.txt``, ``.dat``)
-        is CSV too, with blanks between values where there is no other separator, also if its rows begin with names that
-        the first line says nothing of, as R writes them. The separator of a ``.csv`` is that of ``, ; |`` and tabulator
-        which is most frequent in its first line. In CSV, a column is numbers, or true and false, if all its values are;
-        blanks around values do not count; an empty value is missing, and among numbers ``NA``, ``NaN``, ``null``,
-        ``?``, ``.``, ``-`` and the like are. Between ``;``, and tabulators, numbers may have decimal commas (1,234
-        between tabulators may be a thousand, and is left as text); where they have, numbers with thousands dots (5.620
-        beside 12) are refused. A first column may be without a name, such as pandas writes for its index.
+        be numbers, as in CSV. Plain text (``.txt``, ``.dat``) is CSV too, with blanks between values where there is no
+        other separator, also if its rows begin with names that the first line says nothing of, as R writes them. The
+        separator of a ``.csv`` is that of ``, ; |`` and tabulator which is most frequent in its first line. In CSV, a
+        column is numbers, or true and false, if all its values are; blanks around values do not count; an empty value
+        is missing, and among numbers ``NA``, ``NaN``, ``null``, ``?``, ``.``, ``-`` and the like are. Between ``;``,
+        and tabulators, numbers may have decimal commas (1,234 between tabulators may be a thousand, and is left as
+        text); where they have, numbers with thousands dots (5.620 beside 12) are refused. A first column may be without
+        a name, such as pandas writes for its index.
     text : collection of str, default=()
         Columns of CSV and workbooks to leave as text even if they hold numbers. Other names do no harm.
     missing : collection of str, int or float, default=()
@@ -319,12 +257,6 @@ def drop_marks(table: Any, missing: Collection[Any]) -> Any:
             odd = value.cast(pl.String).str.strip_chars().is_in(list(map(str, missing)))
             changed.append(pl.when(odd).then(None).otherwise(value).alias(name))
     return table.with_columns(changed)
-
-
-def count_rows(path: Place, table: pl.LazyFrame) -> int:
-    """Return how many rows a table has that was read from ``path``."""
-    with reading(path):
-        return table.select(pl.len()).collect(engine="streaming").item()
 
 
 def batches(path: Place, table: pl.LazyFrame, n_rows: int) -> Iterator[pl.DataFrame]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import zipfile
 from importlib.util import find_spec
@@ -16,6 +14,7 @@ from layerwise.data import _workbook_reader
 from layerwise.data._polars import import_polars, pl
 from layerwise.data.archives import check_directory
 from layerwise.data.parts import Part
+from layerwise.data.reading_process import run_reader
 from layerwise.data.sheets import Cells, Found
 from layerwise.errors import FileError
 from layerwise.limits import EXPANSION, VARIABLE, check_room, max_bytes, max_expanded
@@ -133,26 +132,14 @@ def _find_zipped(path: Path) -> str:
 def _read(path: Path, place: Path, folder: Path, sheet: str | None, *, lists: bool = False) -> dict[str, Any]:
     """Let another process read a sheet to the folder; return what it says of it, or only the names of the sheets."""
     size = path.stat().st_size
-    seconds = _SECONDS + size / _SPEED
-    # -P keeps modules in the working directory from being imported.
-    command = [sys.executable, "-P", _workbook_reader.__file__, str(place), str(folder)]
-    memory = max_expanded(size, max_bytes())
-    try:
-        child = subprocess.run(
-            [*command, str(memory), json.dumps(sheet), *(["lists"] if lists else [])],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=seconds,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise FileError(f"{path} was not read within {seconds:.0f} seconds; save it as Parquet or CSV") from error
-    if child.returncode == _workbook_reader.NO_FASTEXCEL:
+    words = [place, folder, max_expanded(size, max_bytes()), json.dumps(sheet), *(["lists"] if lists else [])]
+    status, said = run_reader(path, _workbook_reader.__file__, words, seconds=_SECONDS + size / _SPEED)
+    if status == _workbook_reader.NO_FASTEXCEL:
         raise ImportError(f"{path} is a workbook, which needs fastexcel to be read: {EXTRA}")
-    if child.returncode == 1:
-        reason = child.stderr[-_MAX_REASON:].decode(errors="replace").strip()
+    if status == 1:
+        reason = said[-_MAX_REASON:].decode(errors="replace").strip()
         raise FileError(f"{path} {reason.splitlines()[-1] if reason else 'cannot be read'}")
-    if child.returncode:
+    if status:
         raise FileError(
             f"{path} is damaged, or takes more memory than workbooks of its size do: the process that read it broke "
             f"down; save it as Parquet or CSV, or raise LAYERWISE_MAX_BYTES in the environment, if you trust it"
